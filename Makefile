@@ -1,0 +1,43 @@
+# The only commands that a fresh machine needs: make demo, make test.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --constraint constraints.txt
+
+.PHONY: help demo test lint check
+
+help:
+	@echo "make demo   track the rabbit of a real video; the result is out/demo.mp4"
+	@echo "make test   run the tests"
+	@echo "make lint   check style, types and the direction of imports"
+	@echo "make check  lint, then test"
+
+demo: $(STAMP)
+	@$(BIN)/python -m tools.demo
+
+test: $(STAMP)
+	@$(BIN)/python -m pytest
+
+lint: $(STAMP)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+check: lint test
+
+# sam2 is built from source, and its build asks for torch: without build isolation it uses the
+# torch that is already installed in place of a second copy. The CUDA extension is optional.
+$(STAMP): pyproject.toml constraints.txt
+	@rm -f $@
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "trackd needs Python 3.11 or newer; try: make PYTHON=python3.12" >&2; exit 1; }
+	@echo "making .venv: about 4 minutes the first time"
+	@$(PYTHON) -m venv .venv
+	@echo "  1 of 3: torch (the large one)"
+	@$(PIP) torch setuptools wheel
+	@echo "  2 of 3: sam2"
+	@SAM2_BUILD_CUDA=0 $(PIP) --no-build-isolation sam2
+	@echo "  3 of 3: trackd and the rest"
+	@$(PIP) --editable '.[dev,demo]'
+	@touch $@
