@@ -1,0 +1,37 @@
+"""What can go wrong, in words for the person who can mend it."""
+
+
+class TrackdError(Exception):
+    """A failure with one clear line: what happened and where, then how to mend it.
+
+    `exit_code` is what a command ends with: 1 for a failure, 2 for wrong usage.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(f"{message}; {hint}" if hint else message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(TrackdError):
+    """The command or the call was wrong, whatever the data."""
+
+    exit_code = 2
+
+
+class PromptError(UsageError):
+    """A prompt that cannot be applied: outside the frame, empty, contradictory."""
+
+
+class UnknownModelError(UsageError):
+    """A model name that the registry does not hold."""
+
+
+class ModelError(TrackdError):
+    """Weights that are missing, corrupt, or of another architecture."""
+
+
+class OutputError(TrackdError):
+    """An output that cannot be written."""

@@ -1,0 +1,60 @@
+"""Where weights lie on this machine."""
+
+import os
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from tracker.models.registry import REGISTRY, ModelSpec
+
+_PACKAGED = Path(__file__).with_name("weights")
+
+
+class CheckpointState(StrEnum):
+    """Whether a model's weights are on this machine."""
+
+    EMBEDDED = "embedded"
+    PRESENT = "present"
+    MISSING = "missing"
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """The weights file of one model; `size_bytes` is None where it is missing."""
+
+    spec: ModelSpec
+    path: Path
+    state: CheckpointState
+    size_bytes: int | None
+
+
+def models_dir() -> Path:
+    """Return the directory of downloaded weights, which need not exist.
+
+    It is $TRACKD_MODELS_DIR, else trackd/models in $XDG_DATA_HOME or in ~/.local/share.
+    """
+    override = os.environ.get("TRACKD_MODELS_DIR")
+    if override:
+        return Path(override).expanduser()
+    data_home = Path(os.environ.get("XDG_DATA_HOME", ""))
+    if not data_home.is_absolute():
+        data_home = Path.home() / ".local" / "share"
+    return data_home / "trackd" / "models"
+
+
+def checkpoint_path(spec: ModelSpec) -> Path:
+    """Return where the weights of `spec` lie, or would lie once downloaded."""
+    return (_PACKAGED if spec.embedded else models_dir()) / spec.filename
+
+
+def list_checkpoints() -> tuple[Checkpoint, ...]:
+    """Return the weights file of every model of the registry, in its order."""
+    return tuple(_look(spec) for spec in REGISTRY.values())
+
+
+def _look(spec: ModelSpec) -> Checkpoint:
+    path = checkpoint_path(spec)
+    if not path.is_file():
+        return Checkpoint(spec, path, CheckpointState.MISSING, None)
+    state = CheckpointState.EMBEDDED if spec.embedded else CheckpointState.PRESENT
+    return Checkpoint(spec, path, state, path.stat().st_size)

@@ -1,0 +1,51 @@
+"""What a loaded model is: a network, the pictures it expects, and where it runs."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import torch
+from pydantic import ConfigDict, Field
+from sam2.modeling.sam2_base import SAM2Base
+
+_Channel = Annotated[float, Field(allow_inf_nan=False)]
+_Spread = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+@dataclass(frozen=True, slots=True)
+class InputSpec:
+    """The pictures that a network expects: RGB / 255, a square that ignores the aspect.
+
+    Attributes:
+        size: Side of the square in pixels, a multiple of 32.
+        mean: Subtracted per channel, RGB.
+        std: Divided by per channel, RGB.
+        resize: "linear" is OpenCV's bilinear, "pil" is PIL's antialiased bicubic.
+    """
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    size: Annotated[int, Field(ge=64, multiple_of=32)]
+    mean: tuple[_Channel, _Channel, _Channel]
+    std: tuple[_Spread, _Spread, _Spread]
+    resize: Literal["linear", "pil"]
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A network with its weights, ready to track.
+
+    Attributes:
+        name: The registry's name.
+        network: A `SAM2Base` in eval mode on `device`, without gradients, float32 weights.
+        device: Where the network lies.
+        dtype: float32, or bfloat16 which means autocast.
+        input: The pictures that the network expects.
+        fingerprint: SHA-256 of the weights file, hex.
+    """
+
+    name: str
+    network: SAM2Base
+    device: torch.device
+    dtype: torch.dtype
+    input: InputSpec
+    fingerprint: str
