@@ -1,0 +1,122 @@
+"""The memory bank: what it recalls, what it forgets, and that it stays as large as it was."""
+
+import numpy as np
+import pytest
+import torch
+
+from tracker.engine.memory import MemoryBank, MemoryShape
+
+SHAPE = MemoryShape(prompted=3, recent=2, pointers=4, tokens=1, map_channels=1, pointer_channels=1)
+
+
+@pytest.fixture
+def bank() -> MemoryBank:
+    return MemoryBank(SHAPE, torch.device("cpu"))
+
+
+def write(bank: MemoryBank, row: int, step: int, *, prompted: bool = False) -> None:
+    """Remember the number of the step itself."""
+    value = torch.full((1, 1, 1), float(step))
+    if prompted:
+        bank.write_prompted(row, step, value, value[0])
+    else:
+        bank.write(np.array([row]), step, value, value[0])
+
+
+def recalled(bank: MemoryBank, row: int, step: int) -> tuple[list[int], list[int]]:
+    memories = bank.recall(np.array([row]), step)
+    maps, pointers = memories.maps_nkqm.flatten().tolist(), memories.pointers_npc.flatten().tolist()
+    return [int(v) for v in maps], [int(v) for v in pointers]
+
+
+def test_it_recalls_prompted_frames_then_recent_maps_and_pointers(bank: MemoryBank) -> None:
+    row = bank.add()
+    write(bank, row, 0, prompted=True)
+    for step in range(1, 9):
+        write(bank, row, step)
+    maps, pointers = recalled(bank, row, 9)
+    assert maps == [0, 7, 8], "the prompted map, then recent ones from old to new"
+    assert pointers == [0, 8, 7, 6, 5], "the prompted pointer, then recent ones from new to old"
+
+
+def test_ages_are_counted_from_the_step_that_recalls(bank: MemoryBank) -> None:
+    row = bank.add()
+    write(bank, row, 0, prompted=True)
+    for step in range(1, 5):
+        write(bank, row, step)
+    memories = bank.recall(np.array([row]), 5)
+    assert memories.pointer_age_np.tolist() == [[5.0, 1.0, 2.0, 3.0, 4.0]]
+    assert memories.age_index_nk.tolist() == [[2, 1, 0]], "2 stands for prompted"
+
+
+def test_a_correction_sees_all_that_came_before_its_own_frame(bank: MemoryBank) -> None:
+    row = bank.add()
+    write(bank, row, 0, prompted=True)
+    for step in range(1, 7):
+        write(bank, row, step)
+    assert recalled(bank, row, 6) == ([0, 4, 5], [0, 5, 4, 3, 2])
+
+
+def test_a_prompt_takes_its_frame_out_of_the_recent_ones(bank: MemoryBank) -> None:
+    row = bank.add()
+    write(bank, row, 0, prompted=True)
+    write(bank, row, 1)
+    write(bank, row, 2)
+    write(bank, row, 2, prompted=True)
+    assert recalled(bank, row, 3)[0] == [0, 2, 1]
+
+
+def test_the_first_prompt_stays_and_the_newest_replace_the_oldest(bank: MemoryBank) -> None:
+    row = bank.add()
+    for step in (0, 10, 20, 30, 40):
+        write(bank, row, step, prompted=True)
+    assert sorted(recalled(bank, row, 50)[0]) == [0, 30, 40]
+
+
+def test_prompting_a_frame_twice_keeps_it_once(bank: MemoryBank) -> None:
+    row = bank.add()
+    write(bank, row, 4, prompted=True)
+    write(bank, row, 4, prompted=True)
+    assert recalled(bank, row, 5)[0] == [4]
+
+
+def test_removing_a_row_moves_the_last_one_into_its_place(bank: MemoryBank) -> None:
+    for row, step in enumerate((1, 2, 3)):
+        bank.add()
+        write(bank, row, step, prompted=True)
+    bank.remove(0)
+    assert bank.rows == 2
+    assert recalled(bank, 0, 9)[0] == [3]
+    assert recalled(bank, 1, 9)[0] == [2]
+
+
+def test_a_new_row_remembers_nothing_of_its_predecessor(bank: MemoryBank) -> None:
+    write(bank, bank.add(), 1, prompted=True)
+    bank.remove(0)
+    row = bank.add()
+    write(bank, row, 5, prompted=True)
+    assert recalled(bank, row, 6)[0] == [5]
+
+
+def test_objects_that_recall_alike_go_in_one_batch(bank: MemoryBank) -> None:
+    for row in range(3):
+        bank.add()
+        write(bank, row, 0, prompted=True)
+    write(bank, 1, 1)
+    batches = [batch.tolist() for batch in bank.batches(2, limit=16)]
+    assert sorted(batches) == [[0, 2], [1]]
+    assert [b.tolist() for b in bank.batches(1, limit=2)] == [[0, 1], [2]]
+
+
+def test_it_grows_with_objects_gives_back_and_never_grows_with_time(bank: MemoryBank) -> None:
+    empty = bank.nbytes
+    for row in range(8):
+        bank.add()
+        write(bank, row, 0, prompted=True)
+    assert bank.nbytes == 8 * SHAPE.bytes_per_object
+    for step in range(1, 200):
+        bank.write(np.arange(8), step, torch.zeros(8, 1, 1), torch.zeros(8, 1))
+    assert bank.nbytes == 8 * SHAPE.bytes_per_object
+    for _ in range(8):
+        bank.remove(0)
+    assert bank.nbytes == empty

@@ -1,0 +1,268 @@
+"""SAM 2 in four verbs, each a pure function: encode, condition, decode, memorise.
+
+They call the modules of the `sam2` package and follow the methods of its `SAM2Base`; what they
+leave out is the state, which is the memory bank's. Shapes: n objects, c channels of the features,
+m channels of a memory, h and w the feature map (input / 16), s the low-resolution mask
+(input / 4).
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from sam2.modeling.sam2_base import NO_OBJ_SCORE, SAM2Base
+from sam2.modeling.sam2_utils import get_1d_sine_pe
+from torch import Tensor
+
+PREVIOUS_LOGITS_LIMIT = 32.0
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """One encoded image.
+
+    Attributes:
+        top_1chw: Features at stride 16.
+        pos_1chw: Their positional encoding.
+        high_res: Features at stride 4 and 8, [1, c/8, 4h, 4w] and [1, c/4, 2h, 2w].
+    """
+
+    top_1chw: Tensor
+    pos_1chw: Tensor
+    high_res: tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Memories:
+    """What n objects remember, all with as many maps and pointers as each other.
+
+    Attributes:
+        maps_nkqm: k maps of q = h*w tokens each.
+        age_index_nk: int64, row of `maskmem_tpos_enc` for each map.
+        pointers_npc: p object pointers.
+        pointer_age_np: float32, how many frames ago each pointer was made.
+    """
+
+    maps_nkqm: Tensor
+    age_index_nk: Tensor
+    pointers_npc: Tensor
+    pointer_age_np: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Clicks:
+    """Points of n objects in input pixels: [n, k, 2] float32, labels [n, k] int32.
+
+    Labels: 1 object, 0 not, 2 and 3 the first and second corner of a box.
+    """
+
+    coords_nk2: Tensor
+    labels_nk: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """What the mask decoder says of n objects.
+
+    Attributes:
+        logits_n1ss: Mask logits at low resolution, float32; NO_OBJ_SCORE where absent.
+        presence_n1: Object score logits; above 0 the object is on the frame.
+        iou_n: Predicted quality of the mask, 0..1.
+        pointers_nc: Object pointers.
+    """
+
+    logits_n1ss: Tensor
+    presence_n1: Tensor
+    iou_n: Tensor
+    pointers_nc: Tensor
+
+
+def encode_image(net: SAM2Base, image_13ss: Tensor) -> Features:
+    """Encode a normalised image [1, 3, size, size], as `SAM2Base.forward_image`."""
+    out = net.forward_image(image_13ss)
+    fine, middle, top = out["backbone_fpn"][-3:]
+    return Features(top_1chw=top, pos_1chw=out["vision_pos_enc"][-1], high_res=(fine, middle))
+
+
+def without_memory(net: SAM2Base, features: Features) -> Tensor:
+    """Features [1, c, h, w] for an object's first frame: no memory is an embedding too."""
+    nothing_11c: Tensor = net.no_mem_embed
+    return features.top_1chw + nothing_11c.view(1, -1, 1, 1)
+
+
+def condition(net: SAM2Base, features: Features, memories: Memories) -> Tensor:
+    """Features of the image as each object's memory sees them, [n, c, h, w].
+
+    Follows `SAM2Base._prepare_memory_conditioned_features`. Live video has no known length, so
+    pointer ages are scaled as in a video of at least `max_obj_ptrs_in_encoder` frames, where the
+    official code takes the length of a shorter one.
+    """
+    n = memories.maps_nkqm.shape[0]
+    pointers_nqm, pointer_pos_nqm = _pointer_tokens(net, memories)
+    map_pos_nkqm = _map_positions(net, features, memories.age_index_nk)
+    maps_nqm = memories.maps_nkqm.flatten(1, 2).to(pointers_nqm.dtype)
+    memory_nqm = torch.cat([maps_nqm, pointers_nqm], dim=1)
+    pos_nqm = torch.cat([map_pos_nkqm.flatten(1, 2), pointer_pos_nqm], dim=1)
+    out_qnc: Tensor = net.memory_attention(
+        curr=[_tokens(features.top_1chw).expand(-1, n, -1)],
+        curr_pos=[_tokens(features.pos_1chw).expand(-1, n, -1)],
+        memory=memory_nqm.transpose(0, 1),
+        memory_pos=pos_nqm.transpose(0, 1),
+        num_obj_ptr_tokens=pointers_nqm.shape[1],
+    )
+    h, w = features.top_1chw.shape[-2:]
+    return out_qnc.permute(1, 2, 0).reshape(n, -1, h, w)
+
+
+def _tokens(map_1chw: Tensor) -> Tensor:
+    """[1, c, h, w] to [h*w, 1, c]."""
+    return map_1chw.flatten(2).permute(2, 0, 1)
+
+
+def _map_positions(net: SAM2Base, features: Features, age_index_nk: Tensor) -> Tensor:
+    """Where and when each token of the memory maps is, [n, k, q, m]."""
+    h, w = features.top_1chw.shape[-2:]
+    like_1mhw = features.top_1chw.new_empty(1, net.mem_dim, h, w)
+    space_1qm = net.memory_encoder.position_encoding(like_1mhw).flatten(2).transpose(1, 2)
+    time_nk1m = net.maskmem_tpos_enc[age_index_nk].flatten(2).unsqueeze(2)
+    positions_nkqm: Tensor = time_nk1m + space_1qm[:, None]
+    return positions_nkqm
+
+
+def _pointer_tokens(net: SAM2Base, memories: Memories) -> tuple[Tensor, Tensor]:
+    """Object pointers and their ages as tokens of m channels: a pointer becomes c / m of them."""
+    n, p, c = memories.pointers_npc.shape
+    split = c // net.mem_dim
+    tokens_nqm = memories.pointers_npc.reshape(n, p * split, net.mem_dim)
+    if not net.add_tpos_enc_to_obj_ptrs:
+        return tokens_nqm, torch.zeros_like(tokens_nqm)
+    oldest = net.max_obj_ptrs_in_encoder - 1
+    dim = net.hidden_dim if net.proj_tpos_enc_in_obj_ptrs else net.mem_dim
+    age_npc = get_1d_sine_pe(memories.pointer_age_np / oldest, dim=dim)
+    age_npm = net.obj_ptr_tpos_proj(age_npc).to(tokens_nqm.dtype)
+    return tokens_nqm, age_npm.repeat_interleave(split, dim=1)
+
+
+def wants_three_masks(net: SAM2Base, *, first: bool, clicks: int) -> bool:
+    """Whether the decoder chooses among three masks, as `SAM2Base._use_multimask`."""
+    return bool(
+        net.multimask_output_in_sam
+        and (first or net.multimask_output_for_tracking)
+        and net.multimask_min_pt_num <= clicks <= net.multimask_max_pt_num
+    )
+
+
+def decode(
+    net: SAM2Base,
+    features: Features,
+    conditioned_nchw: Tensor,
+    *,
+    three_masks: bool,
+    clicks: Clicks | None = None,
+    previous_n1ss: Tensor | None = None,
+) -> Decoded:
+    """Decode masks of n objects from clicks, or from memory alone.
+
+    Follows `SAM2Base._forward_sam_heads`, less the upsampling of masks that are not chosen.
+
+    Args:
+        net: The network.
+        features: The image; its high-resolution maps sharpen the mask.
+        conditioned_nchw: Its features as each object sees them.
+        three_masks: Choose the best of three candidates by predicted quality.
+        clicks: Points and box corners; None to decode from memory.
+        previous_n1ss: Logits to correct, on the same frame.
+    """
+    n = conditioned_nchw.shape[0]
+    if clicks is None:
+        clicks = Clicks(
+            coords_nk2=conditioned_nchw.new_zeros(n, 1, 2, dtype=torch.float32),
+            labels_nk=conditioned_nchw.new_full((n, 1), -1, dtype=torch.int32),
+        )
+    if previous_n1ss is not None:
+        previous_n1ss = previous_n1ss.clamp(-PREVIOUS_LOGITS_LIMIT, PREVIOUS_LOGITS_LIMIT)
+    sparse_nkc, dense_nchw = net.sam_prompt_encoder(
+        points=(clicks.coords_nk2, clicks.labels_nk), boxes=None, masks=previous_n1ss
+    )
+    logits_nass, iou_na, tokens_nac, presence_n1 = net.sam_mask_decoder(
+        image_embeddings=conditioned_nchw,
+        image_pe=net.sam_prompt_encoder.get_dense_pe(),
+        sparse_prompt_embeddings=sparse_nkc,
+        dense_prompt_embeddings=dense_nchw,
+        multimask_output=three_masks,
+        repeat_image=False,
+        high_res_features=[level.expand(n, -1, -1, -1) for level in features.high_res],
+    )
+    row_n = torch.arange(n, device=logits_nass.device)
+    best_n = iou_na.argmax(dim=-1)
+    best_token_n = best_n.clamp(max=tokens_nac.shape[1] - 1)
+    logits_n1ss = logits_nass[row_n, best_n].unsqueeze(1).float()
+    pointers_nc = net.obj_ptr_proj(tokens_nac[row_n, best_token_n])
+    if net.pred_obj_scores:
+        present_n1 = presence_n1 > 0
+        logits_n1ss = torch.where(present_n1[..., None, None], logits_n1ss, NO_OBJ_SCORE)
+        pointers_nc = _pointer_of_absent(net, pointers_nc, presence_n1, present_n1)
+    return Decoded(
+        logits_n1ss=logits_n1ss,
+        presence_n1=presence_n1.float(),
+        iou_n=iou_na[row_n, best_n].float(),
+        pointers_nc=pointers_nc.float(),
+    )
+
+
+def _pointer_of_absent(
+    net: SAM2Base, pointers_nc: Tensor, presence_n1: Tensor, present_n1: Tensor
+) -> Tensor:
+    """Replace or mix the pointer of an absent object with the learned one."""
+    there_n1 = presence_n1.sigmoid() if net.soft_no_obj_ptr else present_n1.to(pointers_nc.dtype)
+    if net.fixed_no_obj_ptr:
+        pointers_nc = there_n1 * pointers_nc
+    absent_1c: Tensor = net.no_obj_ptr
+    return pointers_nc + (1 - there_n1) * absent_1c
+
+
+def adopt_mask(net: SAM2Base, features: Features, mask_11ss: Tensor) -> Decoded:
+    """Take a given mask as the output, as `SAM2Base._use_mask_as_output`.
+
+    Args:
+        net: The network.
+        features: The image.
+        mask_11ss: float32 0 or 1 at input resolution, [1, 1, size, size].
+    """
+    _, _, iou_11, logits_11ss, _, pointer_1c, presence_11 = net._use_mask_as_output(
+        features.top_1chw, list(features.high_res), mask_11ss
+    )
+    return Decoded(
+        logits_n1ss=logits_11ss.float(),
+        presence_n1=presence_11.float(),
+        iou_n=iou_11[:, 0].float(),
+        pointers_nc=pointer_1c.float(),
+    )
+
+
+def memorise(net: SAM2Base, features: Features, decoded: Decoded, *, from_prompt: bool) -> Tensor:
+    """Encode what was seen of n objects into memory maps, [n, q, m].
+
+    Follows `SAM2Base._encode_new_memory`; the image is projected once for all objects.
+
+    Args:
+        net: The network.
+        features: The image.
+        decoded: Its masks.
+        from_prompt: The mask was prompted: with `binarize_mask_from_pts_for_mem_enc` the memory
+            holds exactly what the user saw.
+    """
+    size = (net.image_size, net.image_size)
+    logits_n1ss = F.interpolate(decoded.logits_n1ss, size, mode="bilinear", align_corners=False)
+    if from_prompt and net.binarize_mask_from_pts_for_mem_enc:
+        mask_n1ss = (logits_n1ss > 0).float()
+    else:
+        mask_n1ss = logits_n1ss.sigmoid_()
+    mask_n1ss.mul_(net.sigmoid_scale_for_mem_enc).add_(net.sigmoid_bias_for_mem_enc)
+    encoder = net.memory_encoder
+    seen_nchw = encoder.pix_feat_proj(features.top_1chw) + encoder.mask_downsampler(mask_n1ss)
+    memory_nmhw: Tensor = encoder.out_proj(encoder.fuser(seen_nchw))
+    if net.no_obj_embed_spatial is not None:
+        absent_n111 = (decoded.presence_n1 <= 0).to(memory_nmhw.dtype)[..., None, None]
+        memory_nmhw = memory_nmhw + absent_n111 * net.no_obj_embed_spatial[..., None, None]
+    return memory_nmhw.flatten(2).transpose(1, 2)
