@@ -1,0 +1,146 @@
+"""The job: frames through a session into writers."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from moving_square import ColourSession, frames
+
+from streams import Frame, SourceUnreadable
+from tracker.annotate.coco_writer import CocoWriter
+from tracker.annotate.davis_writer import DavisWriter
+from tracker.annotate.job import Job, Tally
+from tracker.annotate.plan import FrameRange, PlacedPrompt, PromptPlan
+from tracker.errors import OutputError, PromptError, UsageError
+from tracker.types import Prompt, TrackResult
+
+RED = Prompt(1, box_xyxy=(4, 10, 24, 30))
+GREEN = Prompt(2, points_xy=((100, 70),), point_labels=(1,))
+
+
+class Notes:
+    """A writer that notes which objects came with which frame."""
+
+    def __init__(self, fail_on: int | None = None) -> None:
+        self.rows: list[tuple[int, list[int]]] = []
+        self.closed = False
+        self._fail_on = fail_on
+
+    def write(self, frame: Frame, result: TrackResult) -> None:
+        if frame.seq == self._fail_on:
+            raise OutputError("disk full")
+        self.rows.append((frame.seq, [item.id for item in result.objects]))
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def plan_of(*placed: tuple[int, Prompt], start: int = 0, stop: int | None = None) -> PromptPlan:
+    return PromptPlan([PlacedPrompt(f, p) for f, p in placed], FrameRange(start, stop))
+
+
+def run(job: Job, source: Iterator[Frame], stop_after: int | None = None) -> Tally:
+    return job.run(
+        source,
+        on_frame=lambda tally: None,
+        stop_asked=lambda: stop_after is not None and job.tally.frames >= stop_after,
+    )
+
+
+def test_objects_appear_on_the_frame_of_their_prompt():
+    session, notes = ColourSession(), Notes()
+    job = Job(session, plan_of((2, RED), (4, GREEN)), [notes])
+    tally = run(job, iter(frames(8)))
+    assert notes.rows == [
+        (0, []),
+        (1, []),
+        (2, [1]),
+        (3, [1]),
+        (4, [1, 2]),
+        (5, [1, 2]),
+        (6, [1, 2]),
+        (7, [1, 2]),
+    ]
+    assert notes.closed
+    assert session.steps == 6  # nothing is encoded before the first prompt
+    assert (tally.frames, tally.last_frame) == (8, 7)
+    assert tally.frames_by_object == {1: 6, 2: 2}
+    assert not tally.stopped_early
+    stages_s = tally.decode_s + tally.encode_s + tally.track_s + tally.write_s
+    assert 0 < stages_s <= tally.elapsed_s
+
+
+def test_frames_are_numbered_as_in_the_source_and_the_stop_is_left_out():
+    notes = Notes()
+    source = iter(frames(12))
+    run(Job(ColourSession(), plan_of((4, RED), start=3, stop=6), [notes]), source)
+    assert [seq for seq, _ in notes.rows] == [3, 4, 5]
+    assert next(source).seq == 6  # no frame is read that is not needed
+
+
+def test_the_session_gets_no_frame_before_the_last_is_written():
+    alive: list[int] = []
+
+    def source() -> Iterator[Frame]:
+        for frame in frames(5):
+            assert alive == list(range(frame.seq))
+            yield frame
+
+    class Counting(Notes):
+        def write(self, frame: Frame, result: TrackResult) -> None:
+            alive.append(frame.seq)
+
+    run(Job(ColourSession(), plan_of((0, RED)), [Counting()]), source())
+    assert alive == [0, 1, 2, 3, 4]
+
+
+def test_a_wish_to_stop_ends_after_whole_frames():
+    notes = Notes()
+    tally = run(Job(ColourSession(), plan_of((0, RED), (7, GREEN)), [notes]), iter(frames(9)), 3)
+    assert tally.stopped_early
+    assert (tally.frames, tally.last_frame) == (3, 2)
+    assert notes.closed
+
+
+def test_a_prompt_past_the_end_is_told_and_the_files_are_whole(tmp_path: Path):
+    path = tmp_path / "out.json"
+    job = Job(ColourSession(), plan_of((0, RED), (5, GREEN)), [CocoWriter(path, "clip")])
+    with pytest.raises(PromptError, match=r"object 2 on frame 5 is past the end .*\(5 frames\)"):
+        run(job, iter(frames(5)))
+    assert json.loads(path.read_text())["videos"][0]["length"] == 5
+
+
+def test_a_source_that_ends_before_the_start_leaves_nothing(tmp_path: Path):
+    job = Job(ColourSession(), plan_of((9, RED), start=9), [DavisWriter(tmp_path / "masks")])
+    with pytest.raises(UsageError, match="ended before --start 9"):
+        run(job, iter(frames(5)))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_source_that_breaks_leaves_whole_files(tmp_path: Path):
+    def broken() -> Iterator[Frame]:
+        yield from frames(4)
+        raise SourceUnreadable("the disk is gone")
+
+    path = tmp_path / "out.json"
+    with pytest.raises(SourceUnreadable):
+        run(Job(ColourSession(), plan_of((0, RED)), [CocoWriter(path, "clip")]), broken())
+    assert json.loads(path.read_text())["videos"][0]["length"] == 4
+
+
+def test_one_writer_that_fails_does_not_spoil_the_others(tmp_path: Path):
+    path, notes = tmp_path / "out.json", Notes()
+    writers = [notes, Notes(fail_on=3), CocoWriter(path, "clip")]
+    with pytest.raises(OutputError, match="disk full"):
+        run(Job(ColourSession(), plan_of((0, RED)), writers), iter(frames(9)))
+    assert notes.closed
+    assert json.loads(path.read_text())["videos"][0]["length"] == 3
+
+
+def test_a_prompt_that_no_longer_fits_the_frame_is_told():
+    small = frames(3)
+    cut = Frame("main", 3, None, None, 0, small[0].image[:50, :60].copy())
+    job = Job(ColourSession(), plan_of((0, RED), (3, GREEN)), [])
+    with pytest.raises(PromptError, match="outside the 60x50 frame"):
+        run(job, iter([*small, cut]))

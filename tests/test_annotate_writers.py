@@ -1,0 +1,207 @@
+"""What the writers leave on disk."""
+
+import json
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from moving_square import HEIGHT, WIDTH, ColourSession, frames
+from PIL import Image
+from pycocotools import mask as coco_mask
+
+from streams import Frame
+from tracker.annotate.coco_writer import CocoWriter
+from tracker.annotate.davis_writer import DavisWriter, davis_palette, label_map
+from tracker.annotate.overlay_writer import OverlayWriter, Painter
+from tracker.errors import OutputError
+from tracker.types import ObjectResult, ObjectState, Prompt, StageTimes, TrackResult
+
+RED_PROMPT = Prompt(1, box_xyxy=(4, 10, 24, 30), label="red")
+GREEN_PROMPT = Prompt(2, points_xy=((100, 70),), point_labels=(1,))
+
+
+def tracked(count: int, prompts: dict[int, Prompt]) -> list[tuple[Frame, TrackResult]]:
+    session = ColourSession()
+    pairs = []
+    for frame in frames(count):
+        session.step(frame.image)
+        if frame.seq in prompts:
+            session.prompt(prompts[frame.seq])
+        pairs.append((frame, session.result()))
+    return pairs
+
+
+def result_of(*objects: tuple[int, float, float, np.ndarray]) -> TrackResult:
+    found = tuple(
+        ObjectResult(object_id, None, ObjectState.VISIBLE, score, iou, (0, 0, 1, 1), mask_hw)
+        for object_id, score, iou, mask_hw in objects
+    )
+    return TrackResult(0, found, StageTimes(0, 0))
+
+
+def test_the_palette_is_that_of_davis():
+    colours = np.frombuffer(davis_palette(), np.uint8).reshape(256, 3)
+    assert colours[:4].tolist() == [[0, 0, 0], [128, 0, 0], [0, 128, 0], [128, 128, 0]]
+    assert colours[[8, 15, 255]].tolist() == [[64, 0, 0], [192, 128, 128], [224, 224, 192]]
+
+
+def test_davis_pngs_hold_the_ids(tmp_path: Path):
+    folder = tmp_path / "masks"
+    writer = DavisWriter(folder)
+    assert not folder.exists()
+    pairs = tracked(8, {0: RED_PROMPT, 3: GREEN_PROMPT})
+    for frame, result in pairs:
+        writer.write(frame, result)
+    writer.close()
+    assert sorted(p.name for p in folder.iterdir()) == [f"{i:05d}.png" for i in range(8)]
+    for index, ids in ((0, [0, 1]), (3, [0, 1, 2]), (7, [0, 1])):
+        with Image.open(folder / f"{index:05d}.png") as image:
+            assert image.mode == "P"
+            assert image.getpalette()[:12] == list(davis_palette()[:12])
+            pixels = np.asarray(image)
+        assert np.unique(pixels).tolist() == ids
+        assert np.array_equal(pixels == 1, pairs[index][1].objects[0].mask_hw)
+
+
+def test_where_masks_overlap_the_higher_score_wins_then_quality_then_the_lower_id():
+    left, right = np.zeros((1, 3), np.bool_), np.zeros((1, 3), np.bool_)
+    left[:, :2], right[:, 1:] = True, True
+    cases = [
+        ((0.9, 0.1), (0.8, 0.9), [1, 1, 2]),
+        ((0.8, 0.9), (0.9, 0.1), [1, 2, 2]),
+        ((0.9, 0.1), (0.9, 0.2), [1, 2, 2]),
+        ((0.9, 0.2), (0.9, 0.2), [1, 1, 2]),
+    ]
+    for first, second, expected in cases:
+        result = result_of((1, *first, left), (2, *second, right))
+        assert label_map(result, 1, 3).tolist() == [expected]
+
+
+def test_coco_json_gives_every_mask_back(tmp_path: Path):
+    path = tmp_path / "out.json"
+    writer = CocoWriter(path, "clip")
+    pairs = tracked(8, {0: RED_PROMPT, 3: GREEN_PROMPT})
+    for frame, result in pairs[1:]:
+        writer.write(frame, result)
+        assert list(tmp_path.iterdir()) == []
+    writer.close()
+    assert list(tmp_path.iterdir()) == [path]
+
+    content = json.loads(path.read_text())
+    (video,) = content["videos"]
+    assert (video["width"], video["height"], video["length"]) == (WIDTH, HEIGHT, 7)
+    assert video["file_names"][0] == "clip/00001.jpg"
+    assert len(video["file_names"]) == 7
+    names = {c["id"]: c["name"] for c in content["categories"]}
+    red, green = content["annotations"]
+    assert (red["id"], names[red["category_id"]]) == (1, "red")
+    assert (green["id"], names[green["category_id"]]) == (2, "object")
+    assert (red["score"], green["score"]) == (pytest.approx(0.6), pytest.approx(0.7))
+    absent = [True, True, False, False, False, True, True]
+    for key in ("segmentations", "bboxes", "areas"):
+        assert [value is None for value in green[key]] == absent
+    for index, (_, result) in enumerate(pairs[1:]):
+        item = result.objects[0]
+        assert isinstance(red["segmentations"][index]["counts"], str)
+        assert np.array_equal(coco_mask.decode(red["segmentations"][index]), item.mask_hw)
+        x0, y0, x1, y1 = item.box_xyxy
+        assert red["bboxes"][index] == [x0, y0, x1 - x0, y1 - y0]
+        assert red["areas"][index] == item.mask_hw.sum()
+
+
+def test_coco_tracks_longer_than_memory_go_to_disk(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr("tracker.annotate.coco_writer._SPOOL_BYTES", 100)
+    path = tmp_path / "out.json"
+    path.write_text("what was here before")
+    writer = CocoWriter(path, "clip")
+    for frame, result in tracked(12, {0: RED_PROMPT}):
+        writer.write(frame, result)
+        assert path.read_text() == "what was here before"
+    writer.close()
+    (red,) = json.loads(path.read_text())["annotations"]
+    assert len(red["segmentations"]) == 12
+    assert all(red["segmentations"])
+
+
+def test_writers_without_a_frame_leave_nothing(tmp_path: Path):
+    for writer in (
+        CocoWriter(tmp_path / "a.json", "clip"),
+        DavisWriter(tmp_path / "masks"),
+        OverlayWriter(tmp_path / "a.mp4", None),
+    ):
+        writer.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_vanishes_is_one_clear_error(tmp_path: Path):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    coco, davis = CocoWriter(gone / "a.json", "clip"), DavisWriter(gone / "masks")
+    ((frame, result),) = tracked(1, {0: RED_PROMPT})
+    coco.write(frame, result)
+    gone.rmdir()
+    with pytest.raises(OutputError, match=r"cannot write .*a.json: No such file"):
+        coco.close()
+    with pytest.raises(OutputError, match=r"cannot write .*00000.png: No such file"):
+        davis.write(frame, result)
+
+
+@pytest.mark.parametrize(("height", "width"), [(480, 640), (2160, 3840), (91, 121)])
+def test_the_overlay_colours_the_object_and_leaves_the_rest(height: int, width: int):
+    mask_hw = np.zeros((height, width), np.bool_)
+    y0, y1, x0, x1 = height // 2, height * 3 // 4, width // 2, width * 3 // 4
+    mask_hw[y0:y1, x0:x1] = True
+    item = ObjectResult(3, "dog", ObjectState.VISIBLE, 0.87, 0.9, (x0, y0, x1, y1), mask_hw)
+    image = np.full((height, width, 3), 90, np.uint8)
+    painted = Painter(height, width).paint(image, TrackResult(0, (item,), StageTimes(0, 0)))
+    assert (image == 90).all()
+    changed = (painted != image).any(axis=2)
+    assert changed[mask_hw].all()
+    assert not changed[: height // 8].any()
+    assert not changed[:, : width // 8].any()
+    name_rows = changed[:y0].any(axis=1).sum()
+    assert name_rows >= min(height // 25, y0)
+
+
+def test_an_object_keeps_its_colour_whoever_else_is_there():
+    left, right = np.zeros((100, 100), np.bool_), np.zeros((100, 100), np.bool_)
+    left[50:90, 10:40], right[50:90, 60:90] = True, True
+    image = np.zeros((100, 100, 3), np.uint8)
+    painter = Painter(100, 100)
+    both = painter.paint(image, result_of((4, 0.9, 0.9, left), (9, 0.9, 0.9, right)))
+    alone = painter.paint(image, result_of((9, 0.9, 0.9, right)))
+    assert both[80, 75].tolist() == alone[80, 75].tolist()
+    assert both[80, 75].tolist() != both[80, 25].tolist()
+
+
+def test_colours_are_rgb():
+    mask_hw = np.zeros((100, 100), np.bool_)
+    mask_hw[50:90, 10:40] = True
+    painted = Painter(100, 100).paint(
+        np.zeros((100, 100, 3), np.uint8), result_of((1, 0.9, 0.9, mask_hw))
+    )
+    red, green, blue = (int(v) for v in painted[80, 25])
+    assert blue > red > green  # the first colour of the palette is purple, A351FB
+
+
+def test_an_object_out_of_sight_is_named_at_the_bottom():
+    empty = np.zeros((200, 300), np.bool_)
+    item = ObjectResult(2, "cat", ObjectState.OCCLUDED, 0.1, 0.2, None, empty)
+    image = np.full((200, 300, 3), 90, np.uint8)
+    painted = Painter(200, 300).paint(image, TrackResult(0, (item,), StageTimes(0, 0)))
+    changed = (painted != image).any(axis=2)
+    assert changed[170:, :150].any()
+    assert not changed[:150].any()
+
+
+def test_the_overlay_video_keeps_size_frames_and_times(tmp_path: Path):
+    path = tmp_path / "out.mp4"
+    writer = OverlayWriter(path, None)
+    for frame, result in tracked(6, {1: RED_PROMPT}):
+        writer.write(frame, result)
+    writer.close()
+    with av.open(str(path)) as container:
+        decoded = list(container.decode(video=0))
+    assert [(f.width, f.height) for f in decoded] == [(WIDTH, HEIGHT)] * 6
+    assert [round(f.time * 25) for f in decoded] == list(range(6))

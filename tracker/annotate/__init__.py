@@ -1,0 +1,1 @@
+"""Offline annotation: prompts in, a video or folder tracked, standard formats out."""

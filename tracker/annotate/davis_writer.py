@@ -1,0 +1,67 @@
+"""Masks in the layout of DAVIS: one palette PNG per frame."""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from streams.frame import Frame
+from tracker.errors import OutputError
+from tracker.types import TrackResult
+
+MAX_ID = 255
+
+
+def davis_palette() -> bytes:
+    """The 256 RGB colours of PASCAL VOC and DAVIS, as 768 bytes.
+
+    The bits of an id go round the channels red, green, blue, its lowest three bits to the
+    highest bit of each, so that neighbouring ids differ most.
+    """
+    palette = bytearray()
+    for identity in range(256):
+        rgb = [0, 0, 0]
+        for bit in range(8):
+            rgb[bit % 3] |= (identity >> bit & 1) << (7 - bit // 3)
+        palette += bytes(rgb)
+    return bytes(palette)
+
+
+def label_map(result: TrackResult, height: int, width: int) -> NDArray[np.uint8]:
+    """Ids per pixel, uint8 [H, W], 0 where there is no object.
+
+    Where masks overlap, the object with the higher score is on top; with equal scores the one
+    with the better predicted mask, then the one with the lower id.
+    """
+    ids_hw = np.zeros((height, width), np.uint8)
+    for item in sorted(result.objects, key=lambda item: (item.score, item.iou, -item.id)):
+        ids_hw[item.mask_hw] = item.id
+    return ids_hw
+
+
+class DavisWriter:
+    """Writes `00000.png`, `00001.png`, ... named by frame number; pixel value = object id."""
+
+    def __init__(self, folder: Path) -> None:
+        """Write into `folder`, which is made when the first frame comes."""
+        self._folder = folder
+        self._palette = davis_palette()
+        self._part = folder / "frame.part"
+
+    def write(self, frame: Frame, result: TrackResult) -> None:
+        """Write the masks of one frame."""
+        height, width = frame.image.shape[:2]
+        image = Image.fromarray(label_map(result, height, width), mode="P")
+        image.putpalette(self._palette)
+        target = self._folder / f"{frame.seq:05d}.png"
+        try:
+            self._folder.mkdir(exist_ok=True)
+            image.save(self._part, format="PNG")
+            self._part.replace(target)
+        except OSError as error:
+            self._part.unlink(missing_ok=True)
+            raise OutputError(f"cannot write {target}: {error.strerror or error}") from error
+
+    def close(self) -> None:
+        """Every frame is a whole file already."""

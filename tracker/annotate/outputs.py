@@ -1,0 +1,137 @@
+"""Where the outputs go, checked before anything is written."""
+
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from tracker.annotate.coco_writer import CocoWriter
+from tracker.annotate.davis_writer import MAX_ID, DavisWriter
+from tracker.annotate.writer import Writer
+from tracker.errors import OutputError, UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """The files of one run; None where that format is not wanted.
+
+    Attributes:
+        video: MP4 with the masks drawn.
+        davis: Folder of palette PNGs.
+        coco: YouTube-VIS style JSON.
+    """
+
+    video: Path | None = None
+    davis: Path | None = None
+    coco: Path | None = None
+
+    def check(self, inputs: Sequence[Path], object_ids: Iterable[int]) -> None:
+        """Check that all outputs can be written and harm nothing.
+
+        Args:
+            inputs: Files and folders that the run reads.
+            object_ids: Ids that will be written.
+
+        Raises:
+            UsageError: An output is an input or another output, has the wrong suffix, or cannot
+                hold the ids.
+            OutputError: An output cannot be written there.
+        """
+        wanted = list(self._wanted())
+        for index, (option, path) in enumerate(wanted):
+            part = path.with_name(path.name + ".part")
+            for source in inputs:
+                if _same(path, source) or _same(part, source):
+                    raise UsageError(
+                        f"{option} {path} would overwrite the input {source}", "write elsewhere"
+                    )
+            for other_option, other in wanted[:index]:
+                if _same(path, other):
+                    raise UsageError(
+                        f"{other_option} and {option} are both {path}", "give each its own path"
+                    )
+        _check_file("--out", self.video, ".mp4")
+        _check_file("--coco", self.coco, ".json")
+        _check_folder(self.davis)
+        largest = max(object_ids, default=0)
+        if self.davis is not None and largest > MAX_ID:
+            raise UsageError(
+                f"--davis holds ids up to {MAX_ID}, not {largest}", "number the objects from 1"
+            )
+
+    def open(self, source_name: str, fps: Fraction | None) -> tuple[Writer, ...]:
+        """Make the writers; nothing is on disk before their first frame.
+
+        Args:
+            source_name: What the frames are called in the JSON.
+            fps: The source's frame rate, None where it has none.
+        """
+        writers: list[Writer] = []
+        if self.video is not None:
+            # The drawing packages take seconds to import: only for those who draw.
+            from tracker.annotate.overlay_writer import OverlayWriter
+
+            writers.append(OverlayWriter(self.video, fps))
+        if self.davis is not None:
+            writers.append(DavisWriter(self.davis))
+        if self.coco is not None:
+            writers.append(CocoWriter(self.coco, source_name))
+        return tuple(writers)
+
+    def _wanted(self) -> Iterator[tuple[str, Path]]:
+        named = (("--out", self.video), ("--davis", self.davis), ("--coco", self.coco))
+        return ((option, path) for option, path in named if path is not None)
+
+
+def _same(first: Path, second: Path) -> bool:
+    if first.exists() and second.exists():
+        return first.samefile(second)
+    return first.resolve() == second.resolve()
+
+
+def _check_file(option: str, path: Path | None, suffix: str) -> None:
+    if path is None:
+        return
+    if path.suffix.lower() != suffix:
+        raise UsageError(f"{option} {path} does not end in {suffix}", f"name it NAME{suffix}")
+    if path.exists() and not path.is_file():
+        raise OutputError(f"{option} {path} is not a file", "give a file name")
+    _check_parent(option, path)
+
+
+def _check_folder(path: Path | None) -> None:
+    if path is None:
+        return
+    if not path.exists():
+        _check_parent("--davis", path)
+        return
+    if not path.is_dir():
+        raise OutputError(f"--davis {path} is not a folder", "give a folder")
+    _probe("--davis", path, path)
+    if any(path.iterdir()):
+        raise OutputError(
+            f"--davis {path} holds files already", "give a new folder, or empty this one"
+        )
+
+
+def _check_parent(option: str, path: Path) -> None:
+    if not path.parent.is_dir():
+        raise OutputError(
+            f"{option} {path}: no folder {path.parent}", f"make it first: mkdir -p {path.parent}"
+        )
+    _probe(option, path, path.parent)
+
+
+def _probe(option: str, path: Path, folder: Path) -> None:
+    """Try to write: permission bits say too little about mounts, quotas and the superuser."""
+    try:
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(None, "Permission denied")
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OutputError(
+            f"{option} {path}: cannot write to {folder} ({error.strerror})", "choose another folder"
+        ) from error

@@ -1,0 +1,156 @@
+"""The prompts file: the same prompts as the options of `trackd track`, as JSON."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    model_validator,
+)
+
+from tracker.annotate.masks import MAX_SIDE_PX, Rle, encode_rle, read_mask_png
+from tracker.annotate.plan import PlacedPrompt
+from tracker.errors import UsageError
+from tracker.types import Prompt
+
+MAX_FILE_BYTES = 64 * 1024 * 1024
+
+_Point = tuple[float, float]
+_Box = tuple[float, float, float, float]
+_Side = Annotated[int, Field(ge=1, le=MAX_SIDE_PX)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class RleMask(_Strict):
+    """A mask in COCO's compressed run-length encoding."""
+
+    size: tuple[_Side, _Side] = Field(description="[height, width] in pixels")
+    counts: str = Field(
+        min_length=1, max_length=4_000_000, description="compressed counts, as pycocotools makes"
+    )
+
+
+def _mask_kind(value: Any) -> str:
+    return "png" if isinstance(value, str) else "rle"
+
+
+class FilePrompt(_Strict):
+    """Where the object is on one frame: points, a box, points and a box, or a mask."""
+
+    frame: int = Field(ge=0, description="frame number in the source, from 0")
+    points: list[_Point] = Field(
+        default=[], max_length=1000, description="clicks [x, y] in pixels, x right, y down"
+    )
+    labels: list[Literal[0, 1]] | None = Field(
+        default=None,
+        max_length=1000,
+        description="one per point: 1 on the object, 0 off it; all 1 where left out",
+    )
+    box: _Box | None = Field(
+        default=None, description="[x0, y0, x1, y1] in pixels; x1 is the last column plus one"
+    )
+    mask: (
+        Annotated[
+            Annotated[str, Field(min_length=1, max_length=4096), Tag("png")]
+            | Annotated[RleMask, Tag("rle")],
+            Discriminator(_mask_kind),
+        ]
+        | None
+    ) = Field(
+        default=None,
+        description="a PNG file (nonzero pixels are the object; relative to this file) or RLE",
+    )
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        if self.labels is not None and len(self.labels) != len(self.points):
+            raise ValueError(f"{len(self.points)} points but {len(self.labels)} labels")
+        if self.mask is not None and (self.points or self.box is not None):
+            raise ValueError("a mask goes without points and box")
+        if self.mask is None and self.box is None and not self.points:
+            raise ValueError("give points, a box or a mask")
+        return self
+
+
+class FileObject(_Strict):
+    """One object and its prompts, the first of which makes it appear."""
+
+    id: int = Field(ge=1, description="public id, the pixel value in DAVIS masks")
+    label: str | None = Field(default=None, min_length=1, max_length=100, description="its name")
+    prompts: list[FilePrompt] = Field(min_length=1, max_length=10_000)
+
+
+class PromptsFile(_Strict):
+    """Prompts for `trackd track --prompts FILE`."""
+
+    version: Literal[1] = Field(description="version of this format")
+    objects: list[FileObject] = Field(min_length=1, max_length=256)
+
+    @model_validator(mode="after")
+    def _ids_differ(self) -> Self:
+        seen: set[int] = set()
+        for index, item in enumerate(self.objects):
+            if item.id in seen:
+                raise ValueError(f"objects[{index}] repeats id {item.id}; give each object one id")
+            seen.add(item.id)
+        return self
+
+
+def load_prompts(path: Path) -> tuple[PlacedPrompt, ...]:
+    """Read a prompts file.
+
+    Raises:
+        UsageError: The file cannot be read or does not follow the format.
+        PromptError: One of its masks cannot be read.
+    """
+    try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise UsageError(f"{path}: larger than {MAX_FILE_BYTES >> 20} MiB", "split the work")
+        text = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}", "check --prompts") from error
+    try:
+        content = PromptsFile.model_validate_json(text)
+    except ValidationError as error:
+        raise UsageError(f"{path}: {_first_fault(error)}", "see trackd schema prompts") from error
+    return tuple(
+        _place(item, entry, path.parent) for item in content.objects for entry in item.prompts
+    )
+
+
+def _first_fault(error: ValidationError) -> str:
+    faults = error.errors(include_url=False, include_input=False)
+    where = ""
+    for part in faults[0]["loc"]:
+        where += f"[{part}]" if isinstance(part, int) else f".{part}"
+    text = faults[0]["msg"].removeprefix("Value error, ")
+    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+    return f"{where.lstrip('.')}: {text}{more}" if where else f"{text}{more}"
+
+
+def _place(item: FileObject, entry: FilePrompt, folder: Path) -> PlacedPrompt:
+    prompt = Prompt(
+        object_id=item.id,
+        points_xy=tuple(entry.points),
+        point_labels=tuple([1] * len(entry.points) if entry.labels is None else entry.labels),
+        box_xyxy=entry.box,
+        label=item.label,
+    )
+    return PlacedPrompt(entry.frame, prompt, _mask_of(item, entry, folder))
+
+
+def _mask_of(item: FileObject, entry: FilePrompt, folder: Path) -> Rle | None:
+    if isinstance(entry.mask, str):
+        return encode_rle(read_mask_png(folder / entry.mask))
+    if entry.mask is None:
+        return None
+    height, width = entry.mask.size
+    return Rle(height, width, entry.mask.counts)

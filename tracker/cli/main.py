@@ -1,0 +1,56 @@
+"""The entry of `trackd`."""
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+
+from tracker.cli import checkpoints, failures, schema, track
+
+_COMMANDS = {"track": track.run, "schema": schema.run, "checkpoints": checkpoints.run}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command line, `sys.argv` where none is given, and return the exit code.
+
+    The code is 0 for success, 1 for a failure, 2 for wrong usage, 130 when interrupted.
+    """
+    parser = _parser()
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments:
+        parser.print_help(sys.stderr)
+        return 2
+    try:
+        args = parser.parse_args(arguments)
+        return _COMMANDS[args.command](args)
+    except BrokenPipeError:
+        # The reader of our output left. Keep the interpreter from complaining about it again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (Exception, KeyboardInterrupt) as error:
+        return failures.report(error)
+
+
+def _parser() -> failures.Parser:
+    parser = failures.Parser(
+        prog="trackd",
+        description="Tracks any object through video with SAM 2, one frame at a time.",
+        epilog="example: trackd track clip.mp4 --box 1:120,80,340,400 --out tracked.mp4",
+    )
+    parser.add_argument("--version", action="version", version=f"trackd {_version()}")
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    track.add_parser(subparsers)
+    checkpoints.add_parser(subparsers)
+    schema.add_parser(subparsers)
+    return parser
+
+
+def _version() -> str:
+    try:
+        return version("trackd")
+    except PackageNotFoundError:
+        return "(not installed)"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,95 @@
+"""The grammar of the prompt options of `trackd track`."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tracker.annotate.masks import encode_rle, read_mask_png
+from tracker.annotate.plan import PlacedPrompt
+from tracker.errors import PromptError
+from tracker.types import Prompt
+
+_FORM = re.compile(r"(?P<id>\d{1,9}):(?P<value>.+?)(?:@(?P<frame>\d{1,9}))?", re.DOTALL)
+_LABEL = re.compile(r"(?P<id>\d{1,9}):(?P<name>.{1,100})")
+BOX_FORM = "ID:X0,Y0,X1,Y1[@FRAME]"
+POINT_FORM = "ID:X,Y[,0|1][@FRAME]"
+MASK_FORM = "ID:FILE.png[@FRAME]"
+LABEL_FORM = "ID:NAME"
+
+
+@dataclass(frozen=True, slots=True)
+class PromptOptions:
+    """The options as typed."""
+
+    boxes: Sequence[str] = ()
+    points: Sequence[str] = ()
+    masks: Sequence[str] = ()
+    labels: Sequence[str] = ()
+
+    def prompts(self, first_frame: int) -> tuple[PlacedPrompt, ...]:
+        """What the options say; without @FRAME a prompt is on `first_frame`.
+
+        Raises:
+            PromptError: One does not follow its form, names no readable mask, or labels nothing.
+        """
+        placed = tuple(self._placed(first_frame))
+        labels = self._labels()
+        for object_id in labels.keys() - {item.prompt.object_id for item in placed}:
+            raise PromptError(
+                f"--label {object_id}:{labels[object_id]} names an object without a prompt",
+                "objects of the prompts file take their label there",
+            )
+        return tuple(
+            replace(item, prompt=replace(item.prompt, label=labels.get(item.prompt.object_id)))
+            for item in placed
+        )
+
+    def _placed(self, first_frame: int) -> Iterator[PlacedPrompt]:
+        for text in self.boxes:
+            object_id, value, frame = _split("--box", text, BOX_FORM, first_frame)
+            x0, y0, x1, y1 = _numbers("--box", text, value, BOX_FORM, (4,))
+            yield PlacedPrompt(frame, Prompt(object_id, box_xyxy=(x0, y0, x1, y1)))
+        for text in self.points:
+            object_id, value, frame = _split("--point", text, POINT_FORM, first_frame)
+            x, y, *rest = _numbers("--point", text, value, POINT_FORM, (2, 3))
+            if rest not in ([], [0], [1]):
+                raise PromptError(f"--point {text}: label {rest[0]:g}", "use 1 (object) or 0 (not)")
+            clicked = Prompt(object_id, ((x, y),), (int(rest[0]) if rest else 1,))
+            yield PlacedPrompt(frame, clicked)
+        for text in self.masks:
+            object_id, value, frame = _split("--mask", text, MASK_FORM, first_frame)
+            mask = encode_rle(read_mask_png(Path(value)))
+            yield PlacedPrompt(frame, Prompt(object_id), mask)
+
+    def _labels(self) -> dict[int, str]:
+        labels: dict[int, str] = {}
+        for text in self.labels:
+            match = _LABEL.fullmatch(text)
+            if match is None:
+                raise PromptError(f"--label {text} is not {LABEL_FORM}", "as in --label 1:dog")
+            if int(match["id"]) in labels:
+                raise PromptError(f"--label {text}: object {match['id']} has a label", "give one")
+            labels[int(match["id"])] = match["name"]
+        return labels
+
+
+def _split(option: str, text: str, form: str, first_frame: int) -> tuple[int, str, int]:
+    """Object id, value and frame of an option."""
+    match = _FORM.fullmatch(text)
+    if match is None:
+        raise PromptError(f"{option} {text} is not {form}", "ids are whole numbers from 1")
+    frame = first_frame if match["frame"] is None else int(match["frame"])
+    return int(match["id"]), match["value"], frame
+
+
+def _numbers(
+    option: str, text: str, value: str, form: str, lengths: tuple[int, ...]
+) -> tuple[float, ...]:
+    try:
+        numbers = tuple(float(part) for part in value.split(","))
+    except ValueError:
+        numbers = ()
+    if len(numbers) not in lengths:
+        raise PromptError(f"{option} {text} is not {form}", "give coordinates in pixels")
+    return numbers

@@ -1,0 +1,189 @@
+"""`trackd track`: follow objects through a video and write what was found."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tracker.errors import PromptError
+
+# The packages that do the work take seconds to import: only a run imports them.
+if TYPE_CHECKING:
+    from streams.source import Source
+    from tracker.annotate.outputs import Outputs
+    from tracker.annotate.plan import PromptPlan
+    from tracker.engine import Policy, Session
+    from tracker.models import Model
+
+_EXAMPLES = """\
+examples:
+  trackd track clip.mp4 --box 1:120,80,340,400 --label 1:dog --out tracked.mp4
+  trackd track clip.mp4 --point 1:200,150 --point 1:90,40,0 --davis masks --coco masks.json
+  trackd track frames/%05d.jpg --mask 1:first.png --box 2:10,10,60,80@25 --davis masks
+  trackd track clip.mp4 --prompts prompts.json --start 100 --stop 400 --json
+
+Coordinates are pixels of the source, x to the right, y down. A box holds its left and top edge
+and ends before its right and bottom edge. Frames are numbered from 0; without @FRAME a prompt is
+on the first frame that is tracked. Options that prompt the same object on the same frame work
+together: a box with clicks, several clicks.
+"""
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
+    """Add the command to `trackd`."""
+    parser = subparsers.add_parser(
+        "track",
+        help="track objects through a video",
+        description="Tracks objects through a video from prompts on one frame or several.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "source",
+        metavar="SOURCE",
+        help="video file, image folder (DIR or DIR/%%05d.jpg), rtsp:// or http:// address, "
+        "webcam:0, or lavfi:PATTERN",
+    )
+    _add_model_options(parser)
+    _add_prompt_options(parser)
+    _add_output_options(parser)
+
+
+def _add_model_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("model")
+    group.add_argument(
+        "--model", default="pico", metavar="NAME", help="pico (default), sam2.1-tiny, ..."
+    )
+    group.add_argument("--checkpoint", type=Path, metavar="FILE", help="weights to load instead")
+    group.add_argument("--device", default="auto", help="auto (default), cpu, cuda or mps")
+    group.add_argument("--dtype", default="auto", choices=["auto", "fp32", "bf16"])
+
+
+def _add_prompt_options(parser: argparse.ArgumentParser) -> None:
+    from tracker.cli.prompt_options import BOX_FORM, LABEL_FORM, MASK_FORM, POINT_FORM
+
+    group = parser.add_argument_group("prompts (each repeats)")
+
+    def add(name: str, form: str, text: str) -> None:
+        group.add_argument(name, action="append", default=[], metavar=form, help=text)
+
+    add("--box", BOX_FORM, "a box around the object")
+    add("--point", POINT_FORM, "a click on the object (1, default) or off it (0)")
+    add("--mask", MASK_FORM, "a PNG of the video's size; nonzero pixels are the object")
+    add("--label", LABEL_FORM, "the object's name")
+    group.add_argument(
+        "--prompts", type=Path, metavar="FILE", help="JSON file; see trackd schema prompts"
+    )
+
+
+def _add_output_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("output")
+    group.add_argument("--out", type=Path, metavar="OUT.mp4", help="video with the masks drawn")
+    group.add_argument("--davis", type=Path, metavar="DIR", help="palette PNGs, pixel = id")
+    group.add_argument("--coco", type=Path, metavar="FILE.json", help="YouTube-VIS style JSON")
+    group.add_argument("--start", type=int, default=0, metavar="F", help="first frame to track")
+    group.add_argument("--stop", type=int, metavar="F", help="frame to stop before")
+    group.add_argument("--quiet", action="store_true", help="show no progress")
+    group.add_argument("--json", action="store_true", help="print the summary as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Track, print the summary and return the exit code.
+
+    Everything that can be known to be wrong is found before anything is written.
+
+    Raises:
+        TrackdError: Wrong usage, or something that the run needs is missing or broken.
+        StreamError: The source cannot be opened or decoded.
+    """
+    from streams import open_source
+    from tracker.annotate.outputs import Outputs
+
+    plan = _plan(args)
+    outputs = Outputs(args.out, args.davis, args.coco)
+    outputs.check(_inputs(args), plan.object_ids)
+    with open_source(args.source) as source:
+        plan.check_range(source.info.frame_count)
+        plan.check_size(source.info.height, source.info.width)
+        return _track(args, source, plan, outputs)
+
+
+def open_session(args: argparse.Namespace) -> "tuple[Model, Session]":
+    """Load the model that the options name and start a session with it."""
+    from tracker.engine import Session
+    from tracker.models import load_model
+
+    model = load_model(args.model, checkpoint=args.checkpoint, device=args.device, dtype=args.dtype)
+    return model, Session(model)
+
+
+def _track(
+    args: argparse.Namespace, source: "Source", plan: "PromptPlan", outputs: "Outputs"
+) -> int:
+    from tracker.annotate.job import Job
+    from tracker.cli.failures import INTERRUPTED
+    from tracker.cli.interrupt import stop_on_signal
+    from tracker.cli.progress import show_progress
+    from tracker.cli.summary import summarize
+
+    model, session = open_session(args)
+    _check_policy(plan, session.policy)
+    job = Job(session, plan, outputs.open(_name(source), source.info.fps))
+    total = plan.frames.count(source.info.frame_count)
+    with stop_on_signal() as stop_asked, show_progress(total, quiet=args.quiet) as on_frame:
+        tally = job.run(source, on_frame=on_frame, stop_asked=stop_asked)
+    summary = summarize(tally, model, plan, outputs, source)
+    print(summary.as_json() if args.json else summary.as_text())
+    return INTERRUPTED if tally.stopped_early else 0
+
+
+def _name(source: "Source") -> str:
+    """What the frames of the source are called together."""
+    path = Path(source.info.url)
+    return path.parent.name if "%" in path.name else path.stem
+
+
+def _plan(args: argparse.Namespace) -> "PromptPlan":
+    """All prompts of the options and of the file."""
+    from tracker.annotate.plan import FrameRange, PromptPlan
+    from tracker.annotate.prompts_file import load_prompts
+    from tracker.cli.prompt_options import PromptOptions
+
+    frames = FrameRange(args.start, args.stop)
+    typed = PromptOptions(args.box, args.point, args.mask, args.label).prompts(args.start)
+    filed = load_prompts(args.prompts) if args.prompts is not None else ()
+    both = {item.prompt.object_id for item in typed} & {item.prompt.object_id for item in filed}
+    if both:
+        raise PromptError(
+            f"object {min(both)} is in {args.prompts} and in the options", "keep it in one of them"
+        )
+    return PromptPlan((*typed, *filed), frames)
+
+
+def _check_policy(plan: "PromptPlan", policy: "Policy") -> None:
+    objects = len(plan.object_ids)
+    if objects > policy.max_objects:
+        raise PromptError(
+            f"{objects} objects are prompted, a session tracks {policy.max_objects}",
+            "track them in several runs",
+        )
+    for item in plan.placed:
+        prompt = item.prompt
+        clicks = len(prompt.points_xy) + (0 if prompt.box_xyxy is None else 2)
+        if clicks > policy.max_points:
+            raise PromptError(
+                f"object {prompt.object_id} has {clicks} clicks on frame {item.frame}",
+                f"use at most {policy.max_points}, a box counts as two; a mask says more",
+            )
+
+
+def _inputs(args: argparse.Namespace) -> list[Path]:
+    """The files and folders that the run reads and must not write."""
+    from streams.address import SourceKind, parse_address
+
+    inputs = [] if args.prompts is None else [args.prompts]
+    address = parse_address(args.source)
+    if address.kind is SourceKind.PATH:
+        path = Path(address.location)
+        # A pattern such as DIR/%05d.jpg reads the folder.
+        inputs.append(path.parent if "%" in path.name and not path.exists() else path)
+    return inputs
