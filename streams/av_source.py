@@ -1,0 +1,223 @@
+"""Frames from anything that FFmpeg opens: files, network streams, cameras, test patterns."""
+
+import itertools
+import time
+from collections.abc import Iterator, Mapping
+from fractions import Fraction
+from types import TracebackType
+from typing import Self, cast
+
+import av
+import av.error
+import numpy as np
+from av.container import InputContainer
+from av.packet import Packet
+from av.sidedata.sidedata import SideData
+from av.stream import Disposition
+from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
+
+from streams.address import Address, SourceKind
+from streams.errors import SourceTimeout, SourceUnreadable
+from streams.foreign import translated
+from streams.frame import Frame
+from streams.info import SourceInfo, SourceStats
+
+_MAX_FPS = 1000  # above this the "rate" of a container is its clock, not its frames
+_MAX_ARRIVALS = 64  # packets that a decoder may hold back before it gives their frames
+_RETRY_S = 0.002
+# These mark packets as corrupt at every joint or lost piece: what is left, the decoder judges.
+# Elsewhere the mark means that the file ends in the middle of the packet.
+_MARKS_LIGHTLY = ("mpegts", "hls", "rtsp")
+
+
+class AvSource:
+    """Frames of one FFmpeg input, decoded in order, upright, in RGB.
+
+    The first frame is decoded while opening, so an open source is one that can be decoded. A
+    packet that cannot be decoded is counted in `stats.corrupt_packets` and skipped. A size that
+    changes mid-stream changes `Frame.image`, nothing else. `pts` passes through as it is.
+
+    Opening has two steps (connect, then find the streams), each bound by `open_timeout_s`;
+    every read is bound by `read_timeout_s`. The look-up of a host name is bound by the system.
+
+    Raises:
+        StreamError: While opening or while iterating; the source is then at its end.
+    """
+
+    def __init__(
+        self, address: Address, *, stream: str, open_timeout_s: float, read_timeout_s: float
+    ) -> None:
+        self.stats = SourceStats()
+        self._address = address
+        self._stream = stream
+        self._read_timeout_s = read_timeout_s
+        self._arrived_ns: dict[int, int] = {}
+        self._newest_ns = 0
+        self._reformatter = VideoReformatter()
+        with translated(address, open_timeout_s):
+            self._container = _open(address, open_timeout_s, read_timeout_s)
+        try:
+            self._video = _video_stream(self._container, address)
+            self._live = address.kind is SourceKind.CAMERA or (
+                address.kind is SourceKind.NETWORK and self._container.duration is None
+            )
+            self._video.thread_type = "SLICE" if self._live else "AUTO"
+            decoded = self._decoded_frames()
+            first = next(decoded, None)
+            if first is None:
+                raise SourceUnreadable(
+                    f"no frame of {address.shown} can be decoded", "it is empty or damaged"
+                )
+            self.info = self._describe(first)
+        except BaseException:
+            self._container.close()
+            raise
+        self._closed = False
+        self._frames = self._until_closed(itertools.chain((first,), decoded))
+
+    def _describe(self, first: Frame) -> SourceInfo:
+        height, width = first.image.shape[:2]
+        rate = self._video.average_rate or self._video.guessed_rate
+        fps = Fraction(rate) if rate and rate <= _MAX_FPS else None
+        frame_count = self._video.frames or None
+        return SourceInfo(self._address.shown, width, height, fps, frame_count, self._live)
+
+    def _until_closed(self, frames: Iterator[Frame]) -> Iterator[Frame]:
+        while not self._closed:  # a closed container must not be read: FFmpeg would crash
+            frame = next(frames, None)
+            if frame is None:
+                return
+            self.stats.frames += 1
+            yield frame
+
+    def _decoded_frames(self) -> Iterator[Frame]:
+        seq = 0
+        resumed_s = time.perf_counter()
+        picture_s = time.monotonic()
+        with translated(self._address, self._read_timeout_s):
+            for packet in self._packets():
+                for picture in self._decode(packet):
+                    frame = self._frame(picture, seq)
+                    self.stats.decode_s += time.perf_counter() - resumed_s
+                    yield frame
+                    seq += 1
+                    resumed_s = time.perf_counter()
+                    picture_s = time.monotonic()
+                if self._live and time.monotonic() - picture_s > self._read_timeout_s:
+                    raise SourceTimeout(
+                        f"no picture from {self._address.shown} in {self._read_timeout_s:g} s",
+                        "it sends data that cannot be decoded",
+                    )
+        self.stats.decode_s += time.perf_counter() - resumed_s
+
+    def _packets(self) -> "Iterator[Packet[VideoStream]]":
+        """Yield packets in stream order; ask a device that has none yet until it has one."""
+        asked_s = time.monotonic()
+        while True:
+            try:
+                for packet in self._container.demux(self._video):
+                    yield packet
+                    asked_s = time.monotonic()
+                return
+            except BlockingIOError:
+                if time.monotonic() - asked_s > self._read_timeout_s:
+                    raise
+                time.sleep(_RETRY_S)
+
+    def _decode(self, packet: "Packet[VideoStream]") -> list[VideoFrame]:
+        self._note_arrival(packet)
+        if packet.is_corrupt and self._container.format.name not in _MARKS_LIGHTLY:
+            self.stats.corrupt_packets += 1
+            return []
+        try:
+            return packet.decode()
+        except av.error.InvalidDataError:
+            self.stats.corrupt_packets += 1
+            return []
+
+    def _note_arrival(self, packet: "Packet[VideoStream]") -> None:
+        if packet.size == 0:  # the packet that flushes the decoder at the end
+            return
+        self._newest_ns = time.time_ns()
+        if packet.pts is not None:
+            self._arrived_ns[packet.pts] = self._newest_ns
+        if len(self._arrived_ns) > _MAX_ARRIVALS:
+            del self._arrived_ns[next(iter(self._arrived_ns))]
+
+    def _frame(self, picture: VideoFrame, seq: int) -> Frame:
+        pts = picture.pts
+        captured_ns = self._newest_ns if pts is None else self._arrived_ns.pop(pts, self._newest_ns)
+        rgb = self._reformatter.reformat(picture, format="rgb24").to_ndarray()
+        image = _upright(np.asarray(rgb, np.uint8), picture)
+        return Frame(self._stream, seq, pts, picture.time_base, captured_ns, image)
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Return the one iterator over the frames; a second call goes on where it stands."""
+        return self._frames
+
+    def close(self) -> None:
+        """Close the input; no more frames come. Call it from the thread that iterates."""
+        self._closed = True
+        self._container.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _open(address: Address, open_timeout_s: float, read_timeout_s: float) -> InputContainer:
+    # "file:" keeps a name such as "a:b.mp4" from being taken for a protocol.
+    prefix = "file:" if address.kind is SourceKind.PATH else ""
+    started_s = time.monotonic()
+    try:
+        return av.open(
+            prefix + address.location,
+            format=address.format,
+            options=dict(address.options),
+            timeout=(open_timeout_s, read_timeout_s),
+            metadata_errors="replace",
+        )
+    except av.error.InvalidDataError:
+        if address.kind is SourceKind.NETWORK and time.monotonic() - started_s >= open_timeout_s:
+            # FFmpeg takes an RTSP greeting that it gave up waiting for as bad data.
+            raise TimeoutError(f"interrupted after {open_timeout_s:g} s") from None
+        raise
+
+
+def _video_stream(container: InputContainer, address: Address) -> VideoStream:
+    if container.format.name == "tty":  # FFmpeg draws any .txt file as a picture
+        raise SourceUnreadable(f"not a video but text: {address.shown}", "give a video")
+    video = container.streams.best("video")
+    if not isinstance(video, VideoStream) or video.disposition & Disposition.attached_pic:
+        raise SourceUnreadable(f"no video in {address.shown}", "give a source with pictures")
+    if video.codec_context is None:
+        raise SourceUnreadable(
+            f"no decoder for the video of {address.shown}", "convert it to H.264"
+        )
+    return video
+
+
+def _upright(image_hwc: NDArray[np.uint8], picture: VideoFrame) -> NDArray[np.uint8]:
+    """Turn and mirror an image by quarter turns as the frame's display matrix says."""
+    side_data = cast(Mapping[str, SideData], picture.side_data)  # PyAV types it as a dictionary
+    if "DISPLAYMATRIX" in side_data:
+        matrix = np.frombuffer(bytes(side_data["DISPLAYMATRIX"]), np.int32)
+        # Shown x = a*x + c*y and shown y = b*x + d*y, in 16.16 fixed point.
+        a, b, c, d = (int(np.rint(matrix[i] / 65536)) for i in (0, 1, 3, 4))
+        if a == d == 0 and b and c:
+            image_hwc, a, d = image_hwc.transpose(1, 0, 2), c, b
+        if a < 0:
+            image_hwc = image_hwc[:, ::-1]
+        if d < 0:
+            image_hwc = image_hwc[::-1]
+    return np.ascontiguousarray(image_hwc)

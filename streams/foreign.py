@@ -1,0 +1,76 @@
+"""The one boundary where errors of FFmpeg and of the operating system become stream errors."""
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import av.error
+
+from streams.address import Address, SourceKind
+from streams.errors import SourceNotFound, SourceTimeout, SourceUnreadable, StreamError
+
+_CHECK = {
+    SourceKind.PATH: "check that it is a video that FFmpeg can play",
+    SourceKind.NETWORK: "check the host, the port and the network",
+    SourceKind.CAMERA: "check that it is connected and that no other program uses it",
+    SourceKind.PATTERN: "try lavfi:testsrc2=size=640x480:rate=30",
+}
+
+
+@contextmanager
+def translated(address: Address, timeout_s: float | None = None) -> Iterator[None]:
+    """Raise a StreamError for any FFmpeg or OS error of the block, with the cause kept.
+
+    Args:
+        address: The source that the block works on.
+        timeout_s: The timeout in force, in seconds; None where the system sets it.
+    """
+    try:
+        yield
+    except av.error.FFmpegError as error:
+        # The location with its credentials must not come back through a printed traceback.
+        error.args = (error.errno, error.strerror, address.shown)
+        raise _stream_error(error, address, timeout_s) from error
+    except OSError as error:
+        raise _stream_error(error, address, timeout_s) from error
+
+
+def _stream_error(error: Exception, address: Address, timeout_s: float | None) -> StreamError:
+    shown = address.shown
+    within = "" if timeout_s is None else f" within {timeout_s:g} s"
+    match error:
+        case av.error.ExitError() | TimeoutError() | BlockingIOError():
+            return SourceTimeout(f"no answer from {shown}{within}", _CHECK[address.kind])
+        case av.error.HTTPUnauthorizedError() | av.error.HTTPForbiddenError():
+            return SourceUnreadable(f"access denied: {shown}", "check the user and the password")
+        case av.error.HTTPNotFoundError():
+            return SourceNotFound(f"the server has nothing at {shown}", "check the path")
+        case ConnectionRefusedError():
+            return SourceUnreadable(f"connection refused: {shown}", _CHECK[address.kind])
+        case PermissionError():
+            return SourceUnreadable(f"no permission to read {shown}", "check its access rights")
+        case FileNotFoundError() if address.kind is SourceKind.CAMERA:
+            return SourceNotFound(f"no such camera: {shown}", _CHECK[address.kind])
+        case FileNotFoundError() | NotADirectoryError() if address.kind is SourceKind.PATH:
+            return SourceNotFound(f"no such file: {shown}", "check the path")
+        case av.error.InvalidDataError() if address.kind is SourceKind.PATH:
+            return _unreadable_file(Path(address.location), shown)
+    if isinstance(error, OSError) and error.errno == errno.EBUSY:
+        return SourceUnreadable(f"{shown} is busy", _CHECK[address.kind])
+    reason = getattr(error, "strerror", None) or type(error).__name__
+    return SourceUnreadable(f"cannot read {shown}: {reason}", _CHECK[address.kind])
+
+
+def _unreadable_file(path: Path, shown: str) -> SourceUnreadable:
+    """Say what is wrong with a file that FFmpeg finds no sense in."""
+    with path.open("rb") as file:
+        head = file.read(12)
+    if not head:
+        return SourceUnreadable(f"the file is empty: {shown}", "copy or record it again")
+    if head[4:8] == b"ftyp":
+        return SourceUnreadable(
+            f"the index (moov) of {shown} is missing or broken",
+            "its recording or copy was cut short: copy it again or repair it",
+        )
+    return SourceUnreadable(f"not a video, or a damaged one: {shown}", _CHECK[SourceKind.PATH])

@@ -1,0 +1,37 @@
+"""The value that every source yields."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """One decoded picture.
+
+    Attributes:
+        stream: Name of the stream that it belongs to.
+        seq: 0-based count of the frames that this source has yielded, without gaps.
+        pts: Presentation time in units of `time_base`, exactly as the source gives it;
+            None where the source gives none.
+        time_base: Seconds per unit of `pts`; None where the source has no clock.
+        captured_ns: Wall clock (`time.time_ns`) when the frame's packet arrived.
+        image: Upright picture, uint8 RGB (height, width, 3), C-contiguous. Its size may differ
+            from that of the frame before.
+    """
+
+    stream: str
+    seq: int
+    pts: int | None
+    time_base: Fraction | None
+    captured_ns: int
+    image: NDArray[np.uint8]
+
+    @property
+    def time_s(self) -> float | None:
+        """Presentation time in seconds on the source's clock; None where unknown."""
+        if self.pts is None or self.time_base is None:
+            return None
+        return float(self.pts * self.time_base)

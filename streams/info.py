@@ -1,0 +1,41 @@
+"""What a source says about itself, and what it counts while it runs."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+
+@dataclass(frozen=True, slots=True)
+class SourceInfo:
+    """What is known about a source once its first frame has been decoded.
+
+    Attributes:
+        url: The address as given, credentials replaced by `***`.
+        width: Width of the first upright frame, in pixels.
+        height: Height of the first upright frame, in pixels.
+        fps: Average frames per second; None where unknown (an image folder).
+        frame_count: Number of frames that the container claims; None where it claims none.
+        live: True where frames come at the pace of the world and waiting loses them.
+    """
+
+    url: str
+    width: int
+    height: int
+    fps: Fraction | None
+    frame_count: int | None
+    live: bool
+
+
+@dataclass(slots=True)
+class SourceStats:
+    """Counters of one source; they only grow.
+
+    Attributes:
+        frames: Frames yielded.
+        corrupt_packets: Packets (or image files) that could not be decoded and were skipped.
+        decode_s: Seconds spent reading, decoding and converting; for a live source this
+            includes waiting for data.
+    """
+
+    frames: int = 0
+    corrupt_packets: int = 0
+    decode_s: float = 0.0

