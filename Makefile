@@ -1,5 +1,7 @@
 # The only commands that a fresh machine needs: make demo, make test.
 PYTHON ?= python3
+# Waiting threads sleep: see tracker/threads.py.
+export OMP_WAIT_POLICY ?= passive
 BIN := .venv/bin
 STAMP := .venv/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --constraint constraints.txt

@@ -16,14 +16,13 @@ from parity import Agreement, Scenario, compare, run_official, run_ours, seeded,
 from sam2.sam2_video_predictor import SAM2VideoPredictor
 
 from streams import open_source
-from tracker.engine import Policy
+from tracker.engine import OFFICIAL
 from tracker.models import Model, find_spec, load_model
 from tracker.models.checkpoints import checkpoint_path
 from tracker.models.official import OFFICIAL_INPUT, build_official
 from tracker.models.pico import build_pico, read_pico_config
 from tracker.types import Prompt
 
-AS_ON_CPU = Policy(fill_hole_area=0)
 IOU_AT_LEAST = 0.999
 LOGITS_WITHIN = 0.01
 TINY_SIZE = 256
@@ -118,7 +117,7 @@ def test_pico_agrees_with_the_official_predictor(
     folder: Path,
     frames: list[NDArray[np.uint8]],
 ) -> None:
-    check(compare(scenario, *pico, AS_ON_CPU, folder, frames))
+    check(compare(scenario, *pico, OFFICIAL, folder, frames))
 
 
 @pytest.mark.parametrize("scenario", scenarios(), ids=lambda s: s.name)
@@ -128,12 +127,12 @@ def test_tiny_agrees_with_the_official_predictor(
     folder: Path,
     frames: list[NDArray[np.uint8]],
 ) -> None:
-    check(compare(scenario, *tiny, AS_ON_CPU, folder, frames))
+    check(compare(scenario, *tiny, OFFICIAL, folder, frames))
 
 
 def test_tiny_agrees_at_its_own_size(folder: Path, frames: list[NDArray[np.uint8]]) -> None:
     scenario = Scenario("1024 pixels", 3, ((0, CLICK),))
-    check(compare(scenario, *official_pair(1024), AS_ON_CPU, folder, frames))
+    check(compare(scenario, *official_pair(1024), OFFICIAL, folder, frames))
 
 
 @pytest.fixture
@@ -165,10 +164,11 @@ def test_filled_holes_agree_where_the_official_predictor_can_fill_them(
     frames: list[NDArray[np.uint8]],
 ) -> None:
     scenario = Scenario("holes filled", 10, ((0, CLICK), (4, BOX)))
-    filled = run_ours(scenario, tiny[1], Policy(fill_hole_area=8), frames)
-    plain = run_ours(scenario, tiny[1], AS_ON_CPU, frames)
+    filling = dataclasses.replace(OFFICIAL, fill_hole_area=8)
+    filled = run_ours(scenario, tiny[1], filling, frames)
+    plain = run_ours(scenario, tiny[1], OFFICIAL, frames)
     assert any(not torch.equal(filled[key], plain[key]) for key in filled), "no hole to fill"
-    check(compare(scenario, *tiny, Policy(fill_hole_area=8), folder, frames))
+    check(compare(scenario, *tiny, filling, folder, frames))
 
 
 def test_corrections_agree_when_they_become_conditioning_frames(
@@ -180,7 +180,7 @@ def test_corrections_agree_when_they_become_conditioning_frames(
     monkeypatch.setattr(pico[0], "add_all_frames_to_correct_as_cond", True)
     prompts = [CLICK, Prompt(1, ((340.0, 150.0),), (1,)), Prompt(1, ((300.0, 220.0),), (1,))]
     scenario = Scenario("lasting corrections", 18, tuple(zip((0, 5, 8), prompts, strict=True)))
-    policy = Policy(fill_hole_area=0, corrections_condition=True)
+    policy = dataclasses.replace(OFFICIAL, corrections_condition=True)
     check(compare(scenario, *pico, policy, folder, frames))
 
 
@@ -196,7 +196,7 @@ def test_a_live_stream_is_tracked_as_a_video_that_is_long_enough(
     and differs from it on the same first frames alone.
     """
     scenario = Scenario("six frames", 6, ((0, CLICK),))
-    ours = run_ours(scenario, pico[1], AS_ON_CPU, frames)
+    ours = run_ours(scenario, pico[1], OFFICIAL, frames)
     long = run_official(scenario, pico[0], folder)
     short = run_official(scenario, pico[0], write_frames(frames[:6], tmp_path))
     last = (5, 1)

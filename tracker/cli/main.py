@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
 from tracker.cli import checkpoints, failures, schema, track
+from tracker.threads import wait_politely
 
 _COMMANDS = {"track": track.run, "schema": schema.run, "checkpoints": checkpoints.run}
 
@@ -15,6 +16,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     The code is 0 for success, 1 for a failure, 2 for wrong usage, 130 when interrupted.
     """
+    wait_politely()
     parser = _parser()
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments:

@@ -56,6 +56,13 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--checkpoint", type=Path, metavar="FILE", help="weights to load instead")
     group.add_argument("--device", default="auto", help="auto (default), cpu, cuda or mps")
     group.add_argument("--dtype", default="auto", choices=["auto", "fp32", "bf16"])
+    group.add_argument(
+        "--policy",
+        default="default",
+        choices=["default", "official"],
+        help="official: masks as the official predictor gives them on a CPU, holes left and not "
+        "kept inside the box that prompted them",
+    )
 
 
 def _add_prompt_options(parser: argparse.ArgumentParser) -> None:
@@ -109,11 +116,11 @@ def run(args: argparse.Namespace) -> int:
 
 def open_session(args: argparse.Namespace) -> "tuple[Model, Session]":
     """Load the model that the options name and start a session with it."""
-    from tracker.engine import Session
+    from tracker.engine import POLICIES, Session
     from tracker.models import load_model
 
     model = load_model(args.model, checkpoint=args.checkpoint, device=args.device, dtype=args.dtype)
-    return model, Session(model)
+    return model, Session(model, POLICIES[args.policy])
 
 
 def _track(

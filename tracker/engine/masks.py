@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 HOLE_LOGIT = 0.1
+OUTSIDE_LOGIT = -10.0
+BOX_MARGIN = 0.05
 
 
 def fill_holes(logits_n1ss: Tensor, max_area: int) -> Tensor:
@@ -19,21 +21,33 @@ def fill_holes(logits_n1ss: Tensor, max_area: int) -> Tensor:
     if max_area <= 0:
         return logits_n1ss
     background = (logits_n1ss[:, 0] <= 0).cpu().numpy().astype(np.uint8)
-    holes = np.zeros_like(background)
+    holes = np.zeros(background.shape, np.bool_)
     for hole_ss, background_ss in zip(holes, background, strict=True):
-        if not background_ss.all():
-            hole_ss[...] = _small_regions(background_ss, max_area)
+        _, labels_ss, stats, _ = cv2.connectedComponentsWithStats(background_ss, connectivity=8)
+        small = stats[:, cv2.CC_STAT_AREA] <= max_area
+        small[0] = False  # label 0 is the mask itself
+        hole_ss[...] = small[labels_ss]
     if not holes.any():
         return logits_n1ss
-    is_hole_n1ss = torch.from_numpy(holes[:, None]).to(logits_n1ss.device).bool()
-    return torch.where(is_hole_n1ss, HOLE_LOGIT, logits_n1ss)
+    return torch.where(
+        torch.from_numpy(holes[:, None]).to(logits_n1ss.device), HOLE_LOGIT, logits_n1ss
+    )
 
 
-def _small_regions(binary_ss: NDArray[np.uint8], max_area: int) -> NDArray[np.bool_]:
-    _, labels_ss, stats, _ = cv2.connectedComponentsWithStats(binary_ss, connectivity=8)
-    small = stats[:, cv2.CC_STAT_AREA] <= max_area
-    small[0] = False
-    return np.asarray(small[labels_ss], dtype=np.bool_)
+def confine(logits_n1ss: Tensor, box_xyxy: tuple[float, float, float, float]) -> Tensor:
+    """Rule out what lies more than `BOX_MARGIN` of its size outside a box.
+
+    Args:
+        logits_n1ss: Mask logits.
+        box_xyxy: Box edges as fractions of the picture, 0..1.
+    """
+    x0, y0, x1, y1 = box_xyxy
+    margin_x, margin_y = BOX_MARGIN * (x1 - x0), BOX_MARGIN * (y1 - y0)
+    side = logits_n1ss.shape[-1]
+    centres = (torch.arange(side, device=logits_n1ss.device) + 0.5) / side
+    across = (centres >= x0 - margin_x) & (centres <= x1 + margin_x)
+    down = (centres >= y0 - margin_y) & (centres <= y1 + margin_y)
+    return torch.where(down[:, None] & across, logits_n1ss, logits_n1ss.clamp(max=OUTSIDE_LOGIT))
 
 
 def source_masks(logits_n1ss: Tensor, height: int, width: int) -> NDArray[np.bool_]:

@@ -8,7 +8,7 @@ class Policy:
     """Limits and choices of a session.
 
     The official `SAM2VideoPredictor` keeps every memory and has no limits. The caps below bind
-    only on objects that were prompted often, so up to them results equal the official ones.
+    only on objects that were prompted often; up to them, `OFFICIAL` gives the official results.
 
     Attributes:
         max_objects: Objects tracked at a time; one more is refused.
@@ -20,6 +20,9 @@ class Policy:
             recent memory and fades with it (the official default).
         fill_hole_area: Holes of up to this many low-resolution pixels are filled, as the
             official predictor does on CUDA; 0 leaves them, as it does on a CPU.
+        confine_to_box: Whether a prompted mask ends at the box that prompted it, give or take a
+            twentieth of its size. A box says where the object is not, which a small model hears
+            badly; the official predictor lets the mask leave the box.
         batch_objects: Objects in one pass through the network; more go in several passes.
     """
 
@@ -28,4 +31,12 @@ class Policy:
     max_points: int = 64
     corrections_condition: bool = False
     fill_hole_area: int = 8
+    confine_to_box: bool = True
     batch_objects: int = 16
+
+
+#: What the official predictor does without its CUDA extension.
+OFFICIAL = Policy(fill_hole_area=0, confine_to_box=False)
+
+#: Policies by name, for commands.
+POLICIES = {"default": Policy(), "official": OFFICIAL}

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from tracker.engine import network
-from tracker.engine.masks import fill_holes, input_mask, mask_box, source_masks
+from tracker.engine.masks import confine, fill_holes, input_mask, mask_box, source_masks
 from tracker.engine.memory import MemoryBank, MemoryShape, Rows
 from tracker.engine.network import Clicks, Decoded, Features
 from tracker.engine.policy import Policy
@@ -240,6 +240,11 @@ class Session:
                 previous_n1ss=None if known is None else known.latest.logits_n1ss,
             )
         logits = fill_holes(decoded.logits_n1ss, self.policy.fill_hole_area)
+        box_xyxy = _box_around(clicks)
+        if self.policy.confine_to_box and box_xyxy is not None:
+            x0, y0, x1, y1 = box_xyxy
+            w, h = newest.width, newest.height
+            logits = confine(logits, (x0 / w, y0 / h, x1 / w, y1 / h))
         return Decoded(logits, decoded.presence_n1, decoded.iou_n, decoded.pointers_nc)
 
     def _input_clicks(self, clicks: list[tuple[float, float, int]], newest: _Newest) -> Clicks:
@@ -276,3 +281,16 @@ class Session:
                 box = mask_box(mask_hw)
                 state = ObjectState.OCCLUDED if box is None else ObjectState.VISIBLE
                 obj.result = ObjectResult(obj.id, obj.label, state, score, iou, box, mask_hw)
+
+
+def _box_around(
+    clicks: list[tuple[float, float, int]],
+) -> tuple[float, float, float, float] | None:
+    """The prompted box; None without one, or where a click puts the object outside it."""
+    if len(clicks) < 2 or clicks[0][2] != BOX_CORNER_LABELS[0]:
+        return None
+    (x0, y0, _), (x1, y1, _) = clicks[:2]
+    for x, y, label in clicks[2:]:
+        if label == 1 and not (x0 <= x < x1 and y0 <= y < y1):
+            return None
+    return x0, y0, x1, y1
