@@ -4,7 +4,7 @@ PYTHON ?= python3
 export OMP_WAIT_POLICY ?= passive
 BIN := .venv/bin
 STAMP := .venv/.installed
-PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --constraint constraints.txt
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --quiet install --constraint constraints.txt
 
 .PHONY: help demo test lint check
 
