@@ -6,7 +6,9 @@ import torch
 
 from tracker.engine.memory import MemoryBank, MemoryShape
 
-SHAPE = MemoryShape(prompted=3, recent=2, pointers=4, tokens=1, map_channels=1, pointer_channels=1)
+SHAPE = MemoryShape(
+    prompted=3, recent=2, pointers=4, history=0, tokens=1, map_channels=1, pointer_channels=1
+)
 
 
 @pytest.fixture

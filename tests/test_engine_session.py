@@ -34,7 +34,7 @@ def frame(shift: int = 0) -> NDArray[np.uint8]:
 
 def test_a_masked_square_is_followed(session: Session) -> None:
     session.step(frame())
-    first = session.prompt(Prompt(7, mask_hw=SQUARE, label="square"))
+    first = session.prompt(Prompt(7, mask_hw=SQUARE, label="square")).object
     assert (first.id, first.label, first.box_xyxy) == (7, "square", (50, 40, 90, 80))
     for shift in range(2, 14, 2):
         result = session.step(frame(shift))
@@ -86,8 +86,8 @@ def test_clicks_on_one_frame_add_up_and_a_box_starts_afresh(model: Model) -> Non
 def test_a_label_stays_until_it_is_changed(session: Session) -> None:
     session.step(frame())
     session.prompt(Prompt(1, mask_hw=SQUARE, label="a"))
-    assert session.prompt(Prompt(1, ((70.0, 60.0),), (1,))).label == "a"
-    assert session.prompt(Prompt(1, ((70.0, 60.0),), (1,), label="b")).label == "b"
+    assert session.prompt(Prompt(1, ((70.0, 60.0),), (1,))).object.label == "a"
+    assert session.prompt(Prompt(1, ((70.0, 60.0),), (1,), label="b")).object.label == "b"
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_calls_out_of_order_say_what_to_do(session: Session) -> None:
     with pytest.raises(UsageError, match="RGB uint8"):
         session.step(np.zeros((4, 4), np.uint8))
     session.step(frame())
-    with pytest.raises(PromptError, match="no object 3 to remove; tracked objects: none"):
+    with pytest.raises(PromptError, match="no object 3; tracked objects: none"):
         session.remove(3)
 
 

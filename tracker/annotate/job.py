@@ -13,7 +13,7 @@ from streams.frame import Frame
 from tracker.annotate.plan import PromptPlan
 from tracker.annotate.writer import Writer
 from tracker.errors import UsageError
-from tracker.types import ObjectResult, Prompt, StageTimes, TrackResult
+from tracker.types import Prompt, Prompted, StageTimes, TrackResult
 
 _NO_OBJECTS = TrackResult(step=0, objects=(), times=StageTimes(0.0, 0.0))
 
@@ -24,7 +24,7 @@ class TrackSession(Protocol):
     def step(self, image_hwc: NDArray[np.uint8], /) -> TrackResult:
         """Track all objects on the next frame, RGB uint8 [H, W, 3]."""
 
-    def prompt(self, prompt: Prompt, /) -> ObjectResult:
+    def prompt(self, prompt: Prompt, /) -> Prompted:
         """Add or correct an object on the newest frame."""
 
     def result(self) -> TrackResult:

@@ -31,6 +31,11 @@ class Features:
     pos_1chw: Tensor
     high_res: tuple[Tensor, Tensor]
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes that are this image's own; the positional encoding is the same for all."""
+        return self.top_1chw.nbytes + sum(level.nbytes for level in self.high_res)
+
 
 @dataclass(frozen=True, slots=True)
 class Memories:
@@ -75,6 +80,13 @@ class Decoded:
     presence_n1: Tensor
     iou_n: Tensor
     pointers_nc: Tensor
+
+    def row(self, i: int) -> "Decoded":
+        """The i-th object alone."""
+        one = slice(i, i + 1)
+        return Decoded(
+            self.logits_n1ss[one], self.presence_n1[one], self.iou_n[one], self.pointers_nc[one]
+        )
 
 
 def encode_image(net: SAM2Base, image_13ss: Tensor) -> Features:
