@@ -1,0 +1,1 @@
+"""Scores a model on a DAVIS-layout folder: `python -m tools.evaluate DIR --prompt mask`."""

@@ -1,0 +1,126 @@
+"""The command line of `python -m tools.evaluate`."""
+
+import argparse
+import sys
+from collections.abc import Callable
+from collections.abc import Sequence as Arguments
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from streams.errors import StreamError
+from tools.evaluate.dataset import Sequence, find_sequences
+from tools.evaluate.prompting import PromptKind
+from tools.evaluate.report import Report, worst_png
+from tools.evaluate.scoring import SequenceScore, score_sequence
+from tracker.engine import POLICIES, Session
+from tracker.errors import OutputError, TrackdError
+from tracker.models import load_model
+
+EXIT_INTERRUPTED = 130
+
+
+def main(argv: Arguments[str] | None = None) -> int:
+    """Run the command; return 0, or 1 for a failure, 2 for wrong usage, 130 for Ctrl-C."""
+    options = _parser().parse_args(argv)
+    try:
+        return _evaluate(options)
+    except (TrackdError, StreamError) as err:
+        print(f"evaluate: {err}", file=sys.stderr)
+        return err.exit_code
+    except KeyboardInterrupt:
+        print("evaluate: stopped before the first sequence was done", file=sys.stderr)
+        return EXIT_INTERRUPTED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.evaluate",
+        description="Score a model on a folder in the layout of DAVIS: region J and boundary F.",
+    )
+    parser.add_argument("dir", type=Path, metavar="DIR", help="holds JPEGImages and Annotations")
+    parser.add_argument(
+        "--prompt", required=True, choices=[str(kind) for kind in PromptKind], help="first frame"
+    )
+    parser.add_argument("--model", default="pico", help="a name of `trackd checkpoints list`")
+    parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="weights to load instead")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+    parser.add_argument("--dtype", default="auto", help="auto, fp32 or bf16")
+    parser.add_argument(
+        "--policy",
+        default="default",
+        choices=list(POLICIES),
+        help="official: without our additions",
+    )
+    parser.add_argument("--seqs", default="", metavar="A,B", help="only these sequences")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the scores as JSON")
+    parser.add_argument("--worst", type=Path, metavar="DIR", help="draw the worst frames as PNGs")
+    return parser
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    names = tuple(name for name in options.seqs.split(",") if name)
+    sequences = find_sequences(options.dir, names)
+    if options.json is not None:
+        _make_folder(options.json.parent)
+    if options.worst is not None:
+        _make_folder(options.worst)
+    model = load_model(
+        options.model, checkpoint=options.checkpoint, device=options.device, dtype=options.dtype
+    )
+    kind = PromptKind(options.prompt)
+    policy = POLICIES[options.policy]
+    scores, finished = _score_all(lambda: Session(model, policy), sequences, kind, options.worst)
+    report = Report(model, kind, scores)
+    Console().print(report.table())
+    if options.json is not None:
+        _write(options.json, report.to_json().encode())
+    if not finished:
+        print(
+            f"evaluate: stopped after {len(scores)} of {len(sequences)} sequences",
+            file=sys.stderr,
+        )
+        return EXIT_INTERRUPTED
+    return 0
+
+
+def _score_all(
+    new_session: Callable[[], Session],
+    sequences: tuple[Sequence, ...],
+    kind: PromptKind,
+    worst_dir: Path | None,
+) -> tuple[tuple[SequenceScore, ...], bool]:
+    """Score the sequences in turn; Ctrl-C ends it early with those done, if there are any."""
+    scores: list[SequenceScore] = []
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as progress:
+        task = progress.add_task("", total=sum(len(s.annotations) for s in sequences))
+        try:
+            for sequence in sequences:
+                progress.update(task, description=sequence.name)
+                score = score_sequence(
+                    new_session(), sequence, kind, lambda: progress.advance(task)
+                )
+                scores.append(score)
+                if worst_dir is not None:
+                    _write(worst_dir / f"{score.name}.png", worst_png(score))
+        except KeyboardInterrupt:
+            if not scores:
+                raise
+            return tuple(scores), False
+    return tuple(scores), True
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as err:
+        raise OutputError(f"cannot make folder {folder}: {err.strerror}", "choose another") from err
+
+
+def _write(path: Path, content: bytes) -> None:
+    try:
+        path.write_bytes(content)
+    except OSError as err:
+        raise OutputError(f"cannot write {path}: {err.strerror}", "choose another file") from err
