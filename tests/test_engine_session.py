@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from moving_scene import HEIGHT, WIDTH, frame, square
 from numpy.typing import NDArray
 
 from tracker.engine import Policy, Session
@@ -9,9 +10,7 @@ from tracker.errors import PromptError, UsageError
 from tracker.models import Model, load_model
 from tracker.types import ObjectState, Prompt
 
-HEIGHT, WIDTH = 120, 160
-SQUARE = np.zeros((HEIGHT, WIDTH), np.bool_)
-SQUARE[40:80, 50:90] = True
+SQUARE = square()
 
 
 @pytest.fixture(scope="module")
@@ -22,14 +21,6 @@ def model() -> Model:
 @pytest.fixture
 def session(model: Model) -> Session:
     return Session(model)
-
-
-def frame(shift: int = 0) -> NDArray[np.uint8]:
-    """A red square on a textured ground, `shift` pixels to the right of SQUARE."""
-    ys, xs = np.mgrid[:HEIGHT, :WIDTH]
-    image = np.stack([90 + 30 * np.sin(xs / 5), 110 + 30 * np.cos(ys / 7), 0 * xs + 80], axis=-1)
-    image[np.roll(SQUARE, shift, axis=1)] = (220, 40, 40)
-    return image.astype(np.uint8)
 
 
 def test_a_masked_square_is_followed(session: Session) -> None:

@@ -188,6 +188,26 @@ class MemoryBank:
         self._map_step[rows, map_slot] = step
         self._pointer_step[rows, ptr_slot] = step
 
+    def tensors(self) -> dict[str, Tensor]:
+        """All that the rows remember, for a snapshot."""
+        n = self.rows
+        return {
+            "maps": self._maps[:n],
+            "pointers": self._pointers[:n],
+            "map_step": torch.from_numpy(self._map_step[:n]),
+            "pointer_step": torch.from_numpy(self._pointer_step[:n]),
+        }
+
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        """Take over what `tensors` returned, of a bank of the same shape."""
+        self.rows = len(tensors["maps"])
+        self._allocate(max(FIRST_CAPACITY, 1 << max(0, self.rows - 1).bit_length()))
+        n = self.rows
+        self._maps[:n] = tensors["maps"].to(self._device)
+        self._pointers[:n] = tensors["pointers"].to(self._device)
+        self._map_step[:n] = tensors["map_step"].numpy()
+        self._pointer_step[:n] = tensors["pointer_step"].numpy()
+
     def batches(self, step: int, limit: int) -> list[Rows]:
         """Rows with memories, in batches of at most `limit` that recall alike at `step`."""
         maps, pointers = self._recalled(np.arange(self.rows), step)
@@ -226,10 +246,10 @@ class MemoryBank:
         """
         s = self.shape
         recent = map_slot >= s.prompted
-        age = step - self._map_step[rows[:, None], map_slot]
-        order = np.cumsum(recent[:, ::-1], axis=1)[:, ::-1]
         if self._reach > s.recent:
-            age = order
+            age = np.cumsum(recent[:, ::-1], axis=1, dtype=np.int64)[:, ::-1]
+        else:
+            age = step - self._map_step[rows[:, None], map_slot]
         return np.where(recent, age - 1, s.recent)
 
     def _candidates(self, step: int) -> tuple[Rows, Rows]:

@@ -90,9 +90,13 @@ class Decoded:
 
 
 def encode_image(net: SAM2Base, image_13ss: Tensor) -> Features:
-    """Encode a normalised image [1, 3, size, size], as `SAM2Base.forward_image`."""
+    """Encode a normalised image [1, 3, size, size], as `SAM2Base.forward_image`.
+
+    The features are contiguous whatever the encoder's layout, so that those of a snapshot, which
+    has no layout, round alike.
+    """
     out = net.forward_image(image_13ss)
-    fine, middle, top = out["backbone_fpn"][-3:]
+    fine, middle, top = (level.contiguous() for level in out["backbone_fpn"][-3:])
     return Features(top_1chw=top, pos_1chw=out["vision_pos_enc"][-1], high_res=(fine, middle))
 
 

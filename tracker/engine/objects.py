@@ -3,13 +3,24 @@
 from collections import deque
 from dataclasses import dataclass, field
 
-from tracker.engine.network import Decoded
+from tracker.engine.network import Decoded, Features
 from tracker.engine.states import Presence
 from tracker.errors import PromptError
-from tracker.types import ObjectResult
+from tracker.types import ObjectResult, StageTimes
 
 #: x, y in source pixels, and sam2's label: 1 object, 0 not, 2 and 3 corners of a box.
 Click = tuple[float, float, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A frame of the history: what prompts are applied to."""
+
+    step: int
+    height: int
+    width: int
+    features: Features
+    times: StageTimes
 
 
 @dataclass(frozen=True, slots=True)

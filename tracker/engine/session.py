@@ -4,18 +4,19 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tracker.engine import network
+from tracker.engine import network, snapshot
 from tracker.engine.clicks import clicks_of, confine_to_box, input_clicks
 from tracker.engine.masks import fill_holes, input_mask
 from tracker.engine.memory import MemoryBank, MemoryShape, Rows
 from tracker.engine.network import Decoded, Features
-from tracker.engine.objects import Click, ObjectTable, Output, TrackedObject
+from tracker.engine.objects import Click, ObjectTable, Seen, TrackedObject
 from tracker.engine.policy import Policy
 from tracker.engine.preprocess import image_tensor
 from tracker.engine.results import publish
@@ -26,17 +27,6 @@ from tracker.types import Prompt, Prompted, StageTimes, TrackResult
 
 SURE_IOU = 0.5
 SURE_REACH = 16
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """A frame of the history: what prompts are applied to."""
-
-    step: int
-    height: int
-    width: int
-    features: Features
-    times: StageTimes
 
 
 class Session:
@@ -90,7 +80,8 @@ class Session:
                 self._track(rows, step, features)
             self._advance(step)
             times = StageTimes(encoded - start, time.perf_counter() - encoded)
-        self._remember(Seen(step, *image_hwc.shape[:2], features, times))
+        height, width = image_hwc.shape[:2]
+        self._remember(Seen(step, height, width, features, times))
         return self.result()
 
     def prompt(self, prompt: Prompt, step: int | None = None) -> Prompted:
@@ -171,9 +162,28 @@ class Session:
         row = self.objects.row(object_id)
         assert row is not None
         self.bank.clear(row)
-        blank = TrackedObject(object_id, old.label, None, self._outputs())
+        blank = TrackedObject(object_id, old.label, None, deque(maxlen=self.seen.maxlen))
         blank.presence = Presence.lost(self.policy)
         self.objects.rows[row] = blank
+
+    def save(self, path: Path) -> None:
+        """Write a snapshot to go on from; see `tracker.engine.snapshot`.
+
+        Raises:
+            SnapshotError: It cannot be written; what was at `path` is still there.
+        """
+        snapshot.save(self, path)
+
+    @classmethod
+    def load(cls, path: Path, model: Model) -> "Session":
+        """Go on from a snapshot, bit for bit, with the same weights.
+
+        The history begins with the snapshot's own frame.
+
+        Raises:
+            SnapshotError: It is missing, damaged, or of other weights.
+        """
+        return snapshot.load(path, model)
 
     @contextmanager
     def _inference(self) -> Iterator[None]:
@@ -183,9 +193,6 @@ class Session:
             torch.autocast(self.model.device.type, dtype=torch.bfloat16, enabled=half),
         ):
             yield
-
-    def _outputs(self) -> deque[Output]:
-        return deque(maxlen=self.seen.maxlen)
 
     def _remember(self, seen: Seen) -> None:
         """Add a frame to the history, within its bounds in frames and in bytes."""
@@ -281,7 +288,7 @@ class Session:
             decoded = self._decode_clicks(clicks, None if first else row, seen, obj)
         memory_1qm = network.memorise(net, seen.features, decoded, from_prompt=True)
         if obj is None or row is None:
-            obj = TrackedObject(object_id, None, seen.step, self._outputs())
+            obj = TrackedObject(object_id, None, seen.step, deque(maxlen=self.seen.maxlen))
             row = self.objects.add(obj)
             self.bank.add()
         if first:
