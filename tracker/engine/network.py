@@ -1,6 +1,6 @@
 """SAM 2 in four verbs, each a pure function: encode, condition, decode, memorise.
 
-They call the modules of the `sam2` package and follow the methods of its `SAM2Base`; what they
+They use the modules of the `sam2` package and follow the methods of its `SAM2Base`; what they
 leave out is the state, which is the memory bank's. Shapes: n objects, c channels of the features,
 m channels of a memory, h and w the feature map (input / 16), s the low-resolution mask
 (input / 4).
@@ -13,6 +13,8 @@ import torch.nn.functional as F
 from sam2.modeling.sam2_base import NO_OBJ_SCORE, SAM2Base
 from sam2.modeling.sam2_utils import get_1d_sine_pe
 from torch import Tensor
+
+from tracker.engine.attention import attend_to_memory
 
 PREVIOUS_LOGITS_LIMIT = 32.0
 
@@ -113,26 +115,20 @@ def condition(net: SAM2Base, features: Features, memories: Memories) -> Tensor:
     pointer ages are scaled as in a video of at least `max_obj_ptrs_in_encoder` frames, where the
     official code takes the length of a shorter one.
     """
-    n = memories.maps_nkqm.shape[0]
+    dtype = features.top_1chw.dtype
     pointers_nqm, pointer_pos_nqm = _pointer_tokens(net, memories)
     map_pos_nkqm = _map_positions(net, features, memories.age_index_nk)
-    maps_nqm = memories.maps_nkqm.flatten(1, 2).to(pointers_nqm.dtype)
-    memory_nqm = torch.cat([maps_nqm, pointers_nqm], dim=1)
-    pos_nqm = torch.cat([map_pos_nkqm.flatten(1, 2), pointer_pos_nqm], dim=1)
-    out_qnc: Tensor = net.memory_attention(
-        curr=[_tokens(features.top_1chw).expand(-1, n, -1)],
-        curr_pos=[_tokens(features.pos_1chw).expand(-1, n, -1)],
-        memory=memory_nqm.transpose(0, 1),
-        memory_pos=pos_nqm.transpose(0, 1),
-        num_obj_ptr_tokens=pointers_nqm.shape[1],
+    maps_nqm = memories.maps_nkqm.flatten(1, 2)
+    conditioned_nqc = attend_to_memory(
+        net.memory_attention,
+        features.top_1chw.flatten(2).transpose(1, 2),
+        features.pos_1chw.flatten(2).transpose(1, 2),
+        torch.cat([maps_nqm.to(dtype), pointers_nqm.to(dtype)], dim=1),
+        torch.cat([map_pos_nkqm.flatten(1, 2).to(dtype), pointer_pos_nqm.to(dtype)], dim=1),
+        pointer_tokens=pointers_nqm.shape[1],
     )
     h, w = features.top_1chw.shape[-2:]
-    return out_qnc.permute(1, 2, 0).reshape(n, -1, h, w)
-
-
-def _tokens(map_1chw: Tensor) -> Tensor:
-    """[1, c, h, w] to [h*w, 1, c]."""
-    return map_1chw.flatten(2).permute(2, 0, 1)
+    return conditioned_nqc.transpose(1, 2).reshape(-1, net.hidden_dim, h, w)
 
 
 def _map_positions(net: SAM2Base, features: Features, age_index_nk: Tensor) -> Tensor:
