@@ -69,6 +69,9 @@ class ColourSession:
         self.labels[prompt.object_id] = prompt.label
         return Prompted(self._find(prompt.object_id), 0, 0)
 
+    def remove(self, object_id: int) -> None:
+        del self.colours[object_id]
+
     def result(self) -> TrackResult:
         found = tuple(self._find(object_id) for object_id in sorted(self.colours))
         return TrackResult(self.steps - 1, found, StageTimes(0.0, 0.0))
