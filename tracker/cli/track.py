@@ -2,6 +2,7 @@
 
 import argparse
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -153,7 +154,8 @@ def open_session(args: argparse.Namespace) -> "tuple[Model, Session]":
     from tracker.models import load_model
 
     model = load_model(args.model, checkpoint=args.checkpoint, device=args.device, dtype=args.dtype)
-    return model, Session(model, POLICIES[args.policy])
+    # Prompts come with their own frame here, so there is no past one to go back to.
+    return model, Session(model, replace(POLICIES[args.policy], history_frames=0))
 
 
 def _track(

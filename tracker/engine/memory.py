@@ -155,14 +155,17 @@ class MemoryBank:
         """Remember a step as a recent one, in place of what its slots held."""
         self._store(rows, step, maps_nqm, pointers_nc, *self._recent_slots(step))
 
+    def forget(self, rows: Rows, step: int) -> None:
+        """Drop what rows remember of a step as a recent one, if they do."""
+        map_slot, pointer_slot = self._recent_slots(step)
+        self._map_step[rows[self._map_step[rows, map_slot] == step], map_slot] = EMPTY
+        stale = rows[self._pointer_step[rows, pointer_slot] == step]
+        self._pointer_step[stale, pointer_slot] = EMPTY
+
     def write_prompted(self, row: int, step: int, maps_1qm: Tensor, pointers_1c: Tensor) -> None:
         """Remember a step as a prompted one: the first stays, the oldest of the rest gives way."""
         rows = np.array([row])
-        for held, slot in zip(
-            (self._map_step, self._pointer_step), self._recent_slots(step), strict=True
-        ):
-            if held[row, slot] == step:
-                held[row, slot] = EMPTY
+        self.forget(rows, step)
         slot = self._prompted_slot(row, step)
         self._store(rows, step, maps_1qm, pointers_1c, slot, slot)
 

@@ -236,6 +236,7 @@ class Session:
             self.bank.write(rows, step, memory_nqm, decoded.pointers_nc)
         else:
             self.bank.write(rows[kept], step, memory_nqm[kept], decoded.pointers_nc[kept])
+            self.bank.forget(rows[~kept], step)
         filled = replace(
             decoded, logits_n1ss=fill_holes(decoded.logits_n1ss, self.policy.fill_hole_area)
         )
