@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from streams import Frame, VideoWriter
 from tracker.engine import Policy
-from tracker.types import ObjectResult, ObjectState, Prompt, StageTimes, TrackResult
+from tracker.types import ObjectResult, ObjectState, Prompt, Prompted, StageTimes, TrackResult
 
 HEIGHT, WIDTH = 96, 128
 RED, GREEN = (220, 30, 30), (30, 200, 60)
@@ -56,7 +56,7 @@ class ColourSession:
         self.steps += 1
         return self.result()
 
-    def prompt(self, prompt: Prompt) -> ObjectResult:
+    def prompt(self, prompt: Prompt) -> Prompted:
         prompt.validate(*self.image.shape[:2])
         if prompt.mask_hw is not None:
             y, x = (int(v) for v in np.argwhere(prompt.mask_hw)[0])
@@ -67,7 +67,10 @@ class ColourSession:
             x, y = (int(v) for v in prompt.points_xy[0])
         self.colours[prompt.object_id] = self.image[y, x].astype(int)
         self.labels[prompt.object_id] = prompt.label
-        return self._find(prompt.object_id)
+        return Prompted(self._find(prompt.object_id), 0, 0)
+
+    def remove(self, object_id: int) -> None:
+        del self.colours[object_id]
 
     def result(self) -> TrackResult:
         found = tuple(self._find(object_id) for object_id in sorted(self.colours))

@@ -74,9 +74,12 @@ def run_ours(
         session.step(frame)
         for _, prompt in (p for p in scenario.prompts if p[0] == index):
             session.prompt(prompt)
-        for obj in session._objects:
+        for obj in session.objects.rows:
             logits = F.interpolate(
-                obj.latest.logits_n1ss, frame.shape[:2], mode="bilinear", align_corners=False
+                obj.outputs[-1].decoded.logits_n1ss,
+                frame.shape[:2],
+                mode="bilinear",
+                align_corners=False,
             )
             outputs[index, obj.id] = logits[0, 0]
     return outputs

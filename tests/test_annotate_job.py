@@ -1,7 +1,7 @@
 """The job: frames through a session into writers."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -11,7 +11,9 @@ from streams import Frame, SourceUnreadable
 from tracker.annotate.coco_writer import CocoWriter
 from tracker.annotate.davis_writer import DavisWriter
 from tracker.annotate.job import Job, Tally
-from tracker.annotate.plan import FrameRange, PlacedPrompt, PromptPlan
+from tracker.annotate.plan import FrameRange, PlacedPrompt, PromptPlan, Removal
+from tracker.annotate.trackers import PlanTracker
+from tracker.annotate.writer import Writer
 from tracker.errors import OutputError, PromptError, UsageError
 from tracker.types import Prompt, TrackResult
 
@@ -40,6 +42,10 @@ def plan_of(*placed: tuple[int, Prompt], start: int = 0, stop: int | None = None
     return PromptPlan([PlacedPrompt(f, p) for f, p in placed], FrameRange(start, stop))
 
 
+def job_of(session: ColourSession, plan: PromptPlan, writers: Sequence[Writer]) -> Job:
+    return Job(PlanTracker(session, plan), plan, writers)
+
+
 def run(job: Job, source: Iterator[Frame], stop_after: int | None = None) -> Tally:
     return job.run(
         source,
@@ -50,7 +56,7 @@ def run(job: Job, source: Iterator[Frame], stop_after: int | None = None) -> Tal
 
 def test_objects_appear_on_the_frame_of_their_prompt():
     session, notes = ColourSession(), Notes()
-    job = Job(session, plan_of((2, RED), (4, GREEN)), [notes])
+    job = job_of(session, plan_of((2, RED), (4, GREEN)), [notes])
     tally = run(job, iter(frames(8)))
     assert notes.rows == [
         (0, []),
@@ -74,7 +80,7 @@ def test_objects_appear_on_the_frame_of_their_prompt():
 def test_frames_are_numbered_as_in_the_source_and_the_stop_is_left_out():
     notes = Notes()
     source = iter(frames(12))
-    run(Job(ColourSession(), plan_of((4, RED), start=3, stop=6), [notes]), source)
+    run(job_of(ColourSession(), plan_of((4, RED), start=3, stop=6), [notes]), source)
     assert [seq for seq, _ in notes.rows] == [3, 4, 5]
     assert next(source).seq == 6  # no frame is read that is not needed
 
@@ -91,13 +97,13 @@ def test_the_session_gets_no_frame_before_the_last_is_written():
         def write(self, frame: Frame, result: TrackResult) -> None:
             alive.append(frame.seq)
 
-    run(Job(ColourSession(), plan_of((0, RED)), [Counting()]), source())
+    run(job_of(ColourSession(), plan_of((0, RED)), [Counting()]), source())
     assert alive == [0, 1, 2, 3, 4]
 
 
 def test_a_wish_to_stop_ends_after_whole_frames():
     notes = Notes()
-    tally = run(Job(ColourSession(), plan_of((0, RED), (7, GREEN)), [notes]), iter(frames(9)), 3)
+    tally = run(job_of(ColourSession(), plan_of((0, RED), (7, GREEN)), [notes]), iter(frames(9)), 3)
     assert tally.stopped_early
     assert (tally.frames, tally.last_frame) == (3, 2)
     assert notes.closed
@@ -105,14 +111,14 @@ def test_a_wish_to_stop_ends_after_whole_frames():
 
 def test_a_prompt_past_the_end_is_told_and_the_files_are_whole(tmp_path: Path):
     path = tmp_path / "out.json"
-    job = Job(ColourSession(), plan_of((0, RED), (5, GREEN)), [CocoWriter(path, "clip")])
+    job = job_of(ColourSession(), plan_of((0, RED), (5, GREEN)), [CocoWriter(path, "clip")])
     with pytest.raises(PromptError, match=r"object 2 on frame 5 is past the end .*\(5 frames\)"):
         run(job, iter(frames(5)))
     assert json.loads(path.read_text())["videos"][0]["length"] == 5
 
 
 def test_a_source_that_ends_before_the_start_leaves_nothing(tmp_path: Path):
-    job = Job(ColourSession(), plan_of((9, RED), start=9), [DavisWriter(tmp_path / "masks")])
+    job = job_of(ColourSession(), plan_of((9, RED), start=9), [DavisWriter(tmp_path / "masks")])
     with pytest.raises(UsageError, match="ended before --start 9"):
         run(job, iter(frames(5)))
     assert list(tmp_path.iterdir()) == []
@@ -125,7 +131,7 @@ def test_a_source_that_breaks_leaves_whole_files(tmp_path: Path):
 
     path = tmp_path / "out.json"
     with pytest.raises(SourceUnreadable):
-        run(Job(ColourSession(), plan_of((0, RED)), [CocoWriter(path, "clip")]), broken())
+        run(job_of(ColourSession(), plan_of((0, RED)), [CocoWriter(path, "clip")]), broken())
     assert json.loads(path.read_text())["videos"][0]["length"] == 4
 
 
@@ -133,7 +139,7 @@ def test_one_writer_that_fails_does_not_spoil_the_others(tmp_path: Path):
     path, notes = tmp_path / "out.json", Notes()
     writers = [notes, Notes(fail_on=3), CocoWriter(path, "clip")]
     with pytest.raises(OutputError, match="disk full"):
-        run(Job(ColourSession(), plan_of((0, RED)), writers), iter(frames(9)))
+        run(job_of(ColourSession(), plan_of((0, RED)), writers), iter(frames(9)))
     assert notes.closed
     assert json.loads(path.read_text())["videos"][0]["length"] == 3
 
@@ -141,6 +147,14 @@ def test_one_writer_that_fails_does_not_spoil_the_others(tmp_path: Path):
 def test_a_prompt_that_no_longer_fits_the_frame_is_told():
     small = frames(3)
     cut = Frame("main", 3, None, None, 0, small[0].image[:50, :60].copy())
-    job = Job(ColourSession(), plan_of((0, RED), (3, GREEN)), [])
+    job = job_of(ColourSession(), plan_of((0, RED), (3, GREEN)), [])
     with pytest.raises(PromptError, match="outside the 60x50 frame"):
         run(job, iter([*small, cut]))
+
+
+def test_a_removed_object_is_gone_until_it_is_prompted_again():
+    session, notes = ColourSession(), Notes()
+    placed = [PlacedPrompt(0, RED), PlacedPrompt(1, GREEN), PlacedPrompt(5, GREEN)]
+    plan = PromptPlan(placed, FrameRange(), [Removal(3, 2), Removal(4, 1)])
+    run(job_of(session, plan, [notes]), iter(frames(6)))
+    assert [ids for _, ids in notes.rows] == [[1], [1, 2], [1, 2], [1], [], [2]]

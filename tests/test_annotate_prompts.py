@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from tracker.annotate.masks import encode_rle
-from tracker.annotate.plan import FrameRange, PlacedPrompt, PromptPlan
+from tracker.annotate.plan import FrameRange, PlacedPrompt, PromptPlan, Removal
 from tracker.annotate.prompts_file import PromptsFile, load_prompts
 from tracker.errors import PromptError, UsageError
 from tracker.types import Prompt
@@ -44,7 +44,7 @@ def test_a_file_with_every_kind_of_prompt(tmp_path: Path):
             "prompts": [{"frame": 4, "mask": {"size": [48, 64], "counts": rle.counts}}],
         },
     )
-    plan = PromptPlan(load_prompts(path), FrameRange())
+    plan = PromptPlan(load_prompts(path).placed, FrameRange())
     plan.check_size(48, 64)
     assert [(item.frame, item.prompt.object_id) for item in plan.placed] == [
         (0, 1),
@@ -64,7 +64,7 @@ def test_a_file_with_every_kind_of_prompt(tmp_path: Path):
 def test_a_byte_order_mark_does_no_harm(tmp_path: Path):
     path = write(tmp_path, {"id": 1, "prompts": [BOX]})
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
-    assert len(load_prompts(path)) == 1
+    assert len(load_prompts(path).placed) == 1
 
 
 @pytest.mark.parametrize(
@@ -189,3 +189,43 @@ def test_a_damaged_rle_names_its_object():
     )
     with pytest.raises(PromptError, match="object 3: RLE mask counts 16 pixels"):
         plan.check_size(4, 5)
+
+
+def test_a_file_says_where_an_object_leaves(tmp_path: Path):
+    path = write(tmp_path, {"id": 4, "prompts": [BOX, {**BOX, "frame": 9}], "removed_at": [5, 20]})
+    content = load_prompts(path)
+    plan = PromptPlan(content.placed, FrameRange(), content.removals)
+    assert plan.removals == (Removal(5, 4), Removal(20, 4))
+    assert [list(plan.removed(frame)) for frame in (4, 5, 6)] == [[], [4], []]
+
+
+@pytest.mark.parametrize(
+    ("removal", "says"),
+    [
+        (Removal(5, 2), "no prompt names this object"),
+        (Removal(1, 1), "before its first prompt, on frame 3"),
+        (Removal(3, 1), "prompted on the same frame"),
+        (Removal(12, 1), "is not before --stop 12"),
+        (Removal(0, 1), "is before --start 1"),
+        (Removal(7, 1), "gone since frame 6"),
+    ],
+)
+def test_a_removal_that_makes_no_sense(removal: Removal, says: str):
+    with pytest.raises(PromptError, match=says):
+        PromptPlan([box(3), box(9)], FrameRange(1, 12), [Removal(6, 1), removal])
+
+
+def test_objects_that_leave_make_room():
+    placed = [box(0), box(0, 2), box(5, 3), box(7, 1)]
+    assert PromptPlan(placed, FrameRange()).most_at_once == 3
+    assert PromptPlan(placed, FrameRange(), [Removal(5, 1), Removal(7, 2)]).most_at_once == 2
+
+
+def test_the_digest_tells_plans_apart():
+    def digest(*placed: PlacedPrompt, stop: int = 20, removals: tuple[Removal, ...] = ()) -> str:
+        return PromptPlan(placed, FrameRange(0, stop), removals).digest
+
+    plans = [digest(box(0)), digest(box(1)), digest(mask(0)), digest(box(0), stop=9)]
+    plans.append(digest(box(0), removals=(Removal(4, 1),)))
+    assert len(set(plans)) == 5
+    assert digest(box(0), click(3, 1)) == digest(click(3, 1), box(0))

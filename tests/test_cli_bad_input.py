@@ -148,6 +148,11 @@ CASES = [
         2,
         "65 objects",
     ),
+    Case("removal without a frame", (*CLIP, *BOX, "--remove", "1"), 2, "is not ID@FRAME"),
+    Case("removal of nobody", (*CLIP, *BOX, "--remove", "2@5"), 2, "no prompt names this object"),
+    Case("removal past the end", (*CLIP, *BOX, "--remove", "1@12"), 2, "is past the end"),
+    Case("removal at the prompt", (*CLIP, *BOX, "--remove", "1@0"), 2, "on the same frame"),
+    Case("removal at the stop", (*CLIP, *BOX, "--remove", "1@3", "--stop", "3"), 2, "not before"),
     Case("id too large for DAVIS", (*CLIP, "--point", "256:9,9"), 2, "ids up to 255, not 256"),
 ]
 OUTPUT_CASES = [

@@ -178,6 +178,27 @@ def test_the_packaged_model_tracks_the_same_way_on_every_run(bunny_clip, tmp_pat
     assert all(json.loads(texts[0])["annotations"][0]["segmentations"])
 
 
+def test_corrections_and_removals_in_a_file_reach_the_packaged_model(bunny_clip, tmp_path):
+    box = {"frame": 0, "box": [100, 240, 570, 580]}
+    click = {"frame": 2, "points": [[330, 400], [20, 20]], "labels": [1, 0]}
+    masks = {}
+    for name, prompts, removed_at in (
+        ("plain", [box], []),
+        ("corrected", [box, click], [4]),
+    ):
+        objects = [{"id": 1, "prompts": prompts, "removed_at": removed_at}]
+        path, coco = tmp_path / "prompts.json", tmp_path / f"{name}.json"
+        path.write_text(json.dumps({"version": 1, "objects": objects}))
+        argv = ["track", str(bunny_clip), "--prompts", str(path), "--stop", "5", "--quiet"]
+        assert main([*argv, "--coco", str(coco)]) == 0
+        masks[name] = json.loads(coco.read_text())["annotations"][0]["segmentations"]
+    plain, corrected = masks["plain"], masks["corrected"]
+    assert plain[:2] == corrected[:2]
+    assert plain[2] != corrected[2]
+    assert all(plain)
+    assert [mask is None for mask in corrected] == [False, False, False, False, True]
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_leaves_whole_files(tmp_path, number):
     out, coco = tmp_path / "out.mp4", tmp_path / "out.json"

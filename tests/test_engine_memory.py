@@ -1,12 +1,16 @@
 """The memory bank: what it recalls, what it forgets, and that it stays as large as it was."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from tracker.engine.memory import MemoryBank, MemoryShape
 
-SHAPE = MemoryShape(prompted=3, recent=2, pointers=4, tokens=1, map_channels=1, pointer_channels=1)
+SHAPE = MemoryShape(
+    prompted=3, recent=2, pointers=4, history=0, tokens=1, map_channels=1, pointer_channels=1
+)
 
 
 @pytest.fixture
@@ -120,3 +124,24 @@ def test_it_grows_with_objects_gives_back_and_never_grows_with_time(bank: Memory
     for _ in range(8):
         bank.remove(0)
     assert bank.nbytes == empty
+
+
+def test_a_step_that_is_not_worth_keeping_is_forgotten(bank: MemoryBank) -> None:
+    row = bank.add()
+    write(bank, row, 0, prompted=True)
+    write(bank, row, 1)
+    write(bank, row, 2)
+    bank.forget(np.array([row]), 2)
+    assert recalled(bank, row, 3) == ([0, 1], [0, 1])
+
+
+def test_maps_are_looked_for_further_back_where_steps_were_not_kept() -> None:
+    shape = replace(SHAPE, history=5)
+    bank = MemoryBank(shape, torch.device("cpu"), reach=6)
+    row = bank.add()
+    write(bank, row, 0, prompted=True)
+    for step in (1, 2, 3):
+        write(bank, row, step)
+    assert recalled(bank, row, 7)[0] == [0, 2, 3], "the two newest of those in reach"
+    assert bank.recall(np.array([row]), 7).age_index_nk.tolist() == [[2, 1, 0]], "by order"
+    assert recalled(bank, row, 9)[0] == [0, 3]

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from moving_scene import HEIGHT, WIDTH, frame, square
 from numpy.typing import NDArray
 
 from tracker.engine import Policy, Session
@@ -9,9 +10,7 @@ from tracker.errors import PromptError, UsageError
 from tracker.models import Model, load_model
 from tracker.types import ObjectState, Prompt
 
-HEIGHT, WIDTH = 120, 160
-SQUARE = np.zeros((HEIGHT, WIDTH), np.bool_)
-SQUARE[40:80, 50:90] = True
+SQUARE = square()
 
 
 @pytest.fixture(scope="module")
@@ -24,17 +23,9 @@ def session(model: Model) -> Session:
     return Session(model)
 
 
-def frame(shift: int = 0) -> NDArray[np.uint8]:
-    """A red square on a textured ground, `shift` pixels to the right of SQUARE."""
-    ys, xs = np.mgrid[:HEIGHT, :WIDTH]
-    image = np.stack([90 + 30 * np.sin(xs / 5), 110 + 30 * np.cos(ys / 7), 0 * xs + 80], axis=-1)
-    image[np.roll(SQUARE, shift, axis=1)] = (220, 40, 40)
-    return image.astype(np.uint8)
-
-
 def test_a_masked_square_is_followed(session: Session) -> None:
     session.step(frame())
-    first = session.prompt(Prompt(7, mask_hw=SQUARE, label="square"))
+    first = session.prompt(Prompt(7, mask_hw=SQUARE, label="square")).object
     assert (first.id, first.label, first.box_xyxy) == (7, "square", (50, 40, 90, 80))
     for shift in range(2, 14, 2):
         result = session.step(frame(shift))
@@ -86,8 +77,8 @@ def test_clicks_on_one_frame_add_up_and_a_box_starts_afresh(model: Model) -> Non
 def test_a_label_stays_until_it_is_changed(session: Session) -> None:
     session.step(frame())
     session.prompt(Prompt(1, mask_hw=SQUARE, label="a"))
-    assert session.prompt(Prompt(1, ((70.0, 60.0),), (1,))).label == "a"
-    assert session.prompt(Prompt(1, ((70.0, 60.0),), (1,), label="b")).label == "b"
+    assert session.prompt(Prompt(1, ((70.0, 60.0),), (1,))).object.label == "a"
+    assert session.prompt(Prompt(1, ((70.0, 60.0),), (1,), label="b")).object.label == "b"
 
 
 @pytest.mark.parametrize(
@@ -134,7 +125,7 @@ def test_calls_out_of_order_say_what_to_do(session: Session) -> None:
     with pytest.raises(UsageError, match="RGB uint8"):
         session.step(np.zeros((4, 4), np.uint8))
     session.step(frame())
-    with pytest.raises(PromptError, match="no object 3 to remove; tracked objects: none"):
+    with pytest.raises(PromptError, match="no object 3; tracked objects: none"):
         session.remove(3)
 
 

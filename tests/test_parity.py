@@ -19,8 +19,10 @@ from streams import open_source
 from tracker.engine import OFFICIAL
 from tracker.models import Model, find_spec, load_model
 from tracker.models.checkpoints import checkpoint_path
+from tracker.models.faster import speed_up
 from tracker.models.official import OFFICIAL_INPUT, build_official
 from tracker.models.pico import build_pico, read_pico_config
+from tracker.models.state import load_strictly, read_state
 from tracker.types import Prompt
 
 IOU_AT_LEAST = 0.999
@@ -74,9 +76,10 @@ def folder(frames: list[NDArray[np.uint8]], tmp_path_factory: pytest.TempPathFac
 @pytest.fixture(scope="module")
 def pico() -> tuple[SAM2VideoPredictor, Model]:
     model = load_model("pico", device="cpu", dtype="fp32")
-    config = read_pico_config(checkpoint_path(find_spec("pico")).with_suffix(".json"))
+    weights = checkpoint_path(find_spec("pico"))
+    config = read_pico_config(weights.with_suffix(".json"))
     predictor = build_pico(config, SAM2VideoPredictor, fill_hole_area=8).eval()
-    predictor.load_state_dict(model.network.state_dict())
+    load_strictly(predictor, read_state(weights), path=weights, config="pico")
     # The official loader resizes with PIL; here the filter is not what is compared.
     return predictor, dataclasses.replace(
         model, input=dataclasses.replace(model.input, resize="pil")
@@ -94,6 +97,7 @@ def official_pair(size: int) -> tuple[SAM2VideoPredictor, Model]:
     predictor = seeded(predictor, seed=1).eval()
     network = build_official(spec, image_size=size).eval()
     network.load_state_dict(predictor.state_dict())
+    speed_up(network)
     spec_input = dataclasses.replace(OFFICIAL_INPUT, size=size)
     cpu = torch.device("cpu")
     return predictor, Model("sam2.1-tiny", network, cpu, torch.float32, spec_input, "seed 1")

@@ -35,3 +35,7 @@ class ModelError(TrackdError):
 
 class OutputError(TrackdError):
     """An output that cannot be written."""
+
+
+class SnapshotError(TrackdError):
+    """A snapshot that cannot be written, or is damaged, or belongs to other weights."""

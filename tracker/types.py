@@ -131,6 +131,21 @@ class ObjectResult:
 
 
 @dataclass(frozen=True, slots=True)
+class Prompted:
+    """What came of a prompt.
+
+    Attributes:
+        object: The object as it stands on the newest frame.
+        step: The step that the prompt was applied to.
+        caught_up: Frames tracked again from there to the newest.
+    """
+
+    object: ObjectResult
+    step: int
+    caught_up: int
+
+
+@dataclass(frozen=True, slots=True)
 class StageTimes:
     """Seconds spent on a frame, by the monotonic clock."""
 

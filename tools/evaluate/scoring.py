@@ -107,7 +107,7 @@ def _track(session: Session, sequence: Sequence, kind: PromptKind) -> Iterator[_
                         f"sequence {sequence.name}: the first annotation is empty",
                         "the object must be marked on the first frame",
                     )
-                tracked_hw = session.prompt(prompt_from_mask(mask_hw, kind)).mask_hw
+                tracked_hw = session.prompt(prompt_from_mask(mask_hw, kind)).object.mask_hw
             else:
                 tracked_hw = result.objects[0].mask_hw
             yield _Tracked(frame.image, tracked_hw, step_s)

@@ -1,34 +1,15 @@
-"""The job: frames of a source through a session into writers, one frame at a time."""
+"""The job: frames of a source through a tracker into writers, one frame at a time."""
 
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Protocol
-
-import numpy as np
-from numpy.typing import NDArray
 
 from streams.frame import Frame
 from tracker.annotate.plan import PromptPlan
+from tracker.annotate.trackers import FrameTracker
 from tracker.annotate.writer import Writer
 from tracker.errors import UsageError
-from tracker.types import ObjectResult, Prompt, StageTimes, TrackResult
-
-_NO_OBJECTS = TrackResult(step=0, objects=(), times=StageTimes(0.0, 0.0))
-
-
-class TrackSession(Protocol):
-    """What the job needs of `tracker.engine.Session`."""
-
-    def step(self, image_hwc: NDArray[np.uint8], /) -> TrackResult:
-        """Track all objects on the next frame, RGB uint8 [H, W, 3]."""
-
-    def prompt(self, prompt: Prompt, /) -> ObjectResult:
-        """Add or correct an object on the newest frame."""
-
-    def result(self) -> TrackResult:
-        """All objects on the newest frame."""
 
 
 @dataclass(slots=True)
@@ -61,14 +42,13 @@ class Tally:
 
 
 class Job:
-    """Tracks the prompted objects of a plan through a source."""
+    """Runs the frames of a plan's range through a tracker, and what it says into writers."""
 
-    def __init__(self, session: TrackSession, plan: PromptPlan, writers: Sequence[Writer]) -> None:
+    def __init__(self, tracker: FrameTracker, plan: PromptPlan, writers: Sequence[Writer]) -> None:
         """Prepare; `run` does the work, once."""
-        self._session = session
+        self._tracker = tracker
         self._plan = plan
         self._writers = writers
-        self._live = False
         self.tally = Tally()
 
     def run(
@@ -130,7 +110,7 @@ class Job:
     def _do(self, frame: Frame) -> None:
         tally = self.tally
         begun_s = time.perf_counter()
-        result = self._track(frame)
+        result = self._tracker.track(frame)
         tracked_s = time.perf_counter()
         for writer in self._writers:
             writer.write(frame, result)
@@ -142,18 +122,6 @@ class Job:
         for item in result.objects:
             seen = tally.frames_by_object.get(item.id, 0)
             tally.frames_by_object[item.id] = seen + (item.box_xyxy is not None)
-
-    def _track(self, frame: Frame) -> TrackResult:
-        due = self._plan.due(frame.seq)
-        self._live = self._live or bool(due)
-        if not self._live:
-            return _NO_OBJECTS
-        result = self._session.step(frame.image)
-        if not due:
-            return result
-        for item in due:
-            self._session.prompt(item.resolve())
-        return self._session.result()
 
     def _check_end(self) -> None:
         if self.tally.last_frame is None:

@@ -1,6 +1,7 @@
 """Where the outputs go, checked before anything is written."""
 
 import os
+import re
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,25 +22,30 @@ class Outputs:
         video: MP4 with the masks drawn.
         davis: Folder of palette PNGs.
         coco: YouTube-VIS style JSON.
+        state: Folder from which the run goes on after an interruption.
     """
 
     video: Path | None = None
     davis: Path | None = None
     coco: Path | None = None
+    state: Path | None = None
 
-    def check(self, inputs: Sequence[Path], object_ids: Iterable[int]) -> None:
+    def check(
+        self, inputs: Sequence[Path], object_ids: Iterable[int], *, begun: bool = False
+    ) -> None:
         """Check that all outputs can be written and harm nothing.
 
         Args:
             inputs: Files and folders that the run reads.
             object_ids: Ids that will be written.
+            begun: An interrupted run goes on, whose masks may be written over.
 
         Raises:
             UsageError: An output is an input or another output, has the wrong suffix, or cannot
                 hold the ids.
             OutputError: An output cannot be written there.
         """
-        wanted = list(self._wanted())
+        wanted = list(self.wanted())
         for index, (option, path) in enumerate(wanted):
             part = path.with_name(path.name + ".part")
             for source in inputs:
@@ -54,7 +60,8 @@ class Outputs:
                     )
         _check_file("--out", self.video, ".mp4")
         _check_file("--coco", self.coco, ".json")
-        _check_folder(self.davis)
+        _check_folder("--davis", self.davis, r"\d{5,}\.png|frame\.part" if begun else "")
+        _check_folder("--resume", self.state, ".*" if begun else "")
         largest = max(object_ids, default=0)
         if self.davis is not None and largest > MAX_ID:
             raise UsageError(
@@ -80,8 +87,14 @@ class Outputs:
             writers.append(CocoWriter(self.coco, source_name))
         return tuple(writers)
 
-    def _wanted(self) -> Iterator[tuple[str, Path]]:
-        named = (("--out", self.video), ("--davis", self.davis), ("--coco", self.coco))
+    def wanted(self) -> Iterator[tuple[str, Path]]:
+        """The option and the path of each output."""
+        named = (
+            ("--out", self.video),
+            ("--davis", self.davis),
+            ("--coco", self.coco),
+            ("--resume", self.state),
+        )
         return ((option, path) for option, path in named if path is not None)
 
 
@@ -101,18 +114,19 @@ def _check_file(option: str, path: Path | None, suffix: str) -> None:
     _check_parent(option, path)
 
 
-def _check_folder(path: Path | None) -> None:
+def _check_folder(option: str, path: Path | None, may_hold: str) -> None:
+    """Check a folder to write; `may_hold` is a pattern of the names that may be there already."""
     if path is None:
         return
     if not path.exists():
-        _check_parent("--davis", path)
+        _check_parent(option, path)
         return
     if not path.is_dir():
-        raise OutputError(f"--davis {path} is not a folder", "give a folder")
-    _probe("--davis", path, path)
-    if any(path.iterdir()):
+        raise OutputError(f"{option} {path} is not a folder", "give a folder")
+    _probe(option, path, path)
+    if not all(re.fullmatch(may_hold, item.name) for item in path.iterdir()):
         raise OutputError(
-            f"--davis {path} holds files already", "give a new folder, or empty this one"
+            f"{option} {path} holds files already", "give a new folder, or empty this one"
         )
 
 

@@ -1,5 +1,6 @@
-"""Which prompt is due on which frame."""
+"""Which prompt is due on which frame, and which object leaves on which."""
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -60,18 +61,32 @@ class PlacedPrompt:
             raise PromptError(f"{who}: {error.message}", error.hint) from error
 
 
-class PromptPlan:
-    """What to track: the frames, and the prompts on them.
+@dataclass(frozen=True, slots=True, order=True)
+class Removal:
+    """From `frame` of the source on, before that frame is tracked, the object is gone."""
 
-    At most one prompt per object and frame; `placed` is in order of frame and id.
+    frame: int
+    object_id: int
+
+
+class PromptPlan:
+    """What to track: the frames, the prompts on them, and the frames on which objects leave.
+
+    At most one prompt per object and frame; `placed` and `removals` are in order of frame and
+    id. A prompt after its removal brings an object back as a new one.
     """
 
-    def __init__(self, placed: Iterable[PlacedPrompt], frames: FrameRange) -> None:
+    def __init__(
+        self,
+        placed: Iterable[PlacedPrompt],
+        frames: FrameRange,
+        removals: Iterable[Removal] = (),
+    ) -> None:
         """Combine prompts that name the same object and frame.
 
         Raises:
-            PromptError: There is none, two for one object and frame contradict each other, or
-                one lies outside the frames.
+            PromptError: There is none, two for one object and frame contradict each other, one
+                lies outside the frames, or an object is removed while it is not there.
         """
         merged: dict[tuple[int, int], PlacedPrompt] = {}
         for item in placed:
@@ -87,7 +102,37 @@ class PromptPlan:
         self._by_frame: dict[int, list[PlacedPrompt]] = {}
         for item in self.placed:
             self._by_frame.setdefault(item.frame, []).append(item)
+        self.removals = tuple(sorted(set(removals)))
+        self._removed_by_frame: dict[int, list[int]] = {}
+        for removal in self.removals:
+            self._removed_by_frame.setdefault(removal.frame, []).append(removal.object_id)
         self.check_range(None)
+        self._check_removals()
+
+    @property
+    def first_frames(self) -> dict[int, int]:
+        """Frame of the first prompt of each object."""
+        frames: dict[int, int] = {}
+        for item in self.placed:
+            frames.setdefault(item.prompt.object_id, item.frame)
+        return frames
+
+    @property
+    def most_at_once(self) -> int:
+        """The largest number of objects that are tracked at the same time."""
+        present: set[int] = set()
+        most = 0
+        for frame in sorted(self._by_frame.keys() | self._removed_by_frame.keys()):
+            present -= set(self.removed(frame))
+            present |= {item.prompt.object_id for item in self.due(frame)}
+            most = max(most, len(present))
+        return most
+
+    @property
+    def digest(self) -> str:
+        """A hash, as hex, of all that is planned: equal for equal plans."""
+        # Nothing but frozen dataclasses of numbers and text: masks are still compressed.
+        return hashlib.sha256(repr((self.frames, self.placed, self.removals)).encode()).hexdigest()
 
     @property
     def object_ids(self) -> tuple[int, ...]:
@@ -103,6 +148,10 @@ class PromptPlan:
         """The prompts drawn on this frame."""
         return self._by_frame.get(frame, ())
 
+    def removed(self, frame: int) -> Sequence[int]:
+        """Ids of the objects that are gone from this frame on."""
+        return self._removed_by_frame.get(frame, ())
+
     def check_size(self, height: int, width: int) -> None:
         """Check every prompt against the frame size in pixels.
 
@@ -113,14 +162,14 @@ class PromptPlan:
             item.resolve().validate(height, width)
 
     def check_range(self, frame_count: int | None) -> None:
-        """Check every prompt against the frames to track of a source of `frame_count` frames.
+        """Check prompts and removals against the range in a source of `frame_count` frames.
 
         Args:
             frame_count: Frames in the source; None where nobody knows.
 
         Raises:
             UsageError: No frame is left to track.
-            PromptError: A prompt lies outside them.
+            PromptError: A prompt or a removal lies outside them.
         """
         start, stop = self.frames.start, self.frames.stop
         if frame_count is not None and start >= frame_count:
@@ -128,17 +177,40 @@ class PromptPlan:
                 f"--start {start} is past the end of the source ({frame_count} frames)",
                 f"frames are numbered 0..{frame_count - 1}",
             )
-        for item in self.placed:
-            where = f"prompt for object {item.prompt.object_id} on frame {item.frame}"
-            if item.frame < start:
+        named = [(item.frame, f"prompt for object {item.prompt.object_id}") for item in self.placed]
+        named += [(item.frame, f"removal of object {item.object_id}") for item in self.removals]
+        for frame, what in named:
+            where = f"{what} on frame {frame}"
+            if frame < start:
                 raise PromptError(f"{where} is before --start {start}", "start there or earlier")
-            if stop is not None and item.frame >= stop:
+            if stop is not None and frame >= stop:
                 raise PromptError(f"{where} is not before --stop {stop}", "stop later")
-            if frame_count is not None and item.frame >= frame_count:
+            if frame_count is not None and frame >= frame_count:
                 raise PromptError(
                     f"{where} is past the end of the source ({frame_count} frames)",
                     f"frames are numbered 0..{frame_count - 1}",
                 )
+
+    def _check_removals(self) -> None:
+        gone_since: dict[int, int] = {}
+        for removal in self.removals:
+            object_id, frame = removal.object_id, removal.frame
+            prompted = [item.frame for item in self.placed if item.prompt.object_id == object_id]
+            who = f"removal of object {object_id} on frame {frame}"
+            if not prompted:
+                raise PromptError(f"{who}: no prompt names this object", "check the id")
+            if frame in prompted:
+                raise PromptError(
+                    f"{who}: it is prompted on the same frame", "remove it on an earlier frame"
+                )
+            if frame < prompted[0]:
+                raise PromptError(
+                    f"{who} is before its first prompt, on frame {prompted[0]}", "remove it later"
+                )
+            gone = gone_since.get(object_id)
+            if gone is not None and not any(gone < other < frame for other in prompted):
+                raise PromptError(f"{who}: it is gone since frame {gone}", "remove it once")
+            gone_since[object_id] = frame
 
 
 def _combine(first: PlacedPrompt, second: PlacedPrompt) -> PlacedPrompt:

@@ -1,5 +1,6 @@
 """The prompts file: the same prompts as the options of `trackd track`, as JSON."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -14,7 +15,7 @@ from pydantic import (
 )
 
 from tracker.annotate.masks import MAX_SIDE_PX, Rle, encode_rle, read_mask_png
-from tracker.annotate.plan import PlacedPrompt
+from tracker.annotate.plan import PlacedPrompt, Removal
 from tracker.errors import UsageError
 from tracker.types import Prompt
 
@@ -85,7 +86,16 @@ class FileObject(_Strict):
 
     id: int = Field(ge=1, description="public id, the pixel value in DAVIS masks")
     label: str | None = Field(default=None, min_length=1, max_length=100, description="its name")
-    prompts: list[FilePrompt] = Field(min_length=1, max_length=10_000)
+    prompts: list[FilePrompt] = Field(
+        min_length=1,
+        max_length=10_000,
+        description="in any order; those after the first correct the object, or bring it back",
+    )
+    removed_at: list[Annotated[int, Field(ge=0)]] = Field(
+        default=[],
+        max_length=10_000,
+        description="frames from which on the object is gone, until a later prompt if there is one",
+    )
 
 
 class PromptsFile(_Strict):
@@ -104,7 +114,15 @@ class PromptsFile(_Strict):
         return self
 
 
-def load_prompts(path: Path) -> tuple[PlacedPrompt, ...]:
+@dataclass(frozen=True, slots=True)
+class FileContent:
+    """What a prompts file asks for, in its own order."""
+
+    placed: tuple[PlacedPrompt, ...] = ()
+    removals: tuple[Removal, ...] = ()
+
+
+def load_prompts(path: Path) -> FileContent:
     """Read a prompts file.
 
     Raises:
@@ -121,8 +139,11 @@ def load_prompts(path: Path) -> tuple[PlacedPrompt, ...]:
         content = PromptsFile.model_validate_json(text)
     except ValidationError as error:
         raise UsageError(f"{path}: {_first_fault(error)}", "see trackd schema prompts") from error
-    return tuple(
-        _place(item, entry, path.parent) for item in content.objects for entry in item.prompts
+    return FileContent(
+        tuple(
+            _place(item, entry, path.parent) for item in content.objects for entry in item.prompts
+        ),
+        tuple(Removal(frame, item.id) for item in content.objects for frame in item.removed_at),
     )
 
 

@@ -14,21 +14,25 @@ _LINE_EVERY_S = 5.0
 OnFrame = Callable[[Tally], None]
 
 
-def show_progress(total: int | None, *, quiet: bool) -> AbstractContextManager[OnFrame]:
+def show_progress(
+    total: int | None, *, quiet: bool, doing: Callable[[Tally], str]
+) -> AbstractContextManager[OnFrame]:
     """What shows each frame's tally, for as long as it is entered.
 
     Args:
         total: Frames to come; None where nobody knows.
+        doing: A word for what was done to the newest frame.
         quiet: Show nothing.
     """
     if quiet:
         return nullcontext(lambda tally: None)
-    return _Bar(total) if sys.stderr.isatty() else _Lines(total)
+    return _Bar(total, doing) if sys.stderr.isatty() else _Lines(total, doing)
 
 
 class _Lines:
-    def __init__(self, total: int | None) -> None:
+    def __init__(self, total: int | None, doing: Callable[[Tally], str]) -> None:
         self._total = total
+        self._doing = doing
         self._next_s = time.monotonic()
 
     def __enter__(self) -> OnFrame:
@@ -53,25 +57,27 @@ class _Lines:
             left_s = (self._total - tally.frames) / max(tally.fps, 1e-9)
             left = f", {timedelta(seconds=round(left_s))} left"
         objects = len(tally.frames_by_object)
-        line = f"frame {tally.frames}{of_total}, {tally.fps:.1f} fps, objects: {objects}{left}"
+        done = f"{self._doing(tally)} {tally.frames}{of_total}"
+        line = f"{done}, {tally.fps:.1f} fps, objects: {objects}{left}"
         print(line, file=sys.stderr, flush=True)
 
 
 class _Bar:
-    def __init__(self, total: int | None) -> None:
+    def __init__(self, total: int | None, doing: Callable[[Tally], str]) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
         from rich.progress import TimeRemainingColumn as TimeLeft
 
+        self._doing = doing
         self._progress = Progress(
-            TextColumn("frame"),
+            TextColumn("{task.description}"),
             MofNCompleteColumn(),
             BarColumn(),
             TextColumn("{task.fields[fps]:.1f} fps, objects: {task.fields[objects]}, left"),
             TimeLeft(),
             console=Console(stderr=True),
         )
-        self._task = self._progress.add_task("", total=total, fps=0.0, objects=0)
+        self._task = self._progress.add_task("frame", total=total, fps=0.0, objects=0)
 
     def __enter__(self) -> OnFrame:
         self._progress.start()
@@ -88,6 +94,7 @@ class _Bar:
     def _show(self, tally: Tally) -> None:
         self._progress.update(
             self._task,
+            description=self._doing(tally),
             completed=tally.frames,
             fps=tally.fps,
             objects=len(tally.frames_by_object),

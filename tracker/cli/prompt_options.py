@@ -6,16 +6,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tracker.annotate.masks import encode_rle, read_mask_png
-from tracker.annotate.plan import PlacedPrompt
+from tracker.annotate.plan import PlacedPrompt, Removal
 from tracker.errors import PromptError
 from tracker.types import Prompt
 
 _FORM = re.compile(r"(?P<id>\d{1,9}):(?P<value>.+?)(?:@(?P<frame>\d{1,9}))?", re.DOTALL)
+_REMOVAL = re.compile(r"(?P<id>\d{1,9})@(?P<frame>\d{1,9})")
 _LABEL = re.compile(r"(?P<id>\d{1,9}):(?P<name>.{1,100})")
 BOX_FORM = "ID:X0,Y0,X1,Y1[@FRAME]"
 POINT_FORM = "ID:X,Y[,0|1][@FRAME]"
 MASK_FORM = "ID:FILE.png[@FRAME]"
 LABEL_FORM = "ID:NAME"
+REMOVE_FORM = "ID@FRAME"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,7 @@ class PromptOptions:
     points: Sequence[str] = ()
     masks: Sequence[str] = ()
     labels: Sequence[str] = ()
+    removals: Sequence[str] = ()
 
     def prompts(self, first_frame: int) -> tuple[PlacedPrompt, ...]:
         """What the options say; without @FRAME a prompt is on `first_frame`.
@@ -44,6 +47,20 @@ class PromptOptions:
             replace(item, prompt=replace(item.prompt, label=labels.get(item.prompt.object_id)))
             for item in placed
         )
+
+    def removed(self) -> tuple[Removal, ...]:
+        """The removals.
+
+        Raises:
+            PromptError: One does not follow its form.
+        """
+        removals = []
+        for text in self.removals:
+            match = _REMOVAL.fullmatch(text)
+            if match is None:
+                raise PromptError(f"--remove {text} is not {REMOVE_FORM}", "as in --remove 1@250")
+            removals.append(Removal(int(match["frame"]), int(match["id"])))
+        return tuple(removals)
 
     def _placed(self, first_frame: int) -> Iterator[PlacedPrompt]:
         for text in self.boxes:

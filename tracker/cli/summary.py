@@ -49,13 +49,19 @@ class Loss:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """One run. Frame numbers count from 0; `stopped_at` is None for a run to the end."""
+    """One run. Frame numbers count from 0; `stopped_at` is None for a run to the end.
+
+    `replayed` counts the frames whose results an interrupted run had left; `frames` holds them.
+    `backward` counts the frames of the pass towards the start.
+    """
 
     source: str
     model: str
     device: str
     dtype: str
     frames: int
+    replayed: int
+    backward: int
     last_frame: int | None
     stopped_at: int | None
     fps: float
@@ -82,10 +88,16 @@ class Summary:
             lines.append(f"  object {name}: on {item.frames} of {self.frames} frames")
         lines += [f"  {line}" for line in self._mishaps()]
         lines += [f"  {kind}: {path}" for kind, path in self.outputs.items()]
+        if self.stopped_at is not None and "state" in self.outputs:
+            lines.append("  the same command goes on from here")
         return "\n".join(lines)
 
     def _mishaps(self) -> list[str]:
         lines = []
+        if self.replayed:
+            lines.append(f"{self.replayed} of them from the interrupted run")
+        if self.backward:
+            lines.append(f"tracked backward over {self.backward} frames")
         if self.stopped_at is not None:
             lines.append(f"stopped early at frame {self.stopped_at}")
         elif self.frames == 0:
@@ -102,9 +114,20 @@ class Summary:
 
 
 def summarize(
-    tally: Tally, model: Model, plan: PromptPlan, outputs: Outputs, source: Source
+    tally: Tally,
+    model: Model,
+    plan: PromptPlan,
+    outputs: Outputs,
+    source: Source,
+    *,
+    resumed_at: int,
+    backward: int,
 ) -> Summary:
-    """Put together what a run left behind."""
+    """Put together what a run left behind.
+
+    Frames before `resumed_at` were only replayed; `backward` frames were tracked backward.
+    """
+    ready = 0 if tally.last_frame is None else min(resumed_at, tally.last_frame + 1)
     per_frame_ms = 1000 / max(tally.frames, 1)
     times = (tally.decode_s, tally.encode_s, tally.track_s, tally.write_s)
     return Summary(
@@ -113,6 +136,8 @@ def summarize(
         device=str(model.device),
         dtype="bf16" if "bfloat16" in str(model.dtype) else "fp32",
         frames=tally.frames,
+        replayed=max(0, ready - plan.frames.start),
+        backward=backward,
         last_frame=tally.last_frame,
         stopped_at=tally.last_frame if tally.stopped_early else None,
         fps=round(tally.fps, 2),
@@ -138,5 +163,6 @@ def _written(outputs: Outputs) -> dict[str, str]:
         ("video", outputs.video),
         ("davis", outputs.davis),
         ("coco", outputs.coco),
+        ("state", outputs.state),
     )
     return {kind: str(path) for kind, path in named if path is not None}

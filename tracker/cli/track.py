@@ -1,16 +1,21 @@
 """`trackd track`: follow objects through a video and write what was found."""
 
 import argparse
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tracker.errors import PromptError
+from tracker.cli import backward
+from tracker.errors import PromptError, UsageError
 
 # The packages that do the work take seconds to import: only a run imports them.
 if TYPE_CHECKING:
     from streams.source import Source
+    from tracker.annotate.job import Tally
     from tracker.annotate.outputs import Outputs
     from tracker.annotate.plan import PromptPlan
+    from tracker.annotate.run_state import RunState
     from tracker.engine import Policy, Session
     from tracker.models import Model
 
@@ -20,11 +25,14 @@ examples:
   trackd track clip.mp4 --point 1:200,150 --point 1:90,40,0 --davis masks --coco masks.json
   trackd track frames/%05d.jpg --mask 1:first.png --box 2:10,10,60,80@25 --davis masks
   trackd track clip.mp4 --prompts prompts.json --start 100 --stop 400 --json
+  trackd track clip.mp4 --box 1:120,80,340,400@90 --remove 1@250 --backward --coco masks.json
+  trackd track long.mp4 --prompts prompts.json --coco masks.json --resume state
 
 Coordinates are pixels of the source, x to the right, y down. A box holds its left and top edge
 and ends before its right and bottom edge. Frames are numbered from 0; without @FRAME a prompt is
 on the first frame that is tracked. Options that prompt the same object on the same frame work
-together: a box with clicks, several clicks.
+together: a box with clicks, several clicks. A prompt for a known object on a later frame corrects
+it; after --remove it brings the object back.
 """
 
 
@@ -66,7 +74,13 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_prompt_options(parser: argparse.ArgumentParser) -> None:
-    from tracker.cli.prompt_options import BOX_FORM, LABEL_FORM, MASK_FORM, POINT_FORM
+    from tracker.cli.prompt_options import (
+        BOX_FORM,
+        LABEL_FORM,
+        MASK_FORM,
+        POINT_FORM,
+        REMOVE_FORM,
+    )
 
     group = parser.add_argument_group("prompts (each repeats)")
 
@@ -77,6 +91,7 @@ def _add_prompt_options(parser: argparse.ArgumentParser) -> None:
     add("--point", POINT_FORM, "a click on the object (1, default) or off it (0)")
     add("--mask", MASK_FORM, "a PNG of the video's size; nonzero pixels are the object")
     add("--label", LABEL_FORM, "the object's name")
+    add("--remove", REMOVE_FORM, "the object is gone from this frame on, until a later prompt")
     group.add_argument(
         "--prompts", type=Path, metavar="FILE", help="JSON file; see trackd schema prompts"
     )
@@ -89,6 +104,19 @@ def _add_output_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--coco", type=Path, metavar="FILE.json", help="YouTube-VIS style JSON")
     group.add_argument("--start", type=int, default=0, metavar="F", help="first frame to track")
     group.add_argument("--stop", type=int, metavar="F", help="frame to stop before")
+    group.add_argument(
+        "--backward",
+        action="store_true",
+        help="track each object from its first prompt towards the start as well; decodes the "
+        "source again, once for every 256 MiB of pictures before the prompts",
+    )
+    group.add_argument(
+        "--resume",
+        type=Path,
+        metavar="STATE_DIR",
+        help="keep results and snapshots in this folder; after an interruption or a crash the same "
+        "command goes on from there, with the same output as one that ran through",
+    )
     group.add_argument("--quiet", action="store_true", help="show no progress")
     group.add_argument("--json", action="store_true", help="print the summary as JSON")
 
@@ -104,14 +132,20 @@ def run(args: argparse.Namespace) -> int:
     """
     from streams import open_source
     from tracker.annotate.outputs import Outputs
+    from tracker.annotate.run_state import RunState
 
+    if args.backward and args.resume is not None:
+        raise UsageError("--backward and --resume do not go together", "leave one out")
     plan = _plan(args)
-    outputs = Outputs(args.out, args.davis, args.coco)
-    outputs.check(_inputs(args), plan.object_ids)
+    state = None if args.resume is None else RunState(args.resume)
+    outputs = Outputs(args.out, args.davis, args.coco, args.resume)
+    begun = state is not None and state.begun
+    outputs.check(_inputs(args), plan.object_ids, begun=begun)
     with open_source(args.source) as source:
+        backward.check(args, source)
         plan.check_range(source.info.frame_count)
         plan.check_size(source.info.height, source.info.width)
-        return _track(args, source, plan, outputs)
+        return _track(args, source, plan, outputs, state)
 
 
 def open_session(args: argparse.Namespace) -> "tuple[Model, Session]":
@@ -120,25 +154,54 @@ def open_session(args: argparse.Namespace) -> "tuple[Model, Session]":
     from tracker.models import load_model
 
     model = load_model(args.model, checkpoint=args.checkpoint, device=args.device, dtype=args.dtype)
-    return model, Session(model, POLICIES[args.policy])
+    # Prompts come with their own frame here, so there is no past one to go back to.
+    return model, Session(model, replace(POLICIES[args.policy], history_frames=0))
 
 
 def _track(
-    args: argparse.Namespace, source: "Source", plan: "PromptPlan", outputs: "Outputs"
+    args: argparse.Namespace,
+    source: "Source",
+    plan: "PromptPlan",
+    outputs: "Outputs",
+    state: "RunState | None",
 ) -> int:
+    from tracker.annotate.backward import MergedTracker
     from tracker.annotate.job import Job
+    from tracker.annotate.trackers import FrameTracker, PlanTracker
     from tracker.cli.failures import INTERRUPTED
     from tracker.cli.interrupt import stop_on_signal
     from tracker.cli.progress import show_progress
+    from tracker.cli.recording import describe, record
     from tracker.cli.summary import summarize
 
     model, session = open_session(args)
     _check_policy(plan, session.policy)
-    job = Job(session, plan, outputs.open(_name(source), source.info.fps))
-    total = plan.frames.count(source.info.frame_count)
-    with stop_on_signal() as stop_asked, show_progress(total, quiet=args.quiet) as on_frame:
-        tally = job.run(source, on_frame=on_frame, stop_asked=stop_asked)
-    summary = summarize(tally, model, plan, outputs, source)
+    tracker: FrameTracker = PlanTracker(session, plan)
+    recorded, back, resumed_at = None, None, 0
+
+    def doing(tally: "Tally") -> str:
+        return "replay" if (tally.last_frame or 0) < resumed_at else "frame"
+
+    with ExitStack() as stack:
+        stop_asked = stack.enter_context(stop_on_signal())
+        if state is not None:
+            description = describe(args, source, model, session, plan, outputs)
+            tracker = recorded = record(stack, state, description, model, session, plan)
+            resumed_at = recorded.resumed_at
+        if args.backward:
+            back = backward.track_back(args, model, session.policy, plan, stop_asked)
+            stack.callback(back.results.close)
+            tracker = MergedTracker(tracker, back.results, plan)
+        job = Job(tracker, plan, outputs.open(_name(source), source.info.fps))
+        total = plan.frames.count(source.info.frame_count)
+        with show_progress(total, quiet=args.quiet, doing=doing) as on_frame:
+            tally = job.run(source, on_frame=on_frame, stop_asked=stop_asked)
+        if recorded is not None:
+            recorded.end(stopped_early=tally.stopped_early)
+    frames_back = 0 if back is None else back.tally.frames
+    summary = summarize(
+        tally, model, plan, outputs, source, resumed_at=resumed_at, backward=frames_back
+    )
     print(summary.as_json() if args.json else summary.as_text())
     return INTERRUPTED if tally.stopped_early else 0
 
@@ -152,22 +215,25 @@ def _name(source: "Source") -> str:
 def _plan(args: argparse.Namespace) -> "PromptPlan":
     """All prompts of the options and of the file."""
     from tracker.annotate.plan import FrameRange, PromptPlan
-    from tracker.annotate.prompts_file import load_prompts
+    from tracker.annotate.prompts_file import FileContent, load_prompts
     from tracker.cli.prompt_options import PromptOptions
 
     frames = FrameRange(args.start, args.stop)
-    typed = PromptOptions(args.box, args.point, args.mask, args.label).prompts(args.start)
-    filed = load_prompts(args.prompts) if args.prompts is not None else ()
-    both = {item.prompt.object_id for item in typed} & {item.prompt.object_id for item in filed}
+    options = PromptOptions(args.box, args.point, args.mask, args.label, args.remove)
+    typed = options.prompts(args.start)
+    filed = load_prompts(args.prompts) if args.prompts is not None else FileContent()
+    ids = [{item.prompt.object_id for item in placed} for placed in (typed, filed.placed)]
+    both = ids[0] & ids[1]
     if both:
         raise PromptError(
             f"object {min(both)} is in {args.prompts} and in the options", "keep it in one of them"
         )
-    return PromptPlan((*typed, *filed), frames)
+    removals = (*options.removed(), *filed.removals)
+    return PromptPlan((*typed, *filed.placed), frames, removals)
 
 
 def _check_policy(plan: "PromptPlan", policy: "Policy") -> None:
-    objects = len(plan.object_ids)
+    objects = plan.most_at_once
     if objects > policy.max_objects:
         raise PromptError(
             f"{objects} objects are prompted, a session tracks {policy.max_objects}",

@@ -27,6 +27,7 @@ class MemoryShape:
         prompted: Frames with prompts that are kept.
         recent: Recent frames attended to.
         pointers: Recent object pointers attended to.
+        history: Steps further back that are kept, for prompts on a past frame.
         tokens: Tokens of a memory map, (input / 16) squared.
         map_channels: Channels of a memory map.
         pointer_channels: Channels of an object pointer.
@@ -35,34 +36,44 @@ class MemoryShape:
     prompted: int
     recent: int
     pointers: int
+    history: int
     tokens: int
     map_channels: int
     pointer_channels: int
 
     @classmethod
-    def of(cls, net: SAM2Base, prompted: int) -> "MemoryShape":
-        """The shape that a network attends to, with room for `prompted` prompted frames."""
+    def of(cls, net: SAM2Base, *, prompted: int, history: int) -> "MemoryShape":
+        """The shape that a network attends to, with room for prompted frames and a history."""
         return cls(
             prompted=prompted,
             recent=net.num_maskmem - 1,
             pointers=net.max_obj_ptrs_in_encoder - 1,
+            history=history,
             tokens=net.sam_image_embedding_size**2,
             map_channels=net.mem_dim,
             pointer_channels=net.hidden_dim,
         )
 
     @property
-    def bytes_per_object(self) -> int:
-        """(prompted + recent + 1) maps in bf16 and (prompted + pointers + 1) pointers in fp32.
+    def map_ring(self) -> int:
+        """Recent maps held: those attended to, the newest step's own, and the history's.
 
-        The one more of each is the newest frame's own, which a correction on it replaces while it
-        attends to all those before.
+        A correction replaces the newest step's own and attends to those before it.
         """
+        return self.recent + 1 + self.history
+
+    @property
+    def pointer_ring(self) -> int:
+        """Recent pointers held, likewise."""
+        return self.pointers + 1 + self.history
+
+    @property
+    def bytes_per_object(self) -> int:
+        """(prompted + map_ring) maps in bf16 and (prompted + pointer_ring) pointers in fp32."""
         map_bytes = self.tokens * self.map_channels * MAP_DTYPE.itemsize
         pointer_bytes = self.pointer_channels * POINTER_DTYPE.itemsize
-        return (self.prompted + self.recent + 1) * map_bytes + (
-            self.prompted + self.pointers + 1
-        ) * pointer_bytes
+        maps, pointers = self.prompted + self.map_ring, self.prompted + self.pointer_ring
+        return maps * map_bytes + pointers * pointer_bytes
 
 
 class MemoryBank:
@@ -73,15 +84,26 @@ class MemoryBank:
     slot holds is known on the host, so that recalling never waits for the device.
     """
 
-    def __init__(self, shape: MemoryShape, device: torch.device) -> None:
+    def __init__(
+        self, shape: MemoryShape, device: torch.device, *, reach: int | None = None
+    ) -> None:
+        """Make an empty bank.
+
+        Args:
+            shape: What an object remembers.
+            device: Where the memories lie.
+            reach: How many steps back recent maps are looked for; None for `shape.recent`, as the
+                official predictor does. More serves where not every step is remembered.
+        """
         self.shape = shape
         self.rows = 0
+        self._reach = shape.recent if reach is None else min(reach, shape.map_ring - 1)
         self._device = device
         self._allocate(FIRST_CAPACITY)
 
     def _allocate(self, capacity: int) -> None:
         s = self.shape
-        map_slots, pointer_slots = s.prompted + s.recent + 1, s.prompted + s.pointers + 1
+        map_slots, pointer_slots = s.prompted + s.map_ring, s.prompted + s.pointer_ring
         self._maps = torch.zeros(
             (capacity, map_slots, s.tokens, s.map_channels), dtype=MAP_DTYPE, device=self._device
         )
@@ -100,11 +122,14 @@ class MemoryBank:
         """Make an empty row, the last one, and return its number."""
         if self.rows == len(self._map_step):
             self._resize(2 * self.rows)
-        row = self.rows
         self.rows += 1
+        self.clear(self.rows - 1)
+        return self.rows - 1
+
+    def clear(self, row: int) -> None:
+        """Forget all that a row remembers."""
         self._map_step[row] = EMPTY
         self._pointer_step[row] = EMPTY
-        return row
 
     def remove(self, row: int) -> None:
         """Drop a row; the last row takes its number. Memory is given back by halves."""
@@ -130,14 +155,17 @@ class MemoryBank:
         """Remember a step as a recent one, in place of what its slots held."""
         self._store(rows, step, maps_nqm, pointers_nc, *self._recent_slots(step))
 
+    def forget(self, rows: Rows, step: int) -> None:
+        """Drop what rows remember of a step as a recent one, if they do."""
+        map_slot, pointer_slot = self._recent_slots(step)
+        self._map_step[rows[self._map_step[rows, map_slot] == step], map_slot] = EMPTY
+        stale = rows[self._pointer_step[rows, pointer_slot] == step]
+        self._pointer_step[stale, pointer_slot] = EMPTY
+
     def write_prompted(self, row: int, step: int, maps_1qm: Tensor, pointers_1c: Tensor) -> None:
         """Remember a step as a prompted one: the first stays, the oldest of the rest gives way."""
         rows = np.array([row])
-        for held, slot in zip(
-            (self._map_step, self._pointer_step), self._recent_slots(step), strict=True
-        ):
-            if held[row, slot] == step:
-                held[row, slot] = EMPTY
+        self.forget(rows, step)
         slot = self._prompted_slot(row, step)
         self._store(rows, step, maps_1qm, pointers_1c, slot, slot)
 
@@ -152,7 +180,7 @@ class MemoryBank:
 
     def _recent_slots(self, step: int) -> tuple[int, int]:
         s = self.shape
-        return s.prompted + step % (s.recent + 1), s.prompted + step % (s.pointers + 1)
+        return s.prompted + step % s.map_ring, s.prompted + step % s.pointer_ring
 
     def _store(
         self, rows: Rows, step: int, maps: Tensor, pointers: Tensor, map_slot: int, ptr_slot: int
@@ -163,12 +191,32 @@ class MemoryBank:
         self._map_step[rows, map_slot] = step
         self._pointer_step[rows, ptr_slot] = step
 
+    def tensors(self) -> dict[str, Tensor]:
+        """All that the rows remember, for a snapshot."""
+        n = self.rows
+        return {
+            "maps": self._maps[:n],
+            "pointers": self._pointers[:n],
+            "map_step": torch.from_numpy(self._map_step[:n]),
+            "pointer_step": torch.from_numpy(self._pointer_step[:n]),
+        }
+
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        """Take over what `tensors` returned, of a bank of the same shape."""
+        self.rows = len(tensors["maps"])
+        self._allocate(max(FIRST_CAPACITY, 1 << max(0, self.rows - 1).bit_length()))
+        n = self.rows
+        self._maps[:n] = tensors["maps"].to(self._device)
+        self._pointers[:n] = tensors["pointers"].to(self._device)
+        self._map_step[:n] = tensors["map_step"].numpy()
+        self._pointer_step[:n] = tensors["pointer_step"].numpy()
+
     def batches(self, step: int, limit: int) -> list[Rows]:
-        """All rows, in batches of at most `limit` that recall the same shapes at `step`."""
+        """Rows with memories, in batches of at most `limit` that recall alike at `step`."""
         maps, pointers = self._recalled(np.arange(self.rows), step)
         counts = np.stack([maps.sum(axis=1), pointers.sum(axis=1)], axis=1)
         batches = []
-        for shape in np.unique(counts, axis=0):
+        for shape in np.unique(counts[counts[:, 0] > 0], axis=0):
             alike = np.flatnonzero((counts == shape).all(axis=1))
             batches += [alike[i : i + limit] for i in range(0, len(alike), limit)]
         return batches
@@ -178,47 +226,56 @@ class MemoryBank:
 
         Follows the choice of memories in sam2's `_prepare_memory_conditioned_features`.
         """
-        s = self.shape
         has_map, has_pointer = self._recalled(rows, step)
-        map_slots, map_ages, pointer_slots = self._candidates(step)
-        map_choice = np.nonzero(has_map)[1].reshape(len(rows), -1)
-        pointer_choice = np.nonzero(has_pointer)[1].reshape(len(rows), -1)
-        pointer_slot = pointer_slots[pointer_choice]
-        age = step - self._pointer_step[rows[:, None], pointer_slot]
-        index = torch.from_numpy(rows[:, None]).to(self._device)
-
-        def on_device(array: NDArray[np.generic]) -> Tensor:
-            return torch.from_numpy(array).to(self._device)
-
-        oldest_first = s.recent
-        age_index = np.where(map_ages == 0, oldest_first, map_ages - 1)
+        map_slots, pointer_slots = self._candidates(step)
+        map_slot = map_slots[np.nonzero(has_map)[1].reshape(len(rows), -1)]
+        pointer_slot = pointer_slots[np.nonzero(has_pointer)[1].reshape(len(rows), -1)]
+        pointer_age = step - self._pointer_step[rows[:, None], pointer_slot]
+        index = self._on_device(rows[:, None])
         return Memories(
-            maps_nkqm=self._maps[index, on_device(map_slots[map_choice])],
-            age_index_nk=on_device(age_index[map_choice]),
-            pointers_npc=self._pointers[index, on_device(pointer_slot)],
-            pointer_age_np=on_device(age.astype(np.float32)),
+            maps_nkqm=self._maps[index, self._on_device(map_slot)],
+            age_index_nk=self._on_device(self._age_index(rows, step, map_slot)),
+            pointers_npc=self._pointers[index, self._on_device(pointer_slot)],
+            pointer_age_np=self._on_device(pointer_age.astype(np.float32)),
         )
 
-    def _candidates(self, step: int) -> tuple[Rows, Rows, Rows]:
-        """Slots looked at for `step`, and the age of each map (0: prompted)."""
+    def _on_device(self, array: NDArray[np.generic]) -> Tensor:
+        return torch.from_numpy(array).to(self._device)
+
+    def _age_index(self, rows: Rows, step: int, map_slot: Rows) -> Rows:
+        """Row of the temporal encoding for each map: its age less one, the last row if prompted.
+
+        Beyond the ages that the network knows, maps count by their order instead.
+        """
+        s = self.shape
+        recent = map_slot >= s.prompted
+        if self._reach > s.recent:
+            age = np.cumsum(recent[:, ::-1], axis=1, dtype=np.int64)[:, ::-1]
+        else:
+            age = step - self._map_step[rows[:, None], map_slot]
+        return np.where(recent, age - 1, s.recent)
+
+    def _candidates(self, step: int) -> tuple[Rows, Rows]:
+        """Map and pointer slots looked at for `step`: prompted ones, then by age."""
         s = self.shape
         prompted = np.arange(s.prompted)
-        map_ages = np.arange(s.recent, 0, -1)
+        map_ages = np.arange(self._reach, 0, -1)
         pointer_ages = np.arange(1, s.pointers + 1)
         return (
-            np.concatenate([prompted, s.prompted + (step - map_ages) % (s.recent + 1)]),
-            np.concatenate([np.zeros_like(prompted), map_ages]),
-            np.concatenate([prompted, s.prompted + (step - pointer_ages) % (s.pointers + 1)]),
+            np.concatenate([prompted, s.prompted + (step - map_ages) % s.map_ring]),
+            np.concatenate([prompted, s.prompted + (step - pointer_ages) % s.pointer_ring]),
         )
 
     def _recalled(self, rows: Rows, step: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         """Which candidate maps and pointers each row holds, bool [n, candidates]."""
         s = self.shape
-        map_slots, _, pointer_slots = self._candidates(step)
+        map_slots, pointer_slots = self._candidates(step)
         map_step = self._map_step[rows[:, None], map_slots]
         pointer_step = self._pointer_step[rows[:, None], pointer_slots]
         has_map = (map_step != EMPTY) & (map_step < step)
         has_pointer = (pointer_step != EMPTY) & (pointer_step < step)
-        has_map[:, s.prompted :] &= map_step[:, s.prompted :] >= step - s.recent
+        has_map[:, s.prompted :] &= map_step[:, s.prompted :] >= step - self._reach
         has_pointer[:, s.prompted :] &= pointer_step[:, s.prompted :] >= step - s.pointers
+        newer = np.cumsum(has_map[:, : s.prompted - 1 : -1], axis=1)[:, ::-1]
+        has_map[:, s.prompted :] &= newer <= s.recent
         return has_map, has_pointer

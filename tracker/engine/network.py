@@ -1,6 +1,6 @@
 """SAM 2 in four verbs, each a pure function: encode, condition, decode, memorise.
 
-They call the modules of the `sam2` package and follow the methods of its `SAM2Base`; what they
+They use the modules of the `sam2` package and follow the methods of its `SAM2Base`; what they
 leave out is the state, which is the memory bank's. Shapes: n objects, c channels of the features,
 m channels of a memory, h and w the feature map (input / 16), s the low-resolution mask
 (input / 4).
@@ -13,6 +13,8 @@ import torch.nn.functional as F
 from sam2.modeling.sam2_base import NO_OBJ_SCORE, SAM2Base
 from sam2.modeling.sam2_utils import get_1d_sine_pe
 from torch import Tensor
+
+from tracker.engine.attention import attend_to_memory
 
 PREVIOUS_LOGITS_LIMIT = 32.0
 
@@ -30,6 +32,11 @@ class Features:
     top_1chw: Tensor
     pos_1chw: Tensor
     high_res: tuple[Tensor, Tensor]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that are this image's own; the positional encoding is the same for all."""
+        return self.top_1chw.nbytes + sum(level.nbytes for level in self.high_res)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +83,22 @@ class Decoded:
     iou_n: Tensor
     pointers_nc: Tensor
 
+    def row(self, i: int) -> "Decoded":
+        """The i-th object alone."""
+        one = slice(i, i + 1)
+        return Decoded(
+            self.logits_n1ss[one], self.presence_n1[one], self.iou_n[one], self.pointers_nc[one]
+        )
+
 
 def encode_image(net: SAM2Base, image_13ss: Tensor) -> Features:
-    """Encode a normalised image [1, 3, size, size], as `SAM2Base.forward_image`."""
+    """Encode a normalised image [1, 3, size, size], as `SAM2Base.forward_image`.
+
+    The features are contiguous whatever the encoder's layout, so that those of a snapshot, which
+    has no layout, round alike.
+    """
     out = net.forward_image(image_13ss)
-    fine, middle, top = out["backbone_fpn"][-3:]
+    fine, middle, top = (level.contiguous() for level in out["backbone_fpn"][-3:])
     return Features(top_1chw=top, pos_1chw=out["vision_pos_enc"][-1], high_res=(fine, middle))
 
 
@@ -97,26 +115,20 @@ def condition(net: SAM2Base, features: Features, memories: Memories) -> Tensor:
     pointer ages are scaled as in a video of at least `max_obj_ptrs_in_encoder` frames, where the
     official code takes the length of a shorter one.
     """
-    n = memories.maps_nkqm.shape[0]
+    dtype = features.top_1chw.dtype
     pointers_nqm, pointer_pos_nqm = _pointer_tokens(net, memories)
     map_pos_nkqm = _map_positions(net, features, memories.age_index_nk)
-    maps_nqm = memories.maps_nkqm.flatten(1, 2).to(pointers_nqm.dtype)
-    memory_nqm = torch.cat([maps_nqm, pointers_nqm], dim=1)
-    pos_nqm = torch.cat([map_pos_nkqm.flatten(1, 2), pointer_pos_nqm], dim=1)
-    out_qnc: Tensor = net.memory_attention(
-        curr=[_tokens(features.top_1chw).expand(-1, n, -1)],
-        curr_pos=[_tokens(features.pos_1chw).expand(-1, n, -1)],
-        memory=memory_nqm.transpose(0, 1),
-        memory_pos=pos_nqm.transpose(0, 1),
-        num_obj_ptr_tokens=pointers_nqm.shape[1],
+    maps_nqm = memories.maps_nkqm.flatten(1, 2)
+    conditioned_nqc = attend_to_memory(
+        net.memory_attention,
+        features.top_1chw.flatten(2).transpose(1, 2),
+        features.pos_1chw.flatten(2).transpose(1, 2),
+        torch.cat([maps_nqm.to(dtype), pointers_nqm.to(dtype)], dim=1),
+        torch.cat([map_pos_nkqm.flatten(1, 2).to(dtype), pointer_pos_nqm.to(dtype)], dim=1),
+        pointer_tokens=pointers_nqm.shape[1],
     )
     h, w = features.top_1chw.shape[-2:]
-    return out_qnc.permute(1, 2, 0).reshape(n, -1, h, w)
-
-
-def _tokens(map_1chw: Tensor) -> Tensor:
-    """[1, c, h, w] to [h*w, 1, c]."""
-    return map_1chw.flatten(2).permute(2, 0, 1)
+    return conditioned_nqc.transpose(1, 2).reshape(-1, net.hidden_dim, h, w)
 
 
 def _map_positions(net: SAM2Base, features: Features, age_index_nk: Tensor) -> Tensor:

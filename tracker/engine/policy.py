@@ -1,6 +1,7 @@
 """What the engine may keep and how it departs from the official predictor."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,14 @@ class Policy:
         confine_to_box: Whether a prompted mask ends at the box that prompted it, give or take a
             twentieth of its size. A box says where the object is not, which a small model hears
             badly; the official predictor lets the mask leave the box.
+        keep_memories: Which tracked frames are remembered: "all" (official), "present" (those on
+            which the object is there), "sure" (those with a confident mask too, further back if
+            need be, an idea of SAMURAI).
+        appear_score: Object score, 0..1, with which an absent object comes back.
+        lost_after: Frames of absence after which an object is lost.
+        settle_frames: Frames for which a lost object that came back is called reacquired.
+        history_frames: Frames back to which a prompt may be applied.
+        history_bytes: Bound on the features kept for that; fewer frames if they are larger.
         batch_objects: Objects in one pass through the network; more go in several passes.
     """
 
@@ -32,11 +41,17 @@ class Policy:
     corrections_condition: bool = False
     fill_hole_area: int = 8
     confine_to_box: bool = True
+    keep_memories: Literal["all", "present", "sure"] = "sure"
+    appear_score: float = 0.6
+    lost_after: int = 30
+    settle_frames: int = 5
+    history_frames: int = 60
+    history_bytes: int = 256 * 2**20
     batch_objects: int = 16
 
 
 #: What the official predictor does without its CUDA extension.
-OFFICIAL = Policy(fill_hole_area=0, confine_to_box=False)
+OFFICIAL = Policy(fill_hole_area=0, confine_to_box=False, keep_memories="all", appear_score=0.5)
 
 #: Policies by name, for commands.
 POLICIES = {"default": Policy(), "official": OFFICIAL}

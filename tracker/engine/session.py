@@ -1,71 +1,61 @@
 """A tracking session: frames and prompts in, masks of every object out."""
 
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tracker.engine import network
-from tracker.engine.masks import confine, fill_holes, input_mask, mask_box, source_masks
+from tracker.engine import network, snapshot
+from tracker.engine.clicks import clicks_of, confine_to_box, input_clicks
+from tracker.engine.masks import fill_holes, input_mask
 from tracker.engine.memory import MemoryBank, MemoryShape, Rows
-from tracker.engine.network import Clicks, Decoded, Features
+from tracker.engine.network import Decoded, Features
+from tracker.engine.objects import Click, ObjectTable, Seen, TrackedObject
 from tracker.engine.policy import Policy
 from tracker.engine.preprocess import image_tensor
+from tracker.engine.results import publish
+from tracker.engine.states import Presence
 from tracker.errors import PromptError, UsageError
 from tracker.models import Model
-from tracker.types import ObjectResult, ObjectState, Prompt, StageTimes, TrackResult
+from tracker.types import Prompt, Prompted, StageTimes, TrackResult
 
-BOX_CORNER_LABELS = (2, 3)
-
-
-@dataclass(slots=True, eq=False)
-class _Object:
-    """One tracked object; its place in the session's list is its row in the memory bank."""
-
-    id: int
-    label: str | None
-    born_step: int
-    latest: Decoded
-    clicked_step: int = -1
-    clicks: list[tuple[float, float, int]] = field(default_factory=list)
-    result: ObjectResult | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Newest:
-    """The newest frame: what prompts are applied to."""
-
-    step: int
-    height: int
-    width: int
-    features: Features
-    times: StageTimes
+SURE_IOU = 0.5
+SURE_REACH = 16
 
 
 class Session:
     """Tracks objects through a stream, frame by frame, in memory that does not grow.
 
-    `step` takes the next frame and tracks every object on it; `prompt` adds or corrects an object
-    on the newest frame; `result` says how all objects stand there. Steps are counted by frames
-    given, so a frame that a live source dropped is no gap in time to the model.
+    `step` takes the next frame and tracks every object on it; `prompt` adds or corrects an object,
+    on the newest frame or on one of the history, from where the object is then tracked again;
+    `result` says how all objects stand on the newest frame. A command for one object leaves the
+    others as they are. Steps are counted by frames given, so a frame that a live source dropped
+    is no gap in time to the model.
     """
 
     def __init__(self, model: Model, policy: Policy | None = None) -> None:
         self.model = model
-        self.policy = policy or Policy()
-        shape = MemoryShape.of(model.network, self.policy.max_prompted_memories)
-        self.bank = MemoryBank(shape, model.device)
-        self._objects: list[_Object] = []
-        self._newest: _Newest | None = None
+        self.policy = policy = policy or Policy()
+        shape = MemoryShape.of(
+            model.network,
+            prompted=policy.max_prompted_memories,
+            history=max(policy.history_frames, SURE_REACH if policy.keep_memories == "sure" else 0),
+        )
+        reach = SURE_REACH if policy.keep_memories == "sure" else None
+        self.bank = MemoryBank(shape, model.device, reach=reach)
+        self.objects = ObjectTable()
+        self.seen: deque[Seen] = deque(maxlen=1 + policy.history_frames)
 
     @property
     def object_ids(self) -> tuple[int, ...]:
         """Public ids of the tracked objects, ascending."""
-        return tuple(sorted(obj.id for obj in self._objects))
+        return self.objects.ids
 
     def step(self, image_hwc: NDArray[np.uint8]) -> TrackResult:
         """Encode the next frame and track every object on it.
@@ -80,8 +70,7 @@ class Session:
             raise UsageError(
                 f"frame is {image_hwc.dtype} {list(image_hwc.shape)}", "give RGB uint8 [H, W, 3]"
             )
-        step = 0 if self._newest is None else self._newest.step + 1
-        height, width = image_hwc.shape[:2]
+        step = self.seen[-1].step + 1 if self.seen else 0
         with self._inference():
             start = time.perf_counter()
             image = image_tensor(image_hwc, self.model.input).to(self.model.device)
@@ -89,47 +78,46 @@ class Session:
             encoded = time.perf_counter()
             for rows in self.bank.batches(step, self.policy.batch_objects):
                 self._track(rows, step, features)
+            self._advance(step)
             times = StageTimes(encoded - start, time.perf_counter() - encoded)
-        self._newest = _Newest(step, height, width, features, times)
+        height, width = image_hwc.shape[:2]
+        self._remember(Seen(step, height, width, features, times))
         return self.result()
 
-    def prompt(self, prompt: Prompt) -> ObjectResult:
-        """Apply a prompt to the newest frame and return the object as it then stands.
+    def prompt(self, prompt: Prompt, step: int | None = None) -> Prompted:
+        """Apply a prompt and return the object as it then stands on the newest frame.
 
         A new id adds an object. For a known one, clicks correct the mask that it has there; clicks
         after clicks on the same frame add to them, while a box or a mask starts afresh.
 
+        Args:
+            prompt: Where the object is.
+            step: The step of the frame that the prompt was drawn on; None for the newest.
+
         Raises:
-            PromptError: There is no frame yet, the prompt does not fit it, or the session is full.
-                Nothing has changed then.
+            PromptError: There is no frame yet, the frame is too old, the prompt does not fit it, or
+                the session is full. Nothing has changed then.
         """
-        newest = self._newest
-        if newest is None:
-            raise PromptError(
-                f"prompt for object {prompt.object_id}: no frame yet", "give the session a frame"
-            )
-        prompt.validate(newest.height, newest.width)
-        row = self._row_of(prompt.object_id)
-        if row is None and len(self._objects) >= self.policy.max_objects:
+        seen = self._find(prompt.object_id, step)
+        prompt.validate(seen.height, seen.width)
+        row = self.objects.row(prompt.object_id)
+        if row is None and len(self.objects) >= self.policy.max_objects:
             raise PromptError(
                 f"object {prompt.object_id}: the session already tracks {self.policy.max_objects}",
                 "remove one first, or raise max_objects",
             )
-        known = None if row is None else self._objects[row]
-        clicks = self._clicks(prompt, known, newest.step)
+        clicks = self._clicks(prompt, row, seen.step)
         with self._inference():
-            decoded = self._decode_prompt(prompt, clicks, row, newest)
-            memory_1qm = network.memorise(
-                self.model.network, newest.features, decoded, from_prompt=True
-            )
-            obj = known or self._add(prompt.object_id, newest.step, decoded)
-            self._write_prompted(obj, newest.step, memory_1qm, decoded)
-        obj.latest, obj.result = decoded, None
-        obj.clicks, obj.clicked_step = clicks, newest.step
+            self._apply(prompt.object_id, seen, clicks, prompt.mask_hw)
+            obj = self.objects.get(prompt.object_id)
+            caught_up = self._replay(obj, seen.step)
         obj.label = obj.label if prompt.label is None else prompt.label
-        self._refresh([obj], newest)
+        obj.presence.prompt(obj.outputs[-1].decoded.presence_n1.sigmoid().item())
+        obj.result = None
+        newest = self.seen[-1]
+        publish([obj], newest.height, newest.width, batch=1)
         assert obj.result is not None
-        return obj.result
+        return Prompted(obj.result, seen.step, caught_up)
 
     def result(self) -> TrackResult:
         """All objects on the newest frame, prompts applied since included.
@@ -137,28 +125,65 @@ class Session:
         Raises:
             UsageError: There is no frame yet.
         """
-        newest = self._newest
-        if newest is None:
+        if not self.seen:
             raise UsageError("the session has no frame yet", "give it one with step()")
-        self._refresh([obj for obj in self._objects if obj.result is None], newest)
-        results = sorted((o.result for o in self._objects if o.result), key=lambda r: r.id)
+        newest, objects = self.seen[-1], self.objects.rows
+        publish(objects, newest.height, newest.width, batch=self.policy.batch_objects)
+        results = sorted((o.result for o in objects if o.result), key=lambda r: r.id)
         return TrackResult(newest.step, tuple(results), newest.times)
 
     def remove(self, object_id: int) -> None:
-        """Forget an object; the others are untouched.
+        """Forget an object and give its memory back.
 
         Raises:
             PromptError: There is no such object.
         """
-        row = self._row_of(object_id)
-        if row is None:
-            known = ", ".join(str(i) for i in self.object_ids) or "none"
-            raise PromptError(f"no object {object_id} to remove", f"tracked objects: {known}")
+        self.objects.get(object_id)
         with self._inference():
-            self.bank.remove(row)
-        last = self._objects.pop()
-        if row < len(self._objects):
-            self._objects[row] = last
+            self.bank.remove(self.objects.remove(object_id))
+
+    def relabel(self, object_id: int, label: str | None) -> None:
+        """Rename an object.
+
+        Raises:
+            PromptError: There is no such object.
+        """
+        obj = self.objects.get(object_id)
+        obj.label = label
+        obj.result = None if obj.result is None else replace(obj.result, label=label)
+
+    def reset(self, object_id: int) -> None:
+        """Forget what an object looks like; it stays, lost, until it is prompted again.
+
+        Raises:
+            PromptError: There is no such object.
+        """
+        old = self.objects.get(object_id)
+        row = self.objects.row(object_id)
+        assert row is not None
+        self.bank.clear(row)
+        blank = TrackedObject(object_id, old.label, None, deque(maxlen=self.seen.maxlen))
+        blank.presence = Presence.lost(self.policy)
+        self.objects.rows[row] = blank
+
+    def save(self, path: Path) -> None:
+        """Write a snapshot to go on from; see `tracker.engine.snapshot`.
+
+        Raises:
+            SnapshotError: It cannot be written; what was at `path` is still there.
+        """
+        snapshot.save(self, path)
+
+    @classmethod
+    def load(cls, path: Path, model: Model) -> "Session":
+        """Go on from a snapshot, bit for bit, with the same weights.
+
+        The history begins with the snapshot's own frame.
+
+        Raises:
+            SnapshotError: It is missing, damaged, or of other weights.
+        """
+        return snapshot.load(path, model)
 
     @contextmanager
     def _inference(self) -> Iterator[None]:
@@ -169,128 +194,156 @@ class Session:
         ):
             yield
 
-    def _row_of(self, object_id: int) -> int | None:
-        return next((row for row, obj in enumerate(self._objects) if obj.id == object_id), None)
+    def _remember(self, seen: Seen) -> None:
+        """Add a frame to the history, within its bounds in frames and in bytes."""
+        if self.seen:
+            first = self.seen[0].features
+            seen = replace(seen, features=replace(seen.features, pos_1chw=first.pos_1chw))
+        self.seen.append(seen)
+        while (
+            len(self.seen) > 1 and len(self.seen) * seen.features.nbytes > self.policy.history_bytes
+        ):
+            self.seen.popleft()
+        oldest = self.seen[0].step
+        for obj in self.objects.rows:
+            obj.forget_before(oldest)
+
+    def _find(self, object_id: int, step: int | None) -> Seen:
+        who = f"prompt for object {object_id}"
+        if not self.seen:
+            raise PromptError(f"{who}: no frame yet", "give the session a frame")
+        newest, oldest = self.seen[-1].step, self.seen[0].step
+        if step is None:
+            return self.seen[-1]
+        if step > newest:
+            raise PromptError(f"{who}: step {step} is still to come", f"the newest is {newest}")
+        if step < oldest:
+            raise PromptError(
+                f"{who}: step {step} is older than the history, which begins at {oldest}",
+                "draw it on a newer frame, or raise history_frames",
+            )
+        return self.seen[step - oldest]
 
     def _track(self, rows: Rows, step: int, features: Features) -> None:
-        """Track a batch of objects on a new frame, in one pass."""
+        """Track a batch of objects on a frame, in one pass."""
         net = self.model.network
         conditioned_nchw = network.condition(net, features, self.bank.recall(rows, step))
         three_masks = network.wants_three_masks(net, first=False, clicks=0)
         decoded = network.decode(net, features, conditioned_nchw, three_masks=three_masks)
         memory_nqm = network.memorise(net, features, decoded, from_prompt=False)
-        self.bank.write(rows, step, memory_nqm, decoded.pointers_nc)
-        logits_n1ss = fill_holes(decoded.logits_n1ss, self.policy.fill_hole_area)
+        kept = self._kept(decoded)
+        if kept.all():
+            self.bank.write(rows, step, memory_nqm, decoded.pointers_nc)
+        else:
+            self.bank.write(rows[kept], step, memory_nqm[kept], decoded.pointers_nc[kept])
+            self.bank.forget(rows[~kept], step)
+        filled = replace(
+            decoded, logits_n1ss=fill_holes(decoded.logits_n1ss, self.policy.fill_hole_area)
+        )
         for i, row in enumerate(rows):
-            obj = self._objects[row]
-            one = slice(i, i + 1)
-            obj.latest = Decoded(
-                logits_n1ss[one],
-                decoded.presence_n1[one],
-                decoded.iou_n[one],
-                decoded.pointers_nc[one],
-            )
+            self.objects.rows[row].put(step, filled.row(i))
+
+    def _kept(self, decoded: Decoded) -> NDArray[np.bool_]:
+        """Which of the tracked objects remember this frame."""
+        n = decoded.presence_n1.shape[0]
+        if self.policy.keep_memories == "all":
+            return np.ones(n, np.bool_)
+        kept = decoded.presence_n1[:, 0] > 0
+        if self.policy.keep_memories == "sure":
+            kept &= decoded.iou_n >= SURE_IOU
+        return np.asarray(kept.cpu().numpy(), dtype=np.bool_)
+
+    def _advance(self, step: int) -> None:
+        """Bring the states up to a new frame."""
+        tracked = [o for o in self.objects.rows if o.outputs and o.outputs[-1].step == step]
+        if tracked:
+            presence_n1 = torch.cat([o.outputs[-1].decoded.presence_n1 for o in tracked])
+            for obj, score in zip(tracked, presence_n1[:, 0].sigmoid().tolist(), strict=True):
+                obj.presence.track(score, self.policy)
+        for obj in self.objects.rows:
             obj.result = None
 
-    def _clicks(
-        self, prompt: Prompt, known: _Object | None, step: int
-    ) -> list[tuple[float, float, int]]:
-        """All clicks on the object on this frame, box corners first, in source pixels."""
-        points = zip(prompt.points_xy, prompt.point_labels, strict=True)
-        new = [(x, y, label) for (x, y), label in points]
-        if prompt.box_xyxy is not None:
-            x0, y0, x1, y1 = prompt.box_xyxy
-            first, second = BOX_CORNER_LABELS
-            new = [(x0, y0, first), (x1, y1, second), *new]
-        elif prompt.mask_hw is None and known is not None and known.clicked_step == step:
-            new = known.clicks + new
-        if len(new) > self.policy.max_points:
+    def _clicks(self, prompt: Prompt, row: int | None, step: int) -> list[Click]:
+        """All clicks on the object on a frame, in source pixels."""
+        clicks = clicks_of(prompt)
+        if prompt.box_xyxy is None and prompt.mask_hw is None and row is not None:
+            clicks = self.objects.rows[row].clicks.get(step, []) + clicks
+        if len(clicks) > self.policy.max_points:
             raise PromptError(
-                f"object {prompt.object_id} has {len(new)} clicks on one frame",
+                f"object {prompt.object_id} has {len(clicks)} clicks on one frame",
                 f"use at most {self.policy.max_points}; a mask says more",
             )
-        return new
+        return clicks
 
-    def _decode_prompt(
-        self,
-        prompt: Prompt,
-        clicks: list[tuple[float, float, int]],
-        row: int | None,
-        newest: _Newest,
-    ) -> Decoded:
-        """The prompted mask, as sam2's `add_new_points_or_box` and `add_new_mask`."""
-        net, device, size = self.model.network, self.model.device, self.model.input.size
-        known = None if row is None else self._objects[row]
-        if prompt.mask_hw is not None:
-            mask_11ss = input_mask(prompt.mask_hw, size, device)
-            decoded = network.adopt_mask(net, newest.features, mask_11ss)
-        else:
-            first = known is None or known.born_step == newest.step
-            if row is None or first:
-                conditioned_1chw = network.without_memory(net, newest.features)
-            else:
-                memories = self.bank.recall(np.array([row]), newest.step)
-                conditioned_1chw = network.condition(net, newest.features, memories)
-            decoded = network.decode(
-                net,
-                newest.features,
-                conditioned_1chw,
-                three_masks=network.wants_three_masks(net, first=first, clicks=len(clicks)),
-                clicks=self._input_clicks(clicks, newest),
-                previous_n1ss=None if known is None else known.latest.logits_n1ss,
-            )
-        logits = fill_holes(decoded.logits_n1ss, self.policy.fill_hole_area)
-        box_xyxy = _box_around(clicks)
-        if self.policy.confine_to_box and box_xyxy is not None:
-            x0, y0, x1, y1 = box_xyxy
-            w, h = newest.width, newest.height
-            logits = confine(logits, (x0 / w, y0 / h, x1 / w, y1 / h))
-        return Decoded(logits, decoded.presence_n1, decoded.iou_n, decoded.pointers_nc)
-
-    def _input_clicks(self, clicks: list[tuple[float, float, int]], newest: _Newest) -> Clicks:
-        table_k3 = torch.tensor(clicks, dtype=torch.float32, device=self.model.device)
-        source = table_k3.new_tensor([newest.width, newest.height])
-        coords_k2 = table_k3[:, :2] / source * self.model.input.size
-        return Clicks(coords_k2[None], table_k3[None, :, 2].to(torch.int32))
-
-    def _add(self, object_id: int, step: int, decoded: Decoded) -> _Object:
-        self.bank.add()
-        obj = _Object(object_id, None, born_step=step, latest=decoded)
-        self._objects.append(obj)
-        return obj
-
-    def _write_prompted(
-        self, obj: _Object, step: int, memory_1qm: torch.Tensor, decoded: Decoded
+    def _apply(
+        self, object_id: int, seen: Seen, clicks: list[Click], mask_hw: NDArray[np.bool_] | None
     ) -> None:
-        row = self._objects.index(obj)
-        if obj.born_step == step or self.policy.corrections_condition:
-            self.bank.write_prompted(row, step, memory_1qm, decoded.pointers_nc)
+        """Decode a prompt on a frame and remember it, for a new object or a known one."""
+        net, row = self.model.network, self.objects.row(object_id)
+        obj = None if row is None else self.objects.rows[row]
+        first = obj is None or obj.born_step is None or seen.step <= obj.born_step
+        if mask_hw is not None:
+            mask_11ss = input_mask(mask_hw, self.model.input.size, self.model.device)
+            decoded = self._filled(network.adopt_mask(net, seen.features, mask_11ss))
         else:
-            self.bank.write(np.array([row]), step, memory_1qm, decoded.pointers_nc)
+            decoded = self._decode_clicks(clicks, None if first else row, seen, obj)
+        memory_1qm = network.memorise(net, seen.features, decoded, from_prompt=True)
+        if obj is None or row is None:
+            obj = TrackedObject(object_id, None, seen.step, deque(maxlen=self.seen.maxlen))
+            row = self.objects.add(obj)
+            self.bank.add()
+        if first:
+            obj.born_step = seen.step
+        if first or self.policy.corrections_condition:
+            self.bank.write_prompted(row, seen.step, memory_1qm, decoded.pointers_nc)
+        else:
+            self.bank.write(np.array([row]), seen.step, memory_1qm, decoded.pointers_nc)
+        if first or mask_hw is not None:
+            obj.given.add(seen.step)
+        obj.clicks[seen.step] = clicks
+        obj.put(seen.step, decoded)
 
-    def _refresh(self, objects: list[_Object], newest: _Newest) -> None:
-        """Make the results of objects whose masks changed."""
-        limit = self.policy.batch_objects
-        for start in range(0, len(objects), limit):
-            batch = objects[start : start + limit]
-            logits_n1ss = torch.cat([obj.latest.logits_n1ss for obj in batch])
-            score_n = torch.cat([obj.latest.presence_n1[:, 0] for obj in batch]).sigmoid().tolist()
-            iou_n = torch.cat([obj.latest.iou_n for obj in batch]).clamp(0, 1).tolist()
-            masks_nhw = source_masks(logits_n1ss, newest.height, newest.width)
-            for obj, mask_hw, score, iou in zip(batch, masks_nhw, score_n, iou_n, strict=True):
-                box = mask_box(mask_hw)
-                state = ObjectState.OCCLUDED if box is None else ObjectState.VISIBLE
-                obj.result = ObjectResult(obj.id, obj.label, state, score, iou, box, mask_hw)
+    def _decode_clicks(
+        self, clicks: list[Click], row: int | None, seen: Seen, obj: TrackedObject | None
+    ) -> Decoded:
+        """The mask of clicks on a frame, as sam2's `add_new_points_or_box`.
 
+        `row` is None where the object's memory says nothing of the frame.
+        """
+        net = self.model.network
+        if row is None:
+            conditioned_1chw = network.without_memory(net, seen.features)
+        else:
+            memories = self.bank.recall(np.array([row]), seen.step)
+            conditioned_1chw = network.condition(net, seen.features, memories)
+        before = None if obj is None else obj.output_at(seen.step)
+        size, device = self.model.input.size, self.model.device
+        decoded = network.decode(
+            net,
+            seen.features,
+            conditioned_1chw,
+            three_masks=network.wants_three_masks(net, first=row is None, clicks=len(clicks)),
+            clicks=input_clicks(clicks, seen.height, seen.width, size, device),
+            previous_n1ss=None if before is None else before.logits_n1ss,
+        )
+        decoded = self._filled(decoded)
+        if not self.policy.confine_to_box:
+            return decoded
+        logits = confine_to_box(decoded.logits_n1ss, clicks, seen.height, seen.width)
+        return replace(decoded, logits_n1ss=logits)
 
-def _box_around(
-    clicks: list[tuple[float, float, int]],
-) -> tuple[float, float, float, float] | None:
-    """The prompted box; None without one, or where a click puts the object outside it."""
-    if len(clicks) < 2 or clicks[0][2] != BOX_CORNER_LABELS[0]:
-        return None
-    (x0, y0, _), (x1, y1, _) = clicks[:2]
-    for x, y, label in clicks[2:]:
-        if label == 1 and not (x0 <= x < x1 and y0 <= y < y1):
-            return None
-    return x0, y0, x1, y1
+    def _filled(self, decoded: Decoded) -> Decoded:
+        logits = fill_holes(decoded.logits_n1ss, self.policy.fill_hole_area)
+        return replace(decoded, logits_n1ss=logits)
+
+    def _replay(self, obj: TrackedObject, step: int) -> int:
+        """Track one object again from a past step to the newest, later prompts on it included."""
+        row = self.objects.row(obj.id)
+        later = [seen for seen in self.seen if seen.step > step]
+        for seen in later:
+            if seen.step in obj.given:
+                continue
+            self._track(np.array([row]), seen.step, seen.features)
+            if obj.clicks.get(seen.step):
+                self._apply(obj.id, seen, obj.clicks[seen.step], None)
+        return len(later)

@@ -1,0 +1,123 @@
+"""Snapshots: a session goes on bit for bit, in this process or in another; damage is told."""
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from moving_scene import frame, square
+
+from tracker.engine import Policy, Session
+from tracker.errors import SnapshotError
+from tracker.models import Model, load_model
+from tracker.types import Prompt, TrackResult
+
+CONTINUE = """
+import sys
+from pathlib import Path
+import numpy as np
+sys.path.insert(0, "tests")
+from moving_scene import frame
+from tracker.engine import Session
+from tracker.models import load_model
+session = Session.load(Path(sys.argv[1]), load_model("pico", device="cpu", dtype="fp32"))
+masks = [[o.mask_hw for o in session.step(frame(i)).objects] for i in range(5, 8)]
+np.save(sys.argv[2], np.array(masks))
+"""
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return load_model("pico", device="cpu", dtype="fp32")
+
+
+@pytest.fixture
+def session(model: Model) -> Session:
+    session = Session(model, Policy(lost_after=7))
+    session.step(frame(0))
+    session.prompt(Prompt(3, mask_hw=square(0), label="square"))
+    for i in range(1, 5):
+        session.step(frame(i))
+    session.prompt(Prompt(1, box_xyxy=(54, 40, 94, 80)))
+    return session
+
+
+def assert_equal(ours: TrackResult, theirs: TrackResult) -> None:
+    assert ours.step == theirs.step
+    for a, b in zip(ours.objects, theirs.objects, strict=True):
+        assert np.array_equal(a.mask_hw, b.mask_hw)
+        assert replace(a, mask_hw=None) == replace(b, mask_hw=None)
+
+
+def test_a_restored_session_goes_on_bit_for_bit(
+    session: Session, model: Model, tmp_path: Path
+) -> None:
+    session.save(tmp_path / "s")
+    restored = Session.load(tmp_path / "s", model)
+    assert restored.policy == session.policy
+    assert_equal(restored.result(), session.result())
+    correction = Prompt(3, ((60.0, 50.0),), (1,))
+    restored.prompt(correction)
+    session.prompt(correction)
+    for i in range(5, 9):
+        assert_equal(restored.step(frame(i)), session.step(frame(i)))
+
+
+def test_another_process_gives_identical_masks(session: Session, tmp_path: Path) -> None:
+    session.save(tmp_path / "s")
+    arguments = [sys.executable, "-c", CONTINUE, str(tmp_path / "s"), str(tmp_path / "m.npy")]
+    subprocess.run(arguments, check=True, cwd=Path(__file__).parents[1])
+    masks = np.load(tmp_path / "m.npy")
+    for i, theirs in zip(range(5, 8), masks, strict=True):
+        ours = np.array([o.mask_hw for o in session.step(frame(i)).objects])
+        assert ours.any()
+        assert np.array_equal(ours, theirs)
+
+
+def test_an_empty_session_can_be_saved(model: Model, tmp_path: Path) -> None:
+    Session(model).save(tmp_path / "s")
+    restored = Session.load(tmp_path / "s", model)
+    assert restored.object_ids == ()
+    assert restored.step(frame(0)).step == 0
+
+
+def test_other_weights_are_refused(session: Session, model: Model, tmp_path: Path) -> None:
+    session.save(tmp_path / "s")
+    with pytest.raises(SnapshotError, match="other weights"):
+        Session.load(tmp_path / "s", replace(model, fingerprint="another"))
+
+
+@pytest.mark.parametrize("keep", [0, 5, 200, 5000, -1])
+def test_a_damaged_snapshot_is_told(
+    session: Session, model: Model, tmp_path: Path, keep: int
+) -> None:
+    session.save(tmp_path / "s")
+    (tmp_path / "s").write_bytes((tmp_path / "s").read_bytes()[:keep])
+    with pytest.raises(SnapshotError, match="damaged"):
+        Session.load(tmp_path / "s", model)
+
+
+def test_a_missing_snapshot_is_told(model: Model, tmp_path: Path) -> None:
+    with pytest.raises(SnapshotError, match="no snapshot"):
+        Session.load(tmp_path / "s", model)
+
+
+def test_a_write_that_fails_keeps_the_snapshot_before(
+    session: Session, model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session.save(tmp_path / "s")
+    before = (tmp_path / "s").read_bytes()
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    session.step(frame(5))
+    with pytest.raises(SnapshotError, match="No space left"):
+        session.save(tmp_path / "s")
+    assert (tmp_path / "s").read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["s"]
+    assert torch.is_tensor(Session.load(tmp_path / "s", model).seen[-1].features.top_1chw)

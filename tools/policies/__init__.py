@@ -1,0 +1,1 @@
+"""Compares which memories a session keeps: `python -m tools.policies DATA`."""

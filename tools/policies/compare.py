@@ -1,0 +1,131 @@
+"""Tracks a video with several policies at once and scores each."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from tools.evaluate.metrics import boundary_f, region_j
+from tools.evaluate.prompting import PromptKind, prompt_from_mask
+from tools.policies.video import Video
+from tracker.engine import Policy, Session
+from tracker.models import Model
+
+FOUND_IOU = 0.5
+WHOLE = 0.5  # of the first frame's area: the object is back, not just an edge of it
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A policy and what the tables call it."""
+
+    name: str
+    policy: Policy
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """How a policy did on a video; the first and the last frame are not scored for J and F.
+
+    Attributes:
+        group: The video's group.
+        video: The video's name.
+        policy: The policy's name.
+        frames: Frames tracked.
+        j: Mean region score.
+        f: Mean boundary score.
+        absent: Frames without the object.
+        imagined: Those of them on which a mask was published.
+        back: Frames after the last such, on which at least half of the object shows.
+        found: Those of them with an IoU above one half.
+    """
+
+    group: str
+    video: str
+    policy: str
+    frames: int
+    j: float
+    f: float
+    absent: int
+    imagined: int
+    back: int
+    found: int
+
+
+class SharedEncoder(nn.Module):
+    """An image encoder that gives the image that it has just encoded back without work.
+
+    Sessions that take the same frame in turn then pay for it once.
+    """
+
+    def __init__(self, encoder: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self._image: Tensor | None = None
+        self._encoded: dict[str, Tensor | list[Tensor]] = {}
+
+    def forward(self, image_13ss: Tensor) -> dict[str, Tensor | list[Tensor]]:
+        """Encode an image; the lists are the caller's own, which replaces their entries."""
+        if self._image is None or not torch.equal(self._image, image_13ss):
+            self._encoded = self.encoder(image_13ss)
+            self._image = image_13ss
+        return {
+            key: value.copy() if isinstance(value, list) else value
+            for key, value in self._encoded.items()
+        }
+
+
+def share_encodings(model: Model) -> None:
+    """Let all sessions of a model share the work on a frame that they take in turn."""
+    model.network.image_encoder = SharedEncoder(model.network.image_encoder)
+
+
+def compare(model: Model, policies: Iterable[Named], video: Video) -> tuple[Score, ...]:
+    """Track a video once for each policy, from the true mask of its first frame."""
+    policies = tuple(policies)
+    sessions = [Session(model, named.policy) for named in policies]
+    per_frame = list(_track(sessions, video))
+    return tuple(
+        score(video, named.name, tuple(masks[i] for masks in per_frame))
+        for i, named in enumerate(policies)
+    )
+
+
+def _track(sessions: list[Session], video: Video) -> Iterator[tuple[NDArray[np.bool_], ...]]:
+    """The masks of one frame after the other, one of each session."""
+    prompt = prompt_from_mask(video.truths_hw[0], PromptKind.MASK)
+    for index, image_hwc in enumerate(video.images_hwc):
+        masks = []
+        for session in sessions:
+            result = session.step(image_hwc)
+            seen = result.objects[0] if index else session.prompt(prompt).object
+            masks.append(seen.mask_hw)
+        yield tuple(masks)
+
+
+def score(video: Video, policy: str, masks_hw: tuple[NDArray[np.bool_], ...]) -> Score:
+    """Compare the published masks of a video, at least three frames, with its truth."""
+    pairs = list(zip(masks_hw, video.truths_hw, strict=True))
+    js = [float(region_j(mask_hw, truth_hw)) for mask_hw, truth_hw in pairs]
+    absent = [index for index, truth_hw in enumerate(video.truths_hw) if not truth_hw.any()]
+    whole = WHOLE * np.count_nonzero(video.truths_hw[0])
+    back = [
+        index
+        for index in range(absent[-1] + 1 if absent else len(pairs), len(pairs))
+        if np.count_nonzero(video.truths_hw[index]) >= whole
+    ]
+    return Score(
+        group=video.group,
+        video=video.name,
+        policy=policy,
+        frames=len(pairs),
+        j=float(np.mean(js[1:-1])),
+        f=float(np.mean([boundary_f(*pair) for pair in pairs[1:-1]])),
+        absent=len(absent),
+        imagined=sum(bool(masks_hw[index].any()) for index in absent),
+        back=len(back),
+        found=sum(js[index] > FOUND_IOU for index in back),
+    )

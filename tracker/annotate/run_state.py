@@ -1,0 +1,130 @@
+"""The folder from which an interrupted run goes on.
+
+It holds `run.json` (what the run is), `results.jsonl` (the results of every frame so far) and
+`snapshot` (the session after a recent frame; gone when the run is finished). The snapshot is the
+truth: results of frames after it are tracked again.
+"""
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from tracker.annotate.journal import Journal
+from tracker.engine import Policy
+from tracker.errors import OutputError, SnapshotError, UsageError
+
+
+class RunDescription(BaseModel):
+    """What a run is; it must be the same for the run to go on.
+
+    Attributes:
+        source: Address without credentials, an absolute path for files.
+        source_bytes: Size of the file; None for anything but a file.
+        width, height: Of the first frame, in pixels.
+        frame_count: As the container claims.
+        fingerprint: Of the model's weights.
+        plan: Digest of prompts, removals and range.
+        outputs: Absolute path of each output.
+        finished: Nothing is left to do.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    version: Literal[1] = 1
+    source: str
+    source_bytes: int | None
+    width: int
+    height: int
+    frame_count: int | None
+    model: str
+    fingerprint: str
+    device: str
+    dtype: str
+    policy: Policy
+    plan: str
+    outputs: dict[str, str]
+    finished: bool = False
+
+
+class RunState:
+    """One such folder."""
+
+    def __init__(self, folder: Path) -> None:
+        """Look into `folder`, which need not exist; nothing is written.
+
+        Raises:
+            UsageError: Its run is finished.
+            SnapshotError: What it says of its run cannot be read.
+        """
+        self.folder = folder
+        self.snapshot_path = folder / "snapshot"
+        self._description_path = folder / "run.json"
+        self._previous = self._read()
+        if self._previous is not None and self._previous.finished:
+            raise UsageError(
+                f"the run in {folder} is finished", "to run it again, delete the folder"
+            )
+
+    @property
+    def begun(self) -> bool:
+        """Whether there is a run to go on with."""
+        return self._previous is not None
+
+    def begin(self, description: RunDescription) -> Journal:
+        """Begin the run, or go on with it if it is the same one, and open its results.
+
+        Raises:
+            UsageError: The folder belongs to another run.
+            OutputError: The folder cannot be written.
+        """
+        if self._previous is None:
+            self._write(description)
+        elif self._previous != description:
+            before, now = self._previous.model_dump(), description.model_dump()
+            differing = ", ".join(key for key in now if now[key] != before[key])
+            raise UsageError(
+                f"{self.folder} holds another run: it differs in {differing}",
+                "give the command of that run, or another folder",
+            )
+        self._previous = description
+        path = self.folder / "results.jsonl"
+        try:
+            path.touch()
+            return Journal(path.open("r+b"))
+        except OSError as error:
+            raise OutputError(f"cannot write {path}: {error.strerror}") from error
+
+    def finish(self) -> None:
+        """Note that nothing is left to do.
+
+        Raises:
+            OutputError: The note cannot be written.
+        """
+        assert self._previous is not None
+        self._write(self._previous.model_copy(update={"finished": True}))
+        self.snapshot_path.unlink(missing_ok=True)
+
+    def _read(self) -> RunDescription | None:
+        path = self._description_path
+        try:
+            return RunDescription.model_validate_json(path.read_bytes())
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except (OSError, ValidationError) as error:
+            raise SnapshotError(
+                f"{path} is damaged or of another version", "delete the folder to begin anew"
+            ) from error
+
+    def _write(self, description: RunDescription) -> None:
+        part = self._description_path.with_name("run.json.part")
+        try:
+            self.folder.mkdir(exist_ok=True)
+            with part.open("w", encoding="utf-8") as file:
+                file.write(description.model_dump_json(indent=2) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(self._description_path)
+        except OSError as error:
+            raise OutputError(f"cannot write {self._description_path}: {error.strerror}") from error

@@ -1,0 +1,62 @@
+"""From a frame to the results on it: the plan's prompts and removals through a session."""
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streams.frame import Frame
+from tracker.annotate.plan import PromptPlan
+from tracker.types import Prompt, Prompted, StageTimes, TrackResult
+
+_NO_OBJECTS = TrackResult(step=0, objects=(), times=StageTimes(0.0, 0.0))
+
+
+class FrameTracker(Protocol):
+    """Takes the frames of the range in order and says what is on each."""
+
+    def track(self, frame: Frame) -> TrackResult:
+        """All objects on the next frame."""
+
+
+class TrackSession(Protocol):
+    """What tracking a plan needs of `tracker.engine.Session`."""
+
+    def step(self, image_hwc: NDArray[np.uint8], /) -> TrackResult:
+        """Track all objects on the next frame, RGB uint8 [H, W, 3]."""
+
+    def prompt(self, prompt: Prompt, /) -> Prompted:
+        """Add or correct an object on the newest frame."""
+
+    def remove(self, object_id: int, /) -> None:
+        """Forget an object."""
+
+    def result(self) -> TrackResult:
+        """All objects on the newest frame."""
+
+
+class PlanTracker:
+    """Tracks the objects of a plan; the session's first frame is that of the first prompt."""
+
+    def __init__(self, session: TrackSession, plan: PromptPlan) -> None:
+        """Track with `session`, which is new, or was restored on the frame before the next."""
+        self._session = session
+        self._plan = plan
+
+    def track(self, frame: Frame) -> TrackResult:
+        """All objects on the next frame: removals come first, prompts last.
+
+        Raises:
+            PromptError: A prompt does not fit the frame.
+        """
+        if frame.seq < self._plan.placed[0].frame:
+            return _NO_OBJECTS
+        for object_id in self._plan.removed(frame.seq):
+            self._session.remove(object_id)
+        result = self._session.step(frame.image)
+        due = self._plan.due(frame.seq)
+        if not due:
+            return result
+        for item in due:
+            self._session.prompt(item.resolve())
+        return self._session.result()

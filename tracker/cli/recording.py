@@ -1,0 +1,88 @@
+"""What `--resume` adds to a run: results and session are kept, and taken up again."""
+
+import argparse
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tracker.errors import UsageError
+
+if TYPE_CHECKING:
+    from streams.source import Source
+    from tracker.annotate.outputs import Outputs
+    from tracker.annotate.plan import PromptPlan
+    from tracker.annotate.recorded import RecordedTracker
+    from tracker.annotate.run_state import RunDescription, RunState
+    from tracker.engine import Session
+    from tracker.models import Model
+
+
+def record(
+    stack: ExitStack,
+    state: "RunState",
+    description: "RunDescription",
+    model: "Model",
+    session: "Session",
+    plan: "PromptPlan",
+) -> "RecordedTracker":
+    """The tracker of a run that is kept in `state`, restored to where the run was interrupted.
+
+    What it opens is closed with `stack`.
+
+    Raises:
+        UsageError: The state is of another run.
+        SnapshotError: It is damaged.
+        OutputError: It cannot be written.
+    """
+    from tracker.annotate.recorded import RecordedTracker
+    from tracker.annotate.trackers import PlanTracker
+    from tracker.engine import Session
+
+    journal = state.begin(description)
+    stack.callback(journal.close)
+    resumed_at = plan.frames.start
+    if state.snapshot_path.exists():
+        session = Session.load(state.snapshot_path, model)
+        # The session's first frame was that of the first prompt.
+        resumed_at = plan.placed[0].frame + session.result().step + 1
+    tracker = PlanTracker(session, plan)
+    return RecordedTracker(tracker, session, plan, state, journal, resumed_at)
+
+
+def describe(
+    args: argparse.Namespace,
+    source: "Source",
+    model: "Model",
+    session: "Session",
+    plan: "PromptPlan",
+    outputs: "Outputs",
+) -> "RunDescription":
+    """What the run is.
+
+    Raises:
+        UsageError: The source cannot be read again.
+    """
+    from streams.address import SourceKind, parse_address
+    from tracker.annotate.run_state import RunDescription
+
+    info = source.info
+    if info.live:
+        raise UsageError(
+            "--resume reads the source again, a live one cannot be", "record it to a file first"
+        )
+    is_path = parse_address(args.source).kind is SourceKind.PATH
+    path = Path(args.source)
+    return RunDescription(
+        source=str(path.resolve()) if is_path else info.url,
+        source_bytes=path.stat().st_size if is_path and path.is_file() else None,
+        width=info.width,
+        height=info.height,
+        frame_count=info.frame_count,
+        model=model.name,
+        fingerprint=model.fingerprint,
+        device=str(model.device),
+        dtype=str(model.dtype),
+        policy=session.policy,
+        plan=plan.digest,
+        outputs={option: str(path.resolve()) for option, path in outputs.wanted()},
+    )

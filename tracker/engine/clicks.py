@@ -1,0 +1,45 @@
+"""Clicks and boxes of a prompt, as the network takes them."""
+
+import torch
+from torch import Tensor
+
+from tracker.engine.masks import confine
+from tracker.engine.network import Clicks
+from tracker.engine.objects import Click
+from tracker.types import Prompt
+
+BOX_CORNER_LABELS = (2, 3)
+
+
+def clicks_of(prompt: Prompt) -> list[Click]:
+    """Box corners, then points, in source pixels."""
+    points = zip(prompt.points_xy, prompt.point_labels, strict=True)
+    clicks = [(x, y, label) for (x, y), label in points]
+    if prompt.box_xyxy is None:
+        return clicks
+    x0, y0, x1, y1 = prompt.box_xyxy
+    first, second = BOX_CORNER_LABELS
+    return [(x0, y0, first), (x1, y1, second), *clicks]
+
+
+def input_clicks(
+    clicks: list[Click], height: int, width: int, size: int, device: torch.device
+) -> Clicks:
+    """Clicks in pixels of the network's input, for one object."""
+    table_k3 = torch.tensor(clicks, dtype=torch.float32, device=device)
+    coords_k2 = table_k3[:, :2] / table_k3.new_tensor([width, height]) * size
+    return Clicks(coords_k2[None], table_k3[None, :, 2].to(torch.int32))
+
+
+def confine_to_box(logits_n1ss: Tensor, clicks: list[Click], height: int, width: int) -> Tensor:
+    """Rule out what lies outside the prompted box, if there is one.
+
+    A click that puts the object outside its own box overrules the box.
+    """
+    if len(clicks) < 2 or clicks[0][2] != BOX_CORNER_LABELS[0]:
+        return logits_n1ss
+    (x0, y0, _), (x1, y1, _) = clicks[:2]
+    for x, y, label in clicks[2:]:
+        if label == 1 and not (x0 <= x < x1 and y0 <= y < y1):
+            return logits_n1ss
+    return confine(logits_n1ss, (x0 / width, y0 / height, x1 / width, y1 / height))

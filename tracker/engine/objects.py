@@ -1,0 +1,123 @@
+"""What a session keeps of each object, apart from its memory."""
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from tracker.engine.network import Decoded, Features
+from tracker.engine.states import Presence
+from tracker.errors import PromptError
+from tracker.types import ObjectResult, StageTimes
+
+#: x, y in source pixels, and sam2's label: 1 object, 0 not, 2 and 3 corners of a box.
+Click = tuple[float, float, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A frame of the history: what prompts are applied to."""
+
+    step: int
+    height: int
+    width: int
+    features: Features
+    times: StageTimes
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """The decoded mask of one object on one step."""
+
+    step: int
+    decoded: Decoded
+
+
+@dataclass(slots=True, eq=False)
+class TrackedObject:
+    """One object.
+
+    Attributes:
+        id: Public id.
+        label: Its name.
+        born_step: The step of its first prompt; None while it awaits one after a reset.
+        outputs: Its newest outputs, as many as the history holds.
+        clicks: Clicks by step, within the history.
+        given: Steps within the history whose mask was prompted without regard to memory.
+        presence: Its state.
+        result: Its result on the newest frame, None until it is asked for.
+    """
+
+    id: int
+    label: str | None
+    born_step: int | None
+    outputs: deque[Output]
+    clicks: dict[int, list[Click]] = field(default_factory=dict)
+    given: set[int] = field(default_factory=set)
+    presence: Presence = field(default_factory=Presence)
+    result: ObjectResult | None = None
+
+    def output_at(self, step: int) -> Decoded | None:
+        """What was decoded on a step of the history; None where the object was not there yet."""
+        return next((o.decoded for o in reversed(self.outputs) if o.step == step), None)
+
+    def put(self, step: int, decoded: Decoded) -> None:
+        """Keep the output of a step, in place of one that it had; steps stay in order."""
+        later = []
+        while self.outputs and self.outputs[-1].step >= step:
+            output = self.outputs.pop()
+            if output.step > step:
+                later.append(output)
+        self.outputs.append(Output(step, decoded))
+        self.outputs.extend(reversed(later))
+        self.result = None
+
+    def forget_before(self, step: int) -> None:
+        """Drop prompts older than the history."""
+        self.clicks = {s: clicks for s, clicks in self.clicks.items() if s >= step}
+        self.given = {s for s in self.given if s >= step}
+
+
+class ObjectTable:
+    """The objects by public id; an object's place in `rows` is its row in the memory bank."""
+
+    def __init__(self) -> None:
+        self.rows: list[TrackedObject] = []
+        self._row_of_id: dict[int, int] = {}
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def row(self, object_id: int) -> int | None:
+        """The row of an id, None for an unknown one."""
+        return self._row_of_id.get(object_id)
+
+    def get(self, object_id: int) -> TrackedObject:
+        """The object of an id.
+
+        Raises:
+            PromptError: There is no such object.
+        """
+        row = self.row(object_id)
+        if row is None:
+            known = ", ".join(str(i) for i in self.ids) or "none"
+            raise PromptError(f"there is no object {object_id}", f"tracked objects: {known}")
+        return self.rows[row]
+
+    @property
+    def ids(self) -> tuple[int, ...]:
+        """All ids, ascending."""
+        return tuple(sorted(self._row_of_id))
+
+    def add(self, obj: TrackedObject) -> int:
+        """Append an object and return its row."""
+        self._row_of_id[obj.id] = len(self.rows)
+        self.rows.append(obj)
+        return len(self.rows) - 1
+
+    def remove(self, object_id: int) -> int:
+        """Drop an object and return the row that it had; the last one takes it."""
+        row = self._row_of_id.pop(object_id)
+        last = self.rows.pop()
+        if row < len(self.rows):
+            self.rows[row] = last
+            self._row_of_id[last.id] = row
+        return row

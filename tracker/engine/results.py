@@ -1,0 +1,41 @@
+"""From decoded masks to what a session publishes."""
+
+import numpy as np
+import torch
+
+from tracker.engine.masks import mask_box, source_masks
+from tracker.engine.network import Decoded
+from tracker.engine.objects import TrackedObject
+from tracker.engine.states import SHOWN
+from tracker.types import ObjectResult
+
+
+def publish(objects: list[TrackedObject], height: int, width: int, *, batch: int) -> None:
+    """Fill in the missing results of objects on a frame of `height` x `width` pixels.
+
+    An object that is not shown has an empty mask: none is ever carried over. Masks are upsampled
+    `batch` at a time.
+    """
+    missing = [obj for obj in objects if obj.result is None]
+    shown = [obj for obj in missing if obj.presence.state in SHOWN and obj.outputs]
+    for obj in missing:
+        nothing_hw = np.zeros((height, width), np.bool_)
+        score, iou = _scores(obj.outputs[-1].decoded) if obj.outputs else (0.0, 0.0)
+        obj.result = ObjectResult(
+            obj.id, obj.label, obj.presence.state, score, iou, None, nothing_hw
+        )
+    for start in range(0, len(shown), batch):
+        part = shown[start : start + batch]
+        logits_n1ss = torch.cat([obj.outputs[-1].decoded.logits_n1ss for obj in part])
+        for obj, mask_hw in zip(part, source_masks(logits_n1ss, height, width), strict=True):
+            score, iou = _scores(obj.outputs[-1].decoded)
+            state = obj.presence.state
+            obj.result = ObjectResult(
+                obj.id, obj.label, state, score, iou, mask_box(mask_hw), mask_hw
+            )
+
+
+def _scores(decoded: Decoded) -> tuple[float, float]:
+    """Object score and predicted quality, 0..1 each."""
+    score = decoded.presence_n1.sigmoid().item()
+    return score, min(1.0, max(0.0, decoded.iou_n.item()))

@@ -1,0 +1,212 @@
+"""A session on disk: one safetensors file whose header holds the rest as JSON.
+
+It is written to a temporary file beside it, synced, then renamed, so that a crash leaves the
+snapshot before. Nothing in it is executed on load.
+"""
+
+import os
+from collections import deque
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as safetensors_bytes
+from torch import Tensor
+
+from tracker.engine.network import Decoded, Features
+from tracker.engine.objects import Output, Seen, TrackedObject
+from tracker.engine.policy import Policy
+from tracker.engine.states import Presence
+from tracker.errors import SnapshotError
+from tracker.models import Model
+from tracker.types import ObjectState, StageTimes
+
+if TYPE_CHECKING:
+    from tracker.engine.session import Session
+
+HEADER = "trackd"
+_NEWER = "take a new snapshot"
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _ObjectMeta(_Strict):
+    id: int
+    label: str | None
+    born_step: int | None
+    state: ObjectState
+    absent: int
+    settling: int
+    clicks: list[tuple[float, float, int]]
+    given: bool
+    has_output: bool
+
+
+class _Meta(_Strict):
+    version: Literal[1] = 1
+    model: str
+    fingerprint: str
+    policy: Policy
+    step: int | None
+    height: int
+    width: int
+    objects: list[_ObjectMeta]
+
+
+def save(session: "Session", path: Path) -> None:
+    """Write a session to `path`.
+
+    Raises:
+        SnapshotError: It cannot be written; what was at `path` is still there.
+    """
+    tensors = {f"bank.{name}": tensor for name, tensor in session.bank.tensors().items()}
+    if session.seen:
+        tensors |= _feature_tensors(session.seen[-1].features)
+    outputs = [obj.outputs[-1].decoded for obj in session.objects.rows if obj.outputs]
+    if outputs:
+        tensors |= _output_tensors(outputs)
+    held = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    data = safetensors_bytes(held, metadata={HEADER: _meta(session).model_dump_json()})
+    _write_atomically(path, data)
+
+
+def load(path: Path, model: Model) -> "Session":
+    """Make a session of what `save` wrote.
+
+    Raises:
+        SnapshotError: It is missing, damaged, of a later version, or of other weights.
+    """
+    from tracker.engine.session import Session
+
+    meta, tensors = _read(path)
+    if meta.fingerprint != model.fingerprint:
+        raise SnapshotError(
+            f"snapshot {path} was taken with other weights of {meta.model}",
+            "load the weights that it was taken with",
+        )
+    session = Session(model, meta.policy)
+    try:
+        bank = {n.removeprefix("bank."): t for n, t in tensors.items() if n.startswith("bank.")}
+        session.bank.restore(bank)
+        if meta.step is not None:
+            features = _features(tensors, model.device)
+            times = StageTimes(0.0, 0.0)
+            session.seen.append(Seen(meta.step, meta.height, meta.width, features, times))
+        _restore_objects(session, meta, tensors)
+    except (KeyError, RuntimeError, ValueError, IndexError) as err:
+        raise SnapshotError(f"snapshot {path} is damaged: {err}", _NEWER) from err
+    return session
+
+
+def _meta(session: "Session") -> _Meta:
+    newest = session.seen[-1] if session.seen else None
+    step = None if newest is None else newest.step
+    return _Meta(
+        model=session.model.name,
+        fingerprint=session.model.fingerprint,
+        policy=session.policy,
+        step=step,
+        height=0 if newest is None else newest.height,
+        width=0 if newest is None else newest.width,
+        objects=[
+            _ObjectMeta(
+                id=obj.id,
+                label=obj.label,
+                born_step=obj.born_step,
+                **asdict(obj.presence),
+                clicks=[] if step is None else obj.clicks.get(step, []),
+                given=step in obj.given,
+                has_output=bool(obj.outputs),
+            )
+            for obj in session.objects.rows
+        ],
+    )
+
+
+def _feature_tensors(features: Features) -> dict[str, Tensor]:
+    fine, middle = features.high_res
+    top, pos = features.top_1chw, features.pos_1chw
+    return {
+        "features.top": top,
+        "features.pos": pos,
+        "features.fine": fine,
+        "features.middle": middle,
+    }
+
+
+def _features(tensors: dict[str, Tensor], device: torch.device) -> Features:
+    names = ("top", "pos", "fine", "middle")
+    top, pos, fine, middle = (tensors[f"features.{name}"].to(device) for name in names)
+    return Features(top, pos, (fine, middle))
+
+
+def _output_tensors(outputs: list[Decoded]) -> dict[str, Tensor]:
+    return {
+        "outputs.logits": torch.cat([o.logits_n1ss for o in outputs]),
+        "outputs.presence": torch.cat([o.presence_n1 for o in outputs]),
+        "outputs.iou": torch.cat([o.iou_n for o in outputs]),
+        "outputs.pointers": torch.cat([o.pointers_nc for o in outputs]),
+    }
+
+
+def _restore_objects(session: "Session", meta: _Meta, tensors: dict[str, Tensor]) -> None:
+    if len(meta.objects) != session.bank.rows:
+        raise ValueError(f"{len(meta.objects)} objects but {session.bank.rows} rows of memory")
+    names = ("logits", "presence", "iou", "pointers")
+    with_output = 0
+    for item in meta.objects:
+        obj = TrackedObject(item.id, item.label, item.born_step, deque(maxlen=session.seen.maxlen))
+        obj.presence = Presence(item.state, item.absent, item.settling)
+        if meta.step is not None and item.has_output:
+            held = (tensors[f"outputs.{name}"].to(session.model.device) for name in names)
+            obj.outputs.append(Output(meta.step, Decoded(*held).row(with_output)))
+            obj.clicks[meta.step] = list(item.clicks)
+            obj.given = {meta.step} if item.given else set()
+            with_output += 1
+        session.objects.add(obj)
+
+
+def _read(path: Path) -> tuple[_Meta, dict[str, Tensor]]:
+    if not path.is_file():
+        raise SnapshotError(f"no snapshot {path}", "check the path")
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = (file.metadata() or {}).get(HEADER)
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as err:
+        raise SnapshotError(f"snapshot {path} is damaged: {err}", _NEWER) from err
+    if header is None:
+        raise SnapshotError(f"{path} is not a snapshot of trackd", "check the path")
+    try:
+        return _Meta.model_validate_json(header), tensors
+    except ValidationError as err:
+        first = err.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "header"
+        raise SnapshotError(
+            f"snapshot {path} is damaged or of another version: {where}: {first['msg']}", _NEWER
+        ) from err
+
+
+def _write_atomically(path: Path, data: bytes) -> None:
+    part = path.with_name(path.name + ".part")
+    try:
+        with part.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as err:
+        part.unlink(missing_ok=True)
+        raise SnapshotError(
+            f"cannot write snapshot {path}: {err.strerror}", "choose another folder"
+        ) from err
