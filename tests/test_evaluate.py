@@ -18,7 +18,7 @@ from tools.evaluate.dataset import find_sequences
 from tools.evaluate.prompting import PromptKind, prompt_from_mask
 from tracker.engine import Policy
 from tracker.models import Model, load_model
-from tracker.types import ObjectResult, ObjectState, Prompt, StageTimes, TrackResult
+from tracker.types import ObjectResult, ObjectState, Prompt, Prompted, StageTimes, TrackResult
 
 HEIGHT, WIDTH, SIDE = 96, 128, 24
 
@@ -68,9 +68,9 @@ class OracleSession:
         objects = (found,) if self.step_count else ()
         return TrackResult(self.step_count, objects, StageTimes(0.0, 0.0))
 
-    def prompt(self, prompt: Prompt) -> ObjectResult:
+    def prompt(self, prompt: Prompt) -> Prompted:
         prompt.validate(HEIGHT, WIDTH)
-        return self.result(true_mask(0))
+        return Prompted(self.result(true_mask(0)), 0, 0)
 
     def result(self, mask_hw: NDArray[np.bool_]) -> ObjectResult:
         return ObjectResult(1, None, ObjectState.VISIBLE, 1.0, 1.0, None, mask_hw)

@@ -22,6 +22,7 @@ from tracker.models.digest import file_sha256
 from tracker.models.load import choose_dtype
 from tracker.models.official import build_official
 from tracker.models.pico import build_pico, read_pico_config
+from tracker.models.state import load_strictly, read_state
 
 PICO_WEIGHTS = checkpoint_path(find_spec("pico"))
 PICO_CONFIG = PICO_WEIGHTS.with_suffix(".json")
@@ -54,14 +55,29 @@ def test_pico_needs_no_download() -> None:
     assert model.fingerprint == file_sha256(PICO_WEIGHTS)
     assert not model.network.training
     parameters = list(model.network.parameters())
-    assert sum(p.numel() for p in parameters) == 5_725_922
     assert {(p.dtype, p.requires_grad) for p in parameters} == {(torch.float32, False)}
 
 
 def test_every_packaged_weight_reaches_the_network() -> None:
-    state = load_model("pico", device="cpu").network.state_dict()
-    for key, stored in load_file(PICO_WEIGHTS).items():
-        assert torch.equal(state[key], stored.to(state[key].dtype)), key
+    network = build_pico(read_pico_config(PICO_CONFIG))
+    load_strictly(network, read_state(PICO_WEIGHTS), path=PICO_WEIGHTS, config=str(PICO_CONFIG))
+    state, stored = network.state_dict(), load_file(PICO_WEIGHTS)
+    assert state.keys() == stored.keys()
+    for key, tensor in stored.items():
+        assert torch.equal(state[key], tensor.to(state[key].dtype)), key
+
+
+def test_the_faster_network_computes_the_same() -> None:
+    """Batch norms folded, layer norms fused: the features differ by rounding only."""
+    plain = build_pico(read_pico_config(PICO_CONFIG))
+    load_strictly(plain, read_state(PICO_WEIGHTS), path=PICO_WEIGHTS, config=str(PICO_CONFIG))
+    plain.eval().requires_grad_(False)
+    fast = load_model("pico", device="cpu", dtype="fp32").network
+    assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in fast.modules())
+    image_13ss = torch.rand(1, 3, 384, 384, generator=torch.Generator().manual_seed(1))
+    slow_maps, fast_maps = (net.forward_image(image_13ss)["backbone_fpn"] for net in (plain, fast))
+    for ours, theirs in zip(fast_maps, slow_maps, strict=True):
+        assert (ours - theirs).abs().max() <= 1e-4 * theirs.abs().max()
 
 
 def test_the_model_card_states_the_number_of_parameters() -> None:

@@ -41,7 +41,7 @@ class Policy:
     corrections_condition: bool = False
     fill_hole_area: int = 8
     confine_to_box: bool = True
-    keep_memories: Literal["all", "present", "sure"] = "sure"
+    keep_memories: Literal["all", "present", "sure"] = "all"
     appear_score: float = 0.6
     lost_after: int = 30
     settle_frames: int = 5
@@ -51,7 +51,7 @@ class Policy:
 
 
 #: What the official predictor does without its CUDA extension.
-OFFICIAL = Policy(fill_hole_area=0, confine_to_box=False, keep_memories="all", appear_score=0.5)
+OFFICIAL = Policy(fill_hole_area=0, confine_to_box=False, appear_score=0.5)
 
 #: Policies by name, for commands.
 POLICIES = {"default": Policy(), "official": OFFICIAL}
