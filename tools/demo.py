@@ -16,8 +16,8 @@ from streams.source import open_source
 from tracker.cli.main import main as trackd
 from tracker.errors import TrackdError
 
-START_FRAME = 44  # the rabbit has left its cave
-RABBIT_XYXY = (330, 90, 600, 600)  # its head and body on that frame, without the arms
+START_FRAME = 55  # the rabbit has left its cave and stands
+RABBIT_XYXY = (345, 80, 590, 600)  # its head and body on that frame, without the arms
 TRACKD = ".venv/bin/trackd"
 SHEET_ROWS, SHEET_COLUMNS = 2, 3
 TILE_WIDTH_PX = 640
