@@ -34,8 +34,10 @@ def test_demo_tracks_the_rabbit_and_says_what_to_try_next(
 ) -> None:
     """The demo's own command, stopped after 15 frames."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(demo, "trackd", lambda command: trackd([*command, "--stop", "59"]))
+    monkeypatch.setattr(demo, "trackd", lambda command: trackd([*command, "--stop", stop]))
     from tracker.cli.main import main as trackd
+
+    stop = str(demo.START_FRAME + 15)
 
     assert demo.main() == 0
     out = capsys.readouterr().out
