@@ -42,12 +42,12 @@ class Session:
     def __init__(self, model: Model, policy: Policy | None = None) -> None:
         self.model = model
         self.policy = policy = policy or Policy()
+        reach = SURE_REACH if policy.keep_memories == "sure" else None
         shape = MemoryShape.of(
             model.network,
             prompted=policy.max_prompted_memories,
-            history=max(policy.history_frames, SURE_REACH if policy.keep_memories == "sure" else 0),
+            history=max(policy.history_frames, reach or 0),
         )
-        reach = SURE_REACH if policy.keep_memories == "sure" else None
         self.bank = MemoryBank(shape, model.device, reach=reach)
         self.objects = ObjectTable()
         self.seen: deque[Seen] = deque(maxlen=1 + policy.history_frames)
