@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from tracker.annotate.masks import Rle, decode_rle, encode_rle, read_mask_png
+from tracker.annotate.mask_png import read_mask_png
 from tracker.errors import PromptError
+from tracker.rle import Rle, decode_rle, encode_rle
 
 
 @settings(max_examples=60, deadline=None)

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tracker.annotate.masks import encode_rle
 from tracker.annotate.plan import FrameRange, PlacedPrompt, PromptPlan, Removal
 from tracker.annotate.prompts_file import PromptsFile, load_prompts
 from tracker.errors import PromptError, UsageError
+from tracker.rle import encode_rle
 from tracker.types import Prompt
 
 BOX = {"frame": 0, "box": [1, 2, 30, 40]}

@@ -11,8 +11,8 @@ from moving_scene import HEIGHT, WIDTH, frame, square
 from PIL import Image
 
 from streams import VideoWriter
-from tracker.annotate.masks import Rle, decode_rle
 from tracker.cli.main import main
+from tracker.rle import Rle, decode_rle
 
 FRAMES, PROMPTED = 8, 4
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from streams.frame import Frame
-from tracker.annotate.masks import encode_rle
 from tracker.errors import OutputError
+from tracker.rle import encode_rle
 from tracker.types import ObjectResult, TrackResult
 
 _UNNAMED = "object"

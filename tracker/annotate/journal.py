@@ -6,8 +6,8 @@ from typing import BinaryIO
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from tracker.annotate.masks import Rle, decode_rle, encode_rle
 from tracker.errors import OutputError, PromptError, SnapshotError
+from tracker.rle import Rle, decode_rle, encode_rle
 from tracker.types import ObjectResult, ObjectState, StageTimes, TrackResult
 
 

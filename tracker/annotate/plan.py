@@ -4,8 +4,8 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from tracker.annotate.masks import Rle, decode_rle
 from tracker.errors import PromptError, UsageError
+from tracker.rle import Rle, decode_rle
 from tracker.types import Prompt
 
 

@@ -14,9 +14,10 @@ from pydantic import (
     model_validator,
 )
 
-from tracker.annotate.masks import MAX_SIDE_PX, Rle, encode_rle, read_mask_png
+from tracker.annotate.mask_png import read_mask_png
 from tracker.annotate.plan import PlacedPrompt, Removal
 from tracker.errors import UsageError
+from tracker.rle import MAX_SIDE_PX, Rle, encode_rle
 from tracker.types import Prompt
 
 MAX_FILE_BYTES = 64 * 1024 * 1024

@@ -5,9 +5,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tracker.annotate.masks import encode_rle, read_mask_png
+from tracker.annotate.mask_png import read_mask_png
 from tracker.annotate.plan import PlacedPrompt, Removal
 from tracker.errors import PromptError
+from tracker.rle import encode_rle
 from tracker.types import Prompt
 
 _FORM = re.compile(r"(?P<id>\d{1,9}):(?P<value>.+?)(?:@(?P<frame>\d{1,9}))?", re.DOTALL)

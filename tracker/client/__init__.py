@@ -1,0 +1,1 @@
+"""The client library: talks protocol v1 to a daemon."""

@@ -1,0 +1,1 @@
+"""The daemon: live sources in, prompts over ZeroMQ, masks out."""

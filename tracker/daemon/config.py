@@ -1,0 +1,162 @@
+"""The configuration of the daemon, as its YAML file has it."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from tracker.protocol.fields import Message, StreamName, StreamSettings
+
+_Seconds = Annotated[float, Field(gt=0, le=86400)]
+
+
+class ModelConfig(Message):
+    """Which network tracks, and where.
+
+    Attributes:
+        name: A name of `trackd checkpoints list`.
+        checkpoint: Weights to load instead of the usual ones.
+        device: auto, cpu, cuda, cuda:N or mps.
+        dtype: auto, fp32 or bf16.
+        policy: default or official; see `trackd track --help`.
+        history_frames: Frames back to which a prompt may name its frame.
+    """
+
+    name: str = "pico"
+    checkpoint: Path | None = None
+    device: str = "auto"
+    dtype: Literal["auto", "fp32", "bf16"] = "auto"
+    policy: Literal["default", "official"] = "default"
+    history_frames: Annotated[int, Field(ge=0, le=600)] = 60
+
+
+class ControlConfig(Message):
+    """The control socket.
+
+    Attributes:
+        bind: Where it listens. Off loopback only with keys.
+        max_message_bytes: A longer request is refused.
+        requests_per_s: Of one client, on average.
+        burst: Requests of one client that may come at once.
+        remembered_replies: Replies kept for retried requests, of all clients together.
+        timeout_s: A command that was not applied by then is answered with an error.
+    """
+
+    bind: str = "tcp://127.0.0.1:5570"
+    max_message_bytes: Annotated[int, Field(ge=1024, le=64 * 2**20)] = 2 * 2**20
+    requests_per_s: Annotated[float, Field(gt=0, le=1e6)] = 200.0
+    burst: Annotated[int, Field(ge=1, le=10**6)] = 400
+    remembered_replies: Annotated[int, Field(ge=0, le=10**5)] = 1024
+    timeout_s: _Seconds = 30.0
+
+
+class DataConfig(Message):
+    """The data sockets.
+
+    Attributes:
+        bind: Topics `masks.*`, `events.*`, `frames.*`, in several parts. Off loopback only with
+            keys.
+        latest_bind: `masks.*` in one part, `TOPIC JSON`, for subscribers that keep only the
+            newest message (CONFLATE); null for none.
+        send_hwm: Messages kept for a slow subscriber; older ones stay, newer ones are dropped.
+        outbox_frames: Tracked frames that wait to be encoded; the oldest is dropped.
+    """
+
+    bind: str = "tcp://127.0.0.1:5571"
+    latest_bind: str | None = "tcp://127.0.0.1:5572"
+    send_hwm: Annotated[int, Field(ge=1, le=10**4)] = 64
+    outbox_frames: Annotated[int, Field(ge=1, le=1024)] = 8
+
+
+class HttpConfig(Message):
+    """Metrics and health over HTTP, on loopback only; port 0 turns it off."""
+
+    host: Literal["127.0.0.1", "::1", "localhost"] = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 9570
+
+
+class SecurityConfig(Message):
+    """CURVE keys.
+
+    Attributes:
+        server_key: The daemon's secret key file, made by `trackd keys new`; null for none.
+        client_keys: Folder of public keys, `NAME.key`, of the clients that are let in; read again
+            when it changes.
+    """
+
+    server_key: Path | None = None
+    client_keys: Path | None = None
+
+
+class LimitsConfig(Message):
+    """What clients may use up.
+
+    Attributes:
+        streams: Streams at a time.
+        objects_per_stream: Objects tracked on a stream at a time.
+        commands_queued: Commands that may wait for one stream.
+        clients: Clients that requests are counted for; the one silent longest is forgotten.
+    """
+
+    streams: Annotated[int, Field(ge=1, le=256)] = 8
+    objects_per_stream: Annotated[int, Field(ge=1, le=1024)] = 32
+    commands_queued: Annotated[int, Field(ge=1, le=10**4)] = 64
+    clients: Annotated[int, Field(ge=1, le=10**5)] = 256
+
+
+class StateConfig(Message):
+    """What is kept over restarts.
+
+    Attributes:
+        dir: Folder for streams and snapshots; null for none.
+        every_s: Seconds between snapshots.
+        max_age_s: Objects of an older snapshot come back as lost.
+    """
+
+    dir: Path | None = None
+    every_s: _Seconds = 10.0
+    max_age_s: _Seconds = 300.0
+
+
+class RetryConfig(Message):
+    """How a failing source is opened again.
+
+    Attributes:
+        first_s: Wait after the first failure; it doubles with each, give or take a quarter.
+        longest_s: Longest wait.
+        permanent_s: Wait after an error that time alone does not mend.
+        healthy_s: After so long without failure the wait starts at `first_s` again.
+    """
+
+    first_s: _Seconds = 1.0
+    longest_s: _Seconds = 30.0
+    permanent_s: _Seconds = 300.0
+    healthy_s: _Seconds = 60.0
+
+
+class LogConfig(Message):
+    """Lines on stderr."""
+
+    format: Literal["plain", "json"] = "plain"
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class DaemonConfig(Message):
+    """Everything; each part has defaults that serve one machine.
+
+    Attributes:
+        drain_timeout_s: Longest time from a signal to the end.
+        streams: Sources to open at the start, by name.
+    """
+
+    model: ModelConfig = ModelConfig()
+    control: ControlConfig = ControlConfig()
+    data: DataConfig = DataConfig()
+    http: HttpConfig = HttpConfig()
+    security: SecurityConfig = SecurityConfig()
+    limits: LimitsConfig = LimitsConfig()
+    state: StateConfig = StateConfig()
+    retry: RetryConfig = RetryConfig()
+    log: LogConfig = LogConfig()
+    drain_timeout_s: _Seconds = 10.0
+    streams: dict[StreamName, StreamSettings] = Field(default_factory=dict)

@@ -1,0 +1,148 @@
+"""The values that pass between the daemon's threads. All are frozen."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from streams.frame import Frame
+from tracker.protocol.data import EventName
+from tracker.protocol.fields import FrameAddress, RleMask, StreamSettings
+from tracker.protocol.replies import ErrorCode
+from tracker.types import ObjectState, TrackResult
+
+
+class Refused(Exception):  # noqa: N818 - reads better than RefusedError
+    """A request that is answered with a typed error.
+
+    Attributes:
+        code: For programs.
+        message: What is wrong, for a person; never holds credentials.
+        hint: How to mend it, or "".
+    """
+
+    def __init__(self, code: ErrorCode, message: str, hint: str = "") -> None:
+        super().__init__(f"{message}; {hint}" if hint else message)
+        self.code = code
+        self.message = message
+        self.hint = hint
+
+
+@dataclass(frozen=True, slots=True)
+class LiveFrame:
+    """A frame on its way to the tracker.
+
+    Attributes:
+        frame: The picture; `seq` goes on over reconnects.
+        sender_ns: The camera's own clock, where it tells it.
+        decode_s: Seconds spent decoding it.
+        arrived_s: `time.monotonic()` when its packet arrived, as near as is known.
+        queued_s: `time.monotonic()` when it was put into the mailbox.
+    """
+
+    frame: Frame
+    sender_ns: int | None
+    decode_s: float
+    arrived_s: float
+    queued_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Tracked:
+    """A tracked frame on its way to the subscribers.
+
+    Attributes:
+        live: The frame.
+        result: All objects on it.
+        settings: How its stream sends masks and previews.
+        dropped: Frames of the stream dropped since the one before.
+        begun_s: `time.monotonic()` when tracking it began.
+        tracked_s: `time.monotonic()` when it was tracked.
+    """
+
+    live: LiveFrame
+    result: TrackResult
+    settings: StreamSettings
+    dropped: int
+    begun_s: float
+    tracked_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A change of a stream or an object, on its way to the subscribers; see `EventMessage`."""
+
+    stream: str
+    name: EventName
+    at_ns: int
+    frame_seq: int | None = None
+    object_id: int | None = None
+    state: ObjectState | None = None
+    label: str | None = None
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PromptCommand:
+    """Add or correct an object; fields as in the request."""
+
+    object_id: int | None
+    points: tuple[tuple[float, float], ...] = ()
+    labels: tuple[int, ...] = ()
+    box: tuple[float, float, float, float] | None = None
+    mask: RleMask | None = field(default=None, repr=False)
+    label: str | None = None
+    frame: FrameAddress | None = None
+    normalized: bool = False
+    must_exist: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveCommand:
+    """Forget an object."""
+
+    object_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class ResetCommand:
+    """Forget what an object looks like."""
+
+    object_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class RelabelCommand:
+    """Rename an object."""
+
+    object_id: int
+    label: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ListCommand:
+    """Say what is tracked."""
+
+
+@dataclass(frozen=True, slots=True)
+class SaveCommand:
+    """Write a snapshot to `path`, atomically."""
+
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreCommand:
+    """Put the objects back from the snapshot at `path`; `lost`: as lost objects only."""
+
+    path: Path
+    lost: bool = False
+
+
+Command = (
+    PromptCommand
+    | RemoveCommand
+    | ResetCommand
+    | RelabelCommand
+    | ListCommand
+    | SaveCommand
+    | RestoreCommand
+)

@@ -1,0 +1,189 @@
+"""Messages on the data sockets, and their topics."""
+
+from enum import StrEnum
+from typing import Literal
+
+from tracker.protocol.fields import Encoding, Message, RleMask
+from tracker.types import ObjectState
+
+
+class Topic(StrEnum):
+    """First part of a topic; the name of the stream follows a dot."""
+
+    MASKS = "masks"
+    EVENTS = "events"
+    FRAMES = "frames"
+
+    def of(self, stream: str) -> bytes:
+        """The topic as sent, such as b"masks.cam1"."""
+        return f"{self}.{stream}".encode()
+
+
+class FrameStamp(Message):
+    """When and what a frame is; the three clocks never mix.
+
+    Attributes:
+        seq: Number of the frame on its stream, counted as decoded: a gap is dropped frames. Goes
+            on over reconnects.
+        pts: Presentation time in units of `time_base`, as the source gives it.
+        time_base: [numerator, denominator] in seconds.
+        captured_ns: Wall clock of the daemon when the packet arrived, in ns since 1970.
+        sender_ns: Wall clock of the camera when it took the frame, where RTCP gives it.
+        width: Of the frame, in pixels.
+        height: Likewise.
+    """
+
+    seq: int
+    pts: int | None
+    time_base: tuple[int, int] | None
+    captured_ns: int
+    sender_ns: int | None
+    width: int
+    height: int
+
+
+class Timings(Message):
+    """Milliseconds spent on a frame, by the monotonic clock.
+
+    Attributes:
+        decode_ms: Decoding and converting to RGB.
+        queue_ms: Waiting for the tracker.
+        encode_ms: The image encoder.
+        track_ms: Memory attention, masks, new memories, commands not included.
+        wire_ms: From tracked to encoded for sending.
+        total_ms: From the arrival of the packet to encoded for sending.
+    """
+
+    decode_ms: float
+    queue_ms: float
+    encode_ms: float
+    track_ms: float
+    wire_ms: float
+    total_ms: float
+
+
+class BitsMask(Message):
+    """A mask cropped to the object's box, one bit a pixel, in a binary part of the message.
+
+    Rows one after the other without padding, eight pixels a byte, the first in the highest bit
+    (numpy's `packbits`).
+
+    Attributes:
+        part: Which part of the message, counted from 0; parts 0 and 1 are topic and JSON.
+        size: [height, width] of the crop; its corner is the corner of `box`.
+    """
+
+    part: int
+    size: tuple[int, int]
+
+
+class PolygonMask(Message):
+    """Outer contours of a mask in pixels: [[x0, y0, x1, y1, ...], ...]; holes are not told."""
+
+    polygons: list[list[int]]
+
+
+class ObjectMessage(Message):
+    """One object on one frame.
+
+    Attributes:
+        box: Edges x0, y0, x1, y1 of the mask in pixels; None where there is no mask.
+        mask: By the stream's encoding; None where the object is not visible, and for
+            "labelmap-png", whose picture is in part `labelmap_part`.
+        value: Value of the object's pixels in the label map; None for the other encodings.
+    """
+
+    id: int
+    label: str | None
+    state: ObjectState
+    score: float
+    box: tuple[int, int, int, int] | None
+    mask: RleMask | BitsMask | PolygonMask | None
+    value: int | None = None
+
+
+class MasksMessage(Message):
+    """All objects on one frame; topic `masks.<stream>`.
+
+    Attributes:
+        seq: Counts this topic's messages without gaps: a gap seen by a subscriber is loss.
+        repeated: A copy of an earlier message, sent because someone subscribed.
+        dropped: Frames dropped since the message before.
+        labelmap_part: Part with the PNG label map (8 bit, or 16 bit above 255 objects; 0 is
+            background); None for other encodings.
+    """
+
+    v: Literal[1] = 1
+    type: Literal["masks"] = "masks"
+    stream: str
+    seq: int
+    repeated: bool = False
+    dropped: int
+    frame: FrameStamp
+    timings: Timings
+    encoding: Encoding
+    labelmap_part: int | None = None
+    objects: list[ObjectMessage]
+
+
+class EventName(StrEnum):
+    """What can happen to a stream or an object."""
+
+    STREAM_ADDED = "stream.added"
+    STREAM_CONNECTING = "stream.connecting"
+    STREAM_RUNNING = "stream.running"
+    STREAM_RETRYING = "stream.retrying"
+    STREAM_FAILED = "stream.failed"
+    STREAM_PAUSED = "stream.paused"
+    STREAM_ENDED = "stream.ended"
+    STREAM_REMOVED = "stream.removed"
+    OBJECT_ADDED = "object.added"
+    OBJECT_CORRECTED = "object.corrected"
+    OBJECT_RESET = "object.reset"
+    OBJECT_REMOVED = "object.removed"
+    OBJECT_RELABELLED = "object.relabelled"
+    OBJECT_STATE = "object.state"
+    OBJECT_RESTORED = "object.restored"
+
+
+class EventMessage(Message):
+    """A change of a stream or of an object; topic `events.<stream>`.
+
+    Attributes:
+        seq: Counts this topic's messages without gaps.
+        repeated: A copy of the newest event of the stream itself, sent because someone subscribed.
+        at_ns: Wall clock of the daemon, in ns since 1970.
+        frame_seq: `frame.seq` of the newest frame then; None before the first.
+        object: Id, for events of an object.
+        state: The new state, for `object.state`, `object.added` and `object.restored`.
+        label: The object's name, for events of an object.
+        text: For people, one line, without credentials.
+    """
+
+    v: Literal[1] = 1
+    type: Literal["event"] = "event"
+    stream: str
+    seq: int
+    repeated: bool = False
+    at_ns: int
+    event: EventName
+    frame_seq: int | None = None
+    object: int | None = None
+    state: ObjectState | None = None
+    label: str | None = None
+    text: str = ""
+
+
+class FrameMessage(Message):
+    """A JPEG preview, in part 2 of the message; topic `frames.<stream>`.
+
+    Attributes:
+        scale: Preview pixels per source pixel; prompts are in source pixels.
+    """
+
+    v: Literal[1] = 1
+    type: Literal["frame"] = "frame"
+    stream: str
+    seq: int
+    frame: FrameStamp
+    scale: float

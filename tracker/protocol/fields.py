@@ -1,0 +1,94 @@
+"""Fields that several messages share."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+VERSION = 1
+MAX_LABEL = 200
+MAX_RLE_CHARS = 1_000_000
+
+StreamName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
+ObjectId = Annotated[int, Field(ge=1, le=2**31 - 1)]
+Label = Annotated[str, Field(max_length=MAX_LABEL)]
+Coordinate = Annotated[float, Field(allow_inf_nan=False, ge=-1e6, le=1e6)]
+Encoding = Literal["rle", "bits", "labelmap-png", "polygon"]
+
+
+class Message(BaseModel):
+    """A message or a part of one: unknown keys are refused, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class RleMask(Message):
+    """A mask as COCO run lengths.
+
+    Attributes:
+        size: [height, width] in pixels.
+        counts: Run lengths down the columns, background first, in COCO's compressed text form.
+    """
+
+    size: tuple[Annotated[int, Field(ge=1, le=16384)], Annotated[int, Field(ge=1, le=16384)]]
+    counts: Annotated[str, Field(max_length=MAX_RLE_CHARS)]
+
+
+class FrameAddress(Message):
+    """The frame that a prompt was drawn on: one of its names in the `masks` messages.
+
+    Attributes:
+        seq: `frame.seq` of the message.
+        pts: `frame.pts` of the message.
+        captured_ns: The newest frame captured at this wall-clock time or before it.
+    """
+
+    seq: Annotated[int, Field(ge=0)] | None = None
+    pts: int | None = None
+    captured_ns: Annotated[int, Field(ge=0)] | None = None
+
+    @model_validator(mode="after")
+    def _names_one(self) -> Self:
+        if sum(value is not None for value in (self.seq, self.pts, self.captured_ns)) != 1:
+            raise ValueError("give one of seq, pts, captured_ns")
+        return self
+
+
+class Preview(Message):
+    """The JPEG pictures of topic `frames.<stream>`, made only while someone subscribes.
+
+    Attributes:
+        fps: At most so many a second; 0 for none.
+        max_side_px: The longer side is shrunk to this.
+        quality: JPEG quality.
+    """
+
+    fps: Annotated[float, Field(ge=0, le=60)] = 5.0
+    max_side_px: Annotated[int, Field(ge=16, le=8192)] = 640
+    quality: Annotated[int, Field(ge=1, le=100)] = 80
+
+
+class StreamSettings(Message):
+    """A source and how it is read.
+
+    Attributes:
+        url: A file, an image folder, `rtsp(s)://`, `http(s)://`, `webcam:N`, `lavfi:GRAPH`. May
+            hold credentials: it is never sent back or written to a log.
+        policy: "latest" drops stale frames so that the newest is tracked, "every" tracks each
+            frame and lets the source wait; "auto" is "latest" for live sources and for files
+            played in real time, else "every".
+        realtime: Play a file at its own pace.
+        loop: Begin a file again when it ends.
+        encoding: How masks are sent.
+        preview: The JPEG preview.
+        open_timeout_s: Longest wait for each step of opening, in seconds.
+        stall_timeout_s: A live source that gives no frame for so long is opened again.
+    """
+
+    url: Annotated[str, Field(min_length=1, max_length=4096, repr=False)]
+    policy: Literal["auto", "latest", "every"] = "auto"
+    realtime: bool = False
+    loop: bool = False
+    encoding: Encoding = "rle"
+    preview: Preview = Preview()
+    open_timeout_s: Annotated[float, Field(gt=0, le=300)] = 10.0
+    stall_timeout_s: Annotated[float, Field(gt=0, le=3600)] = 10.0

@@ -1,0 +1,150 @@
+"""Replies on the control socket."""
+
+from enum import StrEnum
+from typing import Any, Literal
+
+from tracker.protocol.fields import Encoding, Message
+from tracker.types import ObjectState
+
+
+class ErrorCode(StrEnum):
+    """Why a request was refused. Clients branch on these; they do not change within a version."""
+
+    BAD_REQUEST = "bad_request"  # not JSON, or not a message of the schema
+    UNKNOWN_OP = "unknown_op"
+    UNSUPPORTED_VERSION = "unsupported_version"
+    TOO_LARGE = "too_large"
+    RATE_LIMITED = "rate_limited"
+    LIMIT = "limit"  # as many streams, objects or clicks as are allowed
+    BUSY = "busy"  # as many commands are waiting as are allowed
+    UNKNOWN_STREAM = "unknown_stream"
+    STREAM_EXISTS = "stream_exists"
+    BAD_SOURCE = "bad_source"
+    NO_FRAME = "no_frame"  # the stream has given no frame yet
+    FRAME_GONE = "frame_gone"  # the addressed frame is older than the history, or was never tracked
+    UNKNOWN_OBJECT = "unknown_object"
+    BAD_PROMPT = "bad_prompt"
+    SNAPSHOT = "snapshot"  # no state folder, or a snapshot that is missing, damaged or foreign
+    TIMEOUT = "timeout"
+    SHUTTING_DOWN = "shutting_down"
+    INTERNAL = "internal"
+
+
+class ErrorBody(Message):
+    """What went wrong, for a program (`code`) and for a person."""
+
+    code: ErrorCode
+    message: str
+    hint: str = ""
+
+
+class Reply(Message):
+    """The answer to the request of the same id; id is "" where the request's could not be read."""
+
+    v: Literal[1] = 1
+    id: str
+    ok: bool
+    result: dict[str, Any] | None = None
+    error: ErrorBody | None = None
+
+
+class StreamState(StrEnum):
+    """How a stream is."""
+
+    CONNECTING = "connecting"
+    RUNNING = "running"
+    RETRYING = "retrying"  # waits to be opened again
+    FAILED = "failed"  # an error that time alone does not mend; retried slowly
+    PAUSED = "paused"
+    ENDED = "ended"  # a file that was read to its end
+
+
+class ObjectInfo(Message):
+    """An object in a reply.
+
+    Attributes:
+        box: Edges x0, y0, x1, y1 of its mask in pixels; None where it shows none.
+        score: Probability that it is on the newest frame, 0..1.
+    """
+
+    id: int
+    label: str | None
+    state: ObjectState
+    score: float
+    box: tuple[int, int, int, int] | None
+
+
+class ObjectsResult(Message):
+    """Result of `object.list`."""
+
+    stream: str
+    objects: list[ObjectInfo]
+
+
+class PromptResult(Message):
+    """Result of `prompt` and `object.correct`.
+
+    Attributes:
+        object: The object as it now stands on the newest frame.
+        created: It was not tracked before.
+        frame_seq: `frame.seq` of the frame that the prompt was applied to.
+        newest_seq: `frame.seq` of the newest frame.
+        caught_up: Frames tracked again from there to the newest.
+    """
+
+    object: ObjectInfo
+    created: bool
+    frame_seq: int
+    newest_seq: int
+    caught_up: int
+
+
+class StreamInfo(Message):
+    """A stream in a reply; counters only grow while the daemon runs.
+
+    Attributes:
+        url: The address without its credentials.
+        state: How it is.
+        error: Why it is retrying or failed, one line; "" otherwise.
+        policy: As resolved for the source; None before it was first open.
+        encoding: How its masks are sent.
+        width: Of the newest frame, in pixels; 0 before the first.
+        height: Likewise.
+        fps: Frames tracked per second, lately.
+        frames: Frames decoded.
+        tracked: Frames tracked.
+        dropped: Frames dropped because a newer one was there.
+        reconnects: Times that it was opened again after a failure.
+        objects: Objects tracked.
+        newest_seq: `frame.seq` of the newest tracked frame; None before the first.
+    """
+
+    stream: str
+    url: str
+    state: StreamState
+    error: str
+    policy: Literal["latest", "every"] | None
+    encoding: Encoding
+    width: int
+    height: int
+    fps: float
+    frames: int
+    tracked: int
+    dropped: int
+    reconnects: int
+    objects: int
+    newest_seq: int | None
+
+
+class StreamsResult(Message):
+    """Result of `stream.list`."""
+
+    streams: list[StreamInfo]
+
+
+class PingResult(Message):
+    """Result of `ping`."""
+
+    version: str
+    ready: bool
+    uptime_s: float
