@@ -1,6 +1,6 @@
 # The only commands that a fresh machine needs: make demo, make test.
 PYTHON ?= python3
-# Waiting threads sleep: see tracker/threads.py.
+# Waiting threads sleep: see tracker/process.py.
 export OMP_WAIT_POLICY ?= passive
 BIN := .venv/bin
 STAMP := .venv/.installed

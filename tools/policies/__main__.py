@@ -1,11 +1,11 @@
 """Entry point of `python -m tools.policies`."""
 
-from tracker.threads import wait_politely
+from tracker.process import prepare_process
 
 
 def run() -> int:
     """Run the command; the imports wait, since torch reads the environment when it is loaded."""
-    wait_politely()
+    prepare_process()
     from tools.policies.command import main
 
     return main()

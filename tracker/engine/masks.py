@@ -51,7 +51,16 @@ def confine(logits_n1ss: Tensor, box_xyxy: tuple[float, float, float, float]) ->
 
 
 def source_masks(logits_n1ss: Tensor, height: int, width: int) -> NDArray[np.bool_]:
-    """Masks [n, height, width] of logits, upsampled as the official predictor does."""
+    """Masks [n, height, width] of logits, upsampled as the official predictor does.
+
+    On a CPU OpenCV interpolates, which computes the same in a tenth of the time.
+    """
+    if logits_n1ss.device.type == "cpu":
+        masks_nhw = np.empty((logits_n1ss.shape[0], height, width), np.bool_)
+        for mask_hw, logits_ss in zip(masks_nhw, logits_n1ss[:, 0].numpy(), strict=True):
+            logits_hw = cv2.resize(logits_ss, (width, height), interpolation=cv2.INTER_LINEAR)
+            np.greater(logits_hw, 0, out=mask_hw)
+        return masks_nhw
     logits_n1hw = F.interpolate(logits_n1ss, (height, width), mode="bilinear", align_corners=False)
     masks: NDArray[np.bool_] = (logits_n1hw[:, 0] > 0).cpu().numpy()
     return masks
