@@ -1,6 +1,7 @@
 """Video in and out: open any source, read its frames, write a video."""
 
 from streams.errors import (
+    SourceDenied,
     SourceNotFound,
     SourceTimeout,
     SourceUnreadable,
@@ -15,6 +16,7 @@ from streams.writer import VideoWriter
 __all__ = [
     "Frame",
     "Source",
+    "SourceDenied",
     "SourceInfo",
     "SourceNotFound",
     "SourceStats",

@@ -3,6 +3,7 @@
 import itertools
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from fractions import Fraction
 from types import TracebackType
 from typing import Self, cast
@@ -13,7 +14,7 @@ import numpy as np
 from av.container import InputContainer
 from av.packet import Packet
 from av.sidedata.sidedata import SideData
-from av.stream import Disposition
+from av.stream import Disposition, Stream
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
@@ -24,6 +25,7 @@ from streams.errors import SourceTimeout, SourceUnreadable
 from streams.foreign import translated
 from streams.frame import Frame
 from streams.info import SourceInfo, SourceStats
+from streams.sender_clock import SenderClock
 
 _MAX_FPS = 1000  # above this the "rate" of a container is its clock, not its frames
 _MAX_ARRIVALS = 64  # packets that a decoder may hold back before it gives their frames
@@ -31,6 +33,14 @@ _RETRY_S = 0.002
 # These mark packets as corrupt at every joint or lost piece: what is left, the decoder judges.
 # Elsewhere the mark means that the file ends in the middle of the packet.
 _MARKS_LIGHTLY = ("mpegts", "hls", "rtsp")
+
+
+@dataclass(frozen=True, slots=True)
+class _Arrival:
+    """When a packet came, by the clock here, and when its picture was taken, by the sender's."""
+
+    captured_ns: int
+    sender_ns: int | None = None
 
 
 class AvSource:
@@ -54,9 +64,11 @@ class AvSource:
         self._address = address
         self._stream = stream
         self._read_timeout_s = read_timeout_s
-        self._arrived_ns: dict[int, int] = {}
-        self._newest_ns = 0
+        self._arrivals: dict[int, _Arrival] = {}
+        self._newest = _Arrival(0)
+        self._sender_clock = SenderClock()
         self._reformatter = VideoReformatter()
+        self._orientation = _Orientation()
         with translated(address, open_timeout_s):
             self._container = _open(address, open_timeout_s, read_timeout_s)
         try:
@@ -95,30 +107,30 @@ class AvSource:
 
     def _decoded_frames(self) -> Iterator[Frame]:
         seq = 0
-        resumed_s = time.perf_counter()
         picture_s = time.monotonic()
         with translated(self._address, self._read_timeout_s):
             for packet in self._packets():
                 for picture in self._decode(packet):
-                    frame = self._frame(picture, seq)
-                    self.stats.decode_s += time.perf_counter() - resumed_s
-                    yield frame
+                    yield self._frame(picture, seq)
                     seq += 1
-                    resumed_s = time.perf_counter()
                     picture_s = time.monotonic()
                 if self._live and time.monotonic() - picture_s > self._read_timeout_s:
                     raise SourceTimeout(
                         f"no picture from {self._address.shown} in {self._read_timeout_s:g} s",
                         "it sends data that cannot be decoded",
                     )
-        self.stats.decode_s += time.perf_counter() - resumed_s
 
-    def _packets(self) -> "Iterator[Packet[VideoStream]]":
-        """Yield packets in stream order; ask a device that has none yet until it has one."""
+    def _packets(self) -> "Iterator[Packet[Stream]]":
+        """Yield packets in stream order; ask a device that has none yet until it has one.
+
+        A live source gives those of its other streams too: while its sound goes on, FFmpeg itself
+        does not notice that its pictures stopped.
+        """
+        streams = list(self._container.streams) if self._live else [self._video]
         asked_s = time.monotonic()
         while True:
             try:
-                for packet in self._container.demux(self._video):
+                for packet in self._container.demux(streams):
                     yield packet
                     asked_s = time.monotonic()
                 return
@@ -127,32 +139,48 @@ class AvSource:
                     raise
                 time.sleep(_RETRY_S)
 
-    def _decode(self, packet: "Packet[VideoStream]") -> list[VideoFrame]:
+    def _decode(self, packet: "Packet[Stream]") -> list[VideoFrame]:
+        if packet.stream.index != self._video.index:
+            return []
         self._note_arrival(packet)
         if packet.is_corrupt and self._container.format.name not in _MARKS_LIGHTLY:
             self.stats.corrupt_packets += 1
             return []
+        started_s = time.perf_counter()
         try:
-            return packet.decode()
+            return self._video.decode(packet)
         except av.error.InvalidDataError:
             self.stats.corrupt_packets += 1
             return []
+        finally:
+            self.stats.decode_s += time.perf_counter() - started_s
 
-    def _note_arrival(self, packet: "Packet[VideoStream]") -> None:
+    def _note_arrival(self, packet: "Packet[Stream]") -> None:
         if packet.size == 0:  # the packet that flushes the decoder at the end
             return
-        self._newest_ns = time.time_ns()
+        sender_ns = self._sender_clock.sender_ns(self._container, packet)
+        self._newest = _Arrival(time.time_ns(), sender_ns)
         if packet.pts is not None:
-            self._arrived_ns[packet.pts] = self._newest_ns
-        if len(self._arrived_ns) > _MAX_ARRIVALS:
-            del self._arrived_ns[next(iter(self._arrived_ns))]
+            self._arrivals[packet.pts] = self._newest
+        if len(self._arrivals) > _MAX_ARRIVALS:
+            del self._arrivals[next(iter(self._arrivals))]
 
     def _frame(self, picture: VideoFrame, seq: int) -> Frame:
+        started_s = time.perf_counter()
         pts = picture.pts
-        captured_ns = self._newest_ns if pts is None else self._arrived_ns.pop(pts, self._newest_ns)
+        arrival = self._newest if pts is None else self._arrivals.pop(pts, self._newest)
         rgb = self._reformatter.reformat(picture, format="rgb24").to_ndarray()
-        image = _upright(np.asarray(rgb, np.uint8), picture)
-        return Frame(self._stream, seq, pts, picture.time_base, captured_ns, image)
+        image = self._orientation.upright(np.asarray(rgb, np.uint8), picture)
+        self.stats.decode_s += time.perf_counter() - started_s
+        return Frame(
+            self._stream,
+            seq,
+            pts,
+            picture.time_base,
+            arrival.captured_ns,
+            image,
+            arrival.sender_ns,
+        )
 
     def __iter__(self) -> Iterator[Frame]:
         """Return the one iterator over the frames; a second call goes on where it stands."""
@@ -207,17 +235,36 @@ def _video_stream(container: InputContainer, address: Address) -> VideoStream:
     return video
 
 
-def _upright(image_hwc: NDArray[np.uint8], picture: VideoFrame) -> NDArray[np.uint8]:
-    """Turn and mirror an image by quarter turns as the frame's display matrix says."""
-    side_data = cast(Mapping[str, SideData], picture.side_data)  # PyAV types it as a dictionary
-    if "DISPLAYMATRIX" in side_data:
+class _Orientation:
+    """Turns and mirrors pictures by quarter turns, as their display matrix says.
+
+    The matrix is read only where the angle differs from that of the picture before: reading it
+    ties a picture into a cycle of references, which holds its memory until Python looks for cycles.
+    """
+
+    def __init__(self) -> None:
+        self._angle: int | None = None
+        self._transposed = False
+        self._steps_yx = (1, 1)
+
+    def upright(self, image_hwc: NDArray[np.uint8], picture: VideoFrame) -> NDArray[np.uint8]:
+        """Return the image of `picture` as it is to be seen, C-contiguous."""
+        if picture.rotation != self._angle:
+            self._angle = picture.rotation
+            self._read(picture)
+        if self._transposed:
+            image_hwc = image_hwc.transpose(1, 0, 2)
+        down, across = self._steps_yx
+        return np.ascontiguousarray(image_hwc[::down, ::across])
+
+    def _read(self, picture: VideoFrame) -> None:
+        self._transposed, self._steps_yx = False, (1, 1)
+        side_data = cast(Mapping[str, SideData], picture.side_data)  # PyAV types it as a dictionary
+        if "DISPLAYMATRIX" not in side_data:
+            return
         matrix = np.frombuffer(bytes(side_data["DISPLAYMATRIX"]), np.int32)
         # Shown x = a*x + c*y and shown y = b*x + d*y, in 16.16 fixed point.
         a, b, c, d = (int(np.rint(matrix[i] / 65536)) for i in (0, 1, 3, 4))
         if a == d == 0 and b and c:
-            image_hwc, a, d = image_hwc.transpose(1, 0, 2), c, b
-        if a < 0:
-            image_hwc = image_hwc[:, ::-1]
-        if d < 0:
-            image_hwc = image_hwc[::-1]
-    return np.ascontiguousarray(image_hwc)
+            self._transposed, a, d = True, c, b
+        self._steps_yx = (-1 if d < 0 else 1, -1 if a < 0 else 1)

@@ -26,6 +26,10 @@ class SourceUnreadable(StreamError):  # noqa: N818
     """There is something at the address, but it cannot be opened or decoded."""
 
 
+class SourceDenied(SourceUnreadable):
+    """Whoever asks may not read it: the password is wrong, or the access rights forbid it."""
+
+
 class SourceTimeout(StreamError):  # noqa: N818
     """The source sent nothing, or no picture, for too long."""
 

@@ -8,7 +8,13 @@ from pathlib import Path
 import av.error
 
 from streams.address import Address, SourceKind
-from streams.errors import SourceNotFound, SourceTimeout, SourceUnreadable, StreamError
+from streams.errors import (
+    SourceDenied,
+    SourceNotFound,
+    SourceTimeout,
+    SourceUnreadable,
+    StreamError,
+)
 
 _CHECK = {
     SourceKind.PATH: "check that it is a video that FFmpeg can play",
@@ -43,13 +49,13 @@ def _stream_error(error: Exception, address: Address, timeout_s: float | None) -
         case av.error.ExitError() | TimeoutError() | BlockingIOError():
             return SourceTimeout(f"no answer from {shown}{within}", _CHECK[address.kind])
         case av.error.HTTPUnauthorizedError() | av.error.HTTPForbiddenError():
-            return SourceUnreadable(f"access denied: {shown}", "check the user and the password")
+            return SourceDenied(f"access denied: {shown}", "check the user and the password")
         case av.error.HTTPNotFoundError():
             return SourceNotFound(f"the server has nothing at {shown}", "check the path")
         case ConnectionRefusedError():
             return SourceUnreadable(f"connection refused: {shown}", _CHECK[address.kind])
         case PermissionError():
-            return SourceUnreadable(f"no permission to read {shown}", "check its access rights")
+            return SourceDenied(f"no permission to read {shown}", "check its access rights")
         case FileNotFoundError() if address.kind is SourceKind.CAMERA:
             return SourceNotFound(f"no such camera: {shown}", _CHECK[address.kind])
         case FileNotFoundError() | NotADirectoryError() if address.kind is SourceKind.PATH:

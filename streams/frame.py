@@ -20,6 +20,8 @@ class Frame:
         captured_ns: Wall clock (`time.time_ns`) when the frame's packet arrived.
         image: Upright picture, uint8 RGB (height, width, 3), C-contiguous. Its size may differ
             from that of the frame before.
+        sender_ns: Wall clock of the sender, in ns since 1970, when it took the picture; None
+            where the source does not tell it. RTSP cameras tell it some seconds after they start.
     """
 
     stream: str
@@ -28,6 +30,7 @@ class Frame:
     time_base: Fraction | None
     captured_ns: int
     image: NDArray[np.uint8]
+    sender_ns: int | None = None
 
     @property
     def time_s(self) -> float | None:

@@ -32,8 +32,7 @@ class SourceStats:
     Attributes:
         frames: Frames yielded.
         corrupt_packets: Packets (or image files) that could not be decoded and were skipped.
-        decode_s: Seconds spent reading, decoding and converting; for a live source this
-            includes waiting for data.
+        decode_s: Seconds spent decoding and converting, not reading or waiting for data.
     """
 
     frames: int = 0

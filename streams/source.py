@@ -62,6 +62,7 @@ def open_source(
         SourceUsageError: The address is wrong.
         SourceNotFound: There is nothing at the address.
         SourceUnreadable: It cannot be opened or decoded.
+        SourceDenied: The password or the access rights forbid it.
         SourceTimeout: It does not answer.
     """
     address = parse_address(url)

@@ -1,5 +1,6 @@
 """Reading files, test patterns and cameras, and what a source says about itself."""
 
+import gc
 import time
 from collections.abc import Iterator
 from fractions import Fraction
@@ -235,3 +236,17 @@ def test_a_file_of_which_nothing_can_be_decoded(tmp_path: Path) -> None:
     bad = damage(clip, range(3), tmp_path / "bad.mp4")
     with pytest.raises(SourceUnreadable, match=r"no frame of .*bad\.mp4 can be decoded"):
         open_source(str(bad))
+
+
+def test_frames_leave_no_cycles_of_references_behind(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "clip.mp4", [corners()] * 20, rotation=(90, False, False))
+    gc.collect()
+    gc.disable()
+    try:
+        with open_source(str(clip)) as source:
+            for _ in source:
+                pass
+        found = gc.collect()
+    finally:
+        gc.enable()
+    assert found < 20, "the memory of a picture waits for Python to look for cycles"
