@@ -42,9 +42,9 @@ class FrameAddress(Message):
         captured_ns: The newest frame captured at this wall-clock time or before it.
     """
 
-    seq: Annotated[int, Field(ge=0)] | None = None
-    pts: int | None = None
-    captured_ns: Annotated[int, Field(ge=0)] | None = None
+    seq: Annotated[int, Field(ge=0, lt=2**63)] | None = None
+    pts: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
+    captured_ns: Annotated[int, Field(ge=0, lt=2**63)] | None = None
 
     @model_validator(mode="after")
     def _names_one(self) -> Self:
