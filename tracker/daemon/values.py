@@ -131,10 +131,20 @@ class SaveCommand:
 
 @dataclass(frozen=True, slots=True)
 class RestoreCommand:
-    """Put the objects back from the snapshot at `path`; `lost`: as lost objects only."""
+    """Put objects back, in place of all that are there.
+
+    Attributes:
+        path: The snapshot.
+        lost: Do not read it: list `objects`, all lost.
+        objects: Ids and labels of those that come back, lost where the snapshot lacks them; None
+            for those of the snapshot.
+        next_object_id: Ids below it are not given to new objects.
+    """
 
     path: Path
     lost: bool = False
+    objects: tuple[tuple[int, str | None], ...] | None = None
+    next_object_id: int = 1
 
 
 Command = (

@@ -1,0 +1,115 @@
+"""From the bytes of a request to a typed request, or to the typed error that answers it."""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import pydantic_core
+from pydantic import ValidationError
+
+from tracker.protocol.fields import VERSION
+from tracker.protocol.replies import ErrorBody, ErrorCode
+from tracker.protocol.requests import REQUEST, AnyRequest
+
+OPS: tuple[str, ...] = tuple(sorted(REQUEST.json_schema()["discriminator"]["mapping"]))
+
+_KNOWN_OPS = f"one of {', '.join(OPS)}"
+_ID_CHARS = 64
+_PLAIN_NAME = re.compile(r"[\w.-]{1,40}")
+_GLANCE_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A request that was not understood; `id` is "" where it could not be read."""
+
+    id: str
+    error: ErrorBody
+
+
+def parse(payload: bytes, max_bytes: int) -> AnyRequest | Rejected:
+    """Read one request. Whatever the bytes are, this returns.
+
+    Args:
+        payload: A JSON object in UTF-8.
+        max_bytes: A longer payload is rejected without a look at it.
+    """
+    if len(payload) > max_bytes:
+        return too_large(len(payload), max_bytes)
+    try:
+        return REQUEST.validate_json(payload)
+    except ValidationError as err:
+        return _explain(payload, err)
+    except RecursionError:
+        return _bad("", "the JSON is nested too deep")
+
+
+def too_large(size: int, max_bytes: int) -> Rejected:
+    """The answer to a request of `size` bytes, which nobody reads."""
+    return Rejected(
+        "",
+        ErrorBody(
+            code=ErrorCode.TOO_LARGE,
+            message=f"the request has {size} bytes, {max_bytes} are allowed",
+            hint="send less, or raise control.max_message_bytes in the daemon's configuration",
+        ),
+    )
+
+
+def glance_at_id(payload: bytes) -> str:
+    """The id of a request that is not served, where it costs little to read; else ""."""
+    return _id_of(_read(payload)) if len(payload) <= _GLANCE_BYTES else ""
+
+
+def _explain(payload: bytes, err: ValidationError) -> Rejected:
+    """Find what to say: the version first, then the op, then the first field that is wrong."""
+    first = err.errors(include_url=False, include_input=False, include_context=False)[0]
+    fields = _read(payload)
+    if first["type"] == "json_invalid" or fields is None:
+        return _bad("", str(first["msg"]), "a request is one JSON object in UTF-8")
+    request_id = _id_of(fields)
+    version = fields.get("v", VERSION)
+    if isinstance(version, int) and version != VERSION:
+        error = ErrorBody(
+            code=ErrorCode.UNSUPPORTED_VERSION,
+            message="this daemon does not speak that version of the protocol",
+            hint=f'send "v":{VERSION}',
+        )
+        return Rejected(request_id, error)
+    op = fields.get("op")
+    if not isinstance(op, str):
+        return _bad(request_id, "op: give a name", _KNOWN_OPS)
+    if op not in OPS:
+        error = ErrorBody(
+            code=ErrorCode.UNKNOWN_OP, message=f"unknown op {_shown(op)}", hint=_KNOWN_OPS
+        )
+        return Rejected(request_id, error)
+    more = f" (and {err.error_count() - 1} more)" if err.error_count() > 1 else ""
+    place = ".".join(_shown(part) for part in first["loc"][1:])
+    what = str(first["msg"]).removeprefix("Value error, ")
+    return _bad(request_id, f"{op}: {place + ': ' if place else ''}{what}{more}")
+
+
+def _read(payload: bytes) -> dict[str, Any] | None:
+    """The JSON object in `payload`; None where there is none."""
+    try:
+        value = pydantic_core.from_json(payload)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _id_of(fields: dict[str, Any] | None) -> str:
+    """The request's id; "" where it has none that a reply could repeat."""
+    value = None if fields is None else fields.get("id")
+    return value if isinstance(value, str) and len(value) <= _ID_CHARS else ""
+
+
+def _shown(part: object) -> str:
+    """A name that the client chose, for a message to people; "?" for what may hold anything."""
+    text = str(part)
+    return text if _PLAIN_NAME.fullmatch(text) else "?"
+
+
+def _bad(request_id: str, message: str, hint: str = "") -> Rejected:
+    return Rejected(request_id, ErrorBody(code=ErrorCode.BAD_REQUEST, message=message, hint=hint))

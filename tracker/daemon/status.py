@@ -1,0 +1,128 @@
+"""How the daemon is at one moment: what metrics and health are made of."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from tracker.daemon.histogram import HistogramCounts
+from tracker.daemon.latency import Latency
+from tracker.protocol.replies import StreamState
+from tracker.types import ObjectState
+
+
+@dataclass(frozen=True, slots=True)
+class StreamStatus:
+    """One stream. Counters only grow while the daemon runs.
+
+    Attributes:
+        stream: Its name.
+        state: How its source is.
+        fps: Frames tracked per second, lately.
+        frames: Frames decoded.
+        tracked: Frames tracked.
+        dropped: Frames dropped because a newer one was there.
+        reconnects: Times that its source was opened again after a failure.
+        corrupt_packets: Packets that could not be decoded.
+        abandoned_threads: Readers that hung and were left behind.
+        frames_waiting: In its mailbox.
+        commands_waiting: Commands not yet applied.
+        objects: How many objects there are of each state; a state left out has none.
+        bank_bytes: Held by the memories of its objects.
+        silent_s: Seconds since its newest frame; None before the first.
+        stages: Seconds spent on a frame, by stage: "decode", "queue", "encode", "track", "wire".
+        total: Seconds from the arrival of a packet to the message; None before the first.
+    """
+
+    stream: str
+    state: StreamState
+    fps: float = 0.0
+    frames: int = 0
+    tracked: int = 0
+    dropped: int = 0
+    reconnects: int = 0
+    corrupt_packets: int = 0
+    abandoned_threads: int = 0
+    frames_waiting: int = 0
+    commands_waiting: int = 0
+    objects: Mapping[ObjectState, int] = field(default_factory=dict)
+    bank_bytes: int = 0
+    silent_s: float | None = None
+    stages: Mapping[str, Latency] = field(default_factory=dict)
+    total: HistogramCounts | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DataStatus:
+    """The data sockets.
+
+    Attributes:
+        healthy: Their thread runs.
+        waiting: Frames and events that wait to be sent.
+        dropped: What made room for newer ones there, by kind: "frame", "event".
+        failed: What could not be encoded.
+        sent: Messages by kind of topic, once each, however many subscribers.
+        sent_bytes: Of all messages, likewise.
+        subscriptions: Topics, or beginnings of topics, subscribed to.
+        resets: How often a socket was opened anew because subscriptions were too many.
+        wire: Seconds from tracked to encoded.
+    """
+
+    healthy: bool = True
+    waiting: int = 0
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    failed: int = 0
+    sent: Mapping[str, int] = field(default_factory=dict)
+    sent_bytes: int = 0
+    subscriptions: int = 0
+    resets: int = 0
+    wire: Latency = field(default_factory=Latency)
+
+
+@dataclass(frozen=True, slots=True)
+class ControlStatus:
+    """The control socket.
+
+    Attributes:
+        healthy: Its thread runs.
+        requests: Requests by operation; what is no operation counts as one and the same.
+        replies: Replies by error code or "ok".
+        unanswerable: Messages that could not be answered.
+        in_progress: Requests that wait for their result.
+        remembered: Replies kept for retried requests.
+        remembered_bytes: Their size.
+        clients: Clients that requests are counted for.
+        refused_clients: Connections refused because their key is not allowed.
+    """
+
+    healthy: bool = True
+    requests: Mapping[str, int] = field(default_factory=dict)
+    replies: Mapping[str, int] = field(default_factory=dict)
+    unanswerable: int = 0
+    in_progress: int = 0
+    remembered: int = 0
+    remembered_bytes: int = 0
+    clients: int = 0
+    refused_clients: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonStatus:
+    """All of it.
+
+    Attributes:
+        healthy: The thread that tracks runs.
+        ready: The model is warm and the daemon is not about to end.
+        uptime_s: Seconds since the start.
+        version: Of trackd.
+        model: Its name.
+        device: Where it runs, such as "cpu".
+    """
+
+    healthy: bool
+    ready: bool
+    uptime_s: float
+    version: str
+    model: str
+    device: str
+    streams: tuple[StreamStatus, ...] = ()
+    data: DataStatus = field(default_factory=DataStatus)
+    control: ControlStatus = field(default_factory=ControlStatus)

@@ -1,0 +1,289 @@
+"""The set of streams: each a source, its place in the pipeline, and what clients asked of it."""
+
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+from streams.address import parse_address
+from streams.errors import StreamError
+from tracker.daemon.config import LimitsConfig, RetryConfig
+from tracker.daemon.pipeline import LaneStatus, Pipeline
+from tracker.daemon.publisher import Publisher
+from tracker.daemon.supervisor import Supervisor, SupervisorStatus
+from tracker.daemon.values import Event, Refused
+from tracker.protocol.data import EventName
+from tracker.protocol.fields import Encoding, StreamSettings
+from tracker.protocol.replies import ErrorCode, StreamInfo
+
+_LOG = logging.getLogger("trackd.streams")
+_CLOSE_TIMEOUT_S = 10.0
+
+
+@dataclass(slots=True)
+class _Entry:
+    settings: StreamSettings
+    supervisor: Supervisor
+    paused: bool
+    first_seq: int
+    configured: bool
+    closing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class KeptStream:
+    """What it takes to open a stream again after a restart.
+
+    Attributes:
+        settings: Its source; holds credentials.
+        paused: It was not to run.
+        next_seq: Number that its next frame would have had.
+        configured: The configuration names it.
+    """
+
+    settings: StreamSettings
+    paused: bool
+    next_seq: int
+    configured: bool = False
+
+
+class Streams:
+    """Adds, removes, pauses and resumes streams; from any thread, and without waiting for sources.
+
+    Args:
+        pipeline: Tracks them.
+        publisher: Sends what happens to them.
+        retry: How failing sources are opened again.
+        limits: How many there may be.
+        on_change: Called after a stream came, went, was paused or resumed; must not wait.
+        supervise: Makes the owner of a source.
+
+    Attributes:
+        abandoned_threads: Threads of removed streams that hung and were left behind.
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        publisher: Publisher,
+        retry: RetryConfig,
+        limits: LimitsConfig,
+        *,
+        on_change: Callable[[], None] = lambda: None,
+        supervise: Callable[..., Supervisor] = Supervisor,
+    ) -> None:
+        self._pipeline = pipeline
+        self._publisher = publisher
+        self._retry = retry
+        self._limits = limits
+        self._on_change = on_change
+        self._supervise = supervise
+        self._lock = threading.RLock()
+        self._entries: dict[str, _Entry] = {}
+        self._closed = False
+        # A stream that is being removed still counts, so that no more threads than this can wait.
+        self._removals = ThreadPoolExecutor(limits.streams, thread_name_prefix="remove")
+        self.abandoned_threads = 0
+
+    def add(
+        self,
+        stream: str,
+        settings: StreamSettings,
+        *,
+        paused: bool = False,
+        first_seq: int = 0,
+        configured: bool = False,
+    ) -> None:
+        """Open a source and track on it from now on.
+
+        Args:
+            stream: A name that no stream has.
+            settings: The source.
+            paused: Do not open it before `resume`.
+            first_seq: Number of its first frame.
+            configured: The configuration names it.
+
+        Raises:
+            Refused: `BAD_SOURCE`, `STREAM_EXISTS`, `LIMIT` or `SHUTTING_DOWN`.
+        """
+        shown = _checked_address(settings.url)
+        with self._lock:
+            self._check_room(stream)
+            supervisor = self._supervise(
+                stream,
+                settings,
+                self._retry,
+                on_frame=self._pipeline.wake,
+                on_event=self._publisher.event,
+                first_seq=first_seq,
+            )
+            self._pipeline.add(stream, settings, supervisor.mailbox)
+            self._entries[stream] = _Entry(settings, supervisor, paused, first_seq, configured)
+            self._tell(stream, EventName.STREAM_ADDED, shown)
+            if paused:
+                supervisor.pause()
+            else:
+                supervisor.start()
+        _LOG.info("stream %s added: %s", stream, shown)
+        self._on_change()
+
+    def remove(self, stream: str) -> "Future[None]":
+        """Close a source and forget its objects; the future is done when that is done.
+
+        Raises:
+            Refused: `UNKNOWN_STREAM`.
+        """
+        with self._lock:
+            entry = self._entry(stream)
+            entry.closing = True
+            return self._removals.submit(self._remove, stream, entry)
+
+    def pause(self, stream: str) -> None:
+        """Close a source and keep its objects; does nothing to a paused one.
+
+        Raises:
+            Refused: `UNKNOWN_STREAM`.
+        """
+        with self._lock:
+            entry = self._entry(stream)
+            entry.paused = True
+            entry.supervisor.pause()
+        self._on_change()
+
+    def resume(self, stream: str) -> None:
+        """Open a paused source again, or retry a failing one now.
+
+        Raises:
+            Refused: `UNKNOWN_STREAM`.
+        """
+        with self._lock:
+            entry = self._entry(stream)
+            entry.paused = False
+            entry.supervisor.resume()
+        self._on_change()
+
+    def list(self) -> list[StreamInfo]:
+        """All streams and how they are, in the order in which they were added."""
+        with self._lock:
+            encodings = {name: entry.settings.encoding for name, entry in self._entries.items()}
+        return [
+            _info(stream, encodings[stream], source, lane)
+            for stream, (source, lane) in self.statuses().items()
+        ]
+
+    def statuses(self) -> dict[str, tuple[SupervisorStatus, LaneStatus]]:
+        """All that is known of each stream's source and of its place in the pipeline."""
+        with self._lock:
+            supervisors = {name: entry.supervisor for name, entry in self._entries.items()}
+        found = {}
+        for stream, supervisor in supervisors.items():
+            with contextlib.suppress(Refused):  # it was removed just now
+                found[stream] = supervisor.status(), self._pipeline.status(stream)
+        return found
+
+    def kept(self) -> dict[str, KeptStream]:
+        """What it takes to open all streams again."""
+        with self._lock:
+            return {
+                name: KeptStream(
+                    entry.settings,
+                    entry.paused,
+                    entry.first_seq + entry.supervisor.status().frames,
+                    entry.configured,
+                )
+                for name, entry in self._entries.items()
+                if not entry.closing
+            }
+
+    def close_all(self, timeout_s: float) -> bool:
+        """Close all sources at the same time, and take no more; False where some thread hangs.
+
+        What is known of them stays, to be kept over a restart.
+        """
+        with self._lock:
+            self._closed = True
+            supervisors = [entry.supervisor for entry in self._entries.values()]
+        with ThreadPoolExecutor(max(1, len(supervisors)), thread_name_prefix="close") as pool:
+            ended = list(pool.map(lambda supervisor: supervisor.stop(timeout_s), supervisors))
+        self._removals.shutdown(wait=False, cancel_futures=True)
+        return all(ended)
+
+    def _check_room(self, stream: str) -> None:
+        if self._closed:
+            raise Refused(ErrorCode.SHUTTING_DOWN, "the daemon is shutting down")
+        entry = self._entries.get(stream)
+        if entry is not None:
+            hint = "it is being removed; try again" if entry.closing else "choose another name"
+            raise Refused(ErrorCode.STREAM_EXISTS, f"there is a stream {stream} already", hint)
+        if len(self._entries) >= self._limits.streams:
+            raise Refused(
+                ErrorCode.LIMIT,
+                f"there are {len(self._entries)} streams, as many as are allowed",
+                "remove one, or raise limits.streams in the daemon's configuration",
+            )
+
+    def _entry(self, stream: str) -> _Entry:
+        entry = self._entries.get(stream)
+        if entry is None or entry.closing:
+            known = ", ".join(name for name, e in self._entries.items() if not e.closing)
+            raise Refused(
+                ErrorCode.UNKNOWN_STREAM,
+                f"there is no stream {stream}",
+                f"there are {known}" if known else "add it first",
+            )
+        return entry
+
+    def _remove(self, stream: str, entry: _Entry) -> None:
+        """Take a stream apart, from its source on; in a thread that may wait."""
+        try:
+            if not entry.supervisor.stop(_CLOSE_TIMEOUT_S):
+                _LOG.error("stream %s: its source hangs; its thread was left behind", stream)
+            self._pipeline.remove(stream)
+        finally:
+            with self._lock:
+                del self._entries[stream]
+                self.abandoned_threads += entry.supervisor.status().abandoned_threads
+                self._tell(stream, EventName.STREAM_REMOVED)
+                self._publisher.forget(stream)
+        _LOG.info("stream %s removed", stream)
+        self._on_change()
+
+    def _tell(self, stream: str, name: EventName, text: str = "") -> None:
+        self._publisher.event(Event(stream, name, time.time_ns(), text=text))
+
+
+def _checked_address(url: str) -> str:
+    """The address for people, if it is one.
+
+    Raises:
+        Refused: `BAD_SOURCE`.
+    """
+    try:
+        return parse_address(url).shown
+    except StreamError as err:
+        raise Refused(ErrorCode.BAD_SOURCE, err.message, err.hint) from err
+
+
+def _info(
+    stream: str, encoding: Encoding, source: SupervisorStatus, lane: LaneStatus
+) -> StreamInfo:
+    return StreamInfo(
+        stream=stream,
+        url=source.url,
+        state=source.state,
+        error=source.error,
+        policy=source.policy,
+        encoding=encoding,
+        width=lane.width,
+        height=lane.height,
+        fps=lane.fps,
+        frames=source.frames,
+        tracked=lane.tracked,
+        dropped=source.dropped,
+        reconnects=source.reconnects,
+        objects=len(lane.objects),
+        newest_seq=lane.newest_seq,
+    )
