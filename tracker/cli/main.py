@@ -3,12 +3,37 @@
 import os
 import sys
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 
-from tracker.cli import checkpoints, failures, schema, track
-from tracker.threads import wait_politely
+from tracker.cli import (
+    checkpoints,
+    config,
+    doctor,
+    failures,
+    keys,
+    objects,
+    prompt,
+    schema,
+    serve,
+    streams,
+    track,
+    watch,
+)
+from tracker.cli.version import version
+from tracker.process import prepare_process
 
-_COMMANDS = {"track": track.run, "schema": schema.run, "checkpoints": checkpoints.run}
+_COMMANDS = {
+    "track": track.run,
+    "serve": serve.run,
+    "config": config.run,
+    "keys": keys.run,
+    "streams": streams.run,
+    "prompt": prompt.run,
+    "objects": objects.run,
+    "watch": watch.run,
+    "doctor": doctor.run,
+    "schema": schema.run,
+    "checkpoints": checkpoints.run,
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -16,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     The code is 0 for success, 1 for a failure, 2 for wrong usage, 130 when interrupted.
     """
-    wait_politely()
+    prepare_process()
     parser = _parser()
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments:
@@ -39,19 +64,20 @@ def _parser() -> failures.Parser:
         description="Tracks any object through video with SAM 2, one frame at a time.",
         epilog="example: trackd track clip.mp4 --box 1:120,80,340,400 --out tracked.mp4",
     )
-    parser.add_argument("--version", action="version", version=f"trackd {_version()}")
+    parser.add_argument("--version", action="version", version=f"trackd {version()}")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     track.add_parser(subparsers)
+    serve.add_parser(subparsers)
     checkpoints.add_parser(subparsers)
+    config.add_parser(subparsers)
+    keys.add_parser(subparsers)
+    streams.add_parser(subparsers)
+    prompt.add_parser(subparsers)
+    objects.add_parser(subparsers)
+    watch.add_parser(subparsers)
+    doctor.add_parser(subparsers)
     schema.add_parser(subparsers)
     return parser
-
-
-def _version() -> str:
-    try:
-        return version("trackd")
-    except PackageNotFoundError:
-        return "(not installed)"
 
 
 if __name__ == "__main__":

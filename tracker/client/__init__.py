@@ -1,1 +1,19 @@
-"""The client library: talks protocol v1 to a daemon."""
+"""Clients of the daemon: prompts in, masks out."""
+
+from tracker.client.asynchronous import AsyncClient, AsyncSubscription
+from tracker.client.client import Client, Subscription
+from tracker.client.errors import BadMessage, DaemonError, DaemonUnreachable
+from tracker.client.received import Event, Picture, Result
+
+__all__ = [
+    "AsyncClient",
+    "AsyncSubscription",
+    "BadMessage",
+    "Client",
+    "DaemonError",
+    "DaemonUnreachable",
+    "Event",
+    "Picture",
+    "Result",
+    "Subscription",
+]

@@ -1,0 +1,109 @@
+"""`trackd doctor`: is all that a daemon needs on this machine, and how to mend what is not."""
+
+import argparse
+import json
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from tracker.cli.check import Check, Status, examine, ok
+
+_COLOURS = {Status.OK: "green", Status.WARN: "yellow", Status.FAIL: "red"}
+_Look = Callable[[], Iterable[Check]]
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
+    """Add the command to `trackd`."""
+    parser = subparsers.add_parser(
+        "doctor",
+        help="check this machine, and say how to mend what is wrong",
+        description="Checks packages, codecs, devices, model files, clock, ports and sources, and "
+        "says how to mend what is wrong. Ends with 1 where something fails.",
+    )
+    parser.add_argument(
+        "--source", action="append", default=[], metavar="URL", help="a source to try; repeats"
+    )
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help="look at what this configuration needs"
+    )
+    parser.add_argument("--json", action="store_true", help="print the findings as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Look at everything, print what was found and return the exit code."""
+    found = []
+    show = _shown(as_json=args.json)
+    for check in _findings(args.config, args.source):
+        found.append(check)
+        show(check)
+    if args.json:
+        print(json.dumps({"ok": _all_well(found), "checks": [asdict(check) for check in found]}))
+    else:
+        counts = Counter(check.status for check in found)
+        print(", ".join(f"{counts[status]} {status.value}" for status in Status))
+    return 0 if _all_well(found) else 1
+
+
+def _all_well(found: Iterable[Check]) -> bool:
+    return all(check.status is not Status.FAIL for check in found)
+
+
+def _shown(*, as_json: bool) -> Callable[[Check], None]:
+    """How findings are shown as they come; some take seconds."""
+    if as_json:
+        return lambda check: None
+    if not sys.stdout.isatty():
+        return lambda check: print(check, flush=True)
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(soft_wrap=True, highlight=False)
+
+    def show(check: Check) -> None:
+        line = Text(str(check))
+        line.stylize(_COLOURS[check.status], 0, len(check.status.value))
+        console.print(line)
+
+    return show
+
+
+def _findings(config_path: Path | None, sources: Iterable[str]) -> Iterator[Check]:
+    from tracker.cli import check_machine
+
+    yield from examine("packages", check_machine.packages)
+    yield from examine("video", check_machine.video)
+    yield from examine("processors", check_machine.processors)
+    yield from examine("clock", check_machine.clock)
+    yield from examine("configuration", partial(_with_config, config_path))
+    for url in sources:
+        yield from examine("source", partial(_with_source, url))
+
+
+def _with_config(path: Path | None) -> Iterator[Check]:
+    """What depends on the configuration; one that is wrong ends it."""
+    from tracker.cli import check_daemon, check_machine
+    from tracker.daemon.config import DaemonConfig
+    from tracker.daemon.load_config import load_config
+
+    config = DaemonConfig() if path is None else load_config(path)
+    if path is not None:
+        yield ok(f"{path}: valid")
+    model = config.model
+    looks: dict[str, _Look] = {
+        "model.device": partial(check_machine.device, model.device, model.dtype),
+        "model": partial(check_machine.weights, model.name, model.checkpoint),
+        "ports": partial(check_daemon.ports, config),
+        "state.dir": partial(check_daemon.state_folder, config),
+    }
+    for name, look in looks.items():
+        yield from examine(name, look)
+
+
+def _with_source(url: str) -> Iterator[Check]:
+    from tracker.cli import check_daemon
+
+    return check_daemon.source(url)

@@ -1,0 +1,77 @@
+"""`trackd serve`: the daemon."""
+
+import argparse
+import os
+import signal
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tracker.daemon.config import DaemonConfig
+
+_ABOUT = """\
+Tracks objects in live streams until it is told to stop. Clients prompt it and listen to it over
+ZeroMQ; see `trackd schema protocol`. SIGTERM or Ctrl-C drains and ends, a second one ends at once;
+SIGHUP reads the configuration again and says what changed.
+"""
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
+    """Add the command to `trackd`."""
+    parser = subparsers.add_parser(
+        "serve",
+        help="track objects in live streams, as a daemon",
+        description=_ABOUT,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="YAML; see trackd schema config. Without one: defaults, and streams that clients add",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve, and return 0 after a drain.
+
+    Raises:
+        TrackdError: Something is missing, wrong, or in use.
+    """
+    from tracker.daemon.config import DaemonConfig
+    from tracker.daemon.load_config import load_config
+    from tracker.daemon.logs import setup_logs
+
+    def read() -> "DaemonConfig":
+        return DaemonConfig() if args.config is None else load_config(args.config)
+
+    config = read()
+    setup_logs(config.log)
+    _serve(config, read)
+    return 0
+
+
+def _serve(config: "DaemonConfig", read: Any) -> None:
+    from tracker.cli.version import version
+    from tracker.daemon.server import Server, Wish
+
+    server = Server(config, read, version())
+
+    def drain(number: int, frame: FrameType | None) -> None:
+        for again in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(again, _end_at_once)
+        server.wish(Wish.DRAIN)
+
+    def reload(number: int, frame: FrameType | None) -> None:
+        server.wish(Wish.RELOAD)
+
+    signal.signal(signal.SIGINT, drain)
+    signal.signal(signal.SIGTERM, drain)
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, reload)
+    server.run()
+
+
+def _end_at_once(number: int, frame: FrameType | None) -> None:
+    os._exit(128 + number)

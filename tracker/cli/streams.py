@@ -1,0 +1,163 @@
+"""`trackd streams`: the sources that the daemon tracks on."""
+
+import argparse
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from tracker.cli import connection
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from tracker.client import Client
+    from tracker.client.calls import StreamOptions
+    from tracker.protocol.replies import StreamInfo
+
+_OPEN, _STALL = "open_timeout_s", "stall_timeout_s"
+_OPTIONS = ("policy", "realtime", "loop", "encoding", _OPEN, _STALL)
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
+_EXAMPLES = """\
+examples:
+  trackd streams add cam1 "$CAM1_URL"
+  trackd streams add clip ./clip.mp4 --realtime --loop
+  trackd streams pause cam1
+  trackd streams --json
+"""
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
+    """Add the command and its actions to `trackd`."""
+    parser = subparsers.add_parser(
+        "streams",
+        help="list, add, remove, pause or resume the daemon's sources",
+        description="Shows the sources that the daemon tracks on, and changes them.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    connection.add_json_option(parser)
+    connection.add_options(parser)
+    actions = parser.add_subparsers(dest="action", metavar="ACTION")
+
+    def add(name: str, text: str) -> argparse.ArgumentParser:
+        action: argparse.ArgumentParser = actions.add_parser(
+            name, help=text, description=f"{text}.".capitalize()
+        )
+        connection.add_json_option(action, again=True)
+        connection.add_options(action, again=True)
+        if name != "list":
+            action.add_argument("stream", metavar="NAME", help="the stream's name")
+        return action
+
+    add("list", "show the streams (without an action, too)")
+    _add_source_options(add("add", "open a source and track on it"))
+    add("remove", "close a source and forget its objects")
+    add("pause", "close a source and keep its objects")
+    add("resume", "open a paused source again, or retry a failing one now")
+
+
+def _add_source_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "url",
+        metavar="URL",
+        help="file or image folder on the daemon's machine, rtsp:// or http:// address, "
+        "webcam:0, or lavfi:PATTERN",
+    )
+    group = parser.add_argument_group("source")
+
+    def add(name: str, text: str, **more: Any) -> None:  # what is left out is not sent
+        group.add_argument(name, default=argparse.SUPPRESS, help=text, **more)
+
+    add(
+        "--policy",
+        "latest drops stale frames, every tracks all",
+        choices=["auto", "latest", "every"],
+    )
+    add("--realtime", "play a file at its own pace", action="store_true")
+    add("--loop", "begin a file again when it ends", action="store_true")
+    add("--encoding", "how masks are sent", choices=["rle", "bits", "labelmap-png", "polygon"])
+    add(
+        "--open-timeout",
+        "longest wait for each step of opening",
+        type=float,
+        dest=_OPEN,
+        metavar="S",
+    )
+    add(
+        "--stall-timeout",
+        "open it again after so long without a frame",
+        type=float,
+        dest=_STALL,
+        metavar="S",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do the action, print the streams and return the exit code.
+
+    Raises:
+        TrackdError: The daemon refuses, or does not answer.
+    """
+    with connection.open_client(args) as client:
+        _change(client, args)
+        streams = client.streams()
+    _print(streams, as_json=args.json)
+    return 0
+
+
+def _change(client: "Client", args: argparse.Namespace) -> None:
+    match args.action:
+        case "add":
+            client.add_stream(args.stream, _located(args.url), **_options(args))
+        case "remove":
+            client.remove_stream(args.stream)
+        case "pause":
+            client.pause_stream(args.stream)
+        case "resume":
+            client.resume_stream(args.stream)
+
+
+def _options(args: argparse.Namespace) -> "StreamOptions":
+    given = {name: value for name, value in vars(args).items() if name in _OPTIONS}
+    return cast("StreamOptions", given)
+
+
+def _located(url: str) -> str:
+    """A path from the root: the daemon's working directory is another one."""
+    return url if _SCHEME.match(url) else str(Path(url).absolute())
+
+
+def _print(streams: "Sequence[StreamInfo]", *, as_json: bool) -> None:
+    from rich.console import Console
+
+    from tracker.protocol.replies import StreamsResult
+
+    if as_json:
+        print(StreamsResult(streams=list(streams)).model_dump_json())
+        return
+    if not streams:
+        print("no streams; see `trackd streams add --help`")
+        return
+    Console().print(_table(streams))
+    for item in streams:
+        if item.error:
+            print(f"{item.stream}: {item.error}")
+
+
+def _table(streams: "Sequence[StreamInfo]") -> "Table":
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table("stream", "state", "size", "fps", "objects", "tracked", "dropped", "again", "url")
+    for column in table.columns[3:8]:
+        column.justify = "right"
+    for column in table.columns[:8]:
+        column.no_wrap = True
+    table.columns[8].overflow = "fold"
+    for item in streams:
+        size = f"{item.width}x{item.height}" if item.width else ""
+        counts = (item.objects, item.tracked, item.dropped, item.reconnects)
+        numbers = (f"{item.fps:.1f}", *map(str, counts))
+        table.add_row(item.stream, item.state.value, size, *numbers, escape(item.url))
+    return table

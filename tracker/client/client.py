@@ -1,0 +1,282 @@
+"""The client for programs without an event loop."""
+
+import threading
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar, Unpack
+from uuid import uuid4
+
+import zmq
+
+from tracker.client import calls, received
+from tracker.client.calls import Call, NewPlace, Place, StreamOptions
+from tracker.client.received import Event, Picture, R, Reader, Result, Tally
+from tracker.client.sockets import (
+    Endpoints,
+    connect_control,
+    connect_data,
+    endpoints,
+    new_routing_id,
+)
+from tracker.client.timing import ATTEMPTS, DEFAULT_TIMEOUT_S, Deadline, no_answer, no_message
+from tracker.protocol.replies import ObjectInfo, PingResult, PromptResult, Reply, StreamInfo
+
+T = TypeVar("T")
+
+
+class Subscription(Generic[R]):
+    """Messages as they come: an iterator, and a context manager that ends the subscription.
+
+    At most `tracker.client.sockets.RECEIVE_HWM` messages wait here for a slow reader, and the
+    daemon keeps some more; while they wait newer ones are lost. `lost` counts them. A broken
+    connection is made again by itself; copies of messages that came before are left out.
+    """
+
+    def __init__(
+        self, socket: "zmq.Socket[bytes]", reader: Reader[R], to: Endpoints, timeout_s: float | None
+    ) -> None:
+        self._socket = socket
+        self._reader = reader
+        self._to = to
+        self._timeout_s = timeout_s
+
+    @property
+    def lost(self) -> int:
+        """Messages that were sent and never came, so far."""
+        return self._reader.lost
+
+    def receive(self, timeout_s: float | None) -> R | None:
+        """Wait for the next message; None where none came in time. None waits for ever.
+
+        Raises:
+            BadMessage: What came is no message of this version of the protocol.
+        """
+        deadline = Deadline(timeout_s)
+        while self._socket.poll(deadline.left_ms()):
+            value = self._reader.read(self._socket.recv_multipart())
+            if value is not None:
+                return value
+        return None
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> R:
+        if self._socket.closed:
+            raise StopIteration
+        value = self.receive(self._timeout_s)
+        if value is None:
+            raise no_message(self._to, self._timeout_s or 0)
+        return value
+
+    def close(self) -> None:
+        """End the subscription."""
+        self._socket.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class Client:
+    """Talks to a daemon; a context manager that closes its sockets.
+
+    Requests of several threads go out one after the other; a subscription belongs to one thread.
+    A request without a reply is sent once more under the same id, which the daemon does only once.
+
+    Every method that asks the daemon raises `DaemonError` where it refuses, `DaemonUnreachable`
+    where it does not answer within `timeout_s`, and `UsageError` for values that the protocol does
+    not allow.
+
+    Args:
+        control: The daemon's control endpoint; $TRACKD_CONTROL or this machine where left out.
+        data: Its data endpoint; $TRACKD_DATA or this machine where left out.
+        timeout_s: Longest wait for a reply, in seconds.
+        client_key: File with this client's secret CURVE key, for a daemon that asks for one.
+        server_key: File with the daemon's public key.
+
+    Attributes:
+        timeout_s: As given.
+
+    Raises:
+        UsageError: An endpoint or a key file is wrong.
+    """
+
+    def __init__(
+        self,
+        control: str | None = None,
+        data: str | None = None,
+        *,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        client_key: str | Path | None = None,
+        server_key: str | Path | None = None,
+    ) -> None:
+        self.timeout_s = timeout_s
+        self._to = endpoints(control, data, client_key, server_key)
+        self._routing_id = new_routing_id()
+        self._tally = Tally()
+        self._lock = threading.Lock()
+        self._context = zmq.Context()
+        try:
+            self._control = self._open_control()
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def lost(self) -> int:
+        """Messages lost by all subscriptions of this client, so far."""
+        return self._tally.lost
+
+    def close(self) -> None:
+        """Close all sockets, those of subscriptions included."""
+        self._context.destroy(linger=0)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def ping(self) -> PingResult:
+        """Ask whether the daemon is there, and ready."""
+        return self._call(calls.ping())
+
+    def describe(self) -> dict[str, Any]:
+        """Ask for the version, the model, the limits and the JSON schema of every message."""
+        return self._call(calls.describe())
+
+    def metrics(self) -> dict[str, Any]:
+        """Ask for counters and latencies."""
+        return self._call(calls.metrics())
+
+    def shutdown(self) -> None:
+        """Let the daemon drain and exit."""
+        self._call(calls.shutdown())
+
+    def add_stream(self, stream: str, url: str, **options: Unpack[StreamOptions]) -> None:
+        """Open a source and track on it; does not wait for its first frame."""
+        self._call(calls.add_stream(stream, url, options))
+
+    def remove_stream(self, stream: str) -> None:
+        """Close a source and forget its objects."""
+        self._call(calls.remove_stream(stream))
+
+    def pause_stream(self, stream: str) -> None:
+        """Close a source and keep its objects."""
+        self._call(calls.pause_stream(stream))
+
+    def resume_stream(self, stream: str) -> None:
+        """Open a paused source again, or retry a failing one now."""
+        self._call(calls.resume_stream(stream))
+
+    def streams(self) -> list[StreamInfo]:
+        """List the streams and how they are."""
+        return self._call(calls.streams())
+
+    def prompt(self, stream: str, **place: Unpack[NewPlace]) -> PromptResult:
+        """Track an object, or correct one that is tracked."""
+        return self._call(calls.prompt(stream, place))
+
+    def correct(self, stream: str, object_id: int, **place: Unpack[Place]) -> PromptResult:
+        """Correct an object that must be there already."""
+        return self._call(calls.correct(stream, object_id, place))
+
+    def remove_object(self, stream: str, object_id: int) -> None:
+        """Forget an object."""
+        self._call(calls.remove_object(stream, object_id))
+
+    def reset_object(self, stream: str, object_id: int) -> None:
+        """Forget what an object looks like; it stays listed, lost."""
+        self._call(calls.reset_object(stream, object_id))
+
+    def relabel_object(self, stream: str, object_id: int, label: str | None) -> None:
+        """Rename an object; None takes its name away."""
+        self._call(calls.relabel_object(stream, object_id, label))
+
+    def objects(self, stream: str) -> list[ObjectInfo]:
+        """List the objects of a stream and how they are on its newest frame."""
+        return self._call(calls.objects(stream))
+
+    def save_snapshot(self, stream: str) -> None:
+        """Write the objects of a stream to the daemon's state folder now."""
+        self._call(calls.save_snapshot(stream))
+
+    def restore_snapshot(self, stream: str) -> None:
+        """Put the objects of a stream back as its newest snapshot has them."""
+        self._call(calls.restore_snapshot(stream))
+
+    def results(
+        self, stream: str | None = None, *, timeout_s: float | None = None
+    ) -> Subscription[Result]:
+        """Subscribe to the objects on each frame of a stream, or of all streams.
+
+        Args:
+            stream: The stream's name; None for all.
+            timeout_s: The iterator raises `DaemonUnreachable` after so long without a message;
+                None waits for ever.
+        """
+        return self._subscribe(received.results(stream, self._tally), timeout_s)
+
+    def events(
+        self, stream: str | None = None, *, timeout_s: float | None = None
+    ) -> Subscription[Event]:
+        """Subscribe to what happens to streams and objects; arguments as in `results`."""
+        return self._subscribe(received.events(stream, self._tally), timeout_s)
+
+    def frames(
+        self, stream: str | None = None, *, timeout_s: float | None = None
+    ) -> Subscription[Picture]:
+        """Subscribe to JPEG previews; arguments as in `results`."""
+        return self._subscribe(received.frames(stream, self._tally), timeout_s)
+
+    def results_and_events(
+        self, *streams: str, timeout_s: float | None = None
+    ) -> Subscription[Result | Event]:
+        """Subscribe to both of some streams, or of all where none is named."""
+        return self._subscribe(received.results_and_events(streams, self._tally), timeout_s)
+
+    def _subscribe(self, reader: Reader[R], timeout_s: float | None) -> Subscription[R]:
+        socket = self._context.socket(zmq.SUB)
+        connect_data(socket, self._to, reader.prefixes)
+        return Subscription(socket, reader, self._to, timeout_s)
+
+    def _open_control(self) -> "zmq.Socket[bytes]":
+        socket = self._context.socket(zmq.DEALER)
+        connect_control(socket, self._to, self._routing_id)
+        return socket
+
+    def _call(self, call: Call[T]) -> T:
+        request_id = uuid4().hex
+        request = call.encode(request_id)
+        connected = False
+        with self._lock:
+            for _ in range(ATTEMPTS):
+                deadline = Deadline(self.timeout_s / ATTEMPTS)
+                connected = bool(self._control.poll(deadline.left_ms(), zmq.POLLOUT))
+                reply = self._ask(request, request_id, deadline) if connected else None
+                if reply is not None:
+                    return call.decode(reply)
+                self._control.close()
+                self._control = self._open_control()
+        raise no_answer(self._to, self.timeout_s, connected=connected)
+
+    def _ask(self, request: bytes, request_id: str, deadline: Deadline) -> Reply | None:
+        self._control.send(request)
+        while self._control.poll(deadline.left_ms()):
+            reply = calls.read_reply(self._control.recv_multipart(), request_id)
+            if reply is not None:
+                return reply
+        return None

@@ -1,0 +1,44 @@
+"""How long a client waits, and what it says when it waited in vain."""
+
+import math
+import time
+
+from tracker.client.errors import DaemonUnreachable
+from tracker.client.sockets import Endpoints
+
+ATTEMPTS = 2
+"""A request is sent again, under the same id, after its part of the time."""
+
+DEFAULT_TIMEOUT_S = 10.0
+
+
+class Deadline:
+    """A point on the monotonic clock; None is never."""
+
+    def __init__(self, timeout_s: float | None) -> None:
+        self._at_s = None if timeout_s is None else time.monotonic() + timeout_s
+
+    def left_ms(self) -> int | None:
+        """Milliseconds until then, at least 0; None for ever."""
+        if self._at_s is None:
+            return None
+        return max(0, math.ceil(1000 * (self._at_s - time.monotonic())))
+
+
+def no_answer(to: Endpoints, timeout_s: float, *, connected: bool) -> DaemonUnreachable:
+    """What to raise for a request without a reply."""
+    if connected:
+        hint = "something is there; allow it more time, or look at its log"
+    elif to.keys is not None:
+        hint = "is `trackd serve` running, and are the keys the right ones?"
+    else:
+        hint = "is `trackd serve` running? if it asks for keys, give them"
+    return DaemonUnreachable(f"no answer from {to.control} within {timeout_s:g} s", hint)
+
+
+def no_message(to: Endpoints, timeout_s: float) -> DaemonUnreachable:
+    """What to raise for a subscription without messages."""
+    return DaemonUnreachable(
+        f"no message from {to.data} within {timeout_s:g} s",
+        "is the stream running? see `trackd streams`",
+    )
