@@ -3,7 +3,6 @@
 import itertools
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from fractions import Fraction
 from types import TracebackType
 from typing import Self, cast
@@ -35,14 +34,6 @@ _RETRY_S = 0.002
 _MARKS_LIGHTLY = ("mpegts", "hls", "rtsp")
 
 
-@dataclass(frozen=True, slots=True)
-class _Arrival:
-    """When a packet came, by the clock here, and when its picture was taken, by the sender's."""
-
-    captured_ns: int
-    sender_ns: int | None = None
-
-
 class AvSource:
     """Frames of one FFmpeg input, decoded in order, upright, in RGB.
 
@@ -64,8 +55,8 @@ class AvSource:
         self._address = address
         self._stream = stream
         self._read_timeout_s = read_timeout_s
-        self._arrivals: dict[int, _Arrival] = {}
-        self._newest = _Arrival(0)
+        self._arrived_ns: dict[int, int] = {}
+        self._newest_ns = 0
         self._sender_clock = SenderClock()
         self._reformatter = VideoReformatter()
         self._orientation = _Orientation()
@@ -158,29 +149,22 @@ class AvSource:
     def _note_arrival(self, packet: "Packet[Stream]") -> None:
         if packet.size == 0:  # the packet that flushes the decoder at the end
             return
-        sender_ns = self._sender_clock.sender_ns(self._container, packet)
-        self._newest = _Arrival(time.time_ns(), sender_ns)
+        self._newest_ns = time.time_ns()
+        self._sender_clock.note(self._container, packet)
         if packet.pts is not None:
-            self._arrivals[packet.pts] = self._newest
-        if len(self._arrivals) > _MAX_ARRIVALS:
-            del self._arrivals[next(iter(self._arrivals))]
+            self._arrived_ns[packet.pts] = self._newest_ns
+        if len(self._arrived_ns) > _MAX_ARRIVALS:
+            del self._arrived_ns[next(iter(self._arrived_ns))]
 
     def _frame(self, picture: VideoFrame, seq: int) -> Frame:
         started_s = time.perf_counter()
         pts = picture.pts
-        arrival = self._newest if pts is None else self._arrivals.pop(pts, self._newest)
+        captured_ns = self._newest_ns if pts is None else self._arrived_ns.pop(pts, self._newest_ns)
+        sender_ns = self._sender_clock.at_ns(pts, picture.time_base)
         rgb = self._reformatter.reformat(picture, format="rgb24").to_ndarray()
         image = self._orientation.upright(np.asarray(rgb, np.uint8), picture)
         self.stats.decode_s += time.perf_counter() - started_s
-        return Frame(
-            self._stream,
-            seq,
-            pts,
-            picture.time_base,
-            arrival.captured_ns,
-            image,
-            arrival.sender_ns,
-        )
+        return Frame(self._stream, seq, pts, picture.time_base, captured_ns, image, sender_ns)
 
     def __iter__(self) -> Iterator[Frame]:
         """Return the one iterator over the frames; a second call goes on where it stands."""

@@ -1,6 +1,7 @@
 """The wall clock of a camera, from the sender reports (RTCP) that come beside its pictures."""
 
 import struct
+from fractions import Fraction
 
 from av.container import InputContainer
 from av.packet import Packet
@@ -23,22 +24,25 @@ class SenderClock:
         self._zero_us: int | None = None  # the sender's time where pts is 0
         self._strange = 0
 
-    def sender_ns(self, container: InputContainer, packet: "Packet[Stream]") -> int | None:
-        """Return the sender's time of a packet, in ns since 1970; None where it is not known."""
-        if packet.pts is None:
-            return None
-        pts_us = round(packet.pts * packet.time_base * 1_000_000)
+    def note(self, container: InputContainer, packet: "Packet[Stream]") -> None:
+        """Take note of the time that a packet carries, if it carries one."""
         start_us = container.start_time_realtime
-        if start_us is not None and packet.has_sidedata("prft"):
-            (told_us,) = _TIME.unpack_from(bytes(packet.get_sidedata("prft")))
-            self.note(told_us - pts_us, start_us)
-        return None if self._zero_us is None else (self._zero_us + pts_us) * 1000
+        if start_us is None or packet.pts is None or not packet.has_sidedata("prft"):
+            return
+        (told_us,) = _TIME.unpack_from(bytes(packet.get_sidedata("prft")))
+        self.note_zero(told_us - _microseconds(packet.pts, packet.time_base), start_us)
 
-    def note(self, zero_us: int, start_us: int) -> None:
+    def at_ns(self, pts: int | None, time_base: Fraction | None) -> int | None:
+        """Return the sender's time at a presentation time, in ns since 1970; None if not known."""
+        if self._zero_us is None or pts is None or time_base is None:
+            return None
+        return (self._zero_us + _microseconds(pts, time_base)) * 1000
+
+    def note_zero(self, zero_us: int, start_us: int) -> None:
         """Take note of the sender's time where pts is 0.
 
         Args:
-            zero_us: As this packet tells it, in microseconds since 1970.
+            zero_us: As a packet tells it, in microseconds since 1970.
             start_us: As the first sender report told it.
         """
         if self._zero_us is None:
@@ -50,3 +54,7 @@ class SenderClock:
             if self._strange <= _MOST_STRANGE:
                 return
         self._zero_us = zero_us
+
+
+def _microseconds(pts: int, time_base: Fraction) -> int:
+    return round(pts * time_base * 1_000_000)

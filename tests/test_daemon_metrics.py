@@ -33,6 +33,7 @@ def busy_status() -> DaemonStatus:
         fps=24.5,
         frames=1000,
         tracked=900,
+        failed=3,
         dropped=100,
         reconnects=3,
         corrupt_packets=7,
@@ -101,6 +102,7 @@ def test_the_counters_of_a_stream(value):
     assert value("trackd_stream_dropped_frames_total", stream="cam1") == 100
     assert value("trackd_stream_reconnects_total", stream="cam1") == 3
     assert value("trackd_stream_corrupt_packets_total", stream="cam1") == 7
+    assert value("trackd_stream_failed_frames_total", stream="cam1") == 3
     assert value("trackd_stream_abandoned_threads_total", stream="cam1") == 1
     assert value("trackd_stream_frames_total", stream="yard") == 0
 

@@ -1,6 +1,7 @@
 """Commands on a live session: prompts on past frames, and no command that touches others."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -150,3 +151,48 @@ def assert_close(ours: torch.Tensor, theirs: torch.Tensor) -> None:
     union = (a | b).sum().item()
     assert union == 0 or (a & b).sum().item() / union >= 0.999
     assert (ours - theirs).abs().max().item() <= 0.05
+
+
+def test_a_declared_object_is_lost_until_it_is_prompted(model: Model) -> None:
+    session = Session(model)
+    session.declare(4, "square")
+    for i in range(2):
+        (obj,) = session.step(frame(i)).objects
+        assert (obj.id, obj.label, obj.score) == (4, "square", 0.0)
+        assert (obj.state, obj.box_xyxy) == (ObjectState.LOST, None)
+    session.prompt(Prompt(4, mask_hw=square(1)))
+    (obj,) = session.step(frame(2)).objects
+    assert (obj.label, obj.state) == ("square", ObjectState.VISIBLE)
+    assert obj.box_xyxy is not None
+
+
+def test_declaring_an_object_leaves_the_others_as_they_were(model: Model) -> None:
+    touched, untouched = started(model), started(model)
+    touched.declare(2, None)
+    for i in range(1, 4):
+        touched.step(frame(i))
+        untouched.step(frame(i))
+    assert torch.equal(logits(touched, 1), logits(untouched, 1))
+
+
+def test_a_declared_object_needs_an_id_of_its_own_and_room(model: Model) -> None:
+    session = Session(model, Policy(max_objects=2))
+    session.declare(1, None)
+    for taken in (1, 0):
+        with pytest.raises(PromptError, match="below 1 or taken"):
+            session.declare(taken, None)
+    session.declare(2, None)
+    with pytest.raises(PromptError, match="already tracks 2"):
+        session.declare(3, None)
+    assert session.object_ids == (1, 2)
+
+
+def test_a_declared_object_survives_a_snapshot(model: Model, tmp_path: Path) -> None:
+    session = started(model)
+    session.declare(7, "cup")
+    session.save(tmp_path / "s")
+    restored = Session.load(tmp_path / "s", model)
+    assert [(o.id, o.label, o.state) for o in restored.step(frame(1)).objects] == [
+        (1, None, ObjectState.VISIBLE),
+        (7, "cup", ObjectState.LOST),
+    ]

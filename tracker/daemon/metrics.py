@@ -24,6 +24,7 @@ ReadStatus = Callable[[], DaemonStatus]
 _STREAM_COUNTERS: Mapping[str, tuple[str, Callable[[StreamStatus], float]]] = {
     "frames": ("Frames decoded.", lambda s: s.frames),
     "tracked_frames": ("Frames tracked.", lambda s: s.tracked),
+    "failed_frames": ("Frames that the tracker failed on; the log tells why.", lambda s: s.failed),
     "dropped_frames": ("Frames dropped because a newer one was there.", lambda s: s.dropped),
     "reconnects": ("Times its source was opened again after a failure.", lambda s: s.reconnects),
     "corrupt_packets": ("Packets that could not be decoded.", lambda s: s.corrupt_packets),

@@ -19,6 +19,7 @@ class StreamStatus:
         fps: Frames tracked per second, lately.
         frames: Frames decoded.
         tracked: Frames tracked.
+        failed: Frames that could not be tracked, because of an error that the log holds.
         dropped: Frames dropped because a newer one was there.
         reconnects: Times that its source was opened again after a failure.
         corrupt_packets: Packets that could not be decoded.
@@ -37,6 +38,7 @@ class StreamStatus:
     fps: float = 0.0
     frames: int = 0
     tracked: int = 0
+    failed: int = 0
     dropped: int = 0
     reconnects: int = 0
     corrupt_packets: int = 0

@@ -102,10 +102,7 @@ class Session:
         prompt.validate(seen.height, seen.width)
         row = self.objects.row(prompt.object_id)
         if row is None and len(self.objects) >= self.policy.max_objects:
-            raise PromptError(
-                f"object {prompt.object_id}: the session already tracks {self.policy.max_objects}",
-                "remove one first, or raise max_objects",
-            )
+            raise self._full(prompt.object_id)
         clicks = self._clicks(prompt, row, seen.step)
         with self._inference():
             self._apply(prompt.object_id, seen, clicks, prompt.mask_hw)
@@ -162,9 +159,20 @@ class Session:
         row = self.objects.row(object_id)
         assert row is not None
         self.bank.clear(row)
-        blank = TrackedObject(object_id, old.label, None, deque(maxlen=self.seen.maxlen))
-        blank.presence = Presence.lost(self.policy)
-        self.objects.rows[row] = blank
+        self.objects.rows[row] = self._unseen(object_id, old.label)
+
+    def declare(self, object_id: int, label: str | None) -> None:
+        """List an object that nobody has shown yet: it is lost until it is prompted.
+
+        Raises:
+            PromptError: The id is below 1 or taken, or the session is full.
+        """
+        if object_id < 1 or self.objects.row(object_id) is not None:
+            raise PromptError(f"object id {object_id} is below 1 or taken", "choose another")
+        if len(self.objects) >= self.policy.max_objects:
+            raise self._full(object_id)
+        self.objects.add(self._unseen(object_id, label))
+        self.bank.add()
 
     def save(self, path: Path) -> None:
         """Write a snapshot to go on from; see `tracker.engine.snapshot`.
@@ -193,6 +201,17 @@ class Session:
             torch.autocast(self.model.device.type, dtype=torch.bfloat16, enabled=half),
         ):
             yield
+
+    def _full(self, object_id: int) -> PromptError:
+        return PromptError(
+            f"object {object_id}: the session already tracks {self.policy.max_objects}",
+            "remove one first, or raise max_objects",
+        )
+
+    def _unseen(self, object_id: int, label: str | None) -> TrackedObject:
+        blank = TrackedObject(object_id, label, None, deque(maxlen=self.seen.maxlen))
+        blank.presence = Presence.lost(self.policy)
+        return blank
 
     def _remember(self, seen: Seen) -> None:
         """Add a frame to the history, within its bounds in frames and in bytes."""

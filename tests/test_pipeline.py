@@ -1,0 +1,329 @@
+"""All streams in one thread: in turns, with commands between frames, whatever fails."""
+
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from pathlib import Path
+
+import numpy as np
+import pytest
+from live_scene import SETTINGS, drawn, live
+from test_engine_stateful import small_pico
+
+from streams.mailbox import Mailbox
+from tracker.daemon.pipeline import CommandResult, Pipeline
+from tracker.daemon.values import (
+    Event,
+    ListCommand,
+    LiveFrame,
+    Refused,
+    RemoveCommand,
+    RestoreCommand,
+    Tracked,
+)
+from tracker.engine import Policy
+from tracker.engine.session import Session
+from tracker.protocol.data import EventName
+from tracker.protocol.replies import ErrorCode, ObjectsResult, PromptResult
+
+DEADLINE_S = 60.0
+BROKEN = np.zeros((3, 3), np.uint8)  # no picture: tracking it raises an error
+
+
+class Daemon:
+    """A pipeline with the mailboxes of its streams, and all that it sends."""
+
+    def __init__(self) -> None:
+        self.tracked: list[Tracked] = []
+        self.events: list[Event] = []
+        self.mailboxes: dict[str, Mailbox[LiveFrame]] = {}
+        self.pipeline = Pipeline(
+            small_pico(),
+            Policy(history_frames=4, max_objects=3),
+            commands_queued=3,
+            on_tracked=self.tracked.append,
+            on_event=self.events.append,
+        )
+
+    def add(self, *streams: str, capacity: int = 50) -> None:
+        for stream in streams:
+            mailbox: Mailbox[LiveFrame] = Mailbox(
+                capacity=capacity, drop_stale=True, on_put=self.pipeline.wake
+            )
+            self.mailboxes[stream] = mailbox
+            self.pipeline.add(stream, SETTINGS, mailbox)
+
+    def put(self, stream: str, *seqs: int) -> None:
+        for seq in seqs:
+            self.mailboxes[stream].put(live(seq, stream=stream))
+
+    def put_broken(self, stream: str, *seqs: int) -> None:
+        for seq in seqs:
+            self.mailboxes[stream].put(live(seq, BROKEN, stream=stream))
+
+    def order(self) -> list[tuple[str, int]]:
+        return [(one.live.frame.stream, one.live.frame.seq) for one in self.tracked]
+
+    def wait_for(self, count: int) -> None:
+        """Until so many frames are tracked."""
+        wait_until(lambda: len(self.tracked) >= count)
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline_s = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < deadline_s, "never came true"
+        time.sleep(0.005)
+
+
+def lost(object_id: int) -> RestoreCommand:
+    """A command that works without a frame: list an object as lost."""
+    return RestoreCommand(Path("none"), True, ((object_id, None),))
+
+
+def refusal(future: "Future[CommandResult]") -> ErrorCode:
+    error = future.exception(DEADLINE_S)
+    assert isinstance(error, Refused)
+    return error.code
+
+
+@pytest.fixture
+def daemon() -> Iterator[Daemon]:
+    daemon = Daemon()
+    yield daemon
+    assert daemon.pipeline.stop(DEADLINE_S)
+
+
+@pytest.fixture
+def held_step(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[threading.Event, threading.Event]]:
+    """Every step of a session waits: (one has begun, go on)."""
+    begun, go_on = threading.Event(), threading.Event()
+    step = Session.step
+
+    def held(self: Session, image_hwc: np.ndarray) -> object:
+        begun.set()
+        assert go_on.wait(DEADLINE_S)
+        return step(self, image_hwc)
+
+    monkeypatch.setattr(Session, "step", held)
+    yield begun, go_on
+    go_on.set()
+
+
+class TestFrames:
+    def test_frames_are_tracked_in_order_and_those_dropped_are_told(self, daemon: Daemon) -> None:
+        daemon.add("cam", capacity=2)
+        daemon.put("cam", 10, 11, 12, 13, 14)
+        daemon.pipeline.start()
+        daemon.wait_for(2)
+        daemon.put("cam", 15)
+        daemon.wait_for(3)
+        assert daemon.order() == [("cam", 13), ("cam", 14), ("cam", 15)]
+        assert [one.dropped for one in daemon.tracked] == [3, 0, 0]
+        first = daemon.tracked[0]
+        assert first.settings is SETTINGS
+        assert first.begun_s <= first.tracked_s
+
+    def test_streams_take_turns(self, daemon: Daemon) -> None:
+        daemon.add("a", "b", "c")
+        daemon.put("a", 1, 2, 3, 4)
+        daemon.put("c", 1, 2)
+        daemon.pipeline.start()
+        daemon.wait_for(6)
+        assert daemon.order() == [("a", 1), ("c", 1), ("a", 2), ("c", 2), ("a", 3), ("a", 4)]
+
+    def test_a_stream_that_never_pauses_does_not_hold_up_another(
+        self, daemon: Daemon, held_step: tuple[threading.Event, threading.Event]
+    ) -> None:
+        begun, go_on = held_step
+        daemon.add("busy", "rare")
+        daemon.put("busy", *range(10))
+        daemon.pipeline.start()
+        assert begun.wait(DEADLINE_S)
+        daemon.put("rare", 7)  # while the first frame of the other is being tracked
+        go_on.set()
+        daemon.wait_for(3)
+        assert daemon.order()[:3] == [("busy", 0), ("rare", 7), ("busy", 1)]
+
+
+class TestCommands:
+    def test_commands_are_applied_while_no_frame_comes(self, daemon: Daemon) -> None:
+        daemon.add("cam")
+        daemon.pipeline.start()
+        empty = daemon.pipeline.submit("cam", ListCommand()).result(DEADLINE_S)
+        assert empty == ObjectsResult(stream="cam", objects=[])
+        daemon.put("cam", 10)
+        daemon.wait_for(1)
+        prompted = daemon.pipeline.submit("cam", drawn(10)).result(DEADLINE_S)
+        assert isinstance(prompted, PromptResult)
+        assert (prompted.object.id, prompted.frame_seq) == (1, 10)
+        assert [event.name for event in daemon.events] == [EventName.OBJECT_ADDED]
+        assert daemon.pipeline.status("cam").objects == (prompted.object,)
+
+    def test_a_command_is_applied_between_the_frame_in_progress_and_the_next(
+        self, daemon: Daemon, held_step: tuple[threading.Event, threading.Event]
+    ) -> None:
+        begun, go_on = held_step
+        daemon.add("cam")
+        daemon.put("cam", 10, 11, 12)
+        daemon.pipeline.start()
+        assert begun.wait(DEADLINE_S)
+        prompted = daemon.pipeline.submit("cam", drawn(10))
+        go_on.set()
+        result = prompted.result(DEADLINE_S)
+        assert isinstance(result, PromptResult)
+        assert result.frame_seq == 10
+        daemon.wait_for(3)
+        assert [len(one.result.objects) for one in daemon.tracked] == [0, 1, 1]
+
+    def test_commands_without_end_do_not_hold_up_the_frames(self, daemon: Daemon) -> None:
+        def ask_again(_: object) -> None:
+            with contextlib.suppress(Refused):  # the pipeline is stopped
+                daemon.pipeline.submit("cam", ListCommand()).add_done_callback(ask_again)
+
+        daemon.add("cam")
+        ask_again(None)
+        daemon.pipeline.start()
+        daemon.put("cam", 10, 11)
+        daemon.wait_for(2)
+        assert daemon.order() == [("cam", 10), ("cam", 11)]
+
+    def test_a_refusal_reaches_the_one_who_asked(self, daemon: Daemon) -> None:
+        daemon.add("cam")
+        daemon.pipeline.start()
+        assert refusal(daemon.pipeline.submit("cam", drawn(0))) is ErrorCode.NO_FRAME
+        assert refusal(daemon.pipeline.submit("cam", RemoveCommand(1))) is ErrorCode.UNKNOWN_OBJECT
+
+    def test_so_many_commands_may_wait(self, daemon: Daemon) -> None:
+        daemon.add("cam", "other")
+        waiting = [daemon.pipeline.submit("cam", ListCommand()) for _ in range(3)]
+        assert daemon.pipeline.status("cam").commands_waiting == 3
+        with pytest.raises(Refused, match="3 commands wait for stream cam") as refused:
+            daemon.pipeline.submit("cam", ListCommand())
+        assert refused.value.code is ErrorCode.BUSY
+        waiting.append(daemon.pipeline.submit("other", ListCommand()))
+        daemon.pipeline.start()
+        for future in waiting:
+            assert future.result(DEADLINE_S)
+        assert daemon.pipeline.status("cam").commands_waiting == 0
+
+    def test_a_command_that_nobody_waits_for_is_not_applied(self, daemon: Daemon) -> None:
+        daemon.add("cam")
+        restored = (daemon.pipeline.submit("cam", lost(object_id)) for object_id in (1, 2))
+        assert next(restored).cancel()
+        last = next(restored)
+        daemon.pipeline.start()
+        assert last.result(DEADLINE_S)
+        assert [event.object_id for event in daemon.events] == [2]
+
+
+class TestFailures:
+    def test_a_poisoned_stream_does_not_touch_the_others(
+        self, daemon: Daemon, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        daemon.add("poisoned", "well")
+        daemon.put_broken("poisoned", *range(5))
+        daemon.put("poisoned", 5)
+        daemon.put_broken("poisoned", 6)
+        daemon.put("well", *range(7))
+        with caplog.at_level(logging.ERROR, logger="trackd.pipeline"):
+            daemon.pipeline.start()
+            daemon.wait_for(8)
+            wait_until(lambda: daemon.pipeline.status("poisoned").failed == 6)
+        assert [one for one in daemon.order() if one[0] == "well"] == [
+            ("well", i) for i in range(7)
+        ]
+        assert daemon.pipeline.healthy
+        assert daemon.pipeline.status("poisoned").tracked == 1
+        assert daemon.pipeline.status("well").failed == 0
+        # The 1st, 2nd and 4th in a row, and the 1st again after a frame that went well.
+        assert [record.args[1] for record in caplog.records] == [0, 1, 3, 6]
+        assert all(record.exc_info for record in caplog.records)
+
+    def test_an_error_in_a_command_is_told_and_logged(
+        self, daemon: Daemon, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        def fail(self: Session, object_id: int) -> None:
+            raise RuntimeError("a bug with a secret")
+
+        monkeypatch.setattr(Session, "remove", fail)
+        daemon.add("cam")
+        daemon.put("cam", 10)
+        daemon.pipeline.start()
+        daemon.wait_for(1)
+        daemon.pipeline.submit("cam", drawn(10)).result(DEADLINE_S)
+        error = daemon.pipeline.submit("cam", RemoveCommand(1)).exception(DEADLINE_S)
+        assert isinstance(error, Refused)
+        assert error.code is ErrorCode.INTERNAL
+        assert "secret" not in str(error)
+        (record,) = caplog.records
+        assert record.exc_info is not None
+        assert daemon.pipeline.submit("cam", ListCommand()).result(DEADLINE_S)
+
+
+class TestRemovalAndEnd:
+    def test_a_removed_stream_is_unknown(self, daemon: Daemon) -> None:
+        daemon.add("cam", "other")
+        waiting = daemon.pipeline.submit("cam", ListCommand())
+        daemon.pipeline.remove("cam")
+        assert refusal(waiting) is ErrorCode.UNKNOWN_STREAM
+        for call in (daemon.pipeline.status, daemon.pipeline.remove):
+            with pytest.raises(Refused, match="there is no stream cam; there are other") as refused:
+                call("cam")
+            assert refused.value.code is ErrorCode.UNKNOWN_STREAM
+        with pytest.raises(Refused, match="there is no stream cam"):
+            daemon.pipeline.submit("cam", ListCommand())
+
+    def test_a_name_is_free_again_after_removal(self, daemon: Daemon) -> None:
+        daemon.add("cam")
+        with pytest.raises(Refused, match="there is a stream cam already"):
+            daemon.add("cam")
+        daemon.pipeline.remove("cam")
+        daemon.add("cam")
+        daemon.put("cam", 3)
+        daemon.pipeline.start()
+        daemon.wait_for(1)
+        assert daemon.pipeline.status("cam").tracked == 1
+
+    def test_nothing_is_sent_of_a_stream_after_its_removal(
+        self, daemon: Daemon, held_step: tuple[threading.Event, threading.Event]
+    ) -> None:
+        begun, go_on = held_step
+        daemon.add("cam", "other")
+        daemon.put("cam", 1, 2)
+        daemon.pipeline.start()
+        assert begun.wait(DEADLINE_S)
+        daemon.pipeline.remove("cam")  # does not wait for the frame in progress
+        go_on.set()
+        daemon.put("other", 5)
+        daemon.wait_for(1)
+        assert daemon.order() == [("other", 5)]
+
+    def test_the_end_refuses_what_waits_and_what_comes(
+        self, daemon: Daemon, held_step: tuple[threading.Event, threading.Event]
+    ) -> None:
+        begun, go_on = held_step
+        daemon.add("cam")
+        daemon.put("cam", 1, 2, 3)
+        daemon.pipeline.start()
+        assert begun.wait(DEADLINE_S)
+        waiting = daemon.pipeline.submit("cam", ListCommand())
+        assert not daemon.pipeline.stop(0.01), "the frame in progress hangs"
+        assert refusal(waiting) is ErrorCode.SHUTTING_DOWN
+        with pytest.raises(Refused) as refused:
+            daemon.pipeline.submit("cam", ListCommand())
+        assert refused.value.code is ErrorCode.SHUTTING_DOWN
+        go_on.set()
+        assert daemon.pipeline.stop(DEADLINE_S)
+        assert not daemon.pipeline.healthy
+        assert daemon.order() == [("cam", 1)], "the frame in progress is the last"
+
+    def test_a_pipeline_that_never_started_can_be_stopped(self, daemon: Daemon) -> None:
+        daemon.add("cam")
+        waiting = daemon.pipeline.submit("cam", ListCommand())
+        assert not daemon.pipeline.healthy
+        assert daemon.pipeline.stop(DEADLINE_S)
+        assert refusal(waiting) is ErrorCode.SHUTTING_DOWN

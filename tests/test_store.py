@@ -1,0 +1,351 @@
+"""What is kept over restarts: after a kill tracking goes on, or says honestly that it lost."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from live_scene import drawn, live, masks
+from test_engine_stateful import small_pico
+
+from streams.mailbox import Mailbox
+from tracker.daemon.config import StateConfig
+from tracker.daemon.pipeline import Pipeline
+from tracker.daemon.state_file import SavedObject, SavedState
+from tracker.daemon.store import Store, StreamSnapshots
+from tracker.daemon.streams import KeptStream
+from tracker.daemon.values import LiveFrame, Refused, RemoveCommand, Tracked
+from tracker.engine import Policy
+from tracker.errors import TrackdError, UsageError
+from tracker.models import Model
+from tracker.protocol.data import EventName
+from tracker.protocol.fields import StreamSettings
+from tracker.protocol.replies import ErrorCode, ObjectsResult, PromptResult
+from tracker.types import ObjectState
+
+DEADLINE_S = 60.0
+URL = "rtsp://admin:hunter2@10.0.0.9/live"
+KEPT = KeptStream(StreamSettings(url=URL), paused=False, next_seq=13)
+UNTIL_KILLED = """
+import os, signal, sys
+from pathlib import Path
+sys.path.insert(0, "tests")
+from test_store import KEPT, Tracker, keep
+tracker = Tracker("cam")
+tracker.track("cam", 10)
+tracker.prompt("cam", 10, label="cup")
+tracker.track("cam", 11)
+tracker.track("cam", 12)
+store = keep(Path(sys.argv[1]))
+assert store.save({"cam": KEPT}, tracker.pipeline) == {}
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def keep(folder: Path, max_age_s: float = 300.0) -> Store:
+    return Store(StateConfig(dir=folder, max_age_s=max_age_s))
+
+
+class Tracker:
+    """A running pipeline."""
+
+    def __init__(self, *streams: str, model: Model | None = None) -> None:
+        self.tracked: list[Tracked] = []
+        self.events: list[tuple[str, EventName, int | None]] = []
+        self.mailboxes: dict[str, Mailbox[LiveFrame]] = {}
+        self.pipeline = Pipeline(
+            model or small_pico(),
+            Policy(history_frames=4, max_objects=8),
+            commands_queued=8,
+            on_tracked=self.tracked.append,
+            on_event=lambda e: self.events.append((e.stream, e.name, e.object_id)),
+        )
+        for stream in streams:
+            self.add(stream)
+        self.pipeline.start()
+
+    def add(self, stream: str) -> None:
+        mailbox: Mailbox[LiveFrame] = Mailbox(
+            capacity=1, drop_stale=True, on_put=self.pipeline.wake
+        )
+        self.mailboxes[stream] = mailbox
+        self.pipeline.add(stream, KEPT.settings, mailbox)
+
+    def track(self, stream: str, seq: int) -> Tracked:
+        count = len(self.tracked)
+        self.mailboxes[stream].put(live(seq, stream=stream))
+        deadline_s = time.monotonic() + DEADLINE_S
+        while len(self.tracked) == count:
+            assert time.monotonic() < deadline_s, "the frame was never tracked"
+            time.sleep(0.002)
+        return self.tracked[-1]
+
+    def prompt(self, stream: str, seq: int, label: str | None = None) -> int:
+        result = self.pipeline.submit(stream, drawn(seq, label=label)).result(DEADLINE_S)
+        assert isinstance(result, PromptResult)
+        return result.object.id
+
+    def states(self, stream: str) -> Mapping[int, ObjectState]:
+        return {obj.id: obj.state for obj in self.pipeline.status(stream).objects}
+
+
+@contextmanager
+def tracking(*streams: str, model: Model | None = None) -> Iterator[Tracker]:
+    tracker = Tracker(*streams, model=model)
+    try:
+        yield tracker
+    finally:
+        assert tracker.pipeline.stop(DEADLINE_S)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "state" / "trackd"
+
+
+def save_two_objects(folder: Path) -> None:
+    """Objects 1, "cup", and 3 of stream cam, on frame 10, as a daemon leaves them behind."""
+    store = keep(folder)
+    with tracking("cam") as tracker:
+        tracker.track("cam", 10)
+        for label in ("cup", None, None):
+            tracker.prompt("cam", 10, label)
+        tracker.pipeline.submit("cam", RemoveCommand(2)).result(DEADLINE_S)
+        assert store.save({"cam": KEPT}, tracker.pipeline) == {}
+    store.close()
+
+
+class TestRestart:
+    def test_after_a_kill_another_process_goes_on_with_the_same_masks(self, folder: Path) -> None:
+        run = subprocess.run(
+            [sys.executable, "-c", UNTIL_KILLED, str(folder)],
+            cwd=Path(__file__).parents[1],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert run.returncode == -signal.SIGKILL, run.stderr
+        with tracking("cam") as uninterrupted:
+            uninterrupted.track("cam", 10)
+            uninterrupted.prompt("cam", 10)
+            for seq in (11, 12):
+                uninterrupted.track("cam", seq)
+            expected = [masks(uninterrupted.track("cam", seq)) for seq in (13, 14, 15)]
+        store = keep(folder)
+        state = store.load()
+        assert state is not None
+        saved = state.streams["cam"]
+        assert (saved.settings, saved.paused, saved.next_seq) == (KEPT.settings, False, 13)
+        assert saved.objects == (SavedObject(id=1, label="cup"),)
+        with tracking("cam") as tracker:
+            restored = store.restore("cam", tracker.pipeline, time.time())
+            assert (restored.outcome, restored.objects) == ("tracked", 1)
+            ours = [masks(tracker.track("cam", seq)) for seq in (13, 14, 15)]
+            assert tracker.events == [("cam", EventName.OBJECT_RESTORED, 1)]
+        assert all(mask_hw.any() for (mask_hw,) in expected)
+        assert np.array_equal(ours, expected)
+
+    def test_objects_of_an_old_snapshot_are_lost(self, folder: Path) -> None:
+        save_two_objects(folder)
+        store = keep(folder, max_age_s=60)
+        store.load()
+        with tracking("cam") as tracker:
+            restored = store.restore("cam", tracker.pipeline, time.time() + 100)
+            assert restored.outcome == "lost"
+            assert "state.max_age_s is 60" in restored.text
+            assert tracker.states("cam") == {1: ObjectState.LOST, 3: ObjectState.LOST}
+            assert tracker.pipeline.status("cam").objects[0].label == "cup"
+            tracker.track("cam", 10)
+            assert tracker.prompt("cam", 10) == 4, "no id is given twice"
+
+    @pytest.mark.parametrize("trouble", ["missing", "damaged"])
+    def test_objects_of_a_useless_snapshot_are_lost(self, folder: Path, trouble: str) -> None:
+        save_two_objects(folder)
+        store = keep(folder)
+        store.load()
+        path = store.snapshot_path("cam")
+        if trouble == "missing":
+            path.unlink()
+        else:
+            path.write_bytes(path.read_bytes()[:1000])
+        with tracking("cam") as tracker:
+            restored = store.restore("cam", tracker.pipeline, time.time())
+            assert restored.outcome == "lost"
+            assert str(path) in restored.text
+            assert set(tracker.states("cam")) == {1, 3}
+
+    def test_objects_of_another_model_are_lost(self, folder: Path) -> None:
+        save_two_objects(folder)
+        store = keep(folder)
+        store.load()
+        with tracking("cam", model=replace(small_pico(), fingerprint="other")) as tracker:
+            restored = store.restore("cam", tracker.pipeline, time.time())
+            assert restored.outcome == "lost"
+            assert "other weights" in restored.text
+            assert set(tracker.states("cam")) == {1, 3}
+
+    def test_a_stream_without_objects_gives_no_id_twice(self, folder: Path) -> None:
+        store = keep(folder)
+        with tracking("cam") as tracker:
+            tracker.track("cam", 10)
+            tracker.prompt("cam", 10)
+            tracker.pipeline.submit("cam", RemoveCommand(1)).result(DEADLINE_S)
+            store.save({"cam": KEPT}, tracker.pipeline)
+        store.close()
+        store = keep(folder)
+        store.load()
+        with tracking("cam") as tracker:
+            assert store.restore("cam", tracker.pipeline, time.time()).outcome == "none"
+            tracker.track("cam", 10)
+            assert tracker.prompt("cam", 10) == 2
+
+    def test_a_save_before_all_is_restored_loses_nothing(self, folder: Path) -> None:
+        save_two_objects(folder)
+        store = keep(folder)
+        before = store.load()
+        paused = replace(KEPT, paused=True)
+        with tracking("cam", "new") as tracker:
+            store.save({"cam": paused, "new": KEPT}, tracker.pipeline)
+            store.close()
+            store = keep(folder)
+            after = store.load()
+            assert before is not None and after is not None
+            assert after.streams["cam"] == before.streams["cam"].model_copy(update={"paused": True})
+            assert store.restore("cam", tracker.pipeline, time.time()).outcome == "tracked"
+
+    def test_what_was_never_saved_is_not_restored(self, folder: Path) -> None:
+        store = keep(folder)
+        assert store.load() is None
+        with tracking("cam") as tracker:
+            assert store.restore("cam", tracker.pipeline, time.time()).outcome == "none"
+            assert tracker.events == []
+
+
+class TestSaving:
+    def test_only_the_owner_can_read_it(self, folder: Path) -> None:
+        save_two_objects(folder)
+        assert folder.stat().st_mode & 0o777 == 0o700
+        assert (folder / "streams.json").stat().st_mode & 0o777 == 0o600
+        assert {path.name for path in folder.iterdir()} == {
+            "streams.json",
+            "cam.safetensors",
+            "lock",
+        }
+
+    def test_a_removed_stream_leaves_nothing_behind(self, folder: Path) -> None:
+        save_two_objects(folder)
+        store = keep(folder)
+        store.load()
+        with tracking() as tracker:
+            store.save_streams({}, tracker.pipeline)
+        assert not store.snapshot_path("cam").exists()
+        assert "hunter2" not in (folder / "streams.json").read_text()
+
+    def test_a_stream_that_goes_while_it_is_saved_is_left_out(self, folder: Path) -> None:
+        store = keep(folder)
+        with tracking("cam") as tracker:
+            failed = store.save({"cam": KEPT, "gone": KEPT}, tracker.pipeline)
+        assert failed == {"gone": "there is no stream gone"}
+        state = store.load()
+        assert state is not None
+        assert set(state.streams) == {"cam"}
+
+    def test_a_snapshot_that_fails_is_told_and_the_others_are_written(self, folder: Path) -> None:
+        store = keep(folder)
+        store.snapshot_path("bad").mkdir()
+        with tracking("bad", "good") as tracker:
+            for stream in ("bad", "good"):
+                tracker.track(stream, 10)
+                tracker.prompt(stream, 10)
+            failed = store.save({"bad": KEPT, "good": KEPT}, tracker.pipeline)
+        assert set(failed) == {"bad"}
+        assert "cannot write snapshot" in failed["bad"]
+        assert store.snapshot_path("good").is_file()
+        state = store.load()
+        assert state is not None
+        assert set(state.streams) == {"bad", "good"}
+
+    def test_a_list_that_cannot_be_written_keeps_the_one_before(
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        save_two_objects(folder)
+        before = (folder / "streams.json").read_bytes()
+
+        def full(descriptor: int) -> None:
+            raise OSError(28, "No space left on device")
+
+        store = keep(folder)
+        monkeypatch.setattr(os, "fsync", full)
+        with tracking() as tracker, pytest.raises(TrackdError, match="No space left"):
+            store.save_streams({}, tracker.pipeline)
+        assert (folder / "streams.json").read_bytes() == before
+
+    def test_a_client_saves_and_restores_a_stream(self, folder: Path) -> None:
+        with tracking("cam") as tracker:
+            snapshots = StreamSnapshots(keep(folder), tracker.pipeline, on_saved=lambda: None)
+            error = snapshots.restore("cam").exception(DEADLINE_S)
+            assert isinstance(error, Refused)
+            assert error.code is ErrorCode.SNAPSHOT
+            tracker.track("cam", 10)
+            tracker.prompt("cam", 10, "cup")
+            assert snapshots.save("cam").result(DEADLINE_S)
+            tracker.pipeline.submit("cam", RemoveCommand(1)).result(DEADLINE_S)
+            restored = snapshots.restore("cam").result(DEADLINE_S)
+            assert isinstance(restored, ObjectsResult)
+            assert [(obj.id, obj.label) for obj in restored.objects] == [(1, "cup")]
+
+
+class TestFolder:
+    @pytest.mark.parametrize(
+        "damage",
+        [
+            lambda text: text[:-9],
+            lambda text: "",
+            lambda text: text.replace('"version": 1', '"version": 2'),
+            lambda text: json.dumps(json.loads(text) | {"unknown": 1}),
+        ],
+        ids=["cut off", "empty", "of another version", "with more in it"],
+    )
+    def test_a_damaged_list_is_told_and_put_aside(self, folder: Path, damage) -> None:
+        save_two_objects(folder)
+        path = folder / "streams.json"
+        damaged = damage(path.read_text())
+        path.write_text(damaged)
+        store = keep(folder)
+        with pytest.raises(TrackdError) as error:
+            store.load()
+        assert str(path) in error.value.message
+        assert "streams.json.broken" in error.value.hint
+        assert "hunter2" not in str(error.value)
+        assert (folder / "streams.json.broken").read_text() == damaged
+        assert store.load() is None, "the next start begins anew"
+
+    def test_two_daemons_do_not_share_a_folder(self, folder: Path) -> None:
+        first = keep(folder)
+        with pytest.raises(TrackdError, match="another daemon uses the state folder"):
+            keep(folder)
+        first.close()
+        keep(folder).close()
+
+    def test_a_folder_that_cannot_be_made_is_told(self, tmp_path: Path) -> None:
+        (tmp_path / "file").touch()
+        with pytest.raises(TrackdError, match="cannot use the state folder"):
+            keep(tmp_path / "file" / "state")
+
+    def test_a_folder_must_be_named(self) -> None:
+        with pytest.raises(UsageError, match="no state folder"):
+            Store(StateConfig())
+
+    def test_the_credentials_of_a_state_are_not_in_its_text(self, folder: Path) -> None:
+        save_two_objects(folder)
+        state = keep(folder).load()
+        assert isinstance(state, SavedState)
+        assert "hunter2" not in repr(state)

@@ -1,0 +1,106 @@
+"""The file `streams.json` of the state folder: which streams there are, and their objects."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, ValidationError
+
+from tracker.errors import OutputError, TrackdError
+from tracker.protocol.fields import Label, Message, ObjectId, StreamName, StreamSettings
+
+
+class SavedObject(Message):
+    """An object that was tracked or listed."""
+
+    id: ObjectId
+    label: Label | None
+
+
+class SavedStream(Message):
+    """A stream as it was.
+
+    Attributes:
+        settings: Its source; holds credentials.
+        paused: It was not to run.
+        configured: The configuration named it then.
+        next_seq: Number that its next frame would have had.
+        next_object_id: Ids below it are not given to new objects.
+        objects: In the order of their ids.
+    """
+
+    settings: StreamSettings
+    paused: bool
+    configured: bool = False
+    next_seq: Annotated[int, Field(ge=0)]
+    next_object_id: Annotated[int, Field(ge=1)]
+    objects: tuple[SavedObject, ...]
+
+
+class SavedState(Message):
+    """All of it.
+
+    Attributes:
+        saved_at_s: Wall clock, in seconds since 1970.
+        streams: By name.
+    """
+
+    version: Literal[1] = 1
+    saved_at_s: float
+    streams: dict[StreamName, SavedStream]
+
+
+def read_state(path: Path) -> SavedState | None:
+    """What `write_state` wrote; None where there is no such file.
+
+    A file that cannot be understood is renamed, so that the next start works and nothing is lost.
+
+    Raises:
+        TrackdError: It cannot be read, is damaged, or is of another version.
+    """
+    try:
+        return SavedState.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except OSError as err:
+        raise TrackdError(
+            f"cannot read the saved streams in {path}: {err.strerror}",
+            "give the daemon's user the right to read it",
+        ) from err
+    except ValidationError as err:
+        first = err.errors(include_input=False, include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "file"
+        broken = path.with_name(path.name + ".broken")
+        path.replace(broken)
+        raise TrackdError(
+            f"the saved streams in {path} are damaged or of another version: "
+            f"{where}: {first['msg']}",
+            f"the file is now {broken.name}: mend it and rename it back, or start again without",
+        ) from err
+
+
+def write_state(path: Path, state: SavedState) -> None:
+    """Write to a temporary file beside `path`, sync it, rename it; only the owner can read it.
+
+    Raises:
+        OutputError: It cannot be written; what was at `path` is still there.
+    """
+    part = path.with_name(path.name + ".part")
+    try:
+        part.unlink(missing_ok=True)
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123 - not a path
+            file.write(state.model_dump_json(indent=2) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as err:
+        raise OutputError(
+            f"cannot write the streams to {path}: {err.strerror}",
+            "make room, or choose another state.dir",
+        ) from err
