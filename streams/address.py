@@ -13,6 +13,7 @@ from streams.errors import SourceNotFound, SourceUsageError
 
 _KINDS = "a file, an image folder, rtsp://, rtsps://, http://, https://, webcam:0 or lavfi:PATTERN"
 _USER_INFO = re.compile(r"//.*@", re.DOTALL)
+_MISSPELT = re.compile(r"(rtsps?|https?)\b(?!://)[:/]", re.IGNORECASE)
 _NONBLOCK = f"+{Flags.non_block.value}"  # the flag has no name that FFmpeg understands
 _SECRET = re.compile(
     r"((?:pass|pwd|user|login|token|secret|key|auth|sig)[\w-]*=)[^&;#]*", re.IGNORECASE
@@ -73,6 +74,8 @@ def parse_address(url: str, *, platform: str = sys.platform) -> Address:
     """
     if not url.strip():
         raise SourceUsageError("the source is empty", f"give {_KINDS}")
+    if _MISSPELT.match(url):  # taken for a path it would be shown with the password in it
+        raise SourceUsageError("the source is neither an address nor a path", "write rtsp://…")
     scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]+)://", url)
     if scheme:
         return _network_address(url, scheme.group(1).lower())

@@ -441,6 +441,6 @@ def test_describe_tells_a_stranger_all_that_is_needed() -> None:
     assert told["limits"]["max_message_bytes"] == ControlConfig().max_message_bytes
     assert told["ops"] == list(OPS)
     schemas = told["schemas"]
-    assert set(schemas) == {"request", "reply", "results", "masks", "event", "frame"}
-    assert set(schemas["request"]["discriminator"]["mapping"]) == set(OPS)
-    assert "counts" in schemas["masks"]["$defs"]["RleMask"]["properties"]
+    assert set(schemas["control"]["request"]["discriminator"]["mapping"]) == set(OPS)
+    assert set(schemas["data"]) == {"masks", "events", "frames"}
+    assert "counts" in schemas["$defs"]["RleMask"]["properties"]

@@ -25,17 +25,9 @@ from tracker.daemon.values import (
 )
 from tracker.models import Model
 from tracker.protocol import requests as ask
-from tracker.protocol.data import EventMessage, FrameMessage, MasksMessage
 from tracker.protocol.fields import VERSION, StreamSettings
-from tracker.protocol.replies import (
-    ErrorCode,
-    ObjectInfo,
-    ObjectsResult,
-    PingResult,
-    PromptResult,
-    Reply,
-    StreamsResult,
-)
+from tracker.protocol.replies import ErrorCode, PingResult, StreamsResult
+from tracker.protocol.schema import protocol_schema
 
 T = TypeVar("T")
 
@@ -239,24 +231,5 @@ def _describe(
         },
         "limits": limits.model_dump(mode="json") | control.model_dump(mode="json", include=told),
         "ops": list(OPS),
-        "schemas": {
-            "request": ask.REQUEST.json_schema(),
-            "reply": Reply.model_json_schema(),
-            "results": {op: result.model_json_schema() for op, result in _RESULTS.items()},
-            "masks": MasksMessage.model_json_schema(),
-            "event": EventMessage.model_json_schema(),
-            "frame": FrameMessage.model_json_schema(),
-        },
+        "schemas": protocol_schema(),
     }
-
-
-# The results of the other ops are empty, or, of `describe` and `metrics`, may grow.
-_RESULTS: dict[str, type[BaseModel]] = {
-    "ping": PingResult,
-    "stream.list": StreamsResult,
-    "prompt": PromptResult,
-    "object.correct": PromptResult,
-    "object.list": ObjectsResult,
-    "object.relabel": ObjectInfo,
-    "snapshot.restore": ObjectsResult,
-}

@@ -24,7 +24,6 @@ MAX_VALUES = 10_000
 _HINT = "see trackd schema config"
 _REFERENCE = re.compile(r"\$\$|\$\{(?:(?P<name>[A-Za-z_][A-Za-z0-9_]*)\})?")
 _PATH = re.compile(r"(?![A-Za-z][A-Za-z0-9+.-]+:)")
-_BROKEN_URL = re.compile(r"(rtsps?|https?)\b(?!://)[:/]", re.IGNORECASE)
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 _WORDS = {
     "model_type": "expected keys and values below it",
@@ -60,9 +59,8 @@ def load_config(path: Path, environ: Mapping[str, str] | None = None) -> DaemonC
     try:
         tree = _parse(_read(path))
         config = _validate(_filled(tree, os.environ if environ is None else environ))
-        _check_spelling(config)
-        config = _anchored(config, path.absolute().parent)
         _check(config)
+        config = _anchored(config, path.absolute().parent)
     except _Fault as fault:
         raise UsageError(f"{path}{fault.text}", fault.hint) from fault.__cause__
     return config
@@ -191,13 +189,6 @@ def _keys_at(loc: tuple[int | str, ...]) -> list[str]:
 
 def _dotted(loc: tuple[int | str, ...]) -> str:
     return ".".join(str(part) for part in loc if part != "[key]")
-
-
-def _check_spelling(config: DaemonConfig) -> None:
-    # Taken for a path it would be shown with the password in it.
-    for name, settings in config.streams.items():
-        if _BROKEN_URL.match(settings.url):
-            raise _Fault(f": streams.{name}.url: neither an address nor a path", "write rtsp://…")
 
 
 def _anchored(config: DaemonConfig, folder: Path) -> DaemonConfig:

@@ -26,6 +26,7 @@ RESULTS: Mapping[str, type[Message]] = {
     "object.correct": PromptResult,
     "object.list": ObjectsResult,
     "object.relabel": ObjectInfo,
+    "snapshot.restore": ObjectsResult,
 }
 _DATA: Mapping[str, type[Message]] = {
     "masks": MasksMessage,
