@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from tracker.engine.memory import MemoryBank, MemoryShape
+from tracker.engine.memory import EMPTY, MemoryBank, MemoryShape
 
 SHAPE = MemoryShape(
     prompted=3, recent=2, pointers=4, history=0, tokens=1, map_channels=1, pointer_channels=1
@@ -145,3 +145,91 @@ def test_maps_are_looked_for_further_back_where_steps_were_not_kept() -> None:
     assert recalled(bank, row, 7)[0] == [0, 2, 3], "the two newest of those in reach"
     assert bank.recall(np.array([row]), 7).age_index_nk.tolist() == [[2, 1, 0]], "by order"
     assert recalled(bank, row, 9)[0] == [0, 3]
+
+
+@pytest.fixture
+def anchoring() -> MemoryBank:
+    return MemoryBank(replace(SHAPE, anchors=2), torch.device("cpu"))
+
+
+def anchor(bank: MemoryBank, row: int, step: int) -> None:
+    value = torch.full((1, 1, 1), float(step))
+    bank.write_anchor(row, step, value, value[0])
+
+
+def test_anchors_come_between_prompted_and_recent_memories(anchoring: MemoryBank) -> None:
+    row = anchoring.add()
+    write(anchoring, row, 0, prompted=True)
+    for step in range(1, 12):
+        write(anchoring, row, step)
+    anchor(anchoring, row, 2)
+    anchor(anchoring, row, 5)
+    assert recalled(anchoring, row, 12) == ([0, 2, 5, 10, 11], [0, 2, 5, 11, 10, 9, 8])
+    memories = anchoring.recall(np.array([row]), 12)
+    assert memories.age_index_nk.tolist() == [[2, 2, 2, 1, 0]], "as if prompted"
+    assert memories.pointer_age_np.tolist() == [[12, 10, 7, 1, 2, 3, 4]]
+
+
+def test_an_anchor_is_not_recalled_twice_while_it_is_recent(anchoring: MemoryBank) -> None:
+    row = anchoring.add()
+    write(anchoring, row, 0, prompted=True)
+    for step in range(1, 7):
+        write(anchoring, row, step)
+    anchor(anchoring, row, 5)
+    assert recalled(anchoring, row, 5)[0] == [0, 4], "not before its time"
+    assert recalled(anchoring, row, 7) == ([0, 5, 6], [0, 6, 5, 4, 3])
+    write(anchoring, row, 7)
+    assert recalled(anchoring, row, 8) == ([0, 5, 6, 7], [0, 7, 6, 5, 4])
+
+
+def test_the_newest_anchor_replaces_the_oldest(anchoring: MemoryBank) -> None:
+    row = anchoring.add()
+    write(anchoring, row, 0, prompted=True)
+    for step in (10, 20, 30):
+        anchor(anchoring, row, step)
+    assert sorted(recalled(anchoring, row, 99)[0]) == [0, 20, 30]
+    assert anchoring.newest_anchor(row) == 30
+
+
+def test_anchors_can_be_dropped_from_a_step_on(anchoring: MemoryBank) -> None:
+    for row in range(2):
+        anchoring.add()
+        write(anchoring, row, 0, prompted=True)
+        anchor(anchoring, row, 10)
+        anchor(anchoring, row, 20)
+    anchoring.drop_anchors(0, since=20)
+    assert recalled(anchoring, 0, 99) == ([0, 10], [0, 10])
+    assert recalled(anchoring, 1, 99) == ([0, 10, 20], [0, 10, 20])
+    anchoring.drop_anchors(0, since=5)
+    assert recalled(anchoring, 0, 99) == ([0], [0])
+    assert anchoring.newest_anchor(0) == EMPTY
+
+
+def test_objects_with_as_many_anchors_go_in_one_batch(anchoring: MemoryBank) -> None:
+    for row in range(3):
+        anchoring.add()
+        write(anchoring, row, 0, prompted=True)
+    anchor(anchoring, 0, 3)
+    anchor(anchoring, 2, 4)
+    assert sorted(b.tolist() for b in anchoring.batches(50, limit=16)) == [[0, 2], [1]]
+    memories = anchoring.recall(np.array([0, 2]), 50)
+    assert memories.maps_nkqm.flatten(1).tolist() == [[0, 3], [0, 4]]
+
+
+def test_clear_and_remove_take_the_anchors_along(anchoring: MemoryBank) -> None:
+    for row, step in enumerate((1, 2, 3)):
+        anchoring.add()
+        write(anchoring, row, 0, prompted=True)
+        anchor(anchoring, row, step)
+    anchoring.remove(0)
+    assert recalled(anchoring, 0, 99)[0] == [0, 3]
+    anchoring.clear(0)
+    write(anchoring, 0, 50, prompted=True)
+    assert recalled(anchoring, 0, 99)[0] == [50]
+
+
+def test_anchors_cost_a_map_and_a_pointer_each_and_nothing_without_them(
+    anchoring: MemoryBank,
+) -> None:
+    assert anchoring.shape.bytes_per_object == SHAPE.bytes_per_object + 2 * (2 + 4)
+    assert anchoring.nbytes == 2 * anchoring.shape.bytes_per_object

@@ -100,6 +100,18 @@ def test_a_damaged_snapshot_is_told(
         Session.load(tmp_path / "s", model)
 
 
+def test_a_snapshot_of_another_version_is_told(
+    session: Session, model: Model, tmp_path: Path
+) -> None:
+    session.save(tmp_path / "s")
+    data = (tmp_path / "s").read_bytes()
+    older = data.replace(b'\\"version\\":2', b'\\"version\\":1')
+    assert older != data
+    (tmp_path / "s").write_bytes(older)
+    with pytest.raises(SnapshotError, match="of version 1, not 2"):
+        Session.load(tmp_path / "s", model)
+
+
 def test_a_missing_snapshot_is_told(model: Model, tmp_path: Path) -> None:
     with pytest.raises(SnapshotError, match="no snapshot"):
         Session.load(tmp_path / "s", model)

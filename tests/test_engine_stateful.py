@@ -1,21 +1,18 @@
 """Random frames and commands against the simplest reference: one session per object."""
 
 from dataclasses import dataclass, replace
-from functools import cache
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from moving_scene import HEIGHT, WIDTH, frame, square
+from small_pico import small_pico
 
-from tracker.engine import Policy, Session
-from tracker.models import Model
-from tracker.models.checkpoints import checkpoint_path
-from tracker.models.pico import build_pico, read_pico_config
-from tracker.models.registry import find_spec
-from tracker.models.state import load_strictly, read_state
+from tracker.engine import Policy, Session, network, session
+from tracker.engine.rivals import AREAS
 from tracker.types import ObjectResult, Prompt
 
 HISTORY = 4
@@ -24,18 +21,6 @@ POLICY = Policy(history_frames=HISTORY, max_objects=MOST_OBJECTS, lost_after=2, 
 DOUBT = 0.01  # of a score: closer to a threshold, rounding may decide
 SHIFTS = st.integers(0, 60)
 BACK = st.integers(0, HISTORY)
-
-
-@cache
-def small_pico() -> Model:
-    """pico at 128 pixels: the same code in a tenth of the time."""
-    weights = checkpoint_path(find_spec("pico"))
-    config = read_pico_config(weights.with_suffix(".json"))
-    config = config.model_copy(update={"input": replace(config.input, size=128)})
-    network = build_pico(config)
-    load_strictly(network, read_state(weights), path=weights, config="pico at 128")
-    network.eval().requires_grad_(False)
-    return Model("pico-128", network, torch.device("cpu"), torch.float32, config.input, "pico-128")
 
 
 def prompts(shift: int) -> st.SearchStrategy[dict[str, Any]]:
@@ -60,9 +45,11 @@ class Reference:
 
 
 class Commands(RuleBasedStateMachine):
+    policy = POLICY
+
     @initialize()
     def begin(self) -> None:
-        self.session = Session(small_pico(), POLICY)
+        self.session = Session(small_pico(), self.policy)
         self.shifts: list[int] = []
         self.references: dict[int, Reference] = {}
         self.step(0)
@@ -79,7 +66,7 @@ class Commands(RuleBasedStateMachine):
     def add(self, object_id: int, back: int, data: st.DataObject) -> None:
         if object_id not in self.references:
             begun = max(0, len(self.shifts) - 1 - HISTORY)
-            self.references[object_id] = Reference(Session(small_pico(), POLICY), begun)
+            self.references[object_id] = Reference(Session(small_pico(), self.policy), begun)
             for shift in self.shifts[begun:]:
                 self.references[object_id].session.step(frame(shift))
         self._prompt(object_id, back, data)
@@ -138,6 +125,7 @@ class Commands(RuleBasedStateMachine):
             assert len(obj.outputs) <= 1 + HISTORY
             assert len(obj.clicks) <= 1 + HISTORY
             assert len(obj.given) <= 1 + HISTORY
+            assert len(obj.areas) <= 1 + HISTORY + AREAS
 
     def _prompt(self, object_id: int, back: int, data: st.DataObject) -> None:
         step = max(0, len(self.shifts) - 1 - back)
@@ -149,6 +137,31 @@ class Commands(RuleBasedStateMachine):
 
     def _some(self, data: st.DataObject) -> int:
         return data.draw(st.sampled_from(sorted(self.references)))
+
+
+class CommandsWithRivals(Commands):
+    """Every fifth frame is an anchor, so that they come and go."""
+
+    policy = replace(POLICY, keep_memories="rivals")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rivals = (
+            patch.object(network, "find_rivals", lambda _, iou: torch.ones(len(iou)).bool()),
+            patch.multiple(session, ANCHOR_IOU=0.0, is_steady=lambda area, before: True),
+        )
+        for rival in self.rivals:
+            rival.start()
+
+    @rule(shift=SHIFTS)
+    def stand_still(self, shift: int) -> None:
+        """Long enough for an anchor to be no longer a recent memory."""
+        for _ in range(6):
+            self.step(shift)
+
+    def teardown(self) -> None:
+        for rival in self.rivals:
+            rival.stop()
 
 
 def assert_alike(ours: ObjectResult, alone: ObjectResult) -> None:
@@ -166,3 +179,5 @@ TestCommands.settings = settings(
     derandomize=True,
     suppress_health_check=list(HealthCheck),
 )
+TestCommandsWithRivals = CommandsWithRivals.TestCase
+TestCommandsWithRivals.settings = settings(TestCommands.settings, max_examples=4)

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from torch import Tensor, nn, ones
 
+from tools.evaluate.prompting import PromptKind
 from tools.policies.clips import FRAMES, HEIGHT, hiding, synthetic_videos
 from tools.policies.command import main
 from tools.policies.compare import Named, Score, SharedEncoder, compare, score
 from tools.policies.cutouts import CLASSES, mirrored_twin, pick_cutout
-from tools.policies.report import Setting, aggregate, pooled, to_json, to_markdown
+from tools.policies.report import Setting, aggregate, by_prompt, pooled, to_json, to_markdown
 from tools.policies.video import Video, davis_videos
 from tracker.engine import Policy
 from tracker.errors import TrackdError
@@ -140,7 +141,8 @@ def test_masks_while_away_and_after_the_return_are_counted() -> None:
     video = blinking_video("110011")
     everything = blinking_video("111111").truths_hw
     nothing_again = blinking_video("110000").truths_hw
-    stuck, gone = score(video, "stuck", everything), score(video, "gone", nothing_again)
+    stuck = score(video, PromptKind.MASK, "stuck", everything)
+    gone = score(video, PromptKind.MASK, "gone", nothing_again)
     assert (stuck.absent, stuck.imagined, stuck.back, stuck.found) == (2, 2, 2, 2)
     assert (gone.absent, gone.imagined, gone.back, gone.found) == (2, 0, 2, 0)
     assert stuck.j == pytest.approx(0.5)  # of frames 1 to 4: right, two imagined, right
@@ -150,12 +152,14 @@ def test_masks_while_away_and_after_the_return_are_counted() -> None:
 
 def test_a_video_without_absence_counts_none() -> None:
     video = blinking_video("1111")
-    plain = score(video, "all", video.truths_hw)
+    plain = score(video, PromptKind.MASK, "all", video.truths_hw)
     assert (plain.j, plain.f, plain.absent, plain.back) == (1.0, 1.0, 0, 0)
 
 
-def fake(video: str, policy: str, jf: float, imagined: int = 0) -> Score:
-    return Score("set", video, policy, 40, jf, jf, 10, imagined, 20, 15)
+def fake(
+    video: str, policy: str, jf: float, imagined: int = 0, prompt: PromptKind = PromptKind.MASK
+) -> Score:
+    return Score("set", video, prompt, policy, 40, jf, jf, 10, imagined, 20, 15)
 
 
 def test_the_table_compares_with_the_first_policy_video_by_video() -> None:
@@ -178,23 +182,38 @@ def test_the_table_compares_with_the_first_policy_video_by_video() -> None:
 
 
 def test_sets_can_be_pooled_into_one_more() -> None:
-    scores = [fake("a", "all", 0.8), Score("other", "a", "all", 40, 0.6, 0.6, 0, 0, 0, 0)]
+    scores = [
+        fake("a", "all", 0.8),
+        Score("other", "a", PromptKind.MASK, "all", 40, 0.6, 0.6, 0, 0, 0, 0),
+    ]
     both = pooled(scores, ("set", "other"), "both")
     assert [s.video for s in both] == ["set/a", "other/a"]
     (row,) = aggregate(both)
     assert (row.group, row.videos, row.absent, row.j) == ("both", 2, 10, pytest.approx(0.7))
 
 
+def test_every_prompt_is_compared_with_its_own_first_policy() -> None:
+    scores = [fake("a", "all", 0.8), fake("a", "sure", 0.9)]
+    scores += [fake("a", p, jf, prompt=PromptKind.BOX) for p, jf in (("all", 0.7), ("sure", 0.6))]
+    rows = by_prompt(aggregate(scores))
+    assert [round(row.gain, 3) for row in rows[PromptKind.MASK]] == [0.0, 0.1]
+    assert [round(row.gain, 3) for row in rows[PromptKind.BOX]] == [0.0, -0.1]
+
+
 def test_results_are_written_as_markdown_and_json() -> None:
     scores = [fake("a", "all", 0.8, imagined=2), fake("a", "sure", 0.9)]
+    scores += [fake("a", "all", 0.7, prompt=PromptKind.BOX)]
+    scores += [fake("a", "sure", 2 / 3, prompt=PromptKind.BOX)]
     setting = Setting("python -m tools.policies DATA", "pico", "00", "cpu", "float32", 2, 1, 3.0)
     rows = aggregate(scores)
     page = to_markdown(rows, setting)
     assert "| set | sure | 1 | 0.900 | 0.900 | 0.900 | +0.100 | 0.000 | 1/0 |" in page
     assert "20% of 10" in page
+    assert page.index("## From a mask") < page.index("## From a box") < page.index("0.667")
     content = json.loads(to_json(rows, scores, setting))
     assert content["setting"]["cpus"] == 2
-    assert [video["j"] for video in content["videos"]] == [0.8, 0.9]
+    assert [video["j"] for video in content["videos"]] == [0.8, 0.9, 0.7, 0.66667]
+    assert [row["prompt"] for row in content["rows"]] == ["mask", "mask", "box", "box"]
 
 
 class CountingEncoder(nn.Module):
@@ -222,6 +241,8 @@ def test_a_real_model_tracks_a_clip_with_every_policy(clips: tuple[Video, ...]) 
     clip = clips[0]
     short = Video(clip.group, clip.name, clip.images_hwc[:4], clip.truths_hw[:4])
     policies = [Named("all", Policy()), Named("sure", Policy(keep_memories="sure"))]
-    scores = compare(load_model("pico"), policies, short)
-    assert [s.policy for s in scores] == ["all", "sure"]
+    prompts = [PromptKind.MASK, PromptKind.BOX]
+    scores = compare(load_model("pico"), policies, prompts, short)
+    assert [s.policy for s in scores] == ["all", "sure"] * 2
+    assert [s.prompt for s in scores] == ["mask", "mask", "box", "box"]
     assert all(s.frames == 4 and s.j > 0.3 for s in scores)

@@ -13,9 +13,18 @@ import torch
 from rich.console import Console
 
 from streams.errors import StreamError
+from tools.evaluate.prompting import PromptKind
 from tools.policies.clips import GROUPS, synthetic_videos
 from tools.policies.compare import Named, Score, compare, share_encodings
-from tools.policies.report import Setting, aggregate, pooled, table, to_json, to_markdown
+from tools.policies.report import (
+    Setting,
+    aggregate,
+    by_prompt,
+    pooled,
+    table,
+    to_json,
+    to_markdown,
+)
 from tools.policies.video import Video, davis_videos
 from tracker.engine import OFFICIAL, Policy
 from tracker.errors import OutputError, TrackdError
@@ -27,6 +36,7 @@ POLICIES = (
     Named("all", Policy(keep_memories="all")),
     Named("present", Policy(keep_memories="present")),
     Named("sure", Policy(keep_memories="sure")),
+    Named("rivals", Policy(keep_memories="rivals")),
     Named("official", OFFICIAL),
 )
 
@@ -51,6 +61,14 @@ def _parser() -> argparse.ArgumentParser:
         "data", type=Path, metavar="DATA", help="holds davis-dev, davis-train and stills"
     )
     parser.add_argument("--model", default="pico", help="a name of `trackd checkpoints list`")
+    parser.add_argument(
+        "--prompt",
+        type=PromptKind,
+        choices=list(PromptKind),
+        nargs="+",
+        default=[PromptKind.MASK, PromptKind.BOX],
+        help="how the object is shown on the first frame; default: mask box",
+    )
     parser.add_argument("--frames", type=int, default=40, help="of each davis-train video")
     parser.add_argument("--clips", type=int, default=8, help="made of each kind")
     parser.add_argument("--out", type=Path, default=RESULTS, metavar="DIR", help="results")
@@ -64,10 +82,13 @@ def _run(options: argparse.Namespace, command: str) -> int:
     policies = [Named(n.name, replace(n.policy, history_frames=0)) for n in POLICIES]
     start, scores = time.perf_counter(), list[Score]()
     for video in _videos(options):
-        scores += compare(model, policies, video)
-        print(_progress(scores[-len(policies) :]), file=sys.stderr, flush=True)
+        scores += compare(model, policies, options.prompt, video)
+        runs = len(options.prompt) * len(policies)
+        print(_progress(scores[-runs:]), file=sys.stderr, flush=True)
     rows = aggregate([*scores, *pooled(scores, GROUPS, "all made clips")])
-    Console(width=max(TABLE_WIDTH, Console().width)).print(table(rows))
+    console = Console(width=max(TABLE_WIDTH, Console().width))
+    for prompt, of_prompt in by_prompt(rows).items():
+        console.print(table(prompt, of_prompt))
     setting = _setting(model, command, (time.perf_counter() - start) / 60)
     try:
         options.out.mkdir(parents=True, exist_ok=True)
@@ -85,7 +106,7 @@ def _videos(options: argparse.Namespace) -> Iterator[Video]:
 
 
 def _progress(scores: Sequence[Score]) -> str:
-    parts = "  ".join(f"{s.policy} {(s.j + s.f) / 2:.3f}" for s in scores)
+    parts = "  ".join(f"{s.prompt} {s.policy} {(s.j + s.f) / 2:.3f}" for s in scores)
     return f"{scores[0].group:12} {scores[0].video:18} {parts}"
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import torch
@@ -33,6 +34,7 @@ class Score:
     Attributes:
         group: The video's group.
         video: The video's name.
+        prompt: How the object was shown on the first frame.
         policy: The policy's name.
         frames: Frames tracked.
         j: Mean region score.
@@ -45,6 +47,7 @@ class Score:
 
     group: str
     video: str
+    prompt: PromptKind
     policy: str
     frames: int
     j: float
@@ -83,30 +86,36 @@ def share_encodings(model: Model) -> None:
     model.network.image_encoder = SharedEncoder(model.network.image_encoder)
 
 
-def compare(model: Model, policies: Iterable[Named], video: Video) -> tuple[Score, ...]:
-    """Track a video once for each policy, from the true mask of its first frame."""
-    policies = tuple(policies)
-    sessions = [Session(model, named.policy) for named in policies]
-    per_frame = list(_track(sessions, video))
+def compare(
+    model: Model, policies: Iterable[Named], prompts: Iterable[PromptKind], video: Video
+) -> tuple[Score, ...]:
+    """Track a video once for each prompt, made from the first true mask, and policy."""
+    runs = list(product(prompts, policies))
+    per_frame = list(_track(model, runs, video))
     return tuple(
-        score(video, named.name, tuple(masks[i] for masks in per_frame))
-        for i, named in enumerate(policies)
+        score(video, prompt, named.name, tuple(masks[i] for masks in per_frame))
+        for i, (prompt, named) in enumerate(runs)
     )
 
 
-def _track(sessions: list[Session], video: Video) -> Iterator[tuple[NDArray[np.bool_], ...]]:
-    """The masks of one frame after the other, one of each session."""
-    prompt = prompt_from_mask(video.truths_hw[0], PromptKind.MASK)
+def _track(
+    model: Model, runs: list[tuple[PromptKind, Named]], video: Video
+) -> Iterator[tuple[NDArray[np.bool_], ...]]:
+    """The masks of one frame after the other, one of each run."""
+    sessions = [Session(model, named.policy) for _, named in runs]
+    prompts = [prompt_from_mask(video.truths_hw[0], prompt) for prompt, _ in runs]
     for index, image_hwc in enumerate(video.images_hwc):
         masks = []
-        for session in sessions:
+        for session, prompt in zip(sessions, prompts, strict=True):
             result = session.step(image_hwc)
             seen = result.objects[0] if index else session.prompt(prompt).object
             masks.append(seen.mask_hw)
         yield tuple(masks)
 
 
-def score(video: Video, policy: str, masks_hw: tuple[NDArray[np.bool_], ...]) -> Score:
+def score(
+    video: Video, prompt: PromptKind, policy: str, masks_hw: tuple[NDArray[np.bool_], ...]
+) -> Score:
     """Compare the published masks of a video, at least three frames, with its truth."""
     pairs = list(zip(masks_hw, video.truths_hw, strict=True))
     js = [float(region_j(mask_hw, truth_hw)) for mask_hw, truth_hw in pairs]
@@ -120,6 +129,7 @@ def score(video: Video, policy: str, masks_hw: tuple[NDArray[np.bool_], ...]) ->
     return Score(
         group=video.group,
         video=video.name,
+        prompt=prompt,
         policy=policy,
         frames=len(pairs),
         j=float(np.mean(js[1:-1])),

@@ -1,13 +1,15 @@
-"""What a comparison found: one table for the terminal and for Markdown, and JSON."""
+"""What a comparison found: a table per prompt for the terminal and for Markdown, and JSON."""
 
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import product
 
 import numpy as np
 from rich.box import SIMPLE
 from rich.table import Table
 
+from tools.evaluate.prompting import PromptKind
 from tools.policies.compare import Score
 
 NOISE = 0.005
@@ -42,6 +44,7 @@ class Row:
     """One policy on one set: means over videos, counts over all frames of all videos.
 
     Attributes:
+        prompt: How the objects were shown.
         group: The set.
         policy: The policy.
         videos: How many.
@@ -58,6 +61,7 @@ class Row:
         found: Those with an IoU above one half.
     """
 
+    prompt: PromptKind
     group: str
     policy: str
     videos: int
@@ -75,20 +79,24 @@ class Row:
 
 
 def aggregate(scores: Sequence[Score]) -> tuple[Row, ...]:
-    """One row for each set and policy, in the order in which they first come.
+    """One row for each prompt, set and policy, in the order in which they first come.
 
     Every policy must have been run on the same videos in the same order.
     """
-    groups = tuple(dict.fromkeys(s.group for s in scores))
-    policies = tuple(dict.fromkeys(s.policy for s in scores))
+    parts: dict[tuple[PromptKind, str, str], list[Score]] = {}
+    for s in scores:
+        parts.setdefault((s.prompt, s.group, s.policy), []).append(s)
+    prompts, groups, policies = (tuple(dict.fromkeys(names)) for names in zip(*parts, strict=True))
     return tuple(
-        _row(
-            [s for s in scores if (s.group, s.policy) == (group, policy)],
-            [s for s in scores if (s.group, s.policy) == (group, policies[0])],
-        )
-        for group in groups
-        for policy in policies
+        _row(parts[prompt, group, policy], parts[prompt, group, policies[0]])
+        for prompt, group, policy in product(prompts, groups, policies)
     )
+
+
+def by_prompt(rows: Sequence[Row]) -> dict[PromptKind, list[Row]]:
+    """The rows of each prompt."""
+    prompts = dict.fromkeys(row.prompt for row in rows)
+    return {prompt: [row for row in rows if row.prompt is prompt] for prompt in prompts}
 
 
 def pooled(scores: Sequence[Score], groups: Sequence[str], name: str) -> tuple[Score, ...]:
@@ -102,6 +110,7 @@ def _row(scores: list[Score], firsts: list[Score]) -> Row:
     gains = np.array([_jf(s) - _jf(first) for s, first in zip(scores, firsts, strict=True)])
     error = gains.std(ddof=1) / np.sqrt(len(gains)) if len(gains) > 1 else 0.0
     return Row(
+        prompt=scores[0].prompt,
         group=scores[0].group,
         policy=scores[0].policy,
         videos=len(scores),
@@ -123,9 +132,9 @@ def _jf(score: Score) -> float:
     return (score.j + score.f) / 2
 
 
-def table(rows: Sequence[Row]) -> Table:
-    """The rows for a terminal."""
-    out = Table(caption=EXPLANATION, box=SIMPLE, padding=(0, 1, 0, 0))
+def table(prompt: PromptKind, rows: Sequence[Row]) -> Table:
+    """The rows of a prompt for a terminal."""
+    out = Table(title=_title(prompt), caption=EXPLANATION, box=SIMPLE, padding=(0, 1, 0, 0))
     for heading in HEADINGS:
         left = heading in ("set", "policy")
         out.add_column(heading, justify="left" if left else "right", no_wrap=True)
@@ -139,25 +148,41 @@ def to_markdown(rows: Sequence[Row], setting: Setting) -> str:
     lines = ["# Memory policies compared", "", f"`{setting.command}`", ""]
     lines += [
         f"{setting.model}, {setting.device} {setting.dtype}, {setting.threads} of {setting.cpus} "
-        f"CPUs, {setting.minutes:.0f} minutes. The object is prompted with its mask on the first "
-        "frame. Pico was trained on davis-train and on the stills that the clips are made of (not "
-        "on these clips); davis-dev is held out.",
+        f"CPUs, {setting.minutes:.0f} minutes. Pico was trained on davis-train and on the stills "
+        "that the clips are made of (not on these clips); davis-dev is held out.",
         "",
-        f"| {' | '.join(HEADINGS)} |",
-        f"|{'---|' * 2}{'---:|' * (len(HEADINGS) - 2)}",
+        EXPLANATION,
     ]
-    lines += [f"| {' | '.join(_cells(row))} |" for row in rows]
-    return "\n".join([*lines, "", EXPLANATION, ""])
+    for prompt, of_prompt in by_prompt(rows).items():
+        lines += [
+            "",
+            f"## {_title(prompt)}",
+            "",
+            f"| {' | '.join(HEADINGS)} |",
+            f"|{'---|' * 2}{'---:|' * (len(HEADINGS) - 2)}",
+        ]
+        lines += [f"| {' | '.join(_cells(row))} |" for row in of_prompt]
+    return "\n".join([*lines, ""])
 
 
 def to_json(rows: Sequence[Row], scores: Sequence[Score], setting: Setting) -> str:
-    """The same with the scores of every video."""
-    content = {
-        "setting": asdict(setting),
-        "rows": [asdict(row) for row in rows],
-        "videos": [asdict(score) for score in scores],
-    }
-    return json.dumps(content, indent=1) + "\n"
+    """The same with the scores of every video, one a line."""
+    return (
+        f'{{"setting": {json.dumps(asdict(setting))},\n"rows": {_json_lines(rows)},\n'
+        f'"videos": {_json_lines(scores)}}}\n'
+    )
+
+
+def _json_lines(items: Sequence[Row] | Sequence[Score]) -> str:
+    rounded = (
+        {k: round(v, 5) if isinstance(v, float) else v for k, v in asdict(item).items()}
+        for item in items
+    )
+    return "[\n" + ",\n".join(json.dumps(values) for values in rounded) + "\n]"
+
+
+def _title(prompt: PromptKind) -> str:
+    return f"From a {prompt} on the first frame"
 
 
 def _cells(row: Row) -> list[str]:

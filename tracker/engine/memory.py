@@ -31,6 +31,7 @@ class MemoryShape:
         tokens: Tokens of a memory map, (input / 16) squared.
         map_channels: Channels of a memory map.
         pointer_channels: Channels of an object pointer.
+        anchors: Frames kept because they tell the object from a rival.
     """
 
     prompted: int
@@ -40,10 +41,11 @@ class MemoryShape:
     tokens: int
     map_channels: int
     pointer_channels: int
+    anchors: int = 0
 
     @classmethod
-    def of(cls, net: SAM2Base, *, prompted: int, history: int) -> "MemoryShape":
-        """The shape that a network attends to, with room for prompted frames and a history."""
+    def of(cls, net: SAM2Base, *, prompted: int, history: int, anchors: int = 0) -> "MemoryShape":
+        """The shape that a network attends to, with room for lasting frames and a history."""
         return cls(
             prompted=prompted,
             recent=net.num_maskmem - 1,
@@ -52,7 +54,13 @@ class MemoryShape:
             tokens=net.sam_image_embedding_size**2,
             map_channels=net.mem_dim,
             pointer_channels=net.hidden_dim,
+            anchors=anchors,
         )
+
+    @property
+    def lasting(self) -> int:
+        """Frames that do not fade with time: prompted ones and anchors."""
+        return self.prompted + self.anchors
 
     @property
     def map_ring(self) -> int:
@@ -69,19 +77,19 @@ class MemoryShape:
 
     @property
     def bytes_per_object(self) -> int:
-        """(prompted + map_ring) maps in bf16 and (prompted + pointer_ring) pointers in fp32."""
+        """(lasting + map_ring) maps in bf16 and (lasting + pointer_ring) pointers in fp32."""
         map_bytes = self.tokens * self.map_channels * MAP_DTYPE.itemsize
         pointer_bytes = self.pointer_channels * POINTER_DTYPE.itemsize
-        maps, pointers = self.prompted + self.map_ring, self.prompted + self.pointer_ring
+        maps, pointers = self.lasting + self.map_ring, self.lasting + self.pointer_ring
         return maps * map_bytes + pointers * pointer_bytes
 
 
 class MemoryBank:
     """The memories of all objects, one dense row each.
 
-    Row r of every tensor belongs to the r-th object. A row has `prompted` slots, then a ring of
-    recent slots in which the memory of step t lies at t modulo the ring's length; which step each
-    slot holds is known on the host, so that recalling never waits for the device.
+    Row r of every tensor belongs to the r-th object. A row has `prompted` slots, `anchors` slots,
+    then a ring of recent slots in which the memory of step t lies at t modulo the ring's length;
+    which step each slot holds is known on the host, so that recalling never waits for the device.
     """
 
     def __init__(
@@ -103,7 +111,7 @@ class MemoryBank:
 
     def _allocate(self, capacity: int) -> None:
         s = self.shape
-        map_slots, pointer_slots = s.prompted + s.map_ring, s.prompted + s.pointer_ring
+        map_slots, pointer_slots = s.lasting + s.map_ring, s.lasting + s.pointer_ring
         self._maps = torch.zeros(
             (capacity, map_slots, s.tokens, s.map_channels), dtype=MAP_DTYPE, device=self._device
         )
@@ -169,6 +177,24 @@ class MemoryBank:
         slot = self._prompted_slot(row, step)
         self._store(rows, step, maps_1qm, pointers_1c, slot, slot)
 
+    def write_anchor(self, row: int, step: int, maps_1qm: Tensor, pointers_1c: Tensor) -> None:
+        """Remember a step as an anchor, the newest, in place of the oldest."""
+        slot = self.shape.prompted + int(self._anchor_steps(row).argmin())
+        self._store(np.array([row]), step, maps_1qm, pointers_1c, slot, slot)
+
+    def newest_anchor(self, row: int) -> int:
+        """The step of a row's newest anchor, `EMPTY` if it has none."""
+        return int(self._anchor_steps(row).max(initial=EMPTY))
+
+    def drop_anchors(self, row: int, since: int) -> None:
+        """Drop a row's anchors of a step and later ones."""
+        slots = self.shape.prompted + np.flatnonzero(self._anchor_steps(row) >= since)
+        self._map_step[row, slots] = EMPTY
+        self._pointer_step[row, slots] = EMPTY
+
+    def _anchor_steps(self, row: int) -> Rows:
+        return self._map_step[row, self.shape.prompted : self.shape.lasting]
+
     def _prompted_slot(self, row: int, step: int) -> int:
         held = self._map_step[row, : self.shape.prompted]
         same = np.flatnonzero(held == step)
@@ -180,7 +206,7 @@ class MemoryBank:
 
     def _recent_slots(self, step: int) -> tuple[int, int]:
         s = self.shape
-        return s.prompted + step % s.map_ring, s.prompted + step % s.pointer_ring
+        return s.lasting + step % s.map_ring, s.lasting + step % s.pointer_ring
 
     def _store(
         self, rows: Rows, step: int, maps: Tensor, pointers: Tensor, map_slot: int, ptr_slot: int
@@ -222,9 +248,11 @@ class MemoryBank:
         return batches
 
     def recall(self, rows: Rows, step: int) -> Memories:
-        """What rows of one batch attend to at `step`: prompted frames, then older to newer ones.
+        """What rows of one batch attend to at `step`: lasting frames, then older to newer ones.
 
-        Follows the choice of memories in sam2's `_prepare_memory_conditioned_features`.
+        Follows the choice of memories in sam2's `_prepare_memory_conditioned_features`, which
+        knows no anchors. An anchor is recalled like a prompted frame, once it is no longer a
+        recent one.
         """
         has_map, has_pointer = self._recalled(rows, step)
         map_slots, pointer_slots = self._candidates(step)
@@ -243,12 +271,13 @@ class MemoryBank:
         return torch.from_numpy(array).to(self._device)
 
     def _age_index(self, rows: Rows, step: int, map_slot: Rows) -> Rows:
-        """Row of the temporal encoding for each map: its age less one, the last row if prompted.
+        """Row of the temporal encoding for each map: its age less one, the last row if lasting.
 
-        Beyond the ages that the network knows, maps count by their order instead.
+        The last row is that of frames to trust whatever their age, as anchors are. Beyond the ages
+        that the network knows, maps count by their order instead.
         """
         s = self.shape
-        recent = map_slot >= s.prompted
+        recent = map_slot >= s.lasting
         if self._reach > s.recent:
             age = np.cumsum(recent[:, ::-1], axis=1, dtype=np.int64)[:, ::-1]
         else:
@@ -256,14 +285,14 @@ class MemoryBank:
         return np.where(recent, age - 1, s.recent)
 
     def _candidates(self, step: int) -> tuple[Rows, Rows]:
-        """Map and pointer slots looked at for `step`: prompted ones, then by age."""
+        """Map and pointer slots looked at for `step`: lasting ones, then by age."""
         s = self.shape
-        prompted = np.arange(s.prompted)
+        lasting = np.arange(s.lasting)
         map_ages = np.arange(self._reach, 0, -1)
         pointer_ages = np.arange(1, s.pointers + 1)
         return (
-            np.concatenate([prompted, s.prompted + (step - map_ages) % s.map_ring]),
-            np.concatenate([prompted, s.prompted + (step - pointer_ages) % s.pointer_ring]),
+            np.concatenate([lasting, s.lasting + (step - map_ages) % s.map_ring]),
+            np.concatenate([lasting, s.lasting + (step - pointer_ages) % s.pointer_ring]),
         )
 
     def _recalled(self, rows: Rows, step: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
@@ -274,8 +303,11 @@ class MemoryBank:
         pointer_step = self._pointer_step[rows[:, None], pointer_slots]
         has_map = (map_step != EMPTY) & (map_step < step)
         has_pointer = (pointer_step != EMPTY) & (pointer_step < step)
-        has_map[:, s.prompted :] &= map_step[:, s.prompted :] >= step - self._reach
-        has_pointer[:, s.prompted :] &= pointer_step[:, s.prompted :] >= step - s.pointers
-        newer = np.cumsum(has_map[:, : s.prompted - 1 : -1], axis=1)[:, ::-1]
-        has_map[:, s.prompted :] &= newer <= s.recent
+        anchors, recent = slice(s.prompted, s.lasting), slice(s.lasting, None)
+        has_map[:, anchors] &= map_step[:, anchors] < step - self._reach
+        has_pointer[:, anchors] &= pointer_step[:, anchors] < step - s.pointers
+        has_map[:, recent] &= map_step[:, recent] >= step - self._reach
+        has_pointer[:, recent] &= pointer_step[:, recent] >= step - s.pointers
+        newer = np.cumsum(has_map[:, : s.lasting - 1 : -1], axis=1)[:, ::-1]
+        has_map[:, recent] &= newer <= s.recent
         return has_map, has_pointer

@@ -15,6 +15,7 @@ from sam2.modeling.sam2_utils import get_1d_sine_pe
 from torch import Tensor
 
 from tracker.engine.attention import attend_to_memory
+from tracker.engine.rivals import find_rivals
 
 PREVIOUS_LOGITS_LIMIT = 32.0
 
@@ -76,19 +77,30 @@ class Decoded:
         presence_n1: Object score logits; above 0 the object is on the frame.
         iou_n: Predicted quality of the mask, 0..1.
         pointers_nc: Object pointers.
+        rival_n: Whether something else looks like the object; None where nobody asked.
     """
 
     logits_n1ss: Tensor
     presence_n1: Tensor
     iou_n: Tensor
     pointers_nc: Tensor
+    rival_n: Tensor | None = None
 
     def row(self, i: int) -> "Decoded":
         """The i-th object alone."""
         one = slice(i, i + 1)
         return Decoded(
-            self.logits_n1ss[one], self.presence_n1[one], self.iou_n[one], self.pointers_nc[one]
+            self.logits_n1ss[one],
+            self.presence_n1[one],
+            self.iou_n[one],
+            self.pointers_nc[one],
+            None if self.rival_n is None else self.rival_n[one],
         )
+
+    def areas(self) -> list[int]:
+        """Low-resolution pixels of each mask; 0 where the object is absent."""
+        areas: list[int] = (self.logits_n1ss > 0).sum(dim=(1, 2, 3)).tolist()
+        return areas
 
 
 def encode_image(net: SAM2Base, image_13ss: Tensor) -> Features:
@@ -172,6 +184,7 @@ def decode(
     three_masks: bool,
     clicks: Clicks | None = None,
     previous_n1ss: Tensor | None = None,
+    want_rivals: bool = False,
 ) -> Decoded:
     """Decode masks of n objects from clicks, or from memory alone.
 
@@ -184,6 +197,7 @@ def decode(
         three_masks: Choose the best of three candidates by predicted quality.
         clicks: Points and box corners; None to decode from memory.
         previous_n1ss: Logits to correct, on the same frame.
+        want_rivals: Look for rivals too.
     """
     n = conditioned_nchw.shape[0]
     if clicks is None:
@@ -219,6 +233,7 @@ def decode(
         presence_n1=presence_n1.float(),
         iou_n=iou_na[row_n, best_n].float(),
         pointers_nc=pointers_nc.float(),
+        rival_n=find_rivals(logits_nass, iou_na) if want_rivals else None,
     )
 
 

@@ -4,6 +4,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from tracker.engine.network import Decoded, Features
+from tracker.engine.rivals import AREAS
 from tracker.engine.states import Presence
 from tracker.errors import PromptError
 from tracker.types import ObjectResult, StageTimes
@@ -42,6 +43,8 @@ class TrackedObject:
         outputs: Its newest outputs, as many as the history holds.
         clicks: Clicks by step, within the history.
         given: Steps within the history whose mask was prompted without regard to memory.
+        areas: Low-resolution pixels of its mask by step, where it was there: those of the history
+            and `AREAS` before. Empty unless the policy keeps anchors.
         presence: Its state.
         result: Its result on the newest frame, None until it is asked for.
     """
@@ -52,6 +55,7 @@ class TrackedObject:
     outputs: deque[Output]
     clicks: dict[int, list[Click]] = field(default_factory=dict)
     given: set[int] = field(default_factory=set)
+    areas: dict[int, int] = field(default_factory=dict)
     presence: Presence = field(default_factory=Presence)
     result: ObjectResult | None = None
 
@@ -70,8 +74,23 @@ class TrackedObject:
         self.outputs.extend(reversed(later))
         self.result = None
 
+    def put_area(self, step: int, area: int) -> None:
+        """Keep the area of a step, in place of one that it had; 0 says that it was not there."""
+        self.areas.pop(step, None)
+        if area:
+            self.areas[step] = area
+
+    def areas_before(self, step: int) -> list[int]:
+        """The newest `AREAS` areas before a step."""
+        return [self.areas[s] for s in self._area_steps_before(step)]
+
+    def _area_steps_before(self, step: int) -> list[int]:
+        return sorted(s for s in self.areas if s < step)[-AREAS:]
+
     def forget_before(self, step: int) -> None:
-        """Drop prompts older than the history."""
+        """Drop what is older than the history, which begins with a step."""
+        oldest_area = min(self._area_steps_before(step), default=step)
+        self.areas = {s: area for s, area in self.areas.items() if s >= oldest_area}
         self.clicks = {s: clicks for s, clicks in self.clicks.items() if s >= step}
         self.given = {s for s in self.given if s >= step}
 

@@ -26,7 +26,8 @@ class Policy:
             badly; the official predictor lets the mask leave the box.
         keep_memories: Which tracked frames are remembered: "all" (official), "present" (those on
             which the object is there), "sure" (those with a confident mask too, further back if
-            need be, an idea of SAMURAI).
+            need be, an idea of SAMURAI), "rivals" (all, and for long a few that tell the object
+            from its like, an idea of DAM4SAM).
         appear_score: Object score, 0..1, with which an absent object comes back.
         lost_after: Frames of absence after which an object is lost.
         settle_frames: Frames for which a lost object that came back is called reacquired.
@@ -41,7 +42,7 @@ class Policy:
     corrections_condition: bool = False
     fill_hole_area: int = 8
     confine_to_box: bool = True
-    keep_memories: Literal["all", "present", "sure"] = "all"
+    keep_memories: Literal["all", "present", "sure", "rivals"] = "all"
     appear_score: float = 0.6
     lost_after: int = 30
     settle_frames: int = 5

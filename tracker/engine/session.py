@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from tracker.engine import network, snapshot
 from tracker.engine.clicks import clicks_of, confine_to_box, input_clicks
@@ -20,6 +21,7 @@ from tracker.engine.objects import Click, ObjectTable, Seen, TrackedObject
 from tracker.engine.policy import Policy
 from tracker.engine.preprocess import image_tensor
 from tracker.engine.results import publish
+from tracker.engine.rivals import ANCHOR_GAP, ANCHOR_IOU, ANCHORS, is_steady
 from tracker.engine.states import Presence
 from tracker.errors import PromptError, UsageError
 from tracker.models import Model
@@ -47,6 +49,7 @@ class Session:
             model.network,
             prompted=policy.max_prompted_memories,
             history=max(policy.history_frames, reach or 0),
+            anchors=ANCHORS if policy.keep_memories == "rivals" else 0,
         )
         self.bank = MemoryBank(shape, model.device, reach=reach)
         self.objects = ObjectTable()
@@ -248,7 +251,13 @@ class Session:
         net = self.model.network
         conditioned_nchw = network.condition(net, features, self.bank.recall(rows, step))
         three_masks = network.wants_three_masks(net, first=False, clicks=0)
-        decoded = network.decode(net, features, conditioned_nchw, three_masks=three_masks)
+        decoded = network.decode(
+            net,
+            features,
+            conditioned_nchw,
+            three_masks=three_masks,
+            want_rivals=self.policy.keep_memories == "rivals",
+        )
         memory_nqm = network.memorise(net, features, decoded, from_prompt=False)
         kept = self._kept(decoded)
         if kept.all():
@@ -256,6 +265,7 @@ class Session:
         else:
             self.bank.write(rows[kept], step, memory_nqm[kept], decoded.pointers_nc[kept])
             self.bank.forget(rows[~kept], step)
+        self._anchor(rows, step, memory_nqm, decoded)
         filled = replace(
             decoded, logits_n1ss=fill_holes(decoded.logits_n1ss, self.policy.fill_hole_area)
         )
@@ -265,12 +275,25 @@ class Session:
     def _kept(self, decoded: Decoded) -> NDArray[np.bool_]:
         """Which of the tracked objects remember this frame."""
         n = decoded.presence_n1.shape[0]
-        if self.policy.keep_memories == "all":
+        if self.policy.keep_memories in ("all", "rivals"):
             return np.ones(n, np.bool_)
         kept = decoded.presence_n1[:, 0] > 0
         if self.policy.keep_memories == "sure":
             kept &= decoded.iou_n >= SURE_IOU
         return np.asarray(kept.cpu().numpy(), dtype=np.bool_)
+
+    def _anchor(self, rows: Rows, step: int, memory_nqm: Tensor, decoded: Decoded) -> None:
+        """Remember the frame for long for those of the objects that it tells from a rival."""
+        if decoded.rival_n is None:
+            return
+        telling = (decoded.rival_n & (decoded.iou_n >= ANCHOR_IOU)).tolist()
+        for i, (row, area) in enumerate(zip(rows.tolist(), decoded.areas(), strict=True)):
+            obj = self.objects.rows[row]
+            steady = is_steady(area, obj.areas_before(step))
+            obj.put_area(step, area)
+            if telling[i] and steady and step - self.bank.newest_anchor(row) >= ANCHOR_GAP:
+                pointers_1c = decoded.pointers_nc[i : i + 1]
+                self.bank.write_anchor(row, step, memory_nqm[i : i + 1], pointers_1c)
 
     def _advance(self, step: int) -> None:
         """Bring the states up to a new frame."""
@@ -317,6 +340,9 @@ class Session:
             self.bank.write_prompted(row, seen.step, memory_1qm, decoded.pointers_nc)
         else:
             self.bank.write(np.array([row]), seen.step, memory_1qm, decoded.pointers_nc)
+        self.bank.drop_anchors(row, since=seen.step)
+        if self.policy.keep_memories == "rivals":
+            obj.put_area(seen.step, decoded.areas()[0])
         if first or mask_hw is not None:
             obj.given.add(seen.step)
         obj.clicks[seen.step] = clicks

@@ -8,7 +8,7 @@ import os
 from collections import deque
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -28,11 +28,16 @@ if TYPE_CHECKING:
     from tracker.engine.session import Session
 
 HEADER = "trackd"
+VERSION = 2
 _NEWER = "take a new snapshot"
 
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _Version(BaseModel):
+    version: int
 
 
 class _ObjectMeta(_Strict):
@@ -44,11 +49,12 @@ class _ObjectMeta(_Strict):
     settling: int
     clicks: list[tuple[float, float, int]]
     given: bool
+    areas: dict[int, int]
     has_output: bool
 
 
 class _Meta(_Strict):
-    version: Literal[1] = 1
+    version: int = VERSION
     model: str
     fingerprint: str
     policy: Policy
@@ -79,7 +85,7 @@ def load(path: Path, model: Model) -> "Session":
     """Make a session of what `save` wrote.
 
     Raises:
-        SnapshotError: It is missing, damaged, of a later version, or of other weights.
+        SnapshotError: It is missing, damaged, of another version, or of other weights.
     """
     from tracker.engine.session import Session
 
@@ -121,6 +127,7 @@ def _meta(session: "Session") -> _Meta:
                 **asdict(obj.presence),
                 clicks=[] if step is None else obj.clicks.get(step, []),
                 given=step in obj.given,
+                areas=obj.areas,
                 has_output=bool(obj.outputs),
             )
             for obj in session.objects.rows
@@ -162,6 +169,7 @@ def _restore_objects(session: "Session", meta: _Meta, tensors: dict[str, Tensor]
     for item in meta.objects:
         obj = TrackedObject(item.id, item.label, item.born_step, deque(maxlen=session.seen.maxlen))
         obj.presence = Presence(item.state, item.absent, item.settling)
+        obj.areas = dict(item.areas)
         if meta.step is not None and item.has_output:
             held = (tensors[f"outputs.{name}"].to(session.model.device) for name in names)
             obj.outputs.append(Output(meta.step, Decoded(*held).row(with_output)))
@@ -183,13 +191,14 @@ def _read(path: Path) -> tuple[_Meta, dict[str, Tensor]]:
     if header is None:
         raise SnapshotError(f"{path} is not a snapshot of trackd", "check the path")
     try:
+        version = _Version.model_validate_json(header).version
+        if version != VERSION:
+            raise SnapshotError(f"snapshot {path} is of version {version}, not {VERSION}", _NEWER)
         return _Meta.model_validate_json(header), tensors
     except ValidationError as err:
         first = err.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "header"
-        raise SnapshotError(
-            f"snapshot {path} is damaged or of another version: {where}: {first['msg']}", _NEWER
-        ) from err
+        raise SnapshotError(f"snapshot {path} is damaged: {where}: {first['msg']}", _NEWER) from err
 
 
 def _write_atomically(path: Path, data: bytes) -> None:
