@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import zmq
 from control_clients import Client, running
-from test_engine_stateful import small_pico
+from small_pico import small_pico
 
 from tracker.daemon.config import ControlConfig, DataConfig, LimitsConfig, RetryConfig
 from tracker.daemon.dispatch import Dispatch

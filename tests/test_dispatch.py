@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from test_engine_stateful import small_pico
+from small_pico import small_pico
 
 from tracker.daemon.config import ControlConfig, LimitsConfig, RetryConfig
 from tracker.daemon.dispatch import Dispatch, then

@@ -83,7 +83,9 @@ def begun(model: Model, policy: Policy = POLICY) -> Session:
 def anchors(session: Session, row: int = 0) -> list[int]:
     """The steps of a row's anchors."""
     shape = session.bank.shape
-    steps = session.bank.tensors()["map_step"][row, shape.prompted : shape.lasting]
+    steps = session.bank.tensors(session.seen[-1].step)["map_step"][
+        row, shape.prompted : shape.lasting
+    ]
     return sorted(step for step in steps.tolist() if step != EMPTY)
 
 

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -64,6 +65,31 @@ def test_a_restored_session_goes_on_bit_for_bit(
     session.prompt(correction)
     for i in range(5, 9):
         assert_equal(restored.step(frame(i)), session.step(frame(i)))
+
+
+@pytest.mark.parametrize("keep", ["all", "present", "sure", "rivals"])
+def test_a_long_session_goes_on_bit_for_bit_though_its_snapshot_is_short(
+    model: Model, tmp_path: Path, keep: Literal["all", "present", "sure", "rivals"]
+) -> None:
+    session = Session(model, Policy(history_frames=3, keep_memories=keep))
+    session.step(frame(0))
+    session.prompt(Prompt(3, mask_hw=square(0)))
+    for i in range(1, 27):  # past every ring's end
+        session.step(frame(i % 9))
+    session.save(tmp_path / "s")
+    restored = Session.load(tmp_path / "s", model)
+    correction = Prompt(3, ((80.0, 60.0),), (1,))
+    assert_equal(restored.step(frame(1)), session.step(frame(1)))
+    for either in (restored, session):
+        either.prompt(correction)
+    for i in range(2, 7):
+        assert_equal(restored.step(frame(i)), session.step(frame(i)))
+
+
+def test_a_snapshot_leaves_out_what_is_kept_for_prompts_on_past_frames(session: Session) -> None:
+    held = session.bank.tensors(session.seen[-1].step)
+    kept_bytes = sum(tensor.nbytes for tensor in held.values()) / len(session.object_ids)
+    assert kept_bytes < session.bank.shape.bytes_per_object / 3
 
 
 def test_another_process_gives_identical_masks(session: Session, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from live_scene import NS_STEP, PTS_STEP, SETTINGS, drawn, iou, live, masks, rle
 from moving_scene import HEIGHT, WIDTH, frame, square
-from test_engine_stateful import small_pico
+from small_pico import small_pico
 
 from tracker.daemon.history import SeenFrame
 from tracker.daemon.lane import Lane

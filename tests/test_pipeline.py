@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from live_scene import SETTINGS, drawn, live
-from test_engine_stateful import small_pico
+from small_pico import small_pico
 
 from streams.mailbox import Mailbox
 from tracker.daemon.pipeline import CommandResult, Pipeline

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from live_scene import drawn, live, masks
-from test_engine_stateful import small_pico
+from small_pico import small_pico
 
 from streams.mailbox import Mailbox
 from tracker.daemon.config import StateConfig

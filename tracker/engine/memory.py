@@ -217,25 +217,37 @@ class MemoryBank:
         self._map_step[rows, map_slot] = step
         self._pointer_step[rows, ptr_slot] = step
 
-    def tensors(self) -> dict[str, Tensor]:
-        """All that the rows remember, for a snapshot."""
+    def tensors(self, step: int) -> dict[str, Tensor]:
+        """All that the rows may recall at `step` or later, for a snapshot."""
         n = self.rows
+        maps, pointers = self._slots_from(step)
         return {
-            "maps": self._maps[:n],
-            "pointers": self._pointers[:n],
-            "map_step": torch.from_numpy(self._map_step[:n]),
-            "pointer_step": torch.from_numpy(self._pointer_step[:n]),
+            "maps": self._maps[:n, maps],
+            "pointers": self._pointers[:n, pointers],
+            "map_step": torch.from_numpy(self._map_step[:n, maps]),
+            "pointer_step": torch.from_numpy(self._pointer_step[:n, pointers]),
         }
 
-    def restore(self, tensors: dict[str, Tensor]) -> None:
-        """Take over what `tensors` returned, of a bank of the same shape."""
+    def restore(self, tensors: dict[str, Tensor], step: int) -> None:
+        """Take over what `tensors` returned for `step`, of a bank of the same shape."""
         self.rows = len(tensors["maps"])
         self._allocate(max(FIRST_CAPACITY, 1 << max(0, self.rows - 1).bit_length()))
         n = self.rows
-        self._maps[:n] = tensors["maps"].to(self._device)
-        self._pointers[:n] = tensors["pointers"].to(self._device)
-        self._map_step[:n] = tensors["map_step"].numpy()
-        self._pointer_step[:n] = tensors["pointer_step"].numpy()
+        maps, pointers = self._slots_from(step)
+        self._maps[:n, maps] = tensors["maps"].to(self._device)
+        self._pointers[:n, pointers] = tensors["pointers"].to(self._device)
+        self._map_step[:n, maps] = tensors["map_step"].numpy()
+        self._pointer_step[:n, pointers] = tensors["pointer_step"].numpy()
+
+    def _slots_from(self, step: int) -> tuple[Rows, Rows]:
+        """Map and pointer slots of all that `step` and later ones may recall."""
+        s = self.shape
+        lasting = np.arange(s.lasting)
+        map_ages, pointer_ages = np.arange(self._reach + 1), np.arange(s.pointers + 1)
+        return (
+            np.concatenate([lasting, s.lasting + (step - map_ages) % s.map_ring]),
+            np.concatenate([lasting, s.lasting + (step - pointer_ages) % s.pointer_ring]),
+        )
 
     def batches(self, step: int, limit: int) -> list[Rows]:
         """Rows with memories, in batches of at most `limit` that recall alike at `step`."""

@@ -70,7 +70,8 @@ def save(session: "Session", path: Path) -> None:
     Raises:
         SnapshotError: It cannot be written; what was at `path` is still there.
     """
-    tensors = {f"bank.{name}": tensor for name, tensor in session.bank.tensors().items()}
+    step = session.seen[-1].step if session.seen else 0
+    tensors = {f"bank.{name}": tensor for name, tensor in session.bank.tensors(step).items()}
     if session.seen:
         tensors |= _feature_tensors(session.seen[-1].features)
     outputs = [obj.outputs[-1].decoded for obj in session.objects.rows if obj.outputs]
@@ -98,7 +99,7 @@ def load(path: Path, model: Model) -> "Session":
     session = Session(model, meta.policy)
     try:
         bank = {n.removeprefix("bank."): t for n, t in tensors.items() if n.startswith("bank.")}
-        session.bank.restore(bank)
+        session.bank.restore(bank, meta.step or 0)
         if meta.step is not None:
             features = _features(tensors, model.device)
             times = StageTimes(0.0, 0.0)
