@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 from moving_scene import HEIGHT, WIDTH, frame, square
 from numpy.typing import NDArray
+from sam2.modeling.sam2_base import SAM2Base
+from torch import Tensor
 
-from tracker.engine import Policy, Session
+from tracker.engine import Policy, Session, network
 from tracker.errors import PromptError, UsageError
 from tracker.models import Model, load_model
 from tracker.types import ObjectState, Prompt
@@ -147,3 +149,26 @@ def test_the_session_does_not_grow_with_time(session: Session) -> None:
     for i in range(40):
         session.step(frame(i % 8))
     assert session.bank.nbytes == held
+
+
+def test_frames_are_encoded_only_where_something_is_tracked(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encode = network.encode_image
+    encoded: list[Tensor] = []
+
+    def counting(net: SAM2Base, image_13ss: Tensor) -> network.Features:
+        encoded.append(image_13ss)
+        return encode(net, image_13ss)
+
+    monkeypatch.setattr(network, "encode_image", counting)
+    session = Session(model)
+    for shift in range(4):
+        session.step(frame(shift))
+    assert len(encoded) == 0
+    session.prompt(Prompt(1, mask_hw=square(2)), step=2)
+    assert len(encoded) == 2, "the prompted frame, and the one after it"
+    session.step(frame(4))
+    session.remove(1)
+    session.step(frame(5))
+    assert len(encoded) == 3

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from tracker.engine.network import Decoded, Features
 from tracker.engine.rivals import AREAS
 from tracker.engine.states import Presence
+from tracker.engine.view import View
 from tracker.errors import PromptError
 from tracker.types import ObjectResult, StageTimes
 
@@ -20,8 +21,13 @@ class Seen:
     step: int
     height: int
     width: int
-    features: Features
+    view: View
     times: StageTimes
+
+    @property
+    def features(self) -> Features:
+        """What the image encoder makes of it, computed when first asked for."""
+        return self.view.features
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,25 +10,25 @@ from torch import Tensor
 from tracker.models import InputSpec
 
 
-def image_tensor(image_hwc: NDArray[np.uint8], spec: InputSpec) -> Tensor:
-    """Squash an image to the network's square and normalise it.
+def squash(image_hwc: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.uint8]:
+    """Squash an image, RGB [H, W, 3], to the network's square, RGB [size, size, 3].
 
     The aspect ratio is ignored, as in sam2's `load_video_frames`. `spec.resize` names the filter
     that the weights were trained with: "pil" is that function's own antialiased one, "linear" is
     OpenCV's bilinear, which costs a tenth of it.
+    """
+    side = (spec.size, spec.size)
+    if spec.resize == "pil":
+        return np.asarray(Image.fromarray(image_hwc).resize(side))
+    return np.asarray(cv2.resize(image_hwc, side, interpolation=cv2.INTER_LINEAR), np.uint8)
 
-    Args:
-        image_hwc: RGB uint8 [H, W, 3].
-        spec: The model's input.
+
+def image_tensor(small_hwc: NDArray[np.uint8], spec: InputSpec) -> Tensor:
+    """Normalise a squashed image, uint8 [size, size, 3].
 
     Returns:
         float32 [1, 3, size, size] on the CPU, channels last in memory.
     """
-    side = (spec.size, spec.size)
-    if spec.resize == "pil":
-        small_hwc = np.asarray(Image.fromarray(image_hwc).resize(side))
-    else:
-        small_hwc = np.asarray(cv2.resize(image_hwc, side, interpolation=cv2.INTER_LINEAR))
     scale = 1.0 / (255.0 * np.asarray(spec.std, dtype=np.float64))
     shift = np.asarray(spec.mean, dtype=np.float64) / np.asarray(spec.std, dtype=np.float64)
     image_1hwc = torch.from_numpy(small_hwc.astype(np.float32))[None]

@@ -19,10 +19,11 @@ from tracker.engine.memory import MemoryBank, MemoryShape, Rows
 from tracker.engine.network import Decoded, Features
 from tracker.engine.objects import Click, ObjectTable, Seen, TrackedObject
 from tracker.engine.policy import Policy
-from tracker.engine.preprocess import image_tensor
+from tracker.engine.preprocess import image_tensor, squash
 from tracker.engine.results import publish
 from tracker.engine.rivals import ANCHOR_GAP, ANCHOR_IOU, ANCHORS, is_steady
 from tracker.engine.states import Presence
+from tracker.engine.view import View
 from tracker.errors import PromptError, UsageError
 from tracker.models import Model
 from tracker.types import Prompt, Prompted, StageTimes, TrackResult
@@ -54,6 +55,7 @@ class Session:
         self.bank = MemoryBank(shape, model.device, reach=reach)
         self.objects = ObjectTable()
         self.seen: deque[Seen] = deque(maxlen=1 + policy.history_frames)
+        self._pos_1chw: Tensor | None = None
 
     @property
     def object_ids(self) -> tuple[int, ...]:
@@ -61,7 +63,9 @@ class Session:
         return self.objects.ids
 
     def step(self, image_hwc: NDArray[np.uint8]) -> TrackResult:
-        """Encode the next frame and track every object on it.
+        """Track every object on the next frame.
+
+        With nothing to track the frame is not even encoded, until a prompt asks for it.
 
         Args:
             image_hwc: RGB uint8 [H, W, 3]; its size may differ from the frame's before.
@@ -74,17 +78,20 @@ class Session:
                 f"frame is {image_hwc.dtype} {list(image_hwc.shape)}", "give RGB uint8 [H, W, 3]"
             )
         step = self.seen[-1].step + 1 if self.seen else 0
+        start = time.perf_counter()
+        view = View(squash(image_hwc, self.model.input), self._encode)
+        batches = self.bank.batches(step, self.policy.batch_objects)
+        features = view.features if batches else None
+        encoded = time.perf_counter()
         with self._inference():
-            start = time.perf_counter()
-            image = image_tensor(image_hwc, self.model.input).to(self.model.device)
-            features = network.encode_image(self.model.network, image)
-            encoded = time.perf_counter()
-            for rows in self.bank.batches(step, self.policy.batch_objects):
+            for rows in batches:
+                assert features is not None
                 self._track(rows, step, features)
             self._advance(step)
-            times = StageTimes(encoded - start, time.perf_counter() - encoded)
+        times = StageTimes(encoded - start, time.perf_counter() - encoded)
         height, width = image_hwc.shape[:2]
-        self._remember(Seen(step, height, width, features, times))
+        self.seen.append(Seen(step, height, width, view, times))
+        self._trim_history()
         return self.result()
 
     def prompt(self, prompt: Prompt, step: int | None = None) -> Prompted:
@@ -111,6 +118,7 @@ class Session:
             self._apply(prompt.object_id, seen, clicks, prompt.mask_hw)
             obj = self.objects.get(prompt.object_id)
             caught_up = self._replay(obj, seen.step)
+        self._trim_history()
         obj.label = obj.label if prompt.label is None else prompt.label
         obj.presence.prompt(obj.outputs[-1].decoded.presence_n1.sigmoid().item())
         obj.result = None
@@ -216,16 +224,20 @@ class Session:
         blank.presence = Presence.lost(self.policy)
         return blank
 
-    def _remember(self, seen: Seen) -> None:
-        """Add a frame to the history, within its bounds in frames and in bytes."""
-        if self.seen:
-            first = self.seen[0].features
-            seen = replace(seen, features=replace(seen.features, pos_1chw=first.pos_1chw))
-        self.seen.append(seen)
-        while (
-            len(self.seen) > 1 and len(self.seen) * seen.features.nbytes > self.policy.history_bytes
-        ):
-            self.seen.popleft()
+    def _encode(self, small_hwc: NDArray[np.uint8]) -> Features:
+        """The features of a squashed picture; all share one positional encoding."""
+        with self._inference():
+            image = image_tensor(small_hwc, self.model.input).to(self.model.device)
+            features = network.encode_image(self.model.network, image)
+        if self._pos_1chw is None:
+            self._pos_1chw = features.pos_1chw
+        return replace(features, pos_1chw=self._pos_1chw)
+
+    def _trim_history(self) -> None:
+        """Keep the history within its bound in bytes; that in frames keeps itself."""
+        held = sum(seen.view.nbytes for seen in self.seen)
+        while len(self.seen) > 1 and held > self.policy.history_bytes:
+            held -= self.seen.popleft().view.nbytes
         oldest = self.seen[0].step
         for obj in self.objects.rows:
             obj.forget_before(oldest)

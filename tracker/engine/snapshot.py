@@ -20,6 +20,7 @@ from tracker.engine.network import Decoded, Features
 from tracker.engine.objects import Output, Seen, TrackedObject
 from tracker.engine.policy import Policy
 from tracker.engine.states import Presence
+from tracker.engine.view import View
 from tracker.errors import SnapshotError
 from tracker.models import Model
 from tracker.types import ObjectState, StageTimes
@@ -103,7 +104,7 @@ def load(path: Path, model: Model) -> "Session":
         if meta.step is not None:
             features = _features(tensors, model.device)
             times = StageTimes(0.0, 0.0)
-            session.seen.append(Seen(meta.step, meta.height, meta.width, features, times))
+            session.seen.append(Seen(meta.step, meta.height, meta.width, View.of(features), times))
         _restore_objects(session, meta, tensors)
     except (KeyError, RuntimeError, ValueError, IndexError) as err:
         raise SnapshotError(f"snapshot {path} is damaged: {err}", _NEWER) from err
