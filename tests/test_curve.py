@@ -58,11 +58,16 @@ class Door:
         """Connect, say hello and return the User-Id that the daemon sees; None: not let in."""
         with self.outside.socket(zmq.DEALER) as dealer:
             dealer.linger = 0
+            dealer.sndtimeo = _PATIENCE_MS
             if keys is not None:
                 dealer.curve_publickey, dealer.curve_secretkey = keys
                 dealer.curve_serverkey = server or self.security.public_key
             dealer.connect(self.address)
-            dealer.send(hello := f"hello {next(self.knocks)}".encode())
+            hello = f"hello {next(self.knocks)}".encode()
+            try:
+                dealer.send(hello)
+            except zmq.Again:  # refused already: there is no connection left to send on
+                return None
             return self._answer(dealer, hello, wait_ms or _PATIENCE_MS)
 
     def _answer(self, dealer: zmq.Socket, hello: bytes, wait_ms: int) -> str | None:
