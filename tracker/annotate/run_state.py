@@ -5,13 +5,13 @@ It holds `run.json` (what the run is), `results.jsonl` (the results of every fra
 truth: results of frames after it are tracked again.
 """
 
-import os
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tracker.annotate.journal import Journal
+from tracker.atomic import write_atomically
 from tracker.engine import Policy
 from tracker.errors import OutputError, SnapshotError, UsageError
 
@@ -118,13 +118,9 @@ class RunState:
             ) from error
 
     def _write(self, description: RunDescription) -> None:
-        part = self._description_path.with_name("run.json.part")
         try:
             self.folder.mkdir(exist_ok=True)
-            with part.open("w", encoding="utf-8") as file:
-                file.write(description.model_dump_json(indent=2) + "\n")
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(self._description_path)
+            data = description.model_dump_json(indent=2).encode() + b"\n"
+            write_atomically(self._description_path, data)
         except OSError as error:
             raise OutputError(f"cannot write {self._description_path}: {error.strerror}") from error

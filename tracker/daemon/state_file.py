@@ -1,11 +1,11 @@
 """The file `streams.json` of the state folder: which streams there are, and their objects."""
 
-import os
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError
 
+from tracker.atomic import write_atomically
 from tracker.errors import OutputError, TrackdError
 from tracker.protocol.fields import Label, Message, ObjectId, StreamName, StreamSettings
 
@@ -80,25 +80,14 @@ def read_state(path: Path) -> SavedState | None:
 
 
 def write_state(path: Path, state: SavedState) -> None:
-    """Write to a temporary file beside `path`, sync it, rename it; only the owner can read it.
+    """Write atomically; only the owner can read it.
 
     Raises:
         OutputError: It cannot be written; what was at `path` is still there.
     """
-    part = path.with_name(path.name + ".part")
+    data = state.model_dump_json(indent=2).encode() + b"\n"
     try:
-        part.unlink(missing_ok=True)
-        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123 - not a path
-            file.write(state.model_dump_json(indent=2) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        write_atomically(path, data, mode=0o600)
     except OSError as err:
         raise OutputError(
             f"cannot write the streams to {path}: {err.strerror}",

@@ -4,7 +4,6 @@ It is written to a temporary file beside it, synced, then renamed, so that a cra
 snapshot before. Nothing in it is executed on load.
 """
 
-import os
 from collections import deque
 from dataclasses import asdict
 from pathlib import Path
@@ -16,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
+from tracker.atomic import write_atomically
 from tracker.engine.network import Decoded, Features
 from tracker.engine.objects import Output, Seen, TrackedObject
 from tracker.engine.policy import Policy
@@ -80,7 +80,12 @@ def save(session: "Session", path: Path) -> None:
         tensors |= _output_tensors(outputs)
     held = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     data = safetensors_bytes(held, metadata={HEADER: _meta(session).model_dump_json()})
-    _write_atomically(path, data)
+    try:
+        write_atomically(path, data)
+    except OSError as err:
+        raise SnapshotError(
+            f"cannot write snapshot {path}: {err.strerror}", "choose another folder"
+        ) from err
 
 
 def load(path: Path, model: Model) -> "Session":
@@ -201,23 +206,3 @@ def _read(path: Path) -> tuple[_Meta, dict[str, Tensor]]:
         first = err.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "header"
         raise SnapshotError(f"snapshot {path} is damaged: {where}: {first['msg']}", _NEWER) from err
-
-
-def _write_atomically(path: Path, data: bytes) -> None:
-    part = path.with_name(path.name + ".part")
-    try:
-        with part.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    except OSError as err:
-        part.unlink(missing_ok=True)
-        raise SnapshotError(
-            f"cannot write snapshot {path}: {err.strerror}", "choose another folder"
-        ) from err
