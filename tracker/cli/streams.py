@@ -141,23 +141,21 @@ def _print(streams: "Sequence[StreamInfo]", *, as_json: bool) -> None:
         return
     Console().print(_table(streams))
     for item in streams:
-        if item.error:
-            print(f"{item.stream}: {item.error}")
+        print(f"{item.stream}: {item.url}" + (f"; {item.error}" if item.error else ""))
 
 
 def _table(streams: "Sequence[StreamInfo]") -> "Table":
-    from rich.markup import escape
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    table = Table("stream", "state", "size", "fps", "objects", "tracked", "dropped", "again", "url")
-    for column in table.columns[3:8]:
-        column.justify = "right"
-    for column in table.columns[:8]:
+    names = ("stream", "state", "size", "fps", "objects", "tracked", "dropped", "again")
+    table = Table(*names, box=SIMPLE_HEAD)
+    for column in table.columns:
         column.no_wrap = True
-    table.columns[8].overflow = "fold"
+    for column in table.columns[3:]:
+        column.justify = "right"
     for item in streams:
         size = f"{item.width}x{item.height}" if item.width else ""
         counts = (item.objects, item.tracked, item.dropped, item.reconnects)
-        numbers = (f"{item.fps:.1f}", *map(str, counts))
-        table.add_row(item.stream, item.state.value, size, *numbers, escape(item.url))
+        table.add_row(item.stream, item.state.value, size, f"{item.fps:.1f}", *map(str, counts))
     return table
