@@ -38,6 +38,7 @@ from tracker.models.checkpoints import checkpoint_path
 from tracker.models.official import build_official
 from tracker.models.pico import PicoConfig, build_pico, read_pico_config
 from tracker.models.state import load_strictly, read_state
+from tracker.process import prepare_process
 from tracker.types import Prompt
 
 COUNTS = (1, 2, 4, 8, 16)
@@ -58,6 +59,7 @@ class Row:
 
 def main() -> int:
     """Measure, print the tables, and write them as Markdown where asked."""
+    prepare_process()  # for the official predictor too, which gains by it as well
     parser = argparse.ArgumentParser(prog="python -m tools.bench.objects", description=__doc__)
     parser.add_argument("clip", type=Path)
     parser.add_argument("--dtype", default="fp32", choices=["fp32", "bf16"])
