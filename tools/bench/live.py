@@ -2,7 +2,8 @@
 
 Two cameras (GStreamer's RTSP server) and a file in real time, an object prompted on each, and eight
 subscribers in processes of their own, of which two never read. What counts: the daemon's resident
-memory after a tenth of the time and at the end, and what each subscriber received.
+memory after a warm-up, in which the history fills and the libraries fill their caches, and at the
+end; and what each subscriber received.
 """
 
 import argparse
@@ -58,7 +59,8 @@ def main() -> int:
     """Run, write the result, print it, and return 1 where memory grew or somebody starved."""
     parser = argparse.ArgumentParser(prog="python -m tools.bench.live", description=__doc__)
     parser.add_argument("clip", type=Path, help="H.264 in MP4")
-    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--minutes", type=float, default=10.0, help="after the warm-up")
+    parser.add_argument("--warm-up", type=float, default=3.0, help="minutes")
     parser.add_argument("--box", default="0.3,0.2,0.6,0.8", help="of the objects, 0..1")
     parser.add_argument("--within-mb", type=float, default=20.0, help="allowed growth")
     parser.add_argument("--out", type=Path, default=RESULT)
@@ -71,7 +73,7 @@ def main() -> int:
             streams = client.streams()
     args.out.write_text(_markdown(args, samples, received, streams))
     print(args.out.read_text())
-    grown_mb = samples[-1].resident_mb - samples[len(samples) // 10].resident_mb
+    grown_mb = samples[-1].resident_mb - _warm(args, samples).resident_mb
     starved = any(one["received"] == 0 for one in received)
     return int(grown_mb > args.within_mb or starved)
 
@@ -88,7 +90,7 @@ class Run:
     """Everything in its own process; all of it ends with `stack`."""
 
     def __init__(self, stack: ExitStack, args: argparse.Namespace) -> None:
-        self._seconds = 60 * args.minutes
+        self._seconds = 60 * (args.warm_up + args.minutes)
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         cameras = [stack.enter_context(RtspCamera(args.clip)) for _ in range(2)]
         self.daemon = stack.enter_context(Daemon(folder, {"state": {"dir": "state"}}))
@@ -138,17 +140,23 @@ def _prompt(client: Client, stream: str, box: str) -> None:
     client.prompt(stream, box=(x0, y0, x1, y1), normalized=True)
 
 
+def _warm(args: argparse.Namespace, samples: list[Sample]) -> Sample:
+    """The first sample after the warm-up."""
+    return next(sample for sample in samples if sample.at_s >= 60 * args.warm_up)
+
+
 def _markdown(
     args: argparse.Namespace,
     samples: list[Sample],
     received: list[dict[str, object]],
     streams: list[StreamInfo],
 ) -> str:
-    early, late = samples[len(samples) // 10], samples[-1]
+    early, late = _warm(args, samples), samples[-1]
     lines = [
         "# Two cameras, a file, eight subscribers",
         "",
-        f"`python -m tools.bench.live {args.clip.name} --minutes {args.minutes:g}`",
+        f"`python -m tools.bench.live {args.clip.name} --minutes {args.minutes:g} "
+        f"--warm-up {args.warm_up:g}`",
         "",
         f"pico, one object on each of three streams, {os.cpu_count()} CPUs shared by cameras, "
         f"daemon and subscribers, torch {torch.__version__}; {SLEEPERS} more subscribers took all "
@@ -158,6 +166,10 @@ def _markdown(
         f"after {late.at_s:.0f} s {late.resident_mb:.1f} MiB: "
         f"{late.resident_mb - early.resident_mb:+.1f} MiB, allowed {args.within_mb:g}; highest "
         f"{max(sample.resident_mb for sample in samples):.1f} MiB.",
+        "",
+        "| after, s | " + " | ".join(f"{sample.at_s:.0f}" for sample in samples[5::6]) + " |",
+        "|---|" + "---:|" * len(samples[5::6]),
+        "| MiB | " + " | ".join(f"{sample.resident_mb:.0f}" for sample in samples[5::6]) + " |",
         "",
         "| stream | frames | tracked | dropped | frames tracked per second |",
         "|---|---:|---:|---:|---:|",
