@@ -1,0 +1,254 @@
+"""A clip through the network, with gradients: what the engine does, for n clips at a time.
+
+The engine's own functions condition on memories and adopt masks, so that ages, encodings and the
+order of memories are those of tracking. What differs from `tracker.engine.network`:
+- all mask candidates are kept, since the best is trained, and as logits of an object that is
+  there: marking an absent one would hide the mask from the loss;
+- a prompted mask is remembered as the user saw it, 0 or 1, but gradients pass as if it were soft;
+- holes are not filled, and memories are not rounded to bf16.
+Shapes: n clips, T frames, a candidates, s the low-resolution mask (input / 4).
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from sam2.modeling.sam2_base import NO_OBJ_SCORE, SAM2Base
+from torch import Tensor
+
+from tools.evaluate.prompting import PromptKind
+from tools.train.config import Prompts
+from tools.train.prompts import Plan, add_correction, first_clicks
+from tracker.engine.masks import confine
+from tracker.engine.network import (
+    PREVIOUS_LOGITS_LIMIT,
+    Clicks,
+    Decoded,
+    Features,
+    Memories,
+    adopt_mask,
+    condition,
+    wants_three_masks,
+    without_memory,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Guess:
+    """What the network says of one frame of n clips.
+
+    Attributes:
+        frame: Number of the frame.
+        logits_nass: Candidate masks, float32, as if the object were there.
+        iou_na: Their predicted qualities.
+        presence_n1: Object score logits.
+        chosen_n: The candidate that tracking would take.
+    """
+
+    frame: int
+    logits_nass: Tensor
+    iou_na: Tensor
+    presence_n1: Tensor
+    chosen_n: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class _Memory:
+    """What is remembered of one frame, and whether it was the one that was prompted first."""
+
+    frame: int
+    map_nqm: Tensor
+    pointer_nc: Tensor
+
+
+def forward_clips(
+    net: SAM2Base,
+    images_tn3ss: Tensor,
+    masks_tn1ss: Tensor,
+    plan: Plan,
+    prompts: Prompts,
+    random: np.random.Generator,
+) -> list[Guess]:
+    """Track n objects through T frames; one guess for each decoding, given masks left out.
+
+    Args:
+        net: The network.
+        images_tn3ss: Normalised frames.
+        masks_tn1ss: bool, true masks; none is empty on the first frame.
+        plan: How the clips are prompted.
+        prompts: How exact prompts are.
+        random: Where prompts are drawn from.
+    """
+    frames = len(images_tn3ss)
+    guesses: list[Guess] = []
+    memories: list[_Memory] = []
+    for frame, features in enumerate(_encode(net, images_tn3ss)):
+        truth = masks_tn1ss[frame]
+        if frame == 0:
+            decoded, own = _first(net, features, truth, plan, prompts, random)
+            prompted = True
+        else:
+            prompted = frame == plan.later_frame
+            corrections = plan.later_corrections if prompted else 0
+            decoded, own = _later(net, features, frame, truth, memories, corrections, random)
+        guesses += own
+        if frame < frames - 1:
+            map_nqm = _memorise(net, features, decoded, from_prompt=prompted)
+            memories.append(_Memory(frame, map_nqm, decoded.pointers_nc))
+    return guesses
+
+
+def _encode(net: SAM2Base, images_tn3ss: Tensor) -> list[Features]:
+    """Features of each frame, all images in one pass."""
+    t, n = images_tn3ss.shape[:2]
+    flat = images_tn3ss.flatten(0, 1).contiguous(memory_format=torch.channels_last)
+    out = net.forward_image(flat)
+    fine, middle, top = (
+        level.contiguous().unflatten(0, (t, n)).unbind() for level in out["backbone_fpn"][-3:]
+    )
+    position = out["vision_pos_enc"][-1][:1]
+    return [Features(top[i], position, (fine[i], middle[i])) for i in range(t)]
+
+
+def _first(
+    net: SAM2Base,
+    features: Features,
+    truth_n1ss: Tensor,
+    plan: Plan,
+    prompts: Prompts,
+    random: np.random.Generator,
+) -> tuple[Decoded, list[Guess]]:
+    """The prompted frame: a mask is taken as it is, clicks are decoded and corrected."""
+    if plan.kind is PromptKind.MASK:
+        return adopt_mask(net, features, truth_n1ss.float()), []
+    conditioned = without_memory(net, features)
+    first = clicks = first_clicks(plan.kind, truth_n1ss, prompts, random)
+    decoded, guess = _decode(net, features, conditioned, 0, clicks)
+    guesses = [guess]
+    for _ in range(plan.first_corrections):
+        clicks = add_correction(clicks, decoded.logits_n1ss, truth_n1ss, random)
+        decoded, guess = _decode(net, features, conditioned, 0, clicks, decoded)
+        guesses.append(guess)
+    if plan.kind is PromptKind.BOX:
+        decoded = _confined(decoded, first, net.image_size)
+    return decoded, guesses
+
+
+def _later(
+    net: SAM2Base,
+    features: Features,
+    frame: int,
+    truth_n1ss: Tensor,
+    memories: list[_Memory],
+    corrections: int,
+    random: np.random.Generator,
+) -> tuple[Decoded, list[Guess]]:
+    """A tracked frame, corrected by clicks or not."""
+    conditioned = condition(net, features, _recall(net, memories, frame))
+    decoded, guess = _decode(net, features, conditioned, frame, None)
+    guesses, clicks = [guess], None
+    for _ in range(corrections):
+        clicks = add_correction(clicks, decoded.logits_n1ss, truth_n1ss, random)
+        decoded, guess = _decode(net, features, conditioned, frame, clicks, decoded)
+        guesses.append(guess)
+    return decoded, guesses
+
+
+def _recall(net: SAM2Base, memories: list[_Memory], frame: int) -> Memories:
+    """What `MemoryBank.recall` gives: the first frame, then older to newer maps; pointers by age.
+
+    All that a clip is corrected with fades like any recent frame, as in tracking.
+    """
+    first, others = memories[0], memories[1:]
+    recent = others[-(net.num_maskmem - 1) :]
+    pointers = [first, *others[::-1][: net.max_obj_ptrs_in_encoder - 1]]
+    n, device = first.pointer_nc.shape[0], first.pointer_nc.device
+    rows = [net.num_maskmem - 1, *(frame - memory.frame - 1 for memory in recent)]
+    ages = [float(frame - memory.frame) for memory in pointers]
+    return Memories(
+        maps_nkqm=torch.stack([memory.map_nqm for memory in (first, *recent)], dim=1),
+        age_index_nk=torch.tensor(rows, device=device).expand(n, -1),
+        pointers_npc=torch.stack([memory.pointer_nc for memory in pointers], dim=1),
+        pointer_age_np=torch.tensor(ages, device=device).expand(n, -1),
+    )
+
+
+def _decode(
+    net: SAM2Base,
+    features: Features,
+    conditioned_nchw: Tensor,
+    frame: int,
+    clicks: Clicks | None,
+    previous: Decoded | None = None,
+) -> tuple[Decoded, Guess]:
+    """Masks of n objects, as `tracker.engine.network.decode`, and all candidates of them."""
+    count = 0 if clicks is None else clicks.labels_nk.shape[1]
+    n, device = conditioned_nchw.shape[0], conditioned_nchw.device
+    if clicks is None:
+        clicks = Clicks(
+            torch.zeros(n, 1, 2, device=device),
+            torch.full((n, 1), -1, dtype=torch.int32, device=device),
+        )
+    limit = PREVIOUS_LOGITS_LIMIT
+    before = None if previous is None else previous.logits_n1ss.detach().clamp(-limit, limit)
+    sparse, dense = net.sam_prompt_encoder(
+        points=(clicks.coords_nk2, clicks.labels_nk), boxes=None, masks=before
+    )
+    logits_nass, iou_na, tokens_nac, presence_n1 = net.sam_mask_decoder(
+        image_embeddings=conditioned_nchw,
+        image_pe=net.sam_prompt_encoder.get_dense_pe(),
+        sparse_prompt_embeddings=sparse,
+        dense_prompt_embeddings=dense,
+        multimask_output=wants_three_masks(net, first=frame == 0, clicks=count),
+        repeat_image=False,
+        high_res_features=list(features.high_res),
+    )
+    guess = Guess(
+        frame, logits_nass.float(), iou_na.float(), presence_n1.float(), iou_na.argmax(dim=-1)
+    )
+    return _taken(net, guess, tokens_nac), guess
+
+
+def _taken(net: SAM2Base, guess: Guess, tokens_nac: Tensor) -> Decoded:
+    """The candidate that tracking takes; nothing where the object seems to be absent."""
+    row_n = torch.arange(len(guess.chosen_n), device=guess.chosen_n.device)
+    present_n1 = guess.presence_n1 > 0
+    logits_n1ss = guess.logits_nass[row_n, guess.chosen_n].unsqueeze(1)
+    token_n = guess.chosen_n.clamp(max=tokens_nac.shape[1] - 1)
+    there_n1 = guess.presence_n1.sigmoid() if net.soft_no_obj_ptr else present_n1.float()
+    pointers_nc = net.obj_ptr_proj(tokens_nac[row_n, token_n]).float()
+    if net.fixed_no_obj_ptr:
+        pointers_nc = there_n1 * pointers_nc
+    return Decoded(
+        logits_n1ss=torch.where(present_n1[..., None, None], logits_n1ss, NO_OBJ_SCORE),
+        presence_n1=guess.presence_n1,
+        iou_n=guess.iou_na[row_n, guess.chosen_n],
+        pointers_nc=pointers_nc + (1 - there_n1) * net.no_obj_ptr,
+    )
+
+
+def _confined(decoded: Decoded, boxes: Clicks, size: int) -> Decoded:
+    """Masks that end at their boxes, as the default policy of tracking has it."""
+    rows = []
+    for logits_1ss, corners_22 in zip(decoded.logits_n1ss, boxes.coords_nk2, strict=True):
+        x0, y0, x1, y1 = (corners_22 / size).flatten().tolist()
+        rows.append(confine(logits_1ss[None], (x0, y0, x1, y1)))
+    return replace(decoded, logits_n1ss=torch.cat(rows))
+
+
+def _memorise(net: SAM2Base, features: Features, decoded: Decoded, *, from_prompt: bool) -> Tensor:
+    """Memory maps [n, q, m], as `tracker.engine.network.memorise`."""
+    size = (net.image_size, net.image_size)
+    logits = F.interpolate(decoded.logits_n1ss, size, mode="bilinear", align_corners=False)
+    mask = logits.sigmoid()
+    if from_prompt and net.binarize_mask_from_pts_for_mem_enc:
+        mask = mask + ((logits > 0).float() - mask).detach()
+    mask = mask * net.sigmoid_scale_for_mem_enc + net.sigmoid_bias_for_mem_enc
+    encoder = net.memory_encoder
+    seen = encoder.pix_feat_proj(features.top_1chw) + encoder.mask_downsampler(mask)
+    memory_nmhw: Tensor = encoder.out_proj(encoder.fuser(seen))
+    if net.no_obj_embed_spatial is not None:
+        absent = (decoded.presence_n1 <= 0).to(memory_nmhw.dtype)[..., None, None]
+        memory_nmhw = memory_nmhw + absent * net.no_obj_embed_spatial[..., None, None]
+    return memory_nmhw.flatten(2).transpose(1, 2)
