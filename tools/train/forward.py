@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 import torch.nn.functional as F
-from sam2.modeling.sam2_base import NO_OBJ_SCORE, SAM2Base
+from sam2.modeling.sam2_base import SAM2Base
 from torch import Tensor
 
 from tools.evaluate.prompting import PromptKind
@@ -22,13 +22,15 @@ from tools.train.config import Prompts
 from tools.train.prompts import Plan, add_correction, first_clicks
 from tracker.engine.masks import confine
 from tracker.engine.network import (
-    PREVIOUS_LOGITS_LIMIT,
     Clicks,
     Decoded,
     Features,
     Memories,
     adopt_mask,
+    choose,
     condition,
+    encode_memory,
+    propose,
     wants_three_masks,
     without_memory,
 )
@@ -182,50 +184,25 @@ def _decode(
     clicks: Clicks | None,
     previous: Decoded | None = None,
 ) -> tuple[Decoded, Guess]:
-    """Masks of n objects, as `tracker.engine.network.decode`, and all candidates of them."""
-    count = 0 if clicks is None else clicks.labels_nk.shape[1]
-    n, device = conditioned_nchw.shape[0], conditioned_nchw.device
-    if clicks is None:
-        clicks = Clicks(
-            torch.zeros(n, 1, 2, device=device),
-            torch.full((n, 1), -1, dtype=torch.int32, device=device),
-        )
-    limit = PREVIOUS_LOGITS_LIMIT
-    before = None if previous is None else previous.logits_n1ss.detach().clamp(-limit, limit)
-    sparse, dense = net.sam_prompt_encoder(
-        points=(clicks.coords_nk2, clicks.labels_nk), boxes=None, masks=before
-    )
-    logits_nass, iou_na, tokens_nac, presence_n1 = net.sam_mask_decoder(
-        image_embeddings=conditioned_nchw,
-        image_pe=net.sam_prompt_encoder.get_dense_pe(),
-        sparse_prompt_embeddings=sparse,
-        dense_prompt_embeddings=dense,
-        multimask_output=wants_three_masks(net, first=frame == 0, clicks=count),
-        repeat_image=False,
-        high_res_features=list(features.high_res),
+    """Masks of n objects that tracking takes, and all candidates of them."""
+    candidates = propose(
+        net,
+        features,
+        conditioned_nchw,
+        three_masks=wants_three_masks(
+            net, first=frame == 0, clicks=0 if clicks is None else clicks.labels_nk.shape[1]
+        ),
+        clicks=clicks,
+        previous_n1ss=None if previous is None else previous.logits_n1ss.detach(),
     )
     guess = Guess(
-        frame, logits_nass.float(), iou_na.float(), presence_n1.float(), iou_na.argmax(dim=-1)
+        frame,
+        candidates.logits_nass.float(),
+        candidates.iou_na.float(),
+        candidates.presence_n1.float(),
+        candidates.iou_na.argmax(dim=-1),
     )
-    return _taken(net, guess, tokens_nac), guess
-
-
-def _taken(net: SAM2Base, guess: Guess, tokens_nac: Tensor) -> Decoded:
-    """The candidate that tracking takes; nothing where the object seems to be absent."""
-    row_n = torch.arange(len(guess.chosen_n), device=guess.chosen_n.device)
-    present_n1 = guess.presence_n1 > 0
-    logits_n1ss = guess.logits_nass[row_n, guess.chosen_n].unsqueeze(1)
-    token_n = guess.chosen_n.clamp(max=tokens_nac.shape[1] - 1)
-    there_n1 = guess.presence_n1.sigmoid() if net.soft_no_obj_ptr else present_n1.float()
-    pointers_nc = net.obj_ptr_proj(tokens_nac[row_n, token_n]).float()
-    if net.fixed_no_obj_ptr:
-        pointers_nc = there_n1 * pointers_nc
-    return Decoded(
-        logits_n1ss=torch.where(present_n1[..., None, None], logits_n1ss, NO_OBJ_SCORE),
-        presence_n1=guess.presence_n1,
-        iou_n=guess.iou_na[row_n, guess.chosen_n],
-        pointers_nc=pointers_nc + (1 - there_n1) * net.no_obj_ptr,
-    )
+    return choose(net, candidates), guess
 
 
 def _confined(decoded: Decoded, boxes: Clicks, size: int) -> Decoded:
@@ -245,10 +222,4 @@ def _memorise(net: SAM2Base, features: Features, decoded: Decoded, *, from_promp
     if from_prompt and net.binarize_mask_from_pts_for_mem_enc:
         mask = mask + ((logits > 0).float() - mask).detach()
     mask = mask * net.sigmoid_scale_for_mem_enc + net.sigmoid_bias_for_mem_enc
-    encoder = net.memory_encoder
-    seen = encoder.pix_feat_proj(features.top_1chw) + encoder.mask_downsampler(mask)
-    memory_nmhw: Tensor = encoder.out_proj(encoder.fuser(seen))
-    if net.no_obj_embed_spatial is not None:
-        absent = (decoded.presence_n1 <= 0).to(memory_nmhw.dtype)[..., None, None]
-        memory_nmhw = memory_nmhw + absent * net.no_obj_embed_spatial[..., None, None]
-    return memory_nmhw.flatten(2).transpose(1, 2)
+    return encode_memory(net, features, mask, decoded.presence_n1)

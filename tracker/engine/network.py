@@ -6,7 +6,7 @@ m channels of a memory, h and w the feature map (input / 16), s the low-resoluti
 (input / 4).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -101,6 +101,23 @@ class Decoded:
         """Low-resolution pixels of each mask; 0 where the object is absent."""
         areas: list[int] = (self.logits_n1ss > 0).sum(dim=(1, 2, 3)).tolist()
         return areas
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """All that the mask decoder proposes for n objects, of which one mask each is taken.
+
+    Attributes:
+        logits_nass: Masks at low resolution, as if the object were there.
+        iou_na: Their predicted quality, 0..1.
+        tokens_nac: Output tokens of the masks, or of the one that is decoded alone.
+        presence_n1: Object score logits.
+    """
+
+    logits_nass: Tensor
+    iou_na: Tensor
+    tokens_nac: Tensor
+    presence_n1: Tensor
 
 
 def encode_image(net: SAM2Base, image_13ss: Tensor) -> Features:
@@ -199,6 +216,30 @@ def decode(
         previous_n1ss: Logits to correct, on the same frame.
         want_rivals: Look for rivals too.
     """
+    candidates = propose(
+        net,
+        features,
+        conditioned_nchw,
+        three_masks=three_masks,
+        clicks=clicks,
+        previous_n1ss=previous_n1ss,
+    )
+    decoded = choose(net, candidates)
+    if not want_rivals:
+        return decoded
+    return replace(decoded, rival_n=find_rivals(candidates.logits_nass, candidates.iou_na))
+
+
+def propose(
+    net: SAM2Base,
+    features: Features,
+    conditioned_nchw: Tensor,
+    *,
+    three_masks: bool,
+    clicks: Clicks | None,
+    previous_n1ss: Tensor | None,
+) -> Candidates:
+    """All candidates of the mask decoder; the first half of `decode`, with its arguments."""
     n = conditioned_nchw.shape[0]
     if clicks is None:
         clicks = Clicks(
@@ -219,10 +260,17 @@ def decode(
         repeat_image=False,
         high_res_features=[level.expand(n, -1, -1, -1) for level in features.high_res],
     )
-    row_n = torch.arange(n, device=logits_nass.device)
+    return Candidates(logits_nass, iou_na, tokens_nac, presence_n1)
+
+
+def choose(net: SAM2Base, candidates: Candidates) -> Decoded:
+    """The best candidates by predicted quality, nothing where the object is absent."""
+    iou_na, tokens_nac = candidates.iou_na, candidates.tokens_nac
+    presence_n1 = candidates.presence_n1
+    row_n = torch.arange(len(iou_na), device=iou_na.device)
     best_n = iou_na.argmax(dim=-1)
     best_token_n = best_n.clamp(max=tokens_nac.shape[1] - 1)
-    logits_n1ss = logits_nass[row_n, best_n].unsqueeze(1).float()
+    logits_n1ss = candidates.logits_nass[row_n, best_n].unsqueeze(1).float()
     pointers_nc = net.obj_ptr_proj(tokens_nac[row_n, best_token_n])
     if net.pred_obj_scores:
         present_n1 = presence_n1 > 0
@@ -233,7 +281,6 @@ def decode(
         presence_n1=presence_n1.float(),
         iou_n=iou_na[row_n, best_n].float(),
         pointers_nc=pointers_nc.float(),
-        rival_n=find_rivals(logits_nass, iou_na) if want_rivals else None,
     )
 
 
@@ -286,10 +333,17 @@ def memorise(net: SAM2Base, features: Features, decoded: Decoded, *, from_prompt
     else:
         mask_n1ss = logits_n1ss.sigmoid_()
     mask_n1ss.mul_(net.sigmoid_scale_for_mem_enc).add_(net.sigmoid_bias_for_mem_enc)
+    return encode_memory(net, features, mask_n1ss, decoded.presence_n1)
+
+
+def encode_memory(
+    net: SAM2Base, features: Features, mask_n1ss: Tensor, presence_n1: Tensor
+) -> Tensor:
+    """Memory maps [n, q, m] of scaled masks at input resolution; the last half of `memorise`."""
     encoder = net.memory_encoder
     seen_nchw = encoder.pix_feat_proj(features.top_1chw) + encoder.mask_downsampler(mask_n1ss)
     memory_nmhw: Tensor = encoder.out_proj(encoder.fuser(seen_nchw))
     if net.no_obj_embed_spatial is not None:
-        absent_n111 = (decoded.presence_n1 <= 0).to(memory_nmhw.dtype)[..., None, None]
+        absent_n111 = (presence_n1 <= 0).to(memory_nmhw.dtype)[..., None, None]
         memory_nmhw = memory_nmhw + absent_n111 * net.no_obj_embed_spatial[..., None, None]
     return memory_nmhw.flatten(2).transpose(1, 2)
