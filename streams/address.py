@@ -13,7 +13,8 @@ from streams.errors import SourceNotFound, SourceUsageError
 
 _KINDS = "a file, an image folder, rtsp://, rtsps://, http://, https://, webcam:0 or lavfi:PATTERN"
 _USER_INFO = re.compile(r"//.*@", re.DOTALL)
-_MISSPELT = re.compile(r"(rtsps?|https?)\b(?!://)[:/]", re.IGNORECASE)
+_MISSPELT = re.compile(r"^[\s\"'<]*(rtsps?|https?)\b[:/]|\b(rtsps?|https?):/", re.IGNORECASE)
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 _NONBLOCK = f"+{Flags.non_block.value}"  # the flag has no name that FFmpeg understands
 _SECRET = re.compile(
     r"((?:pass|pwd|user|login|token|secret|key|auth|sig)[\w-]*=)[^&;#]*", re.IGNORECASE
@@ -59,8 +60,27 @@ def redact(url: str) -> str:
     return _SECRET.sub(r"\1***", _USER_INFO.sub("//***@", url))
 
 
+def kind_of(url: str) -> SourceKind:
+    """Tell which kind of source an address names, by its text alone.
+
+    Raises:
+        SourceUsageError: It is empty, or neither an address nor a path.
+    """
+    if not url.strip():
+        raise SourceUsageError("the source is empty", f"give {_KINDS}")
+    if _SCHEME.match(url):
+        return SourceKind.NETWORK
+    if url.startswith("webcam:") or re.fullmatch(r"/dev/video\d+", url):
+        return SourceKind.CAMERA
+    if url.startswith("lavfi:"):
+        return SourceKind.PATTERN
+    if _MISSPELT.search(url):  # taken for a path it would be shown with the password in it
+        raise SourceUsageError("the source is neither an address nor a path", "write rtsp://…")
+    return SourceKind.PATH
+
+
 def parse_address(url: str, *, platform: str = sys.platform) -> Address:
-    """Sort an address into its kind and find the FFmpeg format and options for it.
+    """Find the FFmpeg format and options for an address.
 
     Touches neither the disk nor the network; on Windows `webcam:N` asks for the list of cameras.
 
@@ -72,27 +92,21 @@ def parse_address(url: str, *, platform: str = sys.platform) -> Address:
         SourceUsageError: The address is empty or of a kind that is not supported.
         SourceNotFound: There is no such camera (Windows only; elsewhere opening it says so).
     """
-    if not url.strip():
-        raise SourceUsageError("the source is empty", f"give {_KINDS}")
-    if _MISSPELT.match(url):  # taken for a path it would be shown with the password in it
-        raise SourceUsageError("the source is neither an address nor a path", "write rtsp://…")
-    scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]+)://", url)
-    if scheme:
-        return _network_address(url, scheme.group(1).lower())
-    if url.startswith("webcam:"):
-        return camera_address(url, url.removeprefix("webcam:"), platform)
-    if re.fullmatch(r"/dev/video\d+", url):
-        return camera_address(url, url, platform)
-    if url.startswith("lavfi:"):
-        graph = url.removeprefix("lavfi:")
-        if not graph:
-            raise SourceUsageError("lavfi: names no pattern", "for example lavfi:testsrc2")
-        return Address(SourceKind.PATTERN, redact(url), graph, "lavfi")
+    match kind_of(url):
+        case SourceKind.NETWORK:
+            return _network_address(url)
+        case SourceKind.CAMERA:
+            return camera_address(url, url.removeprefix("webcam:"), platform)
+        case SourceKind.PATTERN:
+            graph = url.removeprefix("lavfi:")
+            if not graph:
+                raise SourceUsageError("lavfi: names no pattern", "for example lavfi:testsrc2")
+            return Address(SourceKind.PATTERN, redact(url), graph, "lavfi")
     return Address(SourceKind.PATH, url, url)
 
 
-def _network_address(url: str, scheme: str) -> Address:
-    shown = redact(url)
+def _network_address(url: str) -> Address:
+    scheme, shown = url.partition("://")[0].lower(), redact(url)
     if scheme in ("rtsp", "rtsps"):
         return Address(SourceKind.NETWORK, shown, url, "rtsp", {"rtsp_transport": "tcp"})
     if scheme in ("http", "https"):

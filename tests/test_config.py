@@ -78,6 +78,9 @@ def test_a_file_says_what_differs_from_the_defaults(write):
         ("streams: {a: {url: 'ftp://u:hunter2@h/x'}}", r"unknown kind of source ftp://: .*\*\*\*@"),
         ("streams: {a: {url: 'rtsp//u:hunter2@h/x'}}", "neither an address nor a path; write rtsp"),
         ("streams: {a: {url: 'rtsp:/u:hunter2@h/x'}}", "neither an address nor a path"),
+        ("streams: {a: {url: ' rtsp://u:hunter2@h/x'}}", "neither an address nor a path"),
+        ("""streams: {a: {url: '"rtsp://u:hunter2@h/x"'}}""", "neither an address nor a path"),
+        ("streams: {a: {url: '/etc/rtsp:/u:hunter2@h/x'}}", "neither an address nor a path"),
     ],
 )
 def test_a_mistake_is_one_line_that_says_where_and_what_instead(write, text, says):

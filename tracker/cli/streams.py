@@ -1,7 +1,6 @@
 """`trackd streams`: the sources that the daemon tracks on."""
 
 import argparse
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
 
 _OPEN, _STALL = "open_timeout_s", "stall_timeout_s"
 _OPTIONS = ("policy", "realtime", "loop", "encoding", _OPEN, _STALL)
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 _EXAMPLES = """\
 examples:
   trackd streams add cam1 "$CAM1_URL"
@@ -125,7 +123,9 @@ def _options(args: argparse.Namespace) -> "StreamOptions":
 
 def _located(url: str) -> str:
     """A path from the root: the daemon's working directory is another one."""
-    return url if _SCHEME.match(url) else str(Path(url).absolute())
+    from streams.address import SourceKind, kind_of
+
+    return str(Path(url).absolute()) if kind_of(url) is SourceKind.PATH else url
 
 
 def _print(streams: "Sequence[StreamInfo]", *, as_json: bool) -> None:

@@ -11,7 +11,7 @@ from typing import Any, get_args, get_origin
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from streams.address import parse_address
+from streams.address import SourceKind, kind_of, parse_address
 from streams.errors import SourceNotFound, SourceUsageError
 from tracker.daemon.bind import parse_bind
 from tracker.daemon.config import DaemonConfig
@@ -23,7 +23,6 @@ MAX_VALUES = 10_000
 
 _HINT = "see trackd schema config"
 _REFERENCE = re.compile(r"\$\$|\$\{(?:(?P<name>[A-Za-z_][A-Za-z0-9_]*)\})?")
-_PATH = re.compile(r"(?![A-Za-z][A-Za-z0-9+.-]+:)")
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 _WORDS = {
     "model_type": "expected keys and values below it",
@@ -198,7 +197,7 @@ def _anchored(config: DaemonConfig, folder: Path) -> DaemonConfig:
         return None if path is None else folder / path
 
     def place_url(url: str) -> str:
-        return str(folder / url) if _PATH.match(url) else url
+        return str(folder / url) if kind_of(url) is SourceKind.PATH else url
 
     security = {name: place(path) for name, path in config.security}
     return config.model_copy(
