@@ -35,11 +35,11 @@ T = TypeVar("T")
 class Snapshots(Protocol):
     """Where objects are kept over restarts."""
 
-    def save(self, stream: str) -> "Future[CommandResult]":
-        """Write a stream's objects now; raises `Refused`, or the future fails with it."""
+    def save(self, stream: str) -> "Future[None]":
+        """Write a stream's objects now; the future may fail with `Refused`."""
 
     def restore(self, stream: str) -> "Future[CommandResult]":
-        """Put back what was written last; likewise."""
+        """Put back what was written last; raises `Refused`, or the future fails with it."""
 
 
 class Dispatch:

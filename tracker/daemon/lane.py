@@ -22,7 +22,7 @@ from tracker.daemon.values import (
     SaveCommand,
     Tracked,
 )
-from tracker.engine import Policy, Session
+from tracker.engine import Policy, Session, snapshot
 from tracker.errors import PromptError, SnapshotError
 from tracker.models import Model
 from tracker.protocol.data import EventName
@@ -33,8 +33,8 @@ from tracker.types import ObjectResult, ObjectState, Prompt, Prompted
 MAX_OBJECT_ID = 2**31 - 1
 
 #: What a command gives: prompts a `PromptResult`; listing and restoring all objects; relabelling
-#: the object; saving the bytes written; removing and resetting None.
-CommandResult = PromptResult | ObjectInfo | ObjectsResult | int | None
+#: the object; saving the snapshot; removing and resetting None.
+CommandResult = PromptResult | ObjectInfo | ObjectsResult | bytes | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ class Lane:
             case ListCommand():
                 return ObjectsResult(stream=self.stream, objects=list(self._view.objects))
             case SaveCommand():
-                return self._save(command.path)
+                return snapshot.to_bytes(self._session)
             case RestoreCommand():
                 return self._restore(command)
 
@@ -204,13 +204,6 @@ class Lane:
         self._tell(EventName.OBJECT_RELABELLED, object_id, label=label)
         self._look()
         return next(obj for obj in self._view.objects if obj.id == object_id)
-
-    def _save(self, path: Path) -> int:
-        try:
-            self._session.save(path)
-        except SnapshotError as err:
-            raise Refused(ErrorCode.SNAPSHOT, err.message, err.hint) from err
-        return path.stat().st_size
 
     def _restore(self, command: RestoreCommand) -> ObjectsResult:
         session = Session(self._model, self._policy) if command.lost else self._load(command.path)

@@ -4,11 +4,12 @@ import fcntl
 import os
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from tracker.atomic import write_atomically
 from tracker.daemon.config import StateConfig
 from tracker.daemon.pipeline import CommandResult, Pipeline
 from tracker.daemon.state_file import (
@@ -20,7 +21,7 @@ from tracker.daemon.state_file import (
 )
 from tracker.daemon.streams import KeptStream
 from tracker.daemon.values import Refused, RestoreCommand, SaveCommand
-from tracker.errors import TrackdError, UsageError
+from tracker.errors import OutputError, TrackdError, UsageError
 from tracker.protocol.replies import ErrorCode
 
 TIMEOUT_S = 30.0
@@ -43,7 +44,11 @@ class Restored:
 
 
 class Store:
-    """The state folder, of one daemon at a time. One thread uses it; `snapshot_path` any."""
+    """The state folder, of one daemon at a time.
+
+    One thread uses it, but any may ask for `snapshot`: a thread of its own takes and writes those,
+    one at a time, so that neither the tracker waits for the disk nor snapshots pile up.
+    """
 
     def __init__(self, config: StateConfig) -> None:
         """Make the folder, if need be, and take possession of it.
@@ -58,10 +63,13 @@ class Store:
         self._max_age_s = config.max_age_s
         self._state_path = self._folder / "streams.json"
         self._unrestored: dict[str, SavedStream] = {}
+        self._listed: set[str] = set()  # streams whose objects the file has, with snapshots
         self._lock = _take(self._folder)
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="state")
 
     def close(self) -> None:
-        """Leave the folder to the next daemon."""
+        """Finish what is being written, and leave the folder to the next daemon."""
+        self._writer.shutdown(cancel_futures=True)
         os.close(self._lock)
 
     def load(self) -> SavedState | None:
@@ -75,14 +83,36 @@ class Store:
         state = read_state(self._state_path)
         if state is not None:
             self._unrestored = dict(state.streams)
+            self._listed = _with_objects(state)
         return state
+
+    def forget(self, stream: str) -> None:
+        """Let go of what a stream had that is another one now."""
+        self._unrestored.pop(stream, None)
 
     def snapshot_path(self, stream: str) -> Path:
         """Where the objects of a stream are kept."""
         return self._folder / f"{stream}.safetensors"
 
+    def snapshot(self, stream: str, pipeline: Pipeline) -> "Future[None]":
+        """Write a stream's objects; from any thread, never waits.
+
+        The future fails with `Refused`: as `Pipeline.submit`, or SNAPSHOT where the disk refuses.
+        """
+        return self._writer.submit(self._take_and_write, stream, pipeline)
+
+    def _take_and_write(self, stream: str, pipeline: Pipeline) -> None:
+        data = _wait(pipeline.submit(stream, SaveCommand()), TIMEOUT_S)
+        assert isinstance(data, bytes)
+        path = self.snapshot_path(stream)
+        try:
+            write_atomically(path, data, mode=0o600)
+        except OSError as err:
+            text = f"cannot write snapshot {path}: {err.strerror}"
+            raise Refused(ErrorCode.SNAPSHOT, text, "make room, or mend the folder") from err
+
     def save(
-        self, streams: Mapping[str, KeptStream], pipeline: Pipeline, *, timeout_s: float = TIMEOUT_S
+        self, streams: Mapping[str, KeptStream], pipeline: Pipeline, *, timeout_s: float
     ) -> Mapping[str, str]:
         """Write snapshots of all streams with objects, then what `save_streams` writes.
 
@@ -95,14 +125,14 @@ class Store:
             Why a snapshot was not written, by stream; the one before is still there.
 
         Raises:
-            OutputError: The list of streams cannot be written.
+            OutputError: As `save_streams`.
         """
         failed: dict[str, str] = {}
-        asked: dict[str, Future[CommandResult]] = {}
+        asked: dict[str, Future[None]] = {}
         for stream in streams:
             try:
                 if stream not in self._unrestored and pipeline.status(stream).objects:
-                    asked[stream] = pipeline.submit(stream, SaveCommand(self.snapshot_path(stream)))
+                    asked[stream] = self.snapshot(stream, pipeline)
             except Refused as err:
                 failed[stream] = err.message
         deadline_s = time.monotonic() + timeout_s
@@ -115,10 +145,10 @@ class Store:
         return failed
 
     def save_streams(self, streams: Mapping[str, KeptStream], pipeline: Pipeline) -> None:
-        """Write the list of streams and objects alone, and delete what other streams left behind.
+        """Write the list of streams and objects alone; delete snapshots that it no longer lists.
 
         Raises:
-            OutputError: It cannot be written.
+            OutputError: It cannot be written, or a snapshot not deleted.
         """
         saved = {}
         for stream, kept in streams.items():
@@ -126,9 +156,12 @@ class Store:
                 saved[stream] = self._saved(stream, kept, pipeline)
             except Refused:  # it was removed meanwhile
                 continue
-        write_state(self._state_path, SavedState(saved_at_s=time.time(), streams=saved))
+        state = SavedState(saved_at_s=time.time(), streams=saved)
+        write_state(self._state_path, state)
         self._unrestored = {name: one for name, one in self._unrestored.items() if name in saved}
-        self._delete_snapshots({stream for stream, one in saved.items() if one.objects})
+        before, self._listed = self._listed, _with_objects(state)
+        for stream in before - self._listed:
+            self._delete_snapshot(stream)
 
     def restore(
         self, stream: str, pipeline: Pipeline, now_s: float, *, timeout_s: float = TIMEOUT_S
@@ -202,11 +235,14 @@ class Store:
             objects=tuple(SavedObject(id=obj.id, label=obj.label) for obj in status.objects),
         )
 
-    def _delete_snapshots(self, needed: set[str]) -> None:
-        """Delete the snapshots of streams that are gone or have no objects."""
-        for path in self._folder.glob("*.safetensors"):
-            if path.stem not in needed:
-                path.unlink(missing_ok=True)
+    def _delete_snapshot(self, stream: str) -> None:
+        path = self.snapshot_path(stream)
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as err:
+            raise OutputError(
+                f"cannot delete {path}: {err.strerror}", "check the rights of state.dir"
+            ) from err
 
 
 class StreamSnapshots:
@@ -223,13 +259,9 @@ class StreamSnapshots:
         self._pipeline = pipeline
         self._on_saved = on_saved
 
-    def save(self, stream: str) -> "Future[CommandResult]":
-        """Write a stream's objects now.
-
-        Raises:
-            Refused: As `Pipeline.submit`; the future may fail with SNAPSHOT.
-        """
-        saved = self._pipeline.submit(stream, SaveCommand(self._store.snapshot_path(stream)))
+    def save(self, stream: str) -> "Future[None]":
+        """Write a stream's objects now; see `Store.snapshot`."""
+        saved = self._store.snapshot(stream, self._pipeline)
         saved.add_done_callback(lambda _: self._on_saved())
         return saved
 
@@ -240,6 +272,10 @@ class StreamSnapshots:
             Refused: As `Pipeline.submit`; the future may fail with SNAPSHOT.
         """
         return self._pipeline.submit(stream, RestoreCommand(self._store.snapshot_path(stream)))
+
+
+def _with_objects(state: SavedState) -> set[str]:
+    return {stream for stream, one in state.streams.items() if one.objects}
 
 
 def _take(folder: Path) -> int:

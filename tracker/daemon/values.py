@@ -124,9 +124,7 @@ class ListCommand:
 
 @dataclass(frozen=True, slots=True)
 class SaveCommand:
-    """Write a snapshot to `path`, atomically."""
-
-    path: Path
+    """Give a snapshot, as bytes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,11 @@
 
 Follows `sam2.modeling.memory_attention.MemoryAttention` and `RoPEAttention`, whose weights it
 uses. The image is the same for all objects, so the first self-attention and the first queries are
-computed for one of them; the official code repeats them for each. Shapes: n objects, q tokens of
-the image, l tokens of memory, c channels, d channels of a head.
+computed for one of them; the official code repeats them for each. Like SAM 2's it has one head.
+Shapes: n objects, q tokens of the image, l tokens of memory, c channels, m channels of a memory.
 """
+
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +18,23 @@ from torch import Tensor
 SCORES_BYTES = 16 * 2**20
 
 
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What n objects attend to.
+
+    Attributes:
+        tokens_nlm: Maps of `map_tokens` tokens each, then `pointer_tokens` without a place.
+        pos_nlm: Where and when each token is.
+        map_tokens: Tokens of a map.
+        pointer_tokens: Tokens without a place in the image.
+    """
+
+    tokens_nlm: Tensor
+    pos_nlm: Tensor
+    map_tokens: int
+    pointer_tokens: int
+
+
 def attend_to_memory(
     attention: MemoryAttention,
     image_1qc: Tensor,
@@ -23,88 +42,104 @@ def attend_to_memory(
     memory_nlm: Tensor,
     memory_pos_nlm: Tensor,
     *,
+    map_tokens: int,
     pointer_tokens: int,
 ) -> Tensor:
     """Image features as each object's memory sees them, [n, q, c].
 
-    The last `pointer_tokens` tokens of the memory have no place in the image.
+    The memory is maps of `map_tokens` tokens each, then `pointer_tokens` without a place in the
+    image. A map of fewer tokens than the image has is one of pooled squares of them.
     """
     x = image_1qc + 0.1 * image_pos_1qc if attention.pos_enc_at_input else image_1qc
+    memory = Memory(memory_nlm, memory_pos_nlm, map_tokens, pointer_tokens)
     for layer in attention.layers:
-        x = _layer(layer, x, image_pos_1qc, memory_nlm, memory_pos_nlm, pointer_tokens)
+        x = _layer(layer, x, image_pos_1qc, memory)
     out_nqc: Tensor = attention.norm(x)
     return out_nqc
 
 
-def _layer(
-    layer: MemoryAttentionLayer,
-    x: Tensor,
-    image_pos: Tensor,
-    memory: Tensor,
-    memory_pos: Tensor,
-    pointer_tokens: int,
-) -> Tensor:
+def _layer(layer: MemoryAttentionLayer, x: Tensor, image_pos: Tensor, memory: Memory) -> Tensor:
     own = layer.norm1(x)
     placed = own + image_pos if layer.pos_enc_at_attn else own
-    x = x + _rope_attention(layer.self_attn, placed, placed, own, unplaced=0)
+    x = x + _attend_to_itself(layer.self_attn, placed, own)
     query = layer.norm2(x)
     query = query + image_pos if layer.pos_enc_at_cross_attn_queries else query
-    keys = memory + memory_pos if layer.pos_enc_at_cross_attn_keys else memory
-    x = x + _rope_attention(layer.cross_attn_image, query, keys, memory, unplaced=pointer_tokens)
+    keys_nlm = memory.tokens_nlm
+    keys_nlm = keys_nlm + memory.pos_nlm if layer.pos_enc_at_cross_attn_keys else keys_nlm
+    x = x + _recall(layer.cross_attn_image, query, keys_nlm, memory)
     hidden = layer.activation(layer.linear1(layer.norm3(x)))
     out: Tensor = x + layer.linear2(hidden)
     return out
 
 
-def _rope_attention(
-    attention: RoPEAttention, query: Tensor, keys: Tensor, values: Tensor, *, unplaced: int
-) -> Tensor:
-    """Attention with rotary positions; the last `unplaced` keys are not rotated."""
-    heads = attention.num_heads
-    q = attention._separate_heads(attention.q_proj(query), heads)
-    k = attention._separate_heads(attention.k_proj(keys), heads)
-    v = attention._separate_heads(attention.v_proj(values), heads)
-    turns_qd = _turns(attention, q)
-    q = _rotate(q, turns_qd)
-    placed = k.shape[-2] - unplaced
-    k = torch.cat([_rotate(k[..., :placed, :], turns_qd), k[..., placed:, :]], dim=-2)
-    out = attention._recombine_heads(_attend(q, k, v))
-    projected: Tensor = attention.out_proj(out)
+def _attend_to_itself(attention: RoPEAttention, placed: Tensor, own: Tensor) -> Tensor:
+    """Self-attention of the image's tokens, with rotary positions."""
+    turns_qd = _turns(attention, placed)
+    q, k = _rotate(attention.q_proj(placed), turns_qd), _rotate(attention.k_proj(placed), turns_qd)
+    projected: Tensor = attention.out_proj(_attend(q, k, attention.v_proj(own)))
     return projected
 
 
-def _turns(attention: RoPEAttention, q: Tensor) -> Tensor:
-    """Rotations of the image's tokens, complex [q, d / 2], kept by the module for its size."""
-    tokens = q.shape[-2]
+def _recall(attention: RoPEAttention, query: Tensor, keys_nlm: Tensor, memory: Memory) -> Tensor:
+    """Attention of the image's tokens to memories, of which pointers are not rotated.
+
+    Weights sum to one, so the mean of projected tokens is the projection of their mean: values are
+    averaged in the few channels of a memory and projected once a token of the image.
+    """
+    turns_qd = _turns(attention, query)
+    q, k = _rotate(attention.q_proj(query), turns_qd), attention.k_proj(keys_nlm)
+    placed = k.shape[1] - memory.pointer_tokens
+    turns_kd = _pooled_turns(turns_qd, memory.map_tokens)
+    k = torch.cat([_rotate(k[:, :placed], turns_kd), k[:, placed:]], dim=1)
+    out_nqc = attention.v_proj(_attend(q, k, memory.tokens_nlm))
+    projected: Tensor = attention.out_proj(out_nqc)
+    return projected
+
+
+def _turns(attention: RoPEAttention, x_nqc: Tensor) -> Tensor:
+    """Rotations of the image's tokens, complex [q, c / 2], kept by the module for its size."""
+    tokens = x_nqc.shape[1]
     if attention.freqs_cis.shape[0] != tokens:
         side = round(tokens**0.5)
         attention.freqs_cis = attention.compute_cis(end_x=side, end_y=side)
-    attention.freqs_cis = attention.freqs_cis.to(q.device)
+    attention.freqs_cis = attention.freqs_cis.to(x_nqc.device)
     turns: Tensor = attention.freqs_cis
     return turns
 
 
-def _rotate(x: Tensor, turns_qd: Tensor) -> Tensor:
-    """Rotate tokens [n, heads, k * q, d] by their place; k maps of q tokens follow each other."""
-    n, heads, tokens, d = x.shape
+def _pooled_turns(turns_qd: Tensor, map_tokens: int) -> Tensor:
+    """Rotations of a map's tokens: one of a square of tokens lies in its middle."""
+    tokens, d = turns_qd.shape
+    if map_tokens == tokens:
+        return turns_qd
+    side = round(map_tokens**0.5)
+    pool = round(tokens**0.5) // side
+    mean_kd = turns_qd.reshape(side, pool, side, pool, d).mean(dim=(1, 3)).flatten(0, 1)
+    return mean_kd / mean_kd.abs()
+
+
+def _rotate(x_ntc: Tensor, turns_qd: Tensor) -> Tensor:
+    """Rotate tokens by their place; the tokens are maps of q tokens, one after the other."""
+    n, tokens, c = x_ntc.shape
     places = turns_qd.shape[0]
-    pairs = x.float().reshape(n, heads, tokens // places, places, d // 2, 2)
+    pairs = x_ntc.float().reshape(n, tokens // places, places, c // 2, 2)
     turned = torch.view_as_real(torch.view_as_complex(pairs) * turns_qd)
-    return turned.reshape(x.shape).to(x.dtype)
+    return turned.reshape(x_ntc.shape).to(x_ntc.dtype)
 
 
 def _attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Softmax attention; a query of one object serves the keys of all.
+    """Softmax attention of one head; a query of one object serves the keys of all.
 
     On a CPU torch's fused kernel multiplies bf16 at half the speed of the plain products. These
     take a few objects at a time, so that their scores stay in the cache between the passes.
     """
     n = k.shape[0]
+    v = v.to(q.dtype)
     if q.device.type != "cpu" or q.dtype != torch.bfloat16:
-        return F.scaled_dot_product_attention(q.expand(n, -1, -1, -1), k, v)
-    scores_bytes = q[0, ..., 0].numel() * k.shape[-2] * q.element_size()
+        return F.scaled_dot_product_attention(q.expand(n, -1, -1)[:, None], k[:, None], v[:, None])[:, 0]
+    scores_bytes = q[0, :, 0].numel() * k.shape[1] * q.element_size()
     at_once = max(1, SCORES_BYTES // scores_bytes)
-    q = (q * q.shape[-1] ** -0.5).expand(n, -1, -1, -1)
+    q = (q * q.shape[-1] ** -0.5).expand(n, -1, -1)
     parts = (slice(start, start + at_once) for start in range(0, n, at_once))
     return torch.cat([_weighted(q[part], k[part], v[part]) for part in parts])
 

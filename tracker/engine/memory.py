@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sam2.modeling.sam2_base import SAM2Base
 from torch import Tensor
 
-from tracker.engine.network import Memories
+from tracker.engine.network import Memories, memory_pool
 
 Rows: TypeAlias = NDArray[np.int64]
 
@@ -28,7 +28,7 @@ class MemoryShape:
         recent: Recent frames attended to.
         pointers: Recent object pointers attended to.
         history: Steps further back that are kept, for prompts on a past frame.
-        tokens: Tokens of a memory map, (input / 16) squared.
+        tokens: Tokens of a memory map, (input / 16) squared, or fewer where the network pools them.
         map_channels: Channels of a memory map.
         pointer_channels: Channels of an object pointer.
         anchors: Frames kept because they tell the object from a rival.
@@ -51,7 +51,7 @@ class MemoryShape:
             recent=net.num_maskmem - 1,
             pointers=net.max_obj_ptrs_in_encoder - 1,
             history=history,
-            tokens=net.sam_image_embedding_size**2,
+            tokens=(net.sam_image_embedding_size // memory_pool(net)) ** 2,
             map_channels=net.mem_dim,
             pointer_channels=net.hidden_dim,
             anchors=anchors,

@@ -2,8 +2,8 @@
 
 They use the modules of the `sam2` package and follow the methods of its `SAM2Base`; what they
 leave out is the state, which is the memory bank's. Shapes: n objects, c channels of the features,
-m channels of a memory, h and w the feature map (input / 16), s the low-resolution mask
-(input / 4).
+m channels of a memory, h and w the feature map (input / 16), q the tokens of a memory (h * w, or
+fewer where the network pools them), s the low-resolution mask (input / 4).
 """
 
 from dataclasses import dataclass, replace
@@ -45,7 +45,7 @@ class Memories:
     """What n objects remember, all with as many maps and pointers as each other.
 
     Attributes:
-        maps_nkqm: k maps of q = h*w tokens each.
+        maps_nkqm: k maps of q tokens each.
         age_index_nk: int64, row of `maskmem_tpos_enc` for each map.
         pointers_npc: p object pointers.
         pointer_age_np: float32, how many frames ago each pointer was made.
@@ -154,6 +154,7 @@ def condition(net: SAM2Base, features: Features, memories: Memories) -> Tensor:
         features.pos_1chw.flatten(2).transpose(1, 2),
         torch.cat([maps_nqm.to(dtype), pointers_nqm.to(dtype)], dim=1),
         torch.cat([map_pos_nkqm.flatten(1, 2).to(dtype), pointer_pos_nqm.to(dtype)], dim=1),
+        map_tokens=memories.maps_nkqm.shape[2],
         pointer_tokens=pointers_nqm.shape[1],
     )
     h, w = features.top_1chw.shape[-2:]
@@ -164,7 +165,7 @@ def _map_positions(net: SAM2Base, features: Features, age_index_nk: Tensor) -> T
     """Where and when each token of the memory maps is, [n, k, q, m]."""
     h, w = features.top_1chw.shape[-2:]
     like_1mhw = features.top_1chw.new_empty(1, net.mem_dim, h, w)
-    space_1qm = net.memory_encoder.position_encoding(like_1mhw).flatten(2).transpose(1, 2)
+    space_1qm = _tokens(net, net.memory_encoder.position_encoding(like_1mhw))
     time_nk1m = net.maskmem_tpos_enc[age_index_nk].flatten(2).unsqueeze(2)
     positions_nkqm: Tensor = time_nk1m + space_1qm[:, None]
     return positions_nkqm
@@ -346,4 +347,16 @@ def encode_memory(
     if net.no_obj_embed_spatial is not None:
         absent_n111 = (presence_n1 <= 0).to(memory_nmhw.dtype)[..., None, None]
         memory_nmhw = memory_nmhw + absent_n111 * net.no_obj_embed_spatial[..., None, None]
-    return memory_nmhw.flatten(2).transpose(1, 2)
+    return _tokens(net, memory_nmhw)
+
+
+def memory_pool(net: SAM2Base) -> int:
+    """Side of the squares of tokens that a memory keeps the means of; 1 in official networks."""
+    return int(getattr(net, "memory_pool", 1))
+
+
+def _tokens(net: SAM2Base, maps_nmhw: Tensor) -> Tensor:
+    """Maps as the tokens that a memory keeps of them, [n, q, m]."""
+    pool = memory_pool(net)
+    pooled_nmhw = maps_nmhw if pool == 1 else F.avg_pool2d(maps_nmhw, pool)
+    return pooled_nmhw.flatten(2).transpose(1, 2)

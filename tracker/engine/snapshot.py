@@ -71,6 +71,16 @@ def save(session: "Session", path: Path) -> None:
     Raises:
         SnapshotError: It cannot be written; what was at `path` is still there.
     """
+    try:
+        write_atomically(path, to_bytes(session))
+    except OSError as err:
+        raise SnapshotError(
+            f"cannot write snapshot {path}: {err.strerror}", "choose another folder"
+        ) from err
+
+
+def to_bytes(session: "Session") -> bytes:
+    """A session as the file that `load` reads."""
     step = session.seen[-1].step if session.seen else 0
     tensors = {f"bank.{name}": tensor for name, tensor in session.bank.tensors(step).items()}
     if session.seen:
@@ -79,13 +89,8 @@ def save(session: "Session", path: Path) -> None:
     if outputs:
         tensors |= _output_tensors(outputs)
     held = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    data = safetensors_bytes(held, metadata={HEADER: _meta(session).model_dump_json()})
-    try:
-        write_atomically(path, data)
-    except OSError as err:
-        raise SnapshotError(
-            f"cannot write snapshot {path}: {err.strerror}", "choose another folder"
-        ) from err
+    data: bytes = safetensors_bytes(held, metadata={HEADER: _meta(session).model_dump_json()})
+    return data
 
 
 def load(path: Path, model: Model) -> "Session":

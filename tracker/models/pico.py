@@ -1,7 +1,7 @@
 """pico: the sam2 modules over a small timm trunk, built from the JSON beside its weights."""
 
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 import timm
 import torch
@@ -57,6 +57,8 @@ class PicoArchitecture(BaseModel):
         dim_feedforward: Hidden channels of each of those layers.
         fuser_layers: Layers that fuse mask and image in the memory encoder.
         num_maskmem: Memories attended to, the prompted one included.
+        memory_pool: A memory keeps the mean of each square of so many by so many tokens, an idea of
+            EfficientTAM's memory attention: fewer keys for the same picture. 1 is SAM 2's.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -69,6 +71,7 @@ class PicoArchitecture(BaseModel):
     dim_feedforward: Annotated[int, Field(gt=0)]
     fuser_layers: Annotated[int, Field(gt=0)]
     num_maskmem: Annotated[int, Field(gt=1)]
+    memory_pool: Literal[1, 2] = 1
 
     @model_validator(mode="after")
     def _pointers_split_into_memories(self) -> Self:
@@ -156,7 +159,7 @@ def build_pico(config: PicoConfig, cls: type[SAM2Base] = SAM2Base, **extra: Any)
         fpn_top_down_levels=[2, 3],
         fpn_interp_model="nearest",
     )
-    return cls(
+    network = cls(
         image_encoder=ImageEncoder(trunk, neck, scalp=1),
         memory_attention=_memory_attention(arch, config.input.size // _BACKBONE_STRIDE),
         memory_encoder=_memory_encoder(arch),
@@ -164,6 +167,8 @@ def build_pico(config: PicoConfig, cls: type[SAM2Base] = SAM2Base, **extra: Any)
         image_size=config.input.size,
         **(_SAM2_FLAGS | PREDICTOR_FLAGS | extra),
     )
+    network.memory_pool = arch.memory_pool
+    return network
 
 
 def _sine_encoding(channels: int) -> PositionEmbeddingSine:
