@@ -29,7 +29,9 @@ MEMORIES = (2, 1)  # without any an object is soon lost
 OBJECTS = (16, 8, 4, 2, 1)
 
 WINDOW = 10  # frames that tell what a rung costs
-ENOUGH = 4  # of them tell that it costs too much
+ENOUGH = 4  # frames that tell that it costs too much
+COSTS = 8  # costs that tell how they grow with the work: those at the newest changes
+WIDE = 0.25  # of their mean: how far apart works must lie for that
 SETTLE = 2  # frames after a change that tell nothing: buffers are made anew
 HOLD = 15  # frames on a rung before it is left upwards
 SLOW_PERCENTILE = 80  # one frame in five may be late
@@ -37,9 +39,10 @@ FIT = 0.9  # of the budget: what a lower rung is to cost when it is chosen
 CLIMB = 0.8  # of the budget: what a higher rung is to cost when it is tried
 FORGET, FORGET_LATEST = 300, 4800  # frames for which the cost of a rung that failed is believed
 
-# How cost falls down the ladder where no rung was measured lately: with the pixels, and a bit with
-# the maps, next to so many maps' worth of work that is done without any.
+# What is taken for granted where it was not measured: tracking an object costs as much without any
+# map as so many maps cost, and half of what objects cost is there whatever their number.
 _FREE_MAPS = 8
+_PER_OBJECT = 0.5
 
 
 def ladder(model: Model) -> tuple[Effort, ...]:
@@ -70,29 +73,25 @@ class Spent:
     """Seconds that a frame took.
 
     Attributes:
-        fixed_s: Whatever the number of objects: the image encoder.
+        encode_s: In the image encoder.
         objects_s: For the objects that had their turn, all together.
         other_s: Lost to what this stream's effort does not change, such as other streams.
         objects: The stream's objects, with or without a turn.
     """
 
-    fixed_s: float
+    encode_s: float
     objects_s: float
     other_s: float
     objects: int
 
-    @property
-    def total_s(self) -> float:
-        """All of it."""
-        return self.fixed_s + self.objects_s + self.other_s
-
 
 @dataclass(frozen=True, slots=True)
 class _Cost:
-    """What a rung costs: `fixed_s` a frame, and `object_s` for each object that has its turn."""
+    """What a frame took on a rung: `objects_s` for `work`, counted in objects at full effort."""
 
-    fixed_s: float
-    object_s: float
+    encode_s: float
+    objects_s: float
+    work: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +110,9 @@ class Deadline:
     should fit; it goes up one rung at a time, after a while, and only where that should fit with
     room to spare. A rung that was tried and failed is not tried again for a while, unless fewer
     objects make it fit; the while doubles with each failure. It has no clock: time is frames.
+
+    What a rung should cost follows from what the present one does: the encoder from the pixels,
+    the objects from their number, pixels and maps, along the line that the costs of late lie on.
 
     Attributes:
         rung: The present one; 0 is full effort.
@@ -132,6 +134,7 @@ class Deadline:
         self._pixels = [(rung.input_size or size) ** 2 for rung in rungs]
         self._maps = [maps if rung.memories is None else rung.memories for rung in rungs]
         self._window: deque[Spent] = deque(maxlen=WINDOW)
+        self._costs: deque[_Cost] = deque(maxlen=COSTS)
         self._failures: dict[int, _Failure] = {}
         self._frame = 0
         self._since = 0  # frame of the newest change
@@ -158,57 +161,39 @@ class Deadline:
         if self._frame - self._since <= SETTLE:
             return
         self._window.append(spent)
-        if self._slow([s.total_s for s in self._window]) > self._budget_s:
-            if len(self._window) >= ENOUGH:
-                self._descend()
-        elif len(self._window) == WINDOW and self._frame - self._since >= HOLD:
-            self._climb()
-
-    def _descend(self) -> None:
-        now = self._measured()
-        below = range(self.rung + 1, len(self._rungs))
-        if not below:
+        if len(self._window) < ENOUGH:
             return
-        predicted_s = [self._predicted_s(rung, now) for rung in below]
+        now = self._measured()
+        if self._predicted_s(self.rung, now) > self._budget_s:
+            self._descend(now)
+        elif len(self._window) == WINDOW and self._frame - self._since >= HOLD:
+            self._climb(now)
+
+    def _descend(self, now: _Cost) -> None:
+        rungs = range(self.rung, len(self._rungs))
+        predicted_s = [self._predicted_s(rung, now) for rung in rungs]
         fitting = [s <= FIT * self._budget_s for s in predicted_s]
         best = fitting.index(True) if any(fitting) else int(np.argmin(predicted_s))
-        if predicted_s[best] < self._predicted_s(self.rung, now):
+        if best > 0:
             self._remember_failure(now)
-            self._go_to(below[best])
+            self._go_to(rungs[best], now)
 
-    def _climb(self) -> None:
+    def _climb(self, now: _Cost) -> None:
         if self.rung == 0:
             return
-        now = self._measured()
         here_s = self._predicted_s(self.rung, now)
         above = self.rung - 1
-        above_s = self._predicted_s(above, now)
-        if above_s > max(CLIMB * self._budget_s, here_s):
+        if self._predicted_s(above, now) > max(CLIMB * self._budget_s, here_s):
             return
         while above > 0 and self._predicted_s(above - 1, now) <= here_s:
             above -= 1  # it costs nothing, such as turns for more objects than there are
-        self._go_to(above)
+        self._go_to(above, now)
 
-    def _go_to(self, rung: int) -> None:
+    def _go_to(self, rung: int, now: _Cost) -> None:
+        self._costs.append(now)
         self.rung = rung
         self._since = self._frame
         self._window.clear()
-
-    def _measured(self) -> _Cost:
-        tracked = [max(1, self._tracked(self.rung, s.objects)) for s in self._window]
-        each_s = [s.objects_s / n for s, n in zip(self._window, tracked, strict=True)]
-        return _Cost(self._slow([s.fixed_s for s in self._window]), self._slow(each_s))
-
-    def _predicted_s(self, rung: int, now: _Cost) -> float:
-        """What a frame should take on a rung, where `now` is what it takes on the present one."""
-        pixels = self._pixels[rung] / self._pixels[self.rung]
-        maps = (_FREE_MAPS + self._maps[rung]) / (_FREE_MAPS + self._maps[self.rung])
-        tracked = self._tracked(rung, self._window[-1].objects)
-        own_s = now.fixed_s * pixels + now.object_s * pixels * maps * tracked
-        failure = self._failures.get(rung)
-        if failure is not None and self._frame < failure.until_frame:
-            own_s = max(own_s, failure.cost.fixed_s + failure.cost.object_s * tracked)
-        return own_s + self._slow([s.other_s for s in self._window])
 
     def _remember_failure(self, cost: _Cost) -> None:
         frames, before = FORGET, self._failures.get(self.rung)
@@ -216,10 +201,42 @@ class Deadline:
             frames = min(2 * before.frames, FORGET_LATEST)
         self._failures[self.rung] = _Failure(cost, frames, self._frame + frames)
 
-    def _tracked(self, rung: int, objects: int) -> int:
-        limit = self._rungs[rung].objects_per_frame
-        return objects if limit is None else min(objects, limit)
+    def _measured(self) -> _Cost:
+        """What a frame took lately on the present rung."""
+        return _Cost(
+            _slow([spent.encode_s for spent in self._window]),
+            _slow([spent.objects_s for spent in self._window]),
+            _slow([self._work(self.rung, spent.objects) for spent in self._window]),
+        )
 
-    @staticmethod
-    def _slow(values_s: Sequence[float]) -> float:
-        return float(np.percentile(values_s, SLOW_PERCENTILE))
+    def _predicted_s(self, rung: int, now: _Cost) -> float:
+        """What a frame should take on a rung, where `now` is what it takes on the present one."""
+        each_s, work = self._each_s(now), self._work(rung, self._window[-1].objects)
+        pixels = self._pixels[rung] / self._pixels[self.rung]
+        own_s = now.encode_s * pixels + now.objects_s + each_s * (work - now.work)
+        failure = self._failures.get(rung)
+        if rung != self.rung and failure is not None and self._frame < failure.until_frame:
+            cost = failure.cost
+            own_s = max(own_s, cost.encode_s + cost.objects_s + each_s * (work - cost.work))
+        return own_s + float(np.median([spent.other_s for spent in self._window]))
+
+    def _work(self, rung: int, objects: int) -> float:
+        """The objects that have a turn, counted by their pixels and maps at full effort."""
+        limit = self._rungs[rung].objects_per_frame
+        tracked = objects if limit is None else min(objects, limit)
+        maps = (_FREE_MAPS + self._maps[rung]) / (_FREE_MAPS + self._maps[0])
+        return tracked * maps * self._pixels[rung] / self._pixels[0]
+
+    def _each_s(self, now: _Cost) -> float:
+        """Seconds for each object at full effort: the slope of the newest costs over their work."""
+        most_s = now.objects_s / now.work if now.work else 0.0
+        works = np.array([now.work, *(cost.work for cost in self._costs)])
+        spread = works - works.mean()
+        if np.abs(spread).max() < WIDE * works.mean():
+            return _PER_OBJECT * most_s
+        costs_s = np.array([now.objects_s, *(cost.objects_s for cost in self._costs)])
+        return float(np.clip(spread @ costs_s / (spread @ spread), 0.0, most_s))
+
+
+def _slow(values: Sequence[float]) -> float:
+    return float(np.percentile(values, SLOW_PERCENTILE))
