@@ -72,7 +72,7 @@ class Lane:
         self._clock = LaneClock()
         deadline = settings.deadline
         self._deadline = None if deadline is None else Deadline.of(deadline.budget_s, model)
-        self._tracked_s = 0.0
+        self._free_since_s = 0.0
         self._view = _View((), None, self._session.bank.nbytes, self._next_id)
 
     def track(self, live: LiveFrame, *, dropped: int) -> Tracked:
@@ -149,8 +149,8 @@ class Lane:
     def _account(self, tracked: Tracked) -> None:
         """Tell the deadline what a frame took: of its interval, or since its packet arrived."""
         live, encode_s = tracked.live, tracked.result.times.encode_s
-        free_s = max(self._tracked_s, live.queued_s)  # from when on it could have begun
-        self._tracked_s = tracked.tracked_s
+        free_s = max(self._free_since_s, live.queued_s)  # from when on it could have begun
+        self._free_since_s = tracked.tracked_s
         if self._deadline is None or self._settings.deadline is None:
             return
         objects_s = tracked.tracked_s - tracked.begun_s - encode_s

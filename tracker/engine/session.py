@@ -30,6 +30,7 @@ from tracker.models import Model, resized
 from tracker.types import Prompt, Prompted, StageTimes, TrackResult
 
 SURE_IOU = 0.5
+# How many steps back maps are looked for, where an object does not remember every step.
 SURE_REACH = 16
 TURNS_REACH = 32
 
@@ -48,7 +49,17 @@ class Session:
         effort: What was spent on the newest frame, and is on prompts.
     """
 
-    def __init__(self, model: Model, policy: Policy | None = None) -> None:
+    def __init__(self, model: Model, policy: Policy | None = None, effort: Effort = FULL) -> None:
+        """Begin without frames and objects.
+
+        Args:
+            model: What tracks.
+            policy: Limits and choices; None for the defaults.
+            effort: As of a frame before, for a session that goes on.
+
+        Raises:
+            UsageError: The model takes no such input size.
+        """
         self.model = model
         self.policy = policy = policy or Policy()
         self.effort = FULL
@@ -64,6 +75,7 @@ class Session:
         self.objects = ObjectTable()
         self.seen: deque[Seen] = deque(maxlen=1 + policy.history_frames)
         self._pos_1chw: Tensor | None = None
+        self._adopt(effort)
 
     @property
     def object_ids(self) -> tuple[int, ...]:
@@ -90,7 +102,7 @@ class Session:
             )
         step = self.seen[-1].step + 1 if self.seen else 0
         start = time.perf_counter()
-        self.adopt(effort)
+        self._adopt(effort)
         view = View(squash(image_hwc, self.model.input), self._encode)
         rows = self.objects.rows_in_turn(effort.objects_per_frame)
         batches = self.bank.batches(step, self.policy.batch_objects, rows)
@@ -153,37 +165,6 @@ class Session:
         publish(objects, newest.step, newest.height, newest.width, batch=batch)
         results = sorted((o.result for o in objects if o.result), key=lambda r: r.id)
         return TrackResult(newest.step, tuple(results), newest.times)
-
-    def adopt(self, effort: Effort) -> None:
-        """Spend another effort from now on, which `step` does by itself.
-
-        Raises:
-            UsageError: The model takes no such input size.
-        """
-        if effort == self.effort:
-            return
-        size = self._own_size if effort.input_size is None else effort.input_size
-        if size != self.model.input.size:
-            self._resize(size)
-        self.bank.recall_within(self._reach(effort), effort.memories)
-        self.effort = effort
-
-    def _resize(self, size: int) -> None:
-        """Go on with pictures of another size, and with what is remembered fitted to it."""
-        model = resized(self.model, size)
-        newest = self.seen[-1].step if self.seen else 0
-        with self._inference():
-            self.bank = self.bank.resampled(MemoryShape.tokens_of(model.network), newest)
-        for obj in self.objects.rows:
-            obj.areas.clear()  # they are pixels of the size before
-        self.model, self._pos_1chw = model, None
-
-    def _reach(self, effort: Effort) -> int | None:
-        """How many steps back recent maps are looked for; None for as many as there are maps."""
-        reach = SURE_REACH if self.policy.keep_memories == "sure" else None
-        if effort.objects_per_frame is None:
-            return reach
-        return TURNS_REACH
 
     def remove(self, object_id: int) -> None:
         """Forget an object and give its memory back.
@@ -248,6 +229,33 @@ class Session:
             SnapshotError: It is missing, damaged, or of other weights.
         """
         return snapshot.load(path, model)
+
+    def _adopt(self, effort: Effort) -> None:
+        """Spend another effort from now on."""
+        if effort == self.effort:
+            return
+        size = self._own_size if effort.input_size is None else effort.input_size
+        if size != self.model.input.size:
+            self._resize(size)
+        self.bank.recall_within(self._reach(effort), effort.memories)
+        self.effort = effort
+
+    def _resize(self, size: int) -> None:
+        """Go on with pictures of another size, and with what is remembered fitted to it."""
+        model = resized(self.model, size)
+        newest = self.seen[-1].step if self.seen else 0
+        with self._inference():
+            self.bank = self.bank.resampled(MemoryShape.tokens_of(model.network), newest)
+        for obj in self.objects.rows:
+            obj.areas.clear()  # they are pixels of the size before
+        self.model, self._pos_1chw = model, None
+
+    def _reach(self, effort: Effort) -> int | None:
+        """How many steps back recent maps are looked for; None for as many as there are maps."""
+        reach = SURE_REACH if self.policy.keep_memories == "sure" else None
+        if effort.objects_per_frame is None:
+            return reach
+        return TURNS_REACH
 
     @contextmanager
     def _inference(self) -> Iterator[None]:

@@ -110,9 +110,8 @@ def load(path: Path, model: Model) -> "Session":
             f"snapshot {path} was taken with other weights of {meta.model}",
             "load the weights that it was taken with",
         )
-    session = Session(model, meta.policy)
     try:
-        session.adopt(meta.effort)
+        session = Session(model, meta.policy, meta.effort)
         bank = {n.removeprefix("bank."): t for n, t in tensors.items() if n.startswith("bank.")}
         session.bank.restore(bank, meta.step or 0)
         if meta.step is not None:
