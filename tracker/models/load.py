@@ -49,7 +49,15 @@ def load_model(
     network.to(chosen_device)
     if spec.embedded and chosen_device.type == "cpu":  # its convolutions run in half the time
         network.image_encoder.to(memory_format=torch.channels_last)
-    return Model(name, network, chosen_device, chosen_dtype, input_spec, file_sha256(path))
+    return Model(
+        name,
+        network,
+        chosen_device,
+        chosen_dtype,
+        input_spec,
+        file_sha256(path),
+        resizable=spec.embedded,
+    )
 
 
 def _no_weights(spec: ModelSpec, path: Path) -> ModelError:
