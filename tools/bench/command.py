@@ -9,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 
 from streams.errors import StreamError
-from tools.bench import model, track
+from tools.bench import decode, e2e, model, track, wire
 from tools.bench.machine import slug
 from tools.bench.record import Record, Run
 from tools.bench.report import markdown
@@ -17,7 +17,13 @@ from tracker.cli.failures import Parser
 from tracker.errors import TrackdError
 
 RESULTS = Path(__file__).parent / "results"
-SUITES: dict[str, ModuleType] = {"track": track, "model": model}
+SUITES: dict[str, ModuleType] = {
+    "decode": decode,
+    "model": model,
+    "track": track,
+    "wire": wire,
+    "e2e": e2e,
+}
 INTERRUPTED = 130
 
 

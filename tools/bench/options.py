@@ -24,9 +24,9 @@ def names(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
-def size(text: str) -> Size:
-    """A size, for argparse: "854x480"."""
-    return parse_size(text)
+def sizes(text: str) -> tuple[Size, ...]:
+    """Sizes, for argparse: "854x480,1280x720"."""
+    return tuple(parse_size(part) for part in text.split(","))
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
@@ -38,10 +38,16 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dtype", default="auto", choices=["auto", "fp32", "bf16"])
 
 
-def add_clip(parser: argparse.ArgumentParser) -> None:
-    """What is looked at."""
+def add_clip(
+    parser: argparse.ArgumentParser, *, size: Size | None = None, scaled: bool = True
+) -> None:
+    """What is looked at; `scaled` lets the frames be made another size."""
     parser.add_argument("--clip", type=Path, metavar="FILE", help="a video; default: the demo's")
-    parser.add_argument("--size", type=size, metavar="WxH", help="scale the frames to this first")
+    if scaled:
+        help_text = "scale the frames to this first; default: " + (
+            "not" if size is None else f"{size.width}x{size.height}"
+        )
+        parser.add_argument("--size", type=parse_size, metavar="WxH", default=size, help=help_text)
 
 
 def add_rounds(

@@ -141,5 +141,5 @@ _LINES: dict[str, Callable[[Run], list[str]]] = {
     "model": _model,
     "e2e": _e2e,
     "decode": lambda run: _against(run, "ours", "cv2.VideoCapture", "decoding a frame"),
-    "wire": lambda run: _against(run, "rle", "pycocotools", "run lengths of a mask"),
+    "wire": lambda run: _against(run, "ours", "pycocotools", "run lengths of a mask"),
 }
