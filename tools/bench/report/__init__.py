@@ -9,6 +9,15 @@ from tracker.errors import OutputError
 README = Path(__file__).parents[3] / "README.md"
 
 
+def records_of(results: Path) -> dict[Path, Record]:
+    """All records of a folder of results, machine by machine.
+
+    Raises:
+        TrackdError: One is damaged.
+    """
+    return {path: Record.read(path) for path in sorted(results.glob("*/*.json"))}
+
+
 def write_report(results: Path) -> list[Path]:
     """Write a page and plots for every record, and the README's section; return what was written.
 
@@ -16,7 +25,7 @@ def write_report(results: Path) -> list[Path]:
         TrackdError: A record is damaged, or a page cannot be written.
     """
     written = []
-    records = {path: Record.read(path) for path in sorted(results.glob("*/*.json"))}
+    records = records_of(results)
     for path, record in records.items():
         drawn = plots.draw(record, path)
         page = path.with_suffix(".md")

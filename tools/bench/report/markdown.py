@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from tools.bench.record import Case, Contender, Record, Run
 from tools.bench.report.model_table import model_lines
 from tools.bench.report.track_table import track_lines
-from tools.bench.report.words import machine_words, number, table
+from tools.bench.report.words import machine_words, number, plain, table
 from tools.bench.stats import percentiles
 
 _OWN_TABLES: dict[str, Callable[[Run], list[str]]] = {"track": track_lines, "model": model_lines}
@@ -60,7 +60,7 @@ def _conditions(run: Run) -> str:
 def _contender(one: Contender) -> str:
     packages = ", ".join(" ".join(item) for item in one.versions.items())
     how = f"{one.how} ({packages})" if packages else one.how
-    problem = f" **It could not be measured: {one.problem}**" if one.problem else ""
+    problem = f" **It could not be measured: {plain(one.problem)}**" if one.problem else ""
     return f"- {one.name}: {how}.{problem}"
 
 

@@ -15,19 +15,21 @@ _WIDTH_IN, _HEIGHT_IN, _DPI = 5.0, 3.4, 90
 _STAGE_GAP = 0.8
 
 
+def pictures_of(record: Record, path: Path) -> list[Path]:
+    """The files that `draw` makes of a record, beside its file."""
+    suites = {run.suite for run in record.runs}
+    return [path.with_name(f"{suite}.png") for suite in _PICTURES if suite in suites]
+
+
 def draw(record: Record, path: Path) -> list[Path]:
     """Draw what a record has a picture for, beside its file."""
-    drawn = []
-    for suite, picture in _PICTURES.items():
-        runs = [run for run in record.runs if run.suite == suite]
-        if runs:
-            figure = Figure((_WIDTH_IN * len(runs), _HEIGHT_IN), dpi=_DPI, layout="constrained")
-            for axes, run in zip(
-                figure.subplots(1, len(runs), squeeze=False)[0], runs, strict=True
-            ):
-                picture(axes, run)
-            drawn.append(path.with_name(f"{suite}.png"))
-            figure.savefig(drawn[-1], metadata={"Software": None})
+    drawn = pictures_of(record, path)
+    for picture in drawn:
+        runs = [run for run in record.runs if run.suite == picture.stem]
+        figure = Figure((_WIDTH_IN * len(runs), _HEIGHT_IN), dpi=_DPI, layout="constrained")
+        for axes, run in zip(figure.subplots(1, len(runs), squeeze=False)[0], runs, strict=True):
+            _PICTURES[picture.stem](axes, run)
+        figure.savefig(picture, metadata={"Software": None})
     return drawn
 
 

@@ -5,12 +5,13 @@ from collections.abc import Callable, Sequence
 from tools.bench.machine import slug
 from tools.bench.record import Machine, Record, Run, Series
 from tools.bench.report.model_table import MATMUL
-from tools.bench.report.words import NOTHING, machine_words, number, table, times
+from tools.bench.report.words import NOTHING, machine_words, number, plain, table, times
 from tools.bench.stats import percentiles, round_ratios, spread
 from tracker.errors import TrackdError
 
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
 _RESULTS = "tools/bench/results"
+_WITH_MODEL = ("track", "model", "e2e")
 
 
 def replaced(readme: str, records: Sequence[Record]) -> str:
@@ -28,12 +29,19 @@ def replaced(readme: str, records: Sequence[Record]) -> str:
 
 def section(records: Sequence[Record]) -> list[str]:
     """What was measured, machine by machine, in a few lines each."""
-    runs = [run for record in records for run in record.runs]
+    runs = [run for record in records for run in record.runs if not _is_trial(run)]
     machines = {slug(run.machine): run.machine for run in runs}
     lines = []
     for name, machine in machines.items():
         lines += _machine(name, machine, [run for run in runs if slug(run.machine) == name])
     return lines
+
+
+def _is_trial(run: Run) -> bool:
+    """Whether the model is one that nobody uses, such as pico@128."""
+    return run.suite in ("track", "model", "e2e") and "@" in (
+        run.subject.model if run.subject else ""
+    )
 
 
 def _machine(name: str, machine: Machine, runs: Sequence[Run]) -> list[str]:
@@ -59,7 +67,7 @@ def _tracking(runs: Sequence[Run]) -> list[str]:
             rows.setdefault((_heading(run), *there), []).append([what, *cells])
         for one in run.contenders:
             if one.problem:
-                problems[f"{one.name} could not be measured: {one.problem}"] = None
+                problems[f"{one.name} could not be measured: {plain(one.problem)}"] = None
     lines = [line for headings, of_them in rows.items() for line in table(headings, of_them)]
     return [*lines, *(line for problem in problems for line in (problem, ""))]
 

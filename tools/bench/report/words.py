@@ -16,6 +16,11 @@ def number(value: float) -> str:
     return f"{value:.1f}" if size >= 10 else f"{value:.2f}" if size >= 1 else f"{value:.3f}"
 
 
+def plain(text: str) -> str:
+    """A message of another program, without what Markdown would take for its own."""
+    return text.translate(str.maketrans("|`*_<>", "/''   ")).strip()
+
+
 def times(ratio: Spread) -> str:
     """A ratio and its spread over the rounds."""
     return f"{ratio.median:.2f} ({ratio.least:.2f} to {ratio.most:.2f})"
