@@ -57,7 +57,7 @@ def find_weights(name: str) -> Weights:
     path = CACHE / f"{base}-seed{SEED}.pt"
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
-        torch.save({"model": _random(build_official(spec)).state_dict()}, path)
+        torch.save({"model": seeded(build_official(spec), SEED).state_dict()}, path)
     return Weights(path, f"random (seed {SEED})", OFFICIAL_INPUT.size)
 
 
@@ -74,12 +74,12 @@ def _resized(weights: Path, side: int) -> Path:
     return copy
 
 
-def _random(network: SAM2Base) -> SAM2Base:
-    """Small random weights, and an object score that says that objects are there."""
-    torch.manual_seed(SEED)
+def seeded(network: SAM2Base, seed: int) -> SAM2Base:
+    """Random weights that say that objects are there, so that there are masks to compare."""
+    torch.manual_seed(seed)
     for parameter in network.parameters():
         if parameter.ndim > 1:
-            torch.nn.init.normal_(parameter, std=0.02)
+            torch.nn.init.normal_(parameter, std=0.02 if parameter.ndim == 2 else 0.05)
     head = network.get_submodule("sam_mask_decoder.pred_obj_score_head")
     last = [module for module in head.modules() if isinstance(module, torch.nn.Linear)][-1]
     torch.nn.init.constant_(last.bias, 3.0)
