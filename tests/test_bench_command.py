@@ -1,6 +1,9 @@
 """`python -m tools.bench`: what it refuses, what it leaves behind, peers that break."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -220,3 +223,36 @@ def test_a_file_goes_through_the_daemon(tmp_path: Path, bunny_clip: Path) -> Non
     (run,) = Record.read(out).runs
     gaps = run.find("frame to frame", objects=1)
     assert gaps is not None and [len(turn) for turn in gaps.rounds] == [5, 5]
+
+
+def test_the_gpu_script_runs_whole_on_a_cpu(tmp_path: Path, bunny_clip: Path) -> None:
+    """The same calls as on a GPU, a tiny model in place of both and no compiled predictor."""
+    script = Path(__file__).parents[1] / "tools" / "bench" / "gpu.sh"
+    settings = {"PYTHON": sys.executable, "DEVICE": "cpu", "QUICK": "--quick", "PEERS": "official"}
+    done = subprocess.run(
+        ["bash", str(script), str(tmp_path / "gpu.json")],
+        env=os.environ | settings | {"OMP_WAIT_POLICY": "passive"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    runs = Record.read(tmp_path / "gpu.json").runs
+    assert {run.suite for run in runs} == {"parity", "model", "track"}
+    assert all(not run.failure for run in runs)
+    parity = next(run for run in runs if run.suite == "parity")
+    filled = [fact.value for fact in parity.facts if fact.name == "masks not empty"]
+    assert len(filled) == 3 and min(filled) > 0
+
+
+def test_the_gpu_script_tells_what_failed(tmp_path: Path) -> None:
+    script = Path(__file__).parents[1] / "tools" / "bench" / "gpu.sh"
+    done = subprocess.run(
+        ["bash", str(script), str(tmp_path / "gpu.json")],
+        env=os.environ | {"PYTHON": "false"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.count("failed, or took too long: parity --model pico") == 1

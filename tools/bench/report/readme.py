@@ -63,8 +63,7 @@ def _tracking(runs: Sequence[Run]) -> list[str]:
         there = [one.name for one in run.contenders if not one.problem]
         for objects in run.cases("objects"):
             cells = [_cell(run, name, objects) for name in there]
-            what = f"{objects} object{'s' if objects != 1 else ''}"
-            rows.setdefault((_heading(run), *there), []).append([what, *cells])
+            rows.setdefault((_heading(run), *there), []).append([_objects(objects), *cells])
         for one in run.contenders:
             if one.problem:
                 problems[f"{one.name} could not be measured: {plain(one.problem)}"] = None
@@ -110,11 +109,10 @@ def _e2e(run: Run) -> list[str]:
     lines = []
     for series in run.series:
         if series.name == "frame to frame":
-            objects = series.case["objects"]
             fps = 1000 * len(series.samples) / sum(series.samples)
             lines.append(
                 f"- end to end, {size} file decoded, tracked and published as RLE, "
-                f"{objects} object{'s' if objects != 1 else ''}: {fps:.1f} frames/s."
+                f"{_objects(series.case['objects'])}: {fps:.1f} frames/s."
             )
         if series.name == "from arrival to the subscriber":
             p = percentiles(series.samples)
@@ -136,7 +134,14 @@ def _against(run: Run, ours: str, theirs: str, what: str) -> list[str]:
 
 
 def _in_case(series: Series) -> str:
+    """The size, or the number of objects."""
+    if "objects" in series.case:
+        return f", {_objects(series.case['objects'])}"
     return "".join(f", {value}" for value in series.case.values())
+
+
+def _objects(count: int | str) -> str:
+    return f"{count} object{'s' if count != 1 else ''}"
 
 
 def _compared(ours: Series, theirs: Series) -> str:
@@ -149,5 +154,5 @@ _LINES: dict[str, Callable[[Run], list[str]]] = {
     "model": _model,
     "e2e": _e2e,
     "decode": lambda run: _against(run, "ours", "cv2.VideoCapture", "decoding a frame"),
-    "wire": lambda run: _against(run, "ours", "pycocotools", "run lengths of a mask"),
+    "wire": lambda run: _against(run, "ours", "pycocotools", "run lengths of the masks of a frame"),
 }
