@@ -7,6 +7,7 @@ import sys
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
 _KEPT_BYTES = 1 << 30
+_SPINS = 10_000  # a fraction of a millisecond
 
 
 def prepare_process() -> None:
@@ -16,13 +17,16 @@ def prepare_process() -> None:
 
 
 def _wait_politely() -> None:
-    """Let waiting OpenMP threads sleep instead of spin, unless the environment says otherwise.
+    """Let waiting OpenMP threads spin for a moment, then sleep, unless the environment says else.
 
-    A thread that spins at every barrier takes the processor from the thread that it waits for
-    wherever fewer processors are free than threads run: in containers, on busy or rented
-    machines. There the network was seen to run up to 40 times slower.
+    A thread that spins for long at every barrier takes the processor from the thread that it waits
+    for wherever fewer processors are free than threads run: in containers, on busy or rented
+    machines. There the network was seen to run up to 40 times slower. One that sleeps at once must
+    be woken hundreds of times a frame, which was seen to cost more than the work itself. The bound
+    is GNU OpenMP's, which torch brings on Linux.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    os.environ.setdefault("GOMP_SPINCOUNT", str(_SPINS))
 
 
 def _keep_freed_memory() -> None:

@@ -139,7 +139,7 @@ def processors() -> Iterator[Check]:
         yield ok(count + (f", OMP_NUM_THREADS={threads}" if threads else ""))
     policy = os.environ.get("OMP_WAIT_POLICY", "").lower()
     if policy == "passive":
-        yield ok("waiting threads sleep (OMP_WAIT_POLICY=passive)")
+        yield ok("waiting threads soon sleep (OMP_WAIT_POLICY=passive)")
     else:
         yield warn(
             f"waiting threads spin (OMP_WAIT_POLICY={policy}): slow where processors are shared",
