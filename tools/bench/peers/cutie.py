@@ -5,11 +5,8 @@ It is no SAM 2: another network, other memories, one pass for all objects. It is
 depend.
 """
 
-import os
 from importlib.metadata import version
 from pathlib import Path
-
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as ours; before torch is loaded
 
 import cutie
 import numpy as np

@@ -3,11 +3,8 @@
 No checkpoint is needed for its speed, so its weights are random; its configuration is the wheel's.
 """
 
-import os
 from importlib.metadata import version
 from importlib.resources import files
-
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as ours; before torch is loaded
 
 import timm
 from hydra.utils import instantiate

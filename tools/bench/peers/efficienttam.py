@@ -4,11 +4,8 @@ The wheel carries the modules but no configuration, so the sizes below are those
 published (efficienttam_ti.yaml); its weights are random, on which its speed does not depend.
 """
 
-import os
 from importlib.metadata import version
 from typing import Any
-
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as ours; before torch is loaded
 
 from sam2.modeling.backbones import image_encoder, vitdet
 from sam2.modeling.memory_attention import MemoryAttention, MemoryAttentionLayer

@@ -7,7 +7,6 @@ configuration is that of sam2.1-tiny; its weights are random, on which its speed
 import os
 from importlib.metadata import version
 
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as ours; before torch is loaded
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 import torch

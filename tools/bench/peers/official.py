@@ -1,16 +1,12 @@
 """The official `SAM2VideoPredictor` of the sam2 package; `--vos` is its compiled variant."""
 
-from tracker.process import prepare_process
+import sys
 
-prepare_process()  # it gains by it as well
+from sam2.sam2_video_predictor import SAM2VideoPredictor, SAM2VideoPredictorVOS
 
-import sys  # noqa: E402
-
-from sam2.sam2_video_predictor import SAM2VideoPredictor, SAM2VideoPredictorVOS  # noqa: E402
-
-from tools.bench.models import find_weights, official_predictor  # noqa: E402
-from tools.bench.peers.predictor import PredictorTracker  # noqa: E402
-from tools.bench.peers.worker import About, Wish, serve  # noqa: E402
+from tools.bench.models import find_weights, official_predictor
+from tools.bench.peers.predictor import PredictorTracker
+from tools.bench.peers.worker import About, Wish, serve
 
 
 def build(wish: Wish, cls: type[SAM2VideoPredictor]) -> PredictorTracker:

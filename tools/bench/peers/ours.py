@@ -1,16 +1,12 @@
-"""Ours: a `Session` with the default policy; `ours_unbatched` takes objects one by one."""
+"""Ours: a `Session` with the default policy; `--unbatched` takes objects one by one."""
 
-from tracker.process import prepare_process
+import sys
+from dataclasses import replace
 
-prepare_process()
-
-import sys  # noqa: E402
-from dataclasses import replace  # noqa: E402
-
-from tools.bench.models import load  # noqa: E402
-from tools.bench.peers.worker import About, Image, Mask, Masks, Wish, serve  # noqa: E402
-from tracker.engine import Policy, Session  # noqa: E402
-from tracker.types import Prompt  # noqa: E402
+from tools.bench.models import load
+from tools.bench.peers.worker import About, Image, Mask, Masks, Wish, serve
+from tracker.engine import Policy, Session
+from tracker.types import Prompt
 
 
 class Ours:

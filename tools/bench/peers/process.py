@@ -14,6 +14,7 @@ from typing import Any, Self
 from tools.bench.models import CACHE
 from tools.bench.peers.catalogue import Peer
 from tracker.errors import TrackdError
+from tracker.process import prepare_process
 
 ROOT = Path(__file__).parents[3]
 ANSWER_TIMEOUT_S = 900.0
@@ -65,6 +66,7 @@ class PeerProcess:
             PeerError: It cannot be installed or started.
         """
         folder = install(peer)
+        prepare_process()  # what it sets in the environment, the peer's torch finds when it loads
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
         options = ["--model", model, "--dtype", peer.dtype or dtype, "--device", device]
         self._process = subprocess.Popen(

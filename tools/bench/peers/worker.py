@@ -29,6 +29,7 @@ import torch
 from numpy.typing import NDArray
 
 from tools.bench.memory import forget_peak, peak_mib
+from tracker.process import prepare_process
 
 Image = NDArray[np.uint8]
 Mask = NDArray[np.bool_]  # [H, W]
@@ -79,6 +80,7 @@ class Tracker(Protocol):
 
 def serve(build: Callable[[Wish], Tracker]) -> int:
     """Run the conversation; return the exit code."""
+    prepare_process()  # every peer gains by it
     parser = argparse.ArgumentParser()
     parser.add_argument("--model", required=True)
     parser.add_argument("--dtype", required=True, choices=["fp32", "bf16"])
