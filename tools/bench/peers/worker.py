@@ -18,7 +18,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any, Protocol
@@ -104,7 +104,8 @@ def _own_stdout() -> Iterator[IO[str]]:
     """What was stdout; what libraries print goes to stderr."""
     with os.fdopen(os.dup(1), "w", buffering=1) as out:
         os.dup2(2, 1)
-        yield out
+        with redirect_stdout(sys.stderr):  # in the order in which it is said
+            yield out
 
 
 def _say(out: IO[str], **what: Any) -> None:
