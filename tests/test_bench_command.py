@@ -36,6 +36,7 @@ from tracker.errors import UsageError
         (["track", "--model", "sam2.1-tiny@128"], "official models keep their size"),
         (["track", "--clip", "no/such.mp4"], "there is no clip no/such.mp4; give --clip FILE"),
         (["model", "--device", "cuda:99"], "'cuda:99' is not available here"),
+        (["parity", "--frames", "9"], "9 frames are too few; give at least 16"),
         (["long", "--steps", "3"], "3 steps are too few; give at least 10"),
     ],
 )

@@ -8,9 +8,10 @@ from bench_runs import MACHINE, a_run, model_run, ms, track_run
 from tools.bench.command import RESULTS
 from tools.bench.machine import slug
 from tools.bench.record import Record
-from tools.bench.report import README, plots, readme, records_of, write_report
+from tools.bench.report import plots, readme
 from tools.bench.report.markdown import page, section
 from tools.bench.report.words import number
+from tools.bench.report.write import README, records_of, write_report
 from tools.bench.stats import percentiles, round_ratios, spread
 from tracker.errors import OutputError, TrackdError
 
@@ -111,10 +112,17 @@ def test_a_failure_is_on_the_page() -> None:
 def test_plots_are_small_pictures(tmp_path: Path) -> None:
     record = Record(runs=(track_run(), model_run()))
     drawn = plots.draw(record, tmp_path / "track.json")
-    assert [path.name for path in drawn] == ["track.png", "model.png"]
+    assert [path.name for path in drawn] == ["objects.png", "peers.png", "stages.png"]
     for path in drawn:
         assert path.read_bytes().startswith(b"\x89PNG")
         assert path.stat().st_size < 100_000
+
+
+def test_a_run_with_one_number_of_objects_is_no_line() -> None:
+    run = track_run()
+    alone = run.model_copy(update={"series": run.series[:2]})
+    drawn = plots.pictures_of(Record(runs=(alone,)), Path("track.json"))
+    assert [path.name for path in drawn] == ["peers.png"]
 
 
 def test_the_readme_section_is_made_of_the_records() -> None:
@@ -126,7 +134,7 @@ def test_the_readme_section_is_made_of_the_records() -> None:
     assert "| 8 objects | 30 | 180 (6.00) |" in changed
     assert "cutie could not be measured: no wheel / for this machine" in changed
     assert "the encoder reaches 50% of the matrix products" in changed
-    assert f"tools/bench/results/{slug(MACHINE)}/track.png" in changed
+    assert f"tools/bench/results/{slug(MACHINE)}/objects.png" in changed
     assert readme.replaced(changed, [Record(runs=(track_run(), model_run()))]) == changed
 
 
@@ -147,10 +155,10 @@ def test_a_report_writes_a_page_and_plots_beside_each_record(
 ) -> None:
     text = tmp_path / "README.md"
     text.write_text(f"{readme.BEGIN}\n{readme.END}\n")
-    monkeypatch.setattr("tools.bench.report.README", text)
+    monkeypatch.setattr("tools.bench.report.write.README", text)
     Record(runs=(track_run(),)).write(tmp_path / "a-cpu" / "track.json")
     names = [path.name for path in write_report(tmp_path)]
-    assert names == ["track.md", "track.png", "README.md"]
+    assert names == ["track.md", "objects.png", "peers.png", "README.md"]
     assert "| 8 objects |" in text.read_text()
 
 

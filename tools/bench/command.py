@@ -85,7 +85,7 @@ def _measure(suite: ModuleType, options: argparse.Namespace) -> int:
 
 
 def _report(options: argparse.Namespace) -> int:
-    from tools.bench.report import write_report  # matplotlib, which only this needs
+    from tools.bench.report.write import write_report  # matplotlib, which only this needs
 
     for path in write_report(options.results):
         print(path)

@@ -1,6 +1,6 @@
 """Records as pictures."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import matplotlib as mpl
@@ -8,33 +8,77 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tools.bench.record import Record, Run
+from tools.bench.report.words import number
 from tools.bench.stats import percentiles, spread
 
 mpl.use("agg")
 _WIDTH_IN, _HEIGHT_IN, _DPI = 5.0, 3.4, 90
-_STAGE_GAP = 0.8
+_BAR = 0.8
+_SAME_MODEL = ("ours", "official", "transformers")  # run the model of their run
 
 
 def pictures_of(record: Record, path: Path) -> list[Path]:
     """The files that `draw` makes of a record, beside its file."""
-    suites = {run.suite for run in record.runs}
-    return [path.with_name(f"{suite}.png") for suite in _PICTURES if suite in suites]
+    return [
+        path.with_name(f"{name}.png") for name, (wants, _) in _PICTURES.items() if wants(record)
+    ]
 
 
 def draw(record: Record, path: Path) -> list[Path]:
     """Draw what a record has a picture for, beside its file."""
     drawn = pictures_of(record, path)
     for picture in drawn:
-        runs = [run for run in record.runs if run.suite == picture.stem]
-        figure = Figure((_WIDTH_IN * len(runs), _HEIGHT_IN), dpi=_DPI, layout="constrained")
-        for axes, run in zip(figure.subplots(1, len(runs), squeeze=False)[0], runs, strict=True):
-            _PICTURES[picture.stem](axes, run)
+        wanted, draw_one = _PICTURES[picture.stem]
+        groups = wanted(record)
+        figure = Figure((_WIDTH_IN * len(groups), _HEIGHT_IN), dpi=_DPI, layout="constrained")
+        for axes, runs in zip(
+            figure.subplots(1, len(groups), squeeze=False)[0], groups, strict=True
+        ):
+            draw_one(axes, runs)
         figure.savefig(picture, metadata={"Software": None})
     return drawn
 
 
-def _track(axes: Axes, run: Run) -> None:
+Groups = list[list[Run]]  # runs that share a pair of axes
+
+
+def _with_lines(record: Record) -> Groups:
+    runs = [run for run in record.runs if run.suite == "track"]
+    return [[run] for run in runs if len(run.cases("objects")) > 1]
+
+
+def _with_bars(record: Record) -> Groups:
+    """All runs of tracking, if some peer was in them."""
+    runs = [run for run in record.runs if run.suite == "track" and len(run.contenders) > 1]
+    return [runs] if runs else []
+
+
+def _with_stages(record: Record) -> Groups:
+    return [[run] for run in record.runs if run.suite == "model"]
+
+
+def _peers(axes: Axes, runs: Sequence[Run]) -> None:
+    """Median ms with one object of all that were measured, whatever they track with."""
+    ms: dict[str, float] = {}
+    for run in runs:
+        assert run.subject is not None
+        for one in run.contenders:
+            series = run.find(one.name, objects=1)
+            if series is not None:
+                own = run.subject.model if one.name.startswith(_SAME_MODEL) else ""
+                ms.setdefault(f"{one.name} {own}".strip(), percentiles(series.samples).p50)
+    names = sorted(ms, key=lambda name: -ms[name])
+    bars = axes.barh(names, [ms[name] for name in names], _BAR)
+    axes.bar_label(bars, [number(ms[name]) for name in names], padding=2, fontsize=7)
+    axes.set_xscale("log")
+    axes.margins(x=0.15)
+    axes.tick_params(axis="y", labelsize=7)
+    axes.set_xlabel("ms a frame, one object")
+
+
+def _objects(axes: Axes, runs: Sequence[Run]) -> None:
     """Median ms over the number of objects, from the slowest to the fastest round."""
+    (run,) = runs
     assert run.subject is not None
     for name in dict.fromkeys(series.name for series in run.series):
         of_name = [series for series in run.series if series.name == name]
@@ -53,15 +97,16 @@ def _track(axes: Axes, run: Run) -> None:
     axes.legend(fontsize=8)
 
 
-def _model(axes: Axes, run: Run) -> None:
+def _stages(axes: Axes, runs: Sequence[Run]) -> None:
     """Stages of a frame stacked, a bar for each number of objects."""
+    (run,) = runs
     assert run.subject is not None
     counts = run.cases("objects")
     below = [0.0] * len(counts)
     for name in dict.fromkeys(series.name for series in run.series):
         found = [run.find(name, objects=count) for count in counts]
         ms = [percentiles(series.samples).p50 if series else 0.0 for series in found]
-        axes.bar([str(count) for count in counts], ms, _STAGE_GAP, bottom=below, label=name)
+        axes.bar([str(count) for count in counts], ms, _BAR, bottom=below, label=name)
         below = [low + height for low, height in zip(below, ms, strict=True)]
     axes.set_xlabel("objects")
     axes.set_ylabel("ms a frame")
@@ -69,4 +114,8 @@ def _model(axes: Axes, run: Run) -> None:
     axes.legend(fontsize=8)
 
 
-_PICTURES: dict[str, Callable[[Axes, Run], None]] = {"track": _track, "model": _model}
+_PICTURES: dict[str, tuple[Callable[[Record], Groups], Callable[[Axes, Sequence[Run]], None]]] = {
+    "objects": (_with_lines, _objects),
+    "peers": (_with_bars, _peers),
+    "stages": (_with_stages, _stages),
+}

@@ -50,8 +50,8 @@ def _machine(name: str, machine: Machine, runs: Sequence[Run]) -> list[str]:
     found = [line for run in runs if run.suite in _LINES for line in _LINES[run.suite](run)]
     if found:
         lines += [*found, ""]
-    if any(run.suite == "track" for run in runs):
-        lines += [f"![ms a frame over the number of objects]({_RESULTS}/{name}/track.png)", ""]
+    if any(run.suite == "track" and len(run.cases("objects")) > 1 for run in runs):
+        lines += [f"![ms a frame over the number of objects]({_RESULTS}/{name}/objects.png)", ""]
     return lines
 
 
