@@ -12,10 +12,18 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from parity import Agreement, Scenario, compare, run_official, run_ours, seeded, write_frames
 from sam2.sam2_video_predictor import SAM2VideoPredictor
 
 from streams import open_source
+from tools.bench.agreement import (
+    Agreement,
+    Scenario,
+    compare,
+    run_official,
+    run_ours,
+    write_frames,
+)
+from tools.bench.models import seeded
 from tracker.engine import OFFICIAL
 from tracker.models import Model, find_spec, load_model
 from tracker.models.checkpoints import checkpoint_path

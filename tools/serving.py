@@ -113,14 +113,6 @@ class Daemon:
             print(self.log.read_text(), file=sys.stderr)
 
 
-def resident_mb(pid: int) -> float:
-    """Resident memory of a process, in MiB (Linux)."""
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) / 1024
-    raise AssertionError(f"no process {pid}")
-
-
 def run_trackd(*arguments: str, timeout_s: float = 300.0) -> "subprocess.CompletedProcess[str]":
     """Run a `trackd` command in a process of its own."""
     return subprocess.run(

@@ -1,1 +1,1 @@
-"""Measurements against peers, as ratios taken in one run."""
+"""Measurements that can be repeated: `python -m tools.bench --help`; README.md is the protocol."""

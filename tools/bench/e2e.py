@@ -1,58 +1,86 @@
-"""Measures how old a mask is when a subscriber has it: `python -m tools.bench.e2e CLIP`.
+"""The daemon as a whole: `trackd serve` in a process of its own, and a subscriber.
 
-A camera (GStreamer's RTSP server) plays a clip in real time, `trackd serve` tracks one object in
-it, and this process subscribes. Camera, daemon and subscriber share this machine and its clock, so
-their times can be subtracted. What is told: the age of the picture when the subscriber has the
-mask, counted from the arrival of its packet and, where RTCP gives it, from the camera's own stamp;
-and what that time was spent on.
+`--mode file`: a file is decoded, its objects tracked and their masks published as RLE, as fast as
+it goes, nothing drawn; ms from one result to the next at the subscriber. `--mode camera`: a camera
+(GStreamer's RTSP server) plays the clip in real time; how old the picture is when the subscriber
+has its mask, from the arrival of its packet and, where RTCP gives it, from the camera's own stamp.
+All of them share this machine and its clock, so their times can be subtracted.
 """
 
 import argparse
-import os
 import tempfile
 import time
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-import torch
-
-from streams.source import open_source
+from tools.bench import options as common
+from tools.bench.conditions import Conditions, conditions_of
+from tools.bench.footage import Size, find_clip, square_masks, write_scaled
+from tools.bench.models import find_weights
+from tools.bench.record import Case, Fact, Footage, Run, Series
+from tools.bench.turns import Rounds
 from tools.rtsp_camera import RtspCamera
 from tools.serving import Daemon
 from tracker.client import Client, Result
+from tracker.errors import TrackdError
 from tracker.protocol.data import Timings
+from tracker.protocol.replies import StreamInfo
 
-RESULT = Path(__file__).parent / "results" / "e2e.md"
+HELP = "frames per second of a file, or the age of a camera's mask, through the daemon"
+QUICK = {
+    **{"model": "pico@128", "mode": "file", "objects": (1,), "size": Size(320, 180)},
+    **{"rounds": 2, "frames": 5, "warm_up": 3},
+}
 STAGES = tuple(Timings.model_fields)
+PATIENCE_S = 60.0
 
 
-def main() -> int:
-    """Measure, write the table and print it."""
-    parser = argparse.ArgumentParser(prog="python -m tools.bench.e2e", description=__doc__)
-    parser.add_argument("clip", type=Path, help="H.264 in MP4")
-    parser.add_argument("--box", default="0.3,0.2,0.6,0.8", help="of the object, 0..1")
-    parser.add_argument("--frames", type=int, default=300, help="results that are counted")
-    parser.add_argument("--warm-up", type=int, default=30, help="results before them")
-    parser.add_argument("--out", type=Path, default=RESULT)
-    args = parser.parse_args()
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        RtspCamera(args.clip) as camera,
-        Daemon(Path(folder)) as daemon,
-        daemon.client() as client,
-    ):
-        client.add_stream("camera", camera.url)
-        _prompt(client, tuple(float(edge) for edge in args.box.split(",")))
-        received = _receive(client, args.warm_up, args.frames)
-        (info,) = client.streams()
-    with open_source(str(args.clip)) as source:
-        fps = source.info.fps or Fraction(0)
-    size = f"{info.width}x{info.height}"
-    args.out.write_text(_markdown(received, f"{size}, {float(fps):.2f} frames per second", args))
-    print(args.out.read_text())
-    return 0
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of this suite."""
+    common.add_model(parser)
+    common.add_clip(parser, size=Size(854, 480))
+    common.add_rounds(parser, rounds=5, frames=40, warm_up=30, what="results")
+    parser.add_argument("--mode", choices=["file", "camera"], default="file")
+    parser.add_argument("--objects", type=common.wholes, default=(1, 8))
+
+
+def measure(options: argparse.Namespace) -> Run:
+    """Serve, subscribe and count.
+
+    Raises:
+        UsageError: Something of what was asked for is not to be had.
+        TrackdError: Nothing came within a minute.
+    """
+    conditions = conditions_of(options)
+    clip = find_clip(options.clip)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        size = write_scaled(clip, folder / "clip.mp4", options.size)
+        daemon = stack.enter_context(Daemon(folder, _config(options, conditions)))
+        client = stack.enter_context(daemon.client())
+        watched = [_watch(stack, client, folder, count, options) for count in options.objects]
+    return conditions.run(
+        suite="e2e",
+        setting=f"{options.model} {conditions.dtype}, a {options.mode} of "
+        f"{size.width}x{size.height}",
+        footage=Footage(clip=clip.name, width=size.width, height=size.height, decoding_timed=True),
+        warm_up=options.warm_up,
+        series=tuple(series for one in watched for series in one.series(options)),
+        facts=tuple(fact for one in watched for fact in one.facts()),
+    )
+
+
+def _config(options: argparse.Namespace, conditions: Conditions) -> dict[str, Any]:
+    model = {
+        "name": options.model.partition("@")[0],
+        "checkpoint": str(find_weights(options.model).path.resolve()),
+        "device": options.device,
+        "dtype": conditions.dtype,
+    }
+    return {"model": model}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,55 +91,98 @@ class Received:
     at_ns: int
 
 
-def _prompt(client: Client, box: tuple[float, ...]) -> None:
-    with client.results("camera") as results:
-        first = results.receive(60)
-    if first is None:
-        raise SystemExit("the camera gave no frame within a minute")
-    x0, y0, x1, y1 = box
-    client.prompt("camera", box=(x0, y0, x1, y1), normalized=True)
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """What came of so many objects, and how the stream stood in the end."""
+
+    objects: int
+    received: Sequence[Received]
+    stream: StreamInfo
+
+    def series(self, options: argparse.Namespace) -> list[Series]:
+        """Ages and times of the results, by what they were spent on."""
+        counted = self.received[options.warm_up :]
+        messages = [one.result.message for one in counted]
+        samples = {name: [getattr(m.timings, name) for m in messages] for name in STAGES}
+        if options.mode == "file":
+            before = self.received[options.warm_up - 1 : -1]
+            gaps = [b.at_ns - a.at_ns for a, b in zip(before, counted, strict=True)]
+            samples["frame to frame"] = [gap / 1e6 for gap in gaps]
+        else:
+            samples["from arrival to the subscriber"] = [
+                (one.at_ns - one.result.message.frame.captured_ns) / 1e6 for one in counted
+            ]
+            stamped = [one for one in counted if one.result.message.frame.sender_ns is not None]
+            if len(stamped) == len(counted):
+                samples["from the camera's stamp to the subscriber"] = [
+                    (one.at_ns - (one.result.message.frame.sender_ns or 0)) / 1e6 for one in stamped
+                ]
+        case: Case = {"objects": self.objects}
+        return [
+            Series(name=name, case=case, unit="ms", rounds=_rounds(values, options.frames))
+            for name, values in samples.items()
+        ]
+
+    def facts(self) -> list[Fact]:
+        """What was in sight, and what was lost on the way."""
+        case: Case = {"objects": self.objects}
+        last = self.received[-1].result.message
+        shown = sum(item.box is not None for item in last.objects)
+        dropped = sum(one.result.message.dropped for one in self.received)
+        return [
+            Fact(name="objects in sight at the end", case=case, unit="objects", value=shown),
+            Fact(name="frames dropped for newer ones", case=case, unit="frames", value=dropped),
+            Fact(name="frames tracked", case=case, unit="frames", value=self.stream.tracked),
+        ]
 
 
-def _receive(client: Client, warm_up: int, frames: int) -> list[Received]:
+def _rounds(values: Sequence[float], each: int) -> Rounds:
+    rounded = [round(value, 3) for value in values]
+    return tuple(tuple(rounded[at : at + each]) for at in range(0, len(rounded), each))
+
+
+def _watch(
+    stack: ExitStack, client: Client, folder: Path, count: int, options: argparse.Namespace
+) -> Watched:
+    """Add a stream, prompt on it, and take its results."""
+    name = f"{options.mode}-{count}"
+    clip = folder / "clip.mp4"
+    with ExitStack() as until_watched:
+        if options.mode == "camera":
+            camera = until_watched.enter_context(RtspCamera(clip))
+            client.add_stream(name, camera.url)
+        else:
+            client.add_stream(name, str(clip), loop=True)
+        _prompt(client, name, count, options.size)
+        received = _receive(client, name, count, options.warm_up + options.rounds * options.frames)
+        (stream,) = client.streams()
+        client.remove_stream(name)
+    return Watched(count, received, stream)
+
+
+def _prompt(client: Client, stream: str, count: int, size: Size) -> None:
+    """Box as many objects as squares on a grid."""
+    with client.results(stream) as results:
+        if results.receive(PATIENCE_S) is None:
+            raise TrackdError(f"{stream} gave no frame within {PATIENCE_S:g} s")
+    for mask_hw in square_masks(count, size.height, size.width):
+        (top, bottom), (left, right) = (_ends(mask_hw.any(axis=axis)) for axis in (1, 0))
+        client.prompt(stream, box=(left, top, right, bottom))
+
+
+def _ends(inside: Any) -> tuple[float, float]:
+    at = inside.nonzero()[0]
+    return float(at[0]), float(at[-1] + 1)
+
+
+def _receive(client: Client, stream: str, objects: int, count: int) -> list[Received]:
+    """Results with all the objects."""
     received: list[Received] = []
-    with client.results("camera") as results:
-        while len(received) < warm_up + frames:
-            result = results.receive(30)
+    with client.results(stream) as results:
+        while len(received) < count:
+            result = results.receive(PATIENCE_S)
             if result is None:
-                raise SystemExit("no result within 30 s")
-            received.append(Received(result, time.time_ns()))
-    return received[warm_up:]
-
-
-def _markdown(received: list[Received], camera: str, args: argparse.Namespace) -> str:
-    messages = [one.result.message for one in received]
-    rows = [(name, [getattr(m.timings, name) for m in messages]) for name in STAGES]
-    arrival = [(one.at_ns - one.result.message.frame.captured_ns) / 1e6 for one in received]
-    rows.append(("from arrival to the subscriber", arrival))
-    stamped = [one for one in received if one.result.message.frame.sender_ns is not None]
-    if stamped:
-        ages = [(one.at_ns - (one.result.message.frame.sender_ns or 0)) / 1e6 for one in stamped]
-        rows.append(("from the camera's stamp to the subscriber", ages))
-    seconds = (received[-1].at_ns - received[0].at_ns) / 1e9
-    dropped = sum(message.dropped for message in messages)
-    lines = [
-        "# From the camera to the subscriber",
-        "",
-        f"`python -m tools.bench.e2e {args.clip.name} --frames {args.frames}`",
-        "",
-        f"RTSP over TCP on this machine, {camera}; pico, one object, {os.cpu_count()} CPUs shared "
-        f"by camera, daemon and subscriber, torch {torch.__version__}. "
-        f"{len(received) / seconds:.1f} results per second; {dropped} frames were dropped because "
-        f"a newer one was there, {len(received)} tracked.",
-        "",
-        "| ms | p50 | p95 | p99 |",
-        "|---|---:|---:|---:|",
-    ]
-    for name, values in rows:
-        p50, p95, p99 = np.percentile(values, (50, 95, 99))
-        lines.append(f"| {name} | {p50:.1f} | {p95:.1f} | {p99:.1f} |")
-    return "\n".join(lines) + "\n"
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())
+                raise TrackdError(f"{stream} gave no result within {PATIENCE_S:g} s")
+            if len(result.message.objects) == objects and not result.message.repeated:
+                received.append(Received(result, time.time_ns()))
+    return received

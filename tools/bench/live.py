@@ -1,33 +1,41 @@
-"""Shows that the daemon neither grows nor starves anyone: `python -m tools.bench.live CLIP`.
+"""The daemon neither grows nor starves anyone: two cameras, a file, eight subscribers.
 
-Two cameras (GStreamer's RTSP server) and a file in real time, an object prompted on each, and eight
-subscribers in processes of their own, of which two never read. What counts: the daemon's resident
-memory after a warm-up, in which the history fills and the libraries fill their caches, and at the
-end; and what each subscriber received.
+The cameras are GStreamer's RTSP servers, the file is played in real time, an object is prompted on
+each. Six subscribers, in processes of their own, read; two never do. What counts: the daemon's
+resident memory after a warm-up, in which the history fills and the libraries fill their caches, and
+at the end; and what each subscriber received.
 """
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import torch
-
+from tools.bench import options as common
+from tools.bench.conditions import Conditions, conditions_of
+from tools.bench.footage import find_clip, frames_of
+from tools.bench.memory import resident_mib
+from tools.bench.record import Case, Fact, Footage, Run
 from tools.rtsp_camera import RtspCamera
-from tools.serving import Daemon, resident_mb
+from tools.serving import Daemon
 from tracker.client import Client
+from tracker.errors import TrackdError
 from tracker.protocol.replies import StreamInfo
 
-RESULT = Path(__file__).parent / "results" / "live.md"
+HELP = "two cameras, a file and eight subscribers: memory, and who starves (13 minutes)"
+QUICK = {"minutes": 0.2, "warm_up": 0.1, "within_mib": 1000.0}
 STREAMS = ("camera-1", "camera-2", "file")
 READERS, SLEEPERS = 6, 2
 SAMPLES = 60
+NORMALIZED_BOX = (0.3, 0.2, 0.6, 0.8)
+_PATIENCE_S = 60.0
 
 _READER = """
 import json, sys, time
@@ -55,27 +63,30 @@ time.sleep(float(sys.argv[3]))
 """
 
 
-def main() -> int:
-    """Run, write the result, print it, and return 1 where memory grew or somebody starved."""
-    parser = argparse.ArgumentParser(prog="python -m tools.bench.live", description=__doc__)
-    parser.add_argument("clip", type=Path, help="H.264 in MP4")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of this suite."""
+    common.add_clip(parser, scaled=False)
     parser.add_argument("--minutes", type=float, default=10.0, help="after the warm-up")
     parser.add_argument("--warm-up", type=float, default=3.0, help="minutes")
-    parser.add_argument("--box", default="0.3,0.2,0.6,0.8", help="of the objects, 0..1")
-    parser.add_argument("--within-mb", type=float, default=20.0, help="allowed growth")
-    parser.add_argument("--out", type=Path, default=RESULT)
-    args = parser.parse_args()
+    parser.add_argument("--within-mib", type=float, default=20.0, help="allowed growth")
+    parser.set_defaults(model="pico", device="cpu", dtype="auto")
+
+
+def measure(options: argparse.Namespace) -> Run:
+    """Let it all run.
+
+    Raises:
+        TrackdError: A camera cannot be played, or gives no frame.
+    """
+    conditions = conditions_of(options)
+    clip = find_clip(options.clip)
     with ExitStack() as stack:
-        run = Run(stack, args)
-        samples = run.sample()
-        received = run.received()
-        with run.daemon.client() as client:
+        scene = Scene(stack, clip, 60 * (options.warm_up + options.minutes))
+        samples = scene.sample()
+        received = scene.received()
+        with scene.daemon.client() as client:
             streams = client.streams()
-    args.out.write_text(_markdown(args, samples, received, streams))
-    print(args.out.read_text())
-    grown_mb = samples[-1].resident_mb - _warm(args, samples).resident_mb
-    starved = any(one["received"] == 0 for one in received)
-    return int(grown_mb > args.within_mb or starved)
+    return _run(conditions, options, clip, samples, received, streams)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,23 +94,23 @@ class Sample:
     """Resident memory of the daemon, at a time since the start."""
 
     at_s: float
-    resident_mb: float
+    resident_mib: float
 
 
-class Run:
+class Scene:
     """Everything in its own process; all of it ends with `stack`."""
 
-    def __init__(self, stack: ExitStack, args: argparse.Namespace) -> None:
-        self._seconds = 60 * (args.warm_up + args.minutes)
+    def __init__(self, stack: ExitStack, clip: Path, seconds: float) -> None:
+        self._seconds = seconds
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        cameras = [stack.enter_context(RtspCamera(args.clip)) for _ in range(2)]
+        cameras = [stack.enter_context(RtspCamera(clip)) for _ in range(2)]
         self.daemon = stack.enter_context(Daemon(folder, {"state": {"dir": "state"}}))
         with self.daemon.client() as client:
             for name, camera in zip(STREAMS, cameras, strict=False):
                 client.add_stream(name, camera.url)
-            client.add_stream("file", str(args.clip.resolve()), realtime=True, loop=True)
+            client.add_stream("file", str(clip.resolve()), realtime=True, loop=True)
             for name in STREAMS:
-                _prompt(client, name, args.box)
+                _prompt(client, name)
         data = self.daemon.config["data"]["bind"]
         self._readers = [
             self._subscriber(stack, _READER, data, STREAMS[i % len(STREAMS)])
@@ -123,68 +134,86 @@ class Run:
         for index in range(1, SAMPLES + 1):
             time.sleep(max(0.0, begun_s + index * self._seconds / SAMPLES - time.monotonic()))
             at_s = time.monotonic() - begun_s
-            samples.append(Sample(at_s, resident_mb(self.daemon.process.pid)))
+            samples.append(Sample(at_s, resident_mib(self.daemon.process.pid)))
             print(samples[-1], file=sys.stderr, flush=True)
         return samples
 
-    def received(self) -> list[dict[str, object]]:
+    def received(self) -> list[dict[str, Any]]:
         """What each subscriber says at its end."""
         return [json.loads(reader.communicate(timeout=60)[0]) for reader in self._readers]
 
 
-def _prompt(client: Client, stream: str, box: str) -> None:
+def _prompt(client: Client, stream: str) -> None:
     with client.results(stream) as results:
-        if results.receive(60) is None:
-            raise SystemExit(f"{stream} gave no frame within a minute")
-    x0, y0, x1, y1 = (float(edge) for edge in box.split(","))
-    client.prompt(stream, box=(x0, y0, x1, y1), normalized=True)
+        if results.receive(_PATIENCE_S) is None:
+            raise TrackdError(f"{stream} gave no frame within {_PATIENCE_S:g} s")
+    client.prompt(stream, box=NORMALIZED_BOX, normalized=True)
 
 
-def _warm(args: argparse.Namespace, samples: list[Sample]) -> Sample:
-    """The first sample after the warm-up."""
-    return next(sample for sample in samples if sample.at_s >= 60 * args.warm_up)
+def _run(
+    conditions: Conditions,
+    options: argparse.Namespace,
+    clip: Path,
+    samples: Sequence[Sample],
+    received: Sequence[dict[str, Any]],
+    streams: Sequence[StreamInfo],
+) -> Run:
+    warm = next(sample for sample in samples if sample.at_s >= 60 * options.warm_up)
+    grown_mib = samples[-1].resident_mib - warm.resident_mib
+    starved = [str(one["stream"]) for one in received if one["received"] == 0]
+    failures = [f"the daemon grew by {grown_mib:.1f} MiB"] * (grown_mib > options.within_mib)
+    failures += [f"a subscriber of {stream} received nothing" for stream in starved]
+    height, width, _ = next(frames_of(clip, None)).shape
+    return conditions.run(
+        suite="live",
+        setting="two cameras, a file, eight subscribers",
+        footage=Footage(clip=clip.name, width=width, height=height, decoding_timed=True),
+        facts=(
+            Fact(name="growth after the warm-up", unit="MiB", value=round(grown_mib, 1)),
+            Fact(name="allowed growth", unit="MiB", value=options.within_mib),
+            *_memory(samples),
+            *_subscribers(received),
+            *_streams(streams, samples[-1].at_s),
+        ),
+        notes=(f"{SLEEPERS} more subscribers took all topics and never read.",),
+        failure="; ".join(failures),
+    )
 
 
-def _markdown(
-    args: argparse.Namespace,
-    samples: list[Sample],
-    received: list[dict[str, object]],
-    streams: list[StreamInfo],
-) -> str:
-    early, late = _warm(args, samples), samples[-1]
-    lines = [
-        "# Two cameras, a file, eight subscribers",
-        "",
-        f"`python -m tools.bench.live {args.clip.name} --minutes {args.minutes:g} "
-        f"--warm-up {args.warm_up:g}`",
-        "",
-        f"pico, one object on each of three streams, {os.cpu_count()} CPUs shared by cameras, "
-        f"daemon and subscribers, torch {torch.__version__}; {SLEEPERS} more subscribers took all "
-        "topics and never read.",
-        "",
-        f"Resident memory of the daemon after {early.at_s:.0f} s {early.resident_mb:.1f} MiB, "
-        f"after {late.at_s:.0f} s {late.resident_mb:.1f} MiB: "
-        f"{late.resident_mb - early.resident_mb:+.1f} MiB, allowed {args.within_mb:g}; highest "
-        f"{max(sample.resident_mb for sample in samples):.1f} MiB.",
-        "",
-        "| after, s | " + " | ".join(f"{sample.at_s:.0f}" for sample in samples[5::6]) + " |",
-        "|---|" + "---:|" * len(samples[5::6]),
-        "| MiB | " + " | ".join(f"{sample.resident_mb:.0f}" for sample in samples[5::6]) + " |",
-        "",
-        "| stream | frames | tracked | dropped | frames tracked per second |",
-        "|---|---:|---:|---:|---:|",
+def _memory(samples: Sequence[Sample]) -> list[Fact]:
+    """Every sixth sample."""
+    return [
+        Fact(
+            name="resident memory of the daemon",
+            case={"after s": round(sample.at_s)},
+            unit="MiB",
+            value=round(sample.resident_mib, 1),
+        )
+        for sample in samples[5::6]
     ]
-    lines += [
-        f"| {s.stream} | {s.frames} | {s.tracked} | {s.dropped} | {s.tracked / late.at_s:.1f} |"
-        for s in streams
-    ]
-    lines += ["", "| subscriber of | received | lost | longest wait, s |", "|---|---:|---:|---:|"]
-    lines += [
-        f"| {one['stream']} | {one['received']} | {one['lost']} | {one['longest_s']} |"
-        for one in received
-    ]
-    return "\n".join(lines) + "\n"
 
 
-if __name__ == "__main__":
-    raise SystemExit(main())
+def _subscribers(received: Sequence[dict[str, Any]]) -> list[Fact]:
+    facts = []
+    for number, one in enumerate(received, start=1):
+        case: Case = {"subscriber": number, "of": str(one["stream"])}
+        facts += [
+            Fact(name="received", case=case, unit="messages", value=one["received"]),
+            Fact(name="lost", case=case, unit="messages", value=one["lost"]),
+            Fact(name="longest wait", case=case, unit="s", value=one["longest_s"]),
+        ]
+    return facts
+
+
+def _streams(streams: Sequence[StreamInfo], seconds: float) -> list[Fact]:
+    facts = []
+    for one in streams:
+        case: Case = {"stream": one.stream}
+        rate = round(one.tracked / seconds, 2)
+        facts += [
+            Fact(name="frames", case=case, unit="frames", value=one.frames),
+            Fact(name="tracked", case=case, unit="frames", value=one.tracked),
+            Fact(name="dropped", case=case, unit="frames", value=one.dropped),
+            Fact(name="tracked a second", case=case, unit="frames/s", value=rate),
+        ]
+    return facts

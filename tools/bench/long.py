@@ -1,4 +1,4 @@
-"""Shows that a session never grows: `python -m tools.bench.long CLIP`.
+"""A session never grows: commands of all kinds over a hundred thousand frames.
 
 A clip is looped for many steps while objects are added by box, click and mask, corrected on past
 frames, removed, relabelled and reset all along, and a snapshot is saved and read now and then. What
@@ -9,66 +9,98 @@ smaller input, so that it takes an hour in place of a night: sizes shrink, the c
 import argparse
 import gc
 import itertools
-import platform
 import sys
 import tempfile
-import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
-import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from streams.source import open_source
+from tools.bench import options as common
+from tools.bench.conditions import conditions_of
+from tools.bench.footage import Size, find_clip, frames_of
+from tools.bench.memory import resident_mib
+from tools.bench.models import load
+from tools.bench.record import Case, Fact, Footage, Run
 from tracker.engine import Policy, Session
-from tracker.models import Model
-from tracker.models.checkpoints import checkpoint_path
-from tracker.models.faster import speed_up
-from tracker.models.load import choose_dtype
-from tracker.models.pico import build_pico, read_pico_config
-from tracker.models.registry import find_spec
-from tracker.models.state import load_strictly, read_state
-from tracker.process import prepare_process
+from tracker.errors import UsageError
 from tracker.types import Prompt
 
-RESULT = Path(__file__).parent / "results" / "long.md"
 WIDTH, HEIGHT = 320, 180
 MOST_OBJECTS = 4
 COMMAND_EVERY = 10
 SNAPSHOT_EVERY = 1000
+SAMPLED = 10
 POLICY = Policy(max_objects=MOST_OBJECTS, history_frames=20, lost_after=10)
+HELP = "a session over a hundred thousand frames: memory (two hours)"
+QUICK = {"steps": 40, "model": "pico@64", "within_mib": 1000.0}
 
 
-def main() -> int:
-    """Run, write the result and return 1 where memory grew by more than allowed."""
-    parser = argparse.ArgumentParser(prog="python -m tools.bench.long", description=__doc__)
-    parser.add_argument("clip", type=Path, help="a video, looped as often as it takes")
-    parser.add_argument("--steps", type=int, default=100_000)
-    parser.add_argument("--size", type=int, default=128, help="side of the network's input")
-    parser.add_argument("--within-mb", type=float, default=20.0, help="allowed growth")
-    parser.add_argument("--out", type=Path, default=RESULT, help="the result, as Markdown")
-    args = parser.parse_args()
-    prepare_process()
-    soak = Soak(Session(shrunken_pico(args.size), POLICY))
-    samples = run(soak, looped(args.clip), args.steps)
-    early, late = samples[len(samples) // 10 - 1].resident_mb, samples[-1].resident_mb
-    args.out.write_text(markdown(args, soak, samples))
-    print(args.out.read_text())
-    return int(late - early > args.within_mb)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of this suite."""
+    common.add_model(parser)
+    common.add_clip(parser, scaled=False)
+    parser.add_argument("--steps", type=common.whole, default=100_000)
+    parser.add_argument("--within-mib", type=float, default=20.0, help="allowed growth")
+    parser.set_defaults(model="pico@128")
+
+
+def measure(options: argparse.Namespace) -> Run:
+    """Track for long.
+
+    Raises:
+        UsageError: Something of what was asked for is not to be had, or the steps are too few.
+    """
+    if options.steps < SAMPLED:
+        raise UsageError(f"{options.steps} steps are too few", f"give at least {SAMPLED}")
+    conditions = conditions_of(options)
+    clip = find_clip(options.clip)
+    model, _ = load(options.model, options.device, options.dtype)
+    soak = Soak(Session(model, POLICY))
+    samples = run(soak, looped(clip), options.steps)
+    early, late = samples[len(samples) // SAMPLED - 1], samples[-1]
+    grown_mib = late.resident_mib - early.resident_mib
+    grew = f"resident memory grew by {grown_mib:.1f} MiB from step {early.step} on"
+    return conditions.run(
+        suite="long",
+        setting=f"{options.model} {conditions.dtype}, {options.steps} steps",
+        footage=Footage(clip=clip.name, width=WIDTH, height=HEIGHT, decoding_timed=False),
+        facts=(
+            Fact(name="growth after a tenth", unit="MiB", value=round(grown_mib, 1)),
+            Fact(name="allowed growth", unit="MiB", value=options.within_mib),
+            *_memory(samples),
+            *(
+                Fact(name="commands", case={"kind": kind}, unit="commands", value=count)
+                for kind, count in sorted(soak.counts.items())
+            ),
+        ),
+        notes=(f"A snapshot is saved and read every {SNAPSHOT_EVERY} steps.",),
+        failure=grew if grown_mib > options.within_mib else "",
+    )
+
+
+def _memory(samples: Sequence["Sample"]) -> list[Fact]:
+    """Every tenth sample."""
+    step = max(1, len(samples) // SAMPLED)
+    facts = []
+    for sample in samples[step - 1 :: step]:
+        case: Case = {"steps": sample.step}
+        resident, bank = round(sample.resident_mib, 1), round(sample.bank_mib, 2)
+        facts.append(Fact(name="resident memory", case=case, unit="MiB", value=resident))
+        facts.append(Fact(name="memory bank", case=case, unit="MiB", value=bank))
+    return facts
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Resident memory after a number of steps, with the time taken so far."""
+    """Resident memory after a number of steps."""
 
     step: int
-    resident_mb: float
-    bank_mb: float
-    seconds: float
+    resident_mib: float
+    bank_mib: float
 
 
 @dataclass
@@ -117,32 +149,15 @@ class Soak:
         return Prompt(object_id, mask_hw=mask_hw)
 
 
-def shrunken_pico(size: int) -> Model:
-    """Pico's weights with an input of `size` pixels a side."""
-    weights = checkpoint_path(find_spec("pico"))
-    config = read_pico_config(weights.with_suffix(".json"))
-    config = config.model_copy(update={"input": replace(config.input, size=size)})
-    network = build_pico(config)
-    load_strictly(network, read_state(weights), path=weights, config=f"pico at {size}")
-    network.eval().requires_grad_(False)
-    speed_up(network)
-    cpu = torch.device("cpu")
-    return Model("pico", network, cpu, choose_dtype("auto", cpu), config.input, f"pico-{size}")
-
-
 def looped(clip: Path) -> Iterator[NDArray[np.uint8]]:
     """Yield the clip's frames, small, for ever; decoded again each time."""
     while True:
-        with open_source(str(clip)) as source:
-            for frame in source:
-                small = cv2.resize(frame.image, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
-                yield np.asarray(small, np.uint8)
+        yield from frames_of(clip, Size(WIDTH, HEIGHT))
 
 
 def run(soak: Soak, frames: Iterator[NDArray[np.uint8]], steps: int) -> list[Sample]:
     """Track; sample resident memory a hundred times, evenly."""
     samples: list[Sample] = []
-    start_s = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         snapshot = Path(folder, "snapshot.safetensors")
         for step in range(1, steps + 1):
@@ -154,45 +169,7 @@ def run(soak: Soak, frames: Iterator[NDArray[np.uint8]], steps: int) -> list[Sam
                 soak.session = Session.load(snapshot, soak.session.model)
             if step % max(1, steps // 100) == 0:
                 gc.collect()
-                bank_mb = soak.session.bank.nbytes / 2**20
-                samples.append(Sample(step, resident_mb(), bank_mb, time.monotonic() - start_s))
+                bank_mib = soak.session.bank.nbytes / 2**20
+                samples.append(Sample(step, resident_mib(), bank_mib))
                 print(samples[-1], file=sys.stderr, flush=True)
     return samples
-
-
-def resident_mb() -> float:
-    """Resident memory of this process, in MiB."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) / 1024
-    raise SystemExit("this measurement needs Linux's /proc")
-
-
-def markdown(args: argparse.Namespace, soak: Soak, samples: list[Sample]) -> str:
-    """The result as a table of every tenth sample."""
-    early, late = samples[len(samples) // 10 - 1], samples[-1]
-    commands = ", ".join(f"{count} x {kind}" for kind, count in sorted(soak.counts.items()))
-    lines = [
-        "# Memory over a long run",
-        "",
-        f"`python -m tools.bench.long {args.clip.name} --steps {args.steps} --size {args.size}`",
-        "",
-        f"pico at {args.size} pixels, {soak.session.model.dtype}, torch {torch.__version__}, "
-        f"Python {platform.python_version()}; {commands}; a snapshot saved and read every "
-        f"{SNAPSHOT_EVERY} steps; {samples[-1].seconds / 60:.0f} minutes.",
-        "",
-        f"Resident memory after {early.step} steps {early.resident_mb:.1f} MiB, after {late.step} "
-        f"{late.resident_mb:.1f} MiB: {late.resident_mb - early.resident_mb:+.1f} MiB, allowed "
-        f"{args.within_mb:g}.",
-        "",
-        "| steps | resident MiB | of that memory bank MiB |",
-        "|---:|---:|---:|",
-    ]
-    tenth = max(1, len(samples) // 10)
-    shown = samples[tenth - 1 :: tenth]
-    lines += [f"| {s.step} | {s.resident_mb:.1f} | {s.bank_mb:.2f} |" for s in shown]
-    return "\n".join(lines) + "\n"
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -1,11 +1,10 @@
-"""Drive the official SAM2VideoPredictor and our session through the same scenario."""
+"""Drives the official `SAM2VideoPredictor` and our session through the same scenario."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from PIL import Image
@@ -21,6 +20,8 @@ FrameAndObject = tuple[int, int]
 
 @dataclass(frozen=True)
 class Scenario:
+    """Prompts by the frame that they are given on, and how many frames are tracked."""
+
     name: str
     frames: int
     prompts: tuple[tuple[int, Prompt], ...]
@@ -28,6 +29,8 @@ class Scenario:
 
 @dataclass(frozen=True)
 class Agreement:
+    """How alike two sets of masks are: those compared, those that were not empty, the worst."""
+
     scenario: str
     compared: int
     filled: int
@@ -51,6 +54,16 @@ def compare(
     folder: Path,
     frames: Sequence[NDArray[np.uint8]],
 ) -> Agreement:
+    """Run both, and compare every mask of every frame.
+
+    Args:
+        scenario: What happens.
+        official: The predictor, with the same weights.
+        model: Ours.
+        policy: Of our session.
+        folder: The frames, for the predictor.
+        frames: The frames, for us.
+    """
     theirs = run_official(scenario, official, folder)
     ours = run_ours(scenario, model, policy, frames)
     assert ours.keys() == theirs.keys()
@@ -81,7 +94,7 @@ def run_ours(
                 mode="bilinear",
                 align_corners=False,
             )
-            outputs[index, obj.id] = logits[0, 0]
+            outputs[index, obj.id] = logits[0, 0].cpu()
     return outputs
 
 
@@ -101,7 +114,7 @@ def run_official(
                 state, start_frame_idx=start, max_frame_num_to_track=following - start
             ):
                 for object_id, mask in zip(ids, masks, strict=True):
-                    outputs[index, object_id] = mask[0]
+                    outputs[index, object_id] = mask[0].cpu()
     return outputs
 
 
@@ -124,16 +137,4 @@ def _add(
             box=None if prompt.box_xyxy is None else np.array(prompt.box_xyxy, np.float32),
         )
     _, ids, masks = added
-    outputs[frame, prompt.object_id] = masks[ids.index(prompt.object_id)][0]
-
-
-def seeded(network: torch.nn.Module, seed: int) -> torch.nn.Module:
-    """Random weights that say that objects are there, so that masks are compared, not absences."""
-    torch.manual_seed(seed)
-    for parameter in network.parameters():
-        if parameter.ndim > 1:
-            torch.nn.init.normal_(parameter, std=0.02 if parameter.ndim == 2 else 0.05)
-    head = network.get_submodule("sam_mask_decoder.pred_obj_score_head")
-    last = [m for m in head.modules() if isinstance(m, torch.nn.Linear)][-1]
-    torch.nn.init.constant_(last.bias, 3.0)
-    return network
+    outputs[frame, prompt.object_id] = masks[ids.index(prompt.object_id)][0].cpu()

