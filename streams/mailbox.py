@@ -15,7 +15,7 @@ class Mailbox(Generic[T]):
     waits; elsewhere every item is kept and the producer waits for room.
 
     Attributes:
-        dropped: Items that went because newer ones came.
+        dropped: Items that went because newer ones came, or were skipped.
         put_count: Items put, those dropped later included.
     """
 
@@ -67,6 +67,11 @@ class Mailbox(Generic[T]):
             self.put_count += 1
         self._on_put()
         return True
+
+    def skip(self) -> None:
+        """Count an item as dropped that is not even put."""
+        with self._changed:
+            self.dropped += 1
 
     def get(self) -> T | None:
         """Take the oldest item; None where there is none. Never waits; works when closed too."""

@@ -26,7 +26,7 @@ from tracker.client import Event, Result
 from tracker.daemon import values
 from tracker.daemon.wire import encode_objects, event_message, masks_message
 from tracker.protocol.data import EventName
-from tracker.protocol.fields import FrameAddress
+from tracker.protocol.fields import DeadlineSettings, EffortInfo, FrameAddress
 from tracker.protocol.replies import ObjectInfo
 from tracker.rle import Rle, decode_rle
 from tracker.types import ObjectState
@@ -188,6 +188,28 @@ def test_a_file_is_named_from_the_root(
     assert fake.requests[0].url == str(tmp_path / "clips/a.mp4")
     assert (fake.requests[0].realtime, fake.requests[0].loop) == (True, True)
     assert fake.requests[2].url == "lavfi:testsrc2"
+
+
+def test_a_deadline_is_sent_and_the_rung_shown(
+    fake: FakeDaemon, capsys: pytest.CaptureFixture[str]
+) -> None:
+    effort = EffortInfo(rung=3, input_size=192, memories=4, objects_per_frame=None)
+    fake.streams[0] = fake.streams[0].model_copy(update={"effort": effort})
+    url = "rtsp://10.0.0.5/main"
+    assert main(["streams", "add", "cam2", url, "--deadline", "latency_ms=80"]) == 0
+    assert fake.requests[0].deadline == DeadlineSettings(latency_ms=80)
+    heading, _, row = capsys.readouterr().out.splitlines()[1:4]
+    assert heading.split()[-1] == "rung"
+    assert row.split()[-1] == "3"
+
+
+@pytest.mark.parametrize("target", ["15", "fps=0", "fps=x", "speed=9", "fps="])
+def test_what_is_no_deadline_is_refused(
+    fake: FakeDaemon, capsys: pytest.CaptureFixture[str], target: str
+) -> None:
+    assert main(["streams", "add", "cam2", "rtsp://10.0.0.5/main", "--deadline", target]) == 2
+    assert "write fps=15 or latency_ms=80" in failure(capsys)
+    assert not fake.requests
 
 
 @pytest.mark.parametrize("action", ["remove", "pause", "resume"])

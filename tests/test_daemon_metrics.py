@@ -16,6 +16,7 @@ from tracker.daemon.histogram import BOUNDS_S, LatencyHistogram
 from tracker.daemon.latency import Latency
 from tracker.daemon.metrics import build_registry
 from tracker.daemon.status import ControlStatus, DaemonStatus, DataStatus, StreamStatus
+from tracker.protocol.fields import EffortInfo
 from tracker.protocol.replies import ErrorCode, StreamState
 from tracker.types import ObjectState
 
@@ -42,6 +43,7 @@ def busy_status() -> DaemonStatus:
         commands_waiting=4,
         objects={ObjectState.VISIBLE: 5, ObjectState.LOST: 6},
         bank_bytes=123456,
+        effort=EffortInfo(rung=4, input_size=192, memories=2, objects_per_frame=None),
         silent_s=0.25,
         stages={"encode": Latency(0.01, 0.02, 0.03, 900, 9.5)},
         total=total.read(),
@@ -112,6 +114,8 @@ def test_the_present_of_a_stream(value):
     assert value("trackd_stream_silent_seconds", stream="cam1") == 0.25
     assert value("trackd_stream_silent_seconds", stream="yard") is None
     assert value("trackd_stream_bank_bytes", stream="cam1") == 123456
+    assert value("trackd_stream_effort_rung", stream="cam1") == 4
+    assert value("trackd_stream_effort_rung", stream="yard") is None
     assert value("trackd_stream_waiting_frames", stream="cam1") == 2
     assert value("trackd_stream_waiting_commands", stream="cam1") == 4
     assert value("trackd_stream_objects", stream="cam1", state="visible") == 5

@@ -99,7 +99,13 @@ class FakePipeline:
 
     def status(self, stream: str) -> Any:
         return SimpleNamespace(
-            width=640, height=360, fps=25.0, tracked=90, objects=(CUP,), newest_seq=99
+            width=640,
+            height=360,
+            fps=25.0,
+            tracked=90,
+            objects=(CUP,),
+            newest_seq=99,
+            effort=None,
         )
 
 
@@ -229,6 +235,7 @@ def test_the_list_says_how_streams_are_and_no_credentials() -> None:
                 "reconnects": 2,
                 "objects": 1,
                 "newest_seq": 99,
+                "effort": None,
             }
         ]
     }
@@ -238,7 +245,9 @@ def test_streams_that_cannot_be_added_are_refused() -> None:
     daemon = Daemon(most_streams=2)
     assert code(lambda: daemon.add(url="gopher://admin:hunter2@h/")) is ErrorCode.BAD_SOURCE
     assert code(lambda: daemon.add(url="lavfi:")) is ErrorCode.BAD_SOURCE
-    daemon.add("one")
+    in_time = {"url": "clip.mp4", "deadline": {"fps": 15}}
+    assert code(lambda: daemon.add(**in_time)) is ErrorCode.BAD_REQUEST
+    daemon.add("one", **in_time, realtime=True)
     assert code(lambda: daemon.add("one")) is ErrorCode.STREAM_EXISTS
     daemon.add("two")
     assert code(lambda: daemon.add("three")) is ErrorCode.LIMIT
@@ -360,6 +369,7 @@ def test_the_reply_is_what_came_of_the_command() -> None:
     daemon.add()
     daemon.pipeline.answer = ObjectsResult(stream="cam1", objects=[CUP])
     told = {"id": 1, "label": "cup", "state": "visible", "score": 0.9, "box": [1, 2, 3, 4]}
+    told["fresh"] = True
     assert daemon.ask("object.list", stream="cam1") == {"stream": "cam1", "objects": [told]}
     daemon.pipeline.answer = CUP
     assert daemon.ask("object.relabel", stream="cam1", object=1, label="cup") == told

@@ -131,10 +131,10 @@ def test_a_snapshot_of_another_version_is_told(
 ) -> None:
     session.save(tmp_path / "s")
     data = (tmp_path / "s").read_bytes()
-    older = data.replace(b'\\"version\\":2', b'\\"version\\":1')
+    older = data.replace(b'\\"version\\":3', b'\\"version\\":1')
     assert older != data
     (tmp_path / "s").write_bytes(older)
-    with pytest.raises(SnapshotError, match="of version 1, not 2"):
+    with pytest.raises(SnapshotError, match="of version 1, not 3"):
         Session.load(tmp_path / "s", model)
 
 

@@ -11,6 +11,7 @@ from small_pico import small_pico
 
 from tracker.daemon.history import SeenFrame
 from tracker.daemon.lane import Lane
+from tracker.daemon.lane_status import LaneStatus
 from tracker.daemon.prompting import prompt_on
 from tracker.daemon.values import (
     Command,
@@ -27,7 +28,13 @@ from tracker.daemon.values import (
 from tracker.engine import Policy
 from tracker.engine.session import Session
 from tracker.protocol.data import EventName
-from tracker.protocol.fields import FrameAddress, RleMask
+from tracker.protocol.fields import (
+    DeadlineSettings,
+    EffortInfo,
+    FrameAddress,
+    RleMask,
+    StreamSettings,
+)
 from tracker.protocol.replies import ErrorCode, ObjectInfo, ObjectsResult, PromptResult
 from tracker.types import ObjectState
 
@@ -38,9 +45,13 @@ NOWHERE = frame(0)[:, :40].repeat(4, axis=1)  # the ground of the scene, without
 class Stream:
     """A lane and all that it told."""
 
-    def __init__(self, policy: Policy = POLICY) -> None:
+    def __init__(self, policy: Policy = POLICY, settings: StreamSettings = SETTINGS) -> None:
         self.events: list[Event] = []
-        self.lane = Lane("cam", SETTINGS, small_pico(), policy, on_event=self.events.append)
+        self.lane = Lane("cam", settings, small_pico(), policy, on_event=self.events.append)
+        self.lane_maps = small_pico().network.num_maskmem - 1
+
+    def status(self) -> LaneStatus:
+        return self.lane.status(failed=0, commands_waiting=0)
 
     def see(self, *seqs: int) -> None:
         for seq in seqs:
@@ -74,6 +85,10 @@ class Stream:
 @pytest.fixture
 def stream() -> Stream:
     return Stream()
+
+
+def with_deadline(deadline: DeadlineSettings) -> Stream:
+    return Stream(settings=SETTINGS.model_copy(update={"deadline": deadline}))
 
 
 class TestFrameAddresses:
@@ -323,6 +338,42 @@ class TestEvents:
         stream.prompt(PromptCommand(1, mask=rle(square(15))))
         assert stream.events[-1].name is EventName.OBJECT_STATE
         assert stream.events[-1].state is ObjectState.VISIBLE
+
+
+class TestDeadlines:
+    """Targets that no machine reaches, and targets that all do."""
+
+    def test_a_late_stream_gives_up_quality_and_says_so(self) -> None:
+        late = with_deadline(DeadlineSettings(fps=1000))
+        late.see(10)
+        late.prompt(drawn(10))
+        late.see(*range(11, 26))
+        effort = late.newest.effort
+        assert effort is not None
+        assert effort.rung > 0
+        assert effort.memories < late.lane_maps
+        assert late.status().effort == effort
+
+    def test_a_stream_in_time_gives_up_nothing(self) -> None:
+        timely = with_deadline(DeadlineSettings(fps=1 / 3600))
+        timely.see(*range(10, 26))
+        assert timely.newest.effort == EffortInfo(
+            rung=0, input_size=128, memories=timely.lane_maps, objects_per_frame=None
+        )
+
+    def test_latency_counts_from_the_arrival_of_the_packet(self) -> None:
+        """Which is long ago for the frames of the scene, though they are tracked fast."""
+        late = with_deadline(DeadlineSettings(latency_ms=1000))
+        late.see(10)
+        late.prompt(drawn(10))
+        late.see(*range(11, 26))
+        assert late.newest.effort is not None
+        assert late.newest.effort.rung > 0
+
+    def test_without_a_deadline_nothing_is_told(self, stream: Stream) -> None:
+        stream.see(10)
+        assert stream.newest.effort is None
+        assert stream.status().effort is None
 
 
 class TestSnapshots:

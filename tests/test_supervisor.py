@@ -284,6 +284,18 @@ def test_a_pace_takes_the_usual_step_where_times_are_missing_or_jump() -> None:
     assert [pacer.due_s(time_s, 0.0) for time_s in times] == steps
 
 
+def test_frames_that_come_faster_than_the_deadline_are_skipped_and_counted(
+    tmp_path: Path,
+) -> None:
+    clip = write_clip(tmp_path / "clip.mp4", [gray(level) for level in range(0, 200, 10)])
+    deadline = {"fps": 0.001}
+    with watched(str(clip), realtime=True, deadline=deadline) as cam:
+        cam.wait_for(StreamState.ENDED)
+        assert [live.frame.seq for live in cam.take_rest()] == [0]
+        status = cam.supervisor.status()
+        assert (status.policy, status.frames, status.dropped) == ("latest", 20, 19)
+
+
 def test_a_folder_of_images_has_no_times_and_is_played_all_the_same(tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "clip.mp4", [gray(level) for level in (40, 80, 120)])
     with open_source(str(clip)) as source:

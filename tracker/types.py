@@ -119,6 +119,8 @@ class ObjectResult:
         iou: The model's own estimate of the mask's quality, 0..1.
         box_xyxy: Edges of the mask's box in source pixels; None where the mask is empty.
         mask_hw: Mask at source resolution, bool [H, W].
+        fresh: Whether it was looked for on this frame. If not, state and scores are those of the
+            frame of its last turn, and there is neither mask nor box.
     """
 
     id: int
@@ -128,6 +130,7 @@ class ObjectResult:
     iou: float
     box_xyxy: tuple[int, int, int, int] | None
     mask_hw: NDArray[np.bool_]
+    fresh: bool = True
 
 
 @dataclass(frozen=True, slots=True)

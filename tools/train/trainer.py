@@ -25,7 +25,7 @@ from tools.train.record import Record
 from tools.train.validate import held_out_scores
 from tracker.errors import OutputError, UsageError
 from tracker.models import InputSpec, Model
-from tracker.models.faster import speed_up
+from tracker.models.faster import speed_up_model
 
 LAST_NAME, BEST_NAME, CONFIG_NAME = "last.safetensors", "best.safetensors", "config.json"
 
@@ -218,7 +218,7 @@ class Run:
         network = self._blueprint.build(spec.size)
         network.load_state_dict(weights)
         network.eval().requires_grad_(False)
-        speed_up(network)
+        speed_up_model(network)
         network.to(self._device)
         network.image_encoder.to(memory_format=torch.channels_last)
         dtype = torch.bfloat16 if self._config.bf16 else torch.float32

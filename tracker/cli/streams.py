@@ -12,14 +12,16 @@ if TYPE_CHECKING:
 
     from tracker.client import Client
     from tracker.client.calls import StreamOptions
+    from tracker.protocol.fields import DeadlineSettings
     from tracker.protocol.replies import StreamInfo
 
 _OPEN, _STALL = "open_timeout_s", "stall_timeout_s"
-_OPTIONS = ("policy", "realtime", "loop", "encoding", _OPEN, _STALL)
+_OPTIONS = ("policy", "realtime", "loop", "encoding", _OPEN, _STALL, "deadline")
 _EXAMPLES = """\
 examples:
   trackd streams add cam1 "$CAM1_URL"
   trackd streams add clip ./clip.mp4 --realtime --loop
+  trackd streams add cam2 "$CAM2_URL" --deadline fps=15
   trackd streams pause cam1
   trackd streams --json
 """
@@ -89,6 +91,25 @@ def _add_source_options(parser: argparse.ArgumentParser) -> None:
         dest=_STALL,
         metavar="S",
     )
+    add(
+        "--deadline",
+        "fps=N or latency_ms=N: give up quality where that is not reached else",
+        type=_deadline,
+        metavar="TARGET",
+    )
+
+
+def _deadline(text: str) -> "DeadlineSettings":
+    from pydantic import ValidationError
+
+    from tracker.protocol.fields import DeadlineSettings
+
+    name, _, value = text.partition("=")
+    try:
+        return DeadlineSettings.model_validate_strings({name: value})
+    except ValidationError:
+        message = f"{text!r} is no target above 0: write fps=15 or latency_ms=80"
+        raise argparse.ArgumentTypeError(message) from None
 
 
 def run(args: argparse.Namespace) -> int:
@@ -148,7 +169,7 @@ def _table(streams: "Sequence[StreamInfo]") -> "Table":
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    names = ("stream", "state", "size", "fps", "objects", "tracked", "dropped", "again")
+    names = ("stream", "state", "size", "fps", "objects", "tracked", "dropped", "again", "rung")
     table = Table(*names, box=SIMPLE_HEAD)
     for column in table.columns:
         column.no_wrap = True
@@ -156,6 +177,7 @@ def _table(streams: "Sequence[StreamInfo]") -> "Table":
         column.justify = "right"
     for item in streams:
         size = f"{item.width}x{item.height}" if item.width else ""
-        counts = (item.objects, item.tracked, item.dropped, item.reconnects)
+        rung = "" if item.effort is None else item.effort.rung
+        counts = (item.objects, item.tracked, item.dropped, item.reconnects, rung)
         table.add_row(item.stream, item.state.value, size, f"{item.fps:.1f}", *map(str, counts))
     return table

@@ -36,13 +36,22 @@ def line(received: Result | Event) -> str:
 
 def _frame(message: MasksMessage) -> str:
     found = "; ".join(_object(item) for item in message.objects) or "nothing"
-    latency = f"{message.timings.total_ms:.0f} ms"
-    return f"{message.stream} frame {message.frame.seq}  {latency}  {found}"
+    return f"{message.stream} frame {message.frame.seq}  {_latency(message)}  {found}"
+
+
+def _latency(message: MasksMessage) -> str:
+    """From the frame's arrival to its masks, and what was given up for it."""
+    rung = "" if message.effort is None else f", rung {message.effort.rung}"
+    return f"{message.timings.total_ms:.0f} ms{rung}"
 
 
 def _object(item: ObjectMessage) -> str:
-    words = [str(item.id), _label(item), item.state.value, f"{item.score:.2f}", _box(item)]
+    words = [str(item.id), _label(item), _state(item), f"{item.score:.2f}", _box(item)]
     return " ".join(word for word in words if word)
+
+
+def _state(item: ObjectMessage) -> str:
+    return item.state.value if item.fresh else f"{item.state.value}, no turn"
 
 
 def _label(item: ObjectMessage) -> str:
@@ -83,7 +92,7 @@ class _Stream:
         silent_s = now_s - self.arrived_s[-1]
         if silent_s > _SILENT_S:
             return f"silent {silent_s:.0f} s"
-        return f"{self.newest.timings.total_ms:.0f} ms"
+        return _latency(self.newest)
 
 
 class WatchTable:
@@ -140,7 +149,7 @@ class WatchTable:
                 *(of_stream if row == 0 else ("", "", "", "")),
                 str(item.id),
                 escape(_label(item)),
-                item.state.value,
+                _state(item),
                 f"{item.score:.2f}",
                 _box(item),
                 end_section=row == len(objects) - 1,

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from tracker.client.errors import DaemonError, not_understood
 from tracker.errors import UsageError
 from tracker.protocol import replies, requests
-from tracker.protocol.fields import VERSION, Encoding, FrameAddress, Preview
+from tracker.protocol.fields import VERSION, DeadlineSettings, Encoding, FrameAddress, Preview
 from tracker.rle import encode_rle
 
 T = TypeVar("T")
@@ -63,6 +63,7 @@ class StreamOptions(TypedDict, total=False):
     preview: Preview
     open_timeout_s: float
     stall_timeout_s: float
+    deadline: DeadlineSettings | None
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,7 @@ class Result(_Received):
         return self._masks
 
     def mask(self, object_id: int) -> NDArray[np.bool_]:
-        """The mask [H, W] of one object; no pixel where it is out of sight.
+        """The mask [H, W] of one object; no pixel where it is out of sight or had no turn.
 
         Raises:
             UsageError: No such object is tracked on this frame.

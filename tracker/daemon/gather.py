@@ -41,6 +41,7 @@ def _stream_status(
         commands_waiting=lane.commands_waiting,
         objects=lane.states,
         bank_bytes=lane.bank_bytes,
+        effort=lane.effort,
         silent_s=silent_s,
         stages=stages,
         total=None if wire is None else wire.total,

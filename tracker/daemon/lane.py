@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from tracker.daemon.deadline import Deadline, Spent
 from tracker.daemon.history import FrameHistory, SeenFrame
 from tracker.daemon.lane_status import LaneClock, LaneStatus
 from tracker.daemon.prompting import prompt_on, too_many_clicks
@@ -22,11 +23,11 @@ from tracker.daemon.values import (
     SaveCommand,
     Tracked,
 )
-from tracker.engine import Policy, Session, snapshot
+from tracker.engine import FULL, Policy, Session, snapshot
 from tracker.errors import PromptError, SnapshotError
 from tracker.models import Model
 from tracker.protocol.data import EventName
-from tracker.protocol.fields import StreamSettings
+from tracker.protocol.fields import EffortInfo, StreamSettings
 from tracker.protocol.replies import ErrorCode, ObjectInfo, ObjectsResult, PromptResult
 from tracker.types import ObjectResult, ObjectState, Prompt, Prompted
 
@@ -69,6 +70,9 @@ class Lane:
         self._next_id = 1
         self._states: dict[int, ObjectState] = {}
         self._clock = LaneClock()
+        deadline = settings.deadline
+        self._deadline = None if deadline is None else Deadline.of(deadline.budget_s, model)
+        self._free_since_s = 0.0
         self._view = _View((), None, self._session.bank.nbytes, self._next_id)
 
     def track(self, live: LiveFrame, *, dropped: int) -> Tracked:
@@ -79,8 +83,11 @@ class Lane:
             dropped: Frames of the stream dropped since the one before.
         """
         begun_s = time.monotonic()
-        result = self._session.step(live.frame.image)
-        tracked = Tracked(live, result, self._settings, dropped, begun_s, time.monotonic())
+        effort = FULL if self._deadline is None else self._deadline.effort
+        result = self._session.step(live.frame.image, effort)
+        tracked_s, told = time.monotonic(), self._effort_info
+        tracked = Tracked(live, result, self._settings, dropped, begun_s, tracked_s, told)
+        self._account(tracked)
         frame = live.frame
         height, width = frame.image.shape[:2]
         self._history.add(
@@ -135,8 +142,24 @@ class Lane:
             newest_seq=None if newest is None else newest.seq,
             bank_bytes=view.bank_bytes,
             commands_waiting=commands_waiting,
+            effort=self._effort_info,
             **self._clock.stages(),
         )
+
+    def _account(self, tracked: Tracked) -> None:
+        """Tell the deadline what a frame took: of its interval, or since its packet arrived."""
+        live, encode_s = tracked.live, tracked.result.times.encode_s
+        free_s = max(self._free_since_s, live.queued_s)  # from when on it could have begun
+        self._free_since_s = tracked.tracked_s
+        if self._deadline is None or self._settings.deadline is None:
+            return
+        objects_s = tracked.tracked_s - tracked.begun_s - encode_s
+        other_s = tracked.begun_s - free_s
+        if self._settings.deadline.latency_ms is not None:
+            objects_s += free_s - live.queued_s  # it waited for the frame before
+            other_s += live.queued_s - live.arrived_s
+        objects = len(tracked.result.objects)
+        self._deadline.note(Spent(encode_s, objects_s, other_s, objects))
 
     def _prompt(self, command: PromptCommand) -> PromptResult:
         if command.must_exist:
@@ -270,6 +293,10 @@ class Lane:
         return self._next_id
 
     @property
+    def _effort_info(self) -> EffortInfo | None:
+        return None if self._deadline is None else self._deadline.info
+
+    @property
     def _newest(self) -> SeenFrame | None:
         """The newest frame, which may be of before a restore, and then takes no prompts."""
         return self._history.newest or self._view.newest
@@ -325,5 +352,10 @@ def _list_only(session: Session, wanted: Mapping[int, str | None]) -> None:
 
 def _info(obj: ObjectResult) -> ObjectInfo:
     return ObjectInfo(
-        id=obj.id, label=obj.label, state=obj.state, score=obj.score, box=obj.box_xyxy
+        id=obj.id,
+        label=obj.label,
+        state=obj.state,
+        score=obj.score,
+        box=obj.box_xyxy,
+        fresh=obj.fresh,
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from tracker.daemon.latency import Latency, LatencyWindow, RateWindow
 from tracker.daemon.values import Tracked
+from tracker.protocol.fields import EffortInfo
 from tracker.protocol.replies import ObjectInfo
 from tracker.types import ObjectState
 
@@ -26,6 +27,7 @@ class LaneStatus:
         newest_seq: `seq` of the newest tracked frame; None before the first.
         bank_bytes: Held by the memories of the objects.
         commands_waiting: Commands not yet applied.
+        effort: What is spent on a frame; None without a deadline.
         decode: Seconds of decoding.
         queue: Seconds that frames waited for the tracker.
         encode: Seconds in the image encoder.
@@ -43,6 +45,7 @@ class LaneStatus:
     newest_seq: int | None = None
     bank_bytes: int = 0
     commands_waiting: int = 0
+    effort: EffortInfo | None = None
     decode: Latency = field(default_factory=Latency)
     queue: Latency = field(default_factory=Latency)
     encode: Latency = field(default_factory=Latency)

@@ -15,6 +15,7 @@ from streams.address import SourceKind, kind_of, parse_address
 from streams.errors import SourceNotFound, SourceUsageError
 from tracker.daemon.bind import parse_bind
 from tracker.daemon.config import DaemonConfig
+from tracker.daemon.thinner import check_deadline
 from tracker.errors import UsageError
 from tracker.models.registry import find_spec
 
@@ -183,6 +184,8 @@ def _keys_at(loc: tuple[int | str, ...]) -> list[str]:
     for part in loc:
         is_dict = get_origin(model) is dict
         model = get_args(model)[1] if is_dict else model.model_fields[str(part)].annotation
+        if not is_dict and type(None) in get_args(model):
+            model = get_args(model)[0]
     return list(model.model_fields) if issubclass(model, BaseModel) else []
 
 
@@ -234,6 +237,10 @@ def _check(config: DaemonConfig) -> None:
                 parse_address(settings.url)
         except SourceUsageError as error:
             raise _Fault(f": streams.{name}.url: {error.message}", error.hint) from error
+        try:
+            check_deadline(settings)
+        except UsageError as error:
+            raise _Fault(f": streams.{name}.deadline: {error.message}", error.hint) from error
 
 
 def listeners(config: DaemonConfig) -> dict[str, str]:

@@ -35,6 +35,10 @@ _STREAM_GAUGES: Mapping[str, tuple[str, Callable[[StreamStatus], float | None]]]
     "silent_seconds": ("Seconds since the newest frame.", lambda s: s.silent_s),
     "bank_bytes": ("Bytes held by the memories of its objects.", lambda s: s.bank_bytes),
     "waiting_frames": ("Frames that wait for the tracker.", lambda s: s.frames_waiting),
+    "effort_rung": (
+        "Steps down from full effort, 0, to keep its deadline; absent without one.",
+        lambda s: None if s.effort is None else s.effort.rung,
+    ),
     "waiting_commands": ("Commands not yet applied.", lambda s: s.commands_waiting),
 }
 

@@ -13,6 +13,7 @@ from streams.info import SourceInfo
 from streams.mailbox import Mailbox
 from streams.source import Source
 from tracker.daemon.pacer import Pacer
+from tracker.daemon.thinner import Thinner
 from tracker.daemon.values import LiveFrame
 from tracker.protocol.fields import StreamSettings
 
@@ -88,6 +89,9 @@ class Reader:
         self._hang_margin_s = hang_margin_s
         self._leaves = threading.Event()
         self._back_by_s: float | None = None
+        deadline = settings.deadline
+        fps = None if deadline is None else deadline.fps
+        self._thinner = None if fps is None else Thinner(fps)
         self._thread = threading.Thread(target=self._run, name=f"read-{stream}", daemon=True)
 
     def start(self) -> None:
@@ -172,8 +176,11 @@ class Reader:
         if seq is None:
             self.leave()
             return
-        numbered = replace(frame, seq=seq)
         queued_s = time.monotonic()
+        if self._thinner is not None and not self._thinner.takes(queued_s):
+            self._mailbox.skip()
+            return
+        numbered = replace(frame, seq=seq)
         if not self._mailbox.put(
             LiveFrame(numbered, frame.sender_ns, decode_s, arrived_s, queued_s)
         ):

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from tracker.daemon.histogram import HistogramCounts
 from tracker.daemon.latency import Latency
+from tracker.protocol.fields import EffortInfo
 from tracker.protocol.replies import StreamState
 from tracker.types import ObjectState
 
@@ -28,6 +29,7 @@ class StreamStatus:
         commands_waiting: Commands not yet applied.
         objects: How many objects there are of each state; a state left out has none.
         bank_bytes: Held by the memories of its objects.
+        effort: What is spent on a frame; None without a deadline.
         silent_s: Seconds since its newest frame; None before the first.
         stages: Seconds spent on a frame, by stage: "decode", "queue", "encode", "track", "wire".
         total: Seconds from the arrival of a packet to the message; None before the first.
@@ -47,6 +49,7 @@ class StreamStatus:
     commands_waiting: int = 0
     objects: Mapping[ObjectState, int] = field(default_factory=dict)
     bank_bytes: int = 0
+    effort: EffortInfo | None = None
     silent_s: float | None = None
     stages: Mapping[str, Latency] = field(default_factory=dict)
     total: HistogramCounts | None = None

@@ -14,7 +14,9 @@ from tracker.daemon.config import LimitsConfig, RetryConfig
 from tracker.daemon.pipeline import LaneStatus, Pipeline
 from tracker.daemon.publisher import Publisher
 from tracker.daemon.supervisor import Supervisor, SupervisorStatus
+from tracker.daemon.thinner import check_deadline
 from tracker.daemon.values import Event, Refused
+from tracker.errors import UsageError
 from tracker.protocol.data import EventName
 from tracker.protocol.fields import Encoding, StreamSettings
 from tracker.protocol.replies import ErrorCode, StreamInfo
@@ -107,9 +109,14 @@ class Streams:
             configured: The configuration names it.
 
         Raises:
-            Refused: `BAD_SOURCE`, `STREAM_EXISTS`, `LIMIT` or `SHUTTING_DOWN`.
+            Refused: `BAD_SOURCE`, `BAD_REQUEST` (its deadline), `STREAM_EXISTS`, `LIMIT` or
+                `SHUTTING_DOWN`.
         """
         shown = _checked_address(settings.url)
+        try:
+            check_deadline(settings)
+        except UsageError as err:
+            raise Refused(ErrorCode.BAD_REQUEST, err.message, err.hint) from err
         with self._lock:
             self._check_room(stream)
             supervisor = self._supervise(
@@ -286,4 +293,5 @@ def _info(
         reconnects=source.reconnects,
         objects=len(lane.objects),
         newest_seq=lane.newest_seq,
+        effort=lane.effort,
     )

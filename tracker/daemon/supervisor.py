@@ -378,7 +378,9 @@ class Supervisor:
     def _resolved_policy(self, info: SourceInfo) -> Literal["latest", "every"]:
         if self._settings.policy != "auto":
             return self._settings.policy
-        return "latest" if info.live or self._settings.realtime else "every"
+        settings = self._settings
+        timely = info.live or settings.realtime or settings.deadline is not None
+        return "latest" if timely else "every"
 
 
 def _described(info: SourceInfo, policy: str) -> str:

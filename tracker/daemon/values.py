@@ -5,7 +5,7 @@ from pathlib import Path
 
 from streams.frame import Frame
 from tracker.protocol.data import EventName
-from tracker.protocol.fields import FrameAddress, RleMask, StreamSettings
+from tracker.protocol.fields import EffortInfo, FrameAddress, RleMask, StreamSettings
 from tracker.protocol.replies import ErrorCode
 from tracker.types import ObjectState, TrackResult
 
@@ -56,6 +56,7 @@ class Tracked:
         dropped: Frames of the stream dropped since the one before.
         begun_s: `time.monotonic()` when tracking it began.
         tracked_s: `time.monotonic()` when it was tracked.
+        effort: What was spent on it; None where the stream has no deadline.
     """
 
     live: LiveFrame
@@ -64,6 +65,7 @@ class Tracked:
     dropped: int
     begun_s: float
     tracked_s: float
+    effort: EffortInfo | None = None
 
 
 @dataclass(frozen=True, slots=True)

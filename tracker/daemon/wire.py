@@ -52,7 +52,7 @@ def encode_objects(
 ) -> EncodedObjects:
     """Encode the objects on a frame of `height` x `width` pixels.
 
-    An object that is occluded or lost is sent without box and mask.
+    An object that is occluded or lost, or had no turn, is sent without box and mask.
     """
     blobs: list[bytes] = []
     if encoding == "labelmap-png":
@@ -86,6 +86,7 @@ def _object(item: ObjectResult, mask: Mask | None, value: int | None = None) -> 
         box=_shown_box(item),
         mask=mask,
         value=value,
+        fresh=item.fresh,
     )
 
 
@@ -141,6 +142,7 @@ def masks_message(
         timings=_timings(tracked, encoded_s),
         encoding=encoded.encoding,
         labelmap_part=encoded.labelmap_part,
+        effort=tracked.effort,
         objects=encoded.objects,
     )
 

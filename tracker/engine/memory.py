@@ -1,10 +1,11 @@
 """What every object remembers, in preallocated rings: nothing here grows with time."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from sam2.modeling.sam2_base import SAM2Base
 from torch import Tensor
@@ -51,11 +52,17 @@ class MemoryShape:
             recent=net.num_maskmem - 1,
             pointers=net.max_obj_ptrs_in_encoder - 1,
             history=history,
-            tokens=(net.sam_image_embedding_size // memory_pool(net)) ** 2,
+            tokens=cls.tokens_of(net),
             map_channels=net.mem_dim,
             pointer_channels=net.hidden_dim,
             anchors=anchors,
         )
+
+    @staticmethod
+    def tokens_of(net: SAM2Base) -> int:
+        """Tokens of a memory map of a network."""
+        side: int = net.sam_image_embedding_size // memory_pool(net)
+        return side**2
 
     @property
     def lasting(self) -> int:
@@ -105,9 +112,31 @@ class MemoryBank:
         """
         self.shape = shape
         self.rows = 0
-        self._reach = shape.recent if reach is None else min(reach, shape.map_ring - 1)
         self._device = device
+        self.recall_within(reach)
         self._allocate(FIRST_CAPACITY)
+
+    def recall_within(self, reach: int | None, maps: int | None = None) -> None:
+        """Choose which recent maps are recalled from now on.
+
+        Args:
+            reach: How many steps back they are looked for; as in `__init__`.
+            maps: The newest so many of those found; None for `shape.recent`, which is the most.
+        """
+        s = self.shape
+        self._reach = s.recent if reach is None else min(reach, s.map_ring - 1)
+        self._maps_recalled = s.recent if maps is None else min(maps, s.recent)
+
+    def resampled(self, tokens: int, step: int) -> "MemoryBank":
+        """A bank of maps of `tokens` tokens that recalls, at `step` or later, what this one does.
+
+        Maps are interpolated as pictures; nothing else of a memory depends on their size.
+        """
+        bank = MemoryBank(replace(self.shape, tokens=tokens), self._device)
+        bank.recall_within(self._reach, self._maps_recalled)
+        held = self.tensors(step)
+        bank.restore(held | {"maps": _resampled(held["maps"], tokens)}, step)
+        return bank
 
     def _allocate(self, capacity: int) -> None:
         s = self.shape
@@ -249,13 +278,20 @@ class MemoryBank:
             np.concatenate([lasting, s.lasting + (step - pointer_ages) % s.pointer_ring]),
         )
 
-    def batches(self, step: int, limit: int) -> list[Rows]:
-        """Rows with memories, in batches of at most `limit` that recall alike at `step`."""
-        maps, pointers = self._recalled(np.arange(self.rows), step)
+    def batches(self, step: int, limit: int, rows: Rows | None = None) -> list[Rows]:
+        """Rows with memories, in batches of at most `limit` that recall alike at `step`.
+
+        Args:
+            step: The step that recalls.
+            limit: Rows in a batch.
+            rows: Which ones, ascending; None for all.
+        """
+        rows = np.arange(self.rows) if rows is None else rows
+        maps, pointers = self._recalled(rows, step)
         counts = np.stack([maps.sum(axis=1), pointers.sum(axis=1)], axis=1)
         batches = []
         for shape in np.unique(counts[counts[:, 0] > 0], axis=0):
-            alike = np.flatnonzero((counts == shape).all(axis=1))
+            alike = rows[(counts == shape).all(axis=1)]
             batches += [alike[i : i + limit] for i in range(0, len(alike), limit)]
         return batches
 
@@ -321,5 +357,14 @@ class MemoryBank:
         has_map[:, recent] &= map_step[:, recent] >= step - self._reach
         has_pointer[:, recent] &= pointer_step[:, recent] >= step - s.pointers
         newer = np.cumsum(has_map[:, : s.lasting - 1 : -1], axis=1)[:, ::-1]
-        has_map[:, recent] &= newer <= s.recent
+        has_map[:, recent] &= newer <= self._maps_recalled
         return has_map, has_pointer
+
+
+def _resampled(maps_nkqm: Tensor, tokens: int) -> Tensor:
+    """Square maps of q tokens as such of `tokens`, interpolated bilinearly."""
+    n, k, q, m = maps_nkqm.shape
+    before, after = round(q**0.5), round(tokens**0.5)
+    grid = maps_nkqm.float().reshape(n * k, before, before, m).permute(0, 3, 1, 2)
+    grid = F.interpolate(grid, (after, after), mode="bilinear", align_corners=False)
+    return grid.permute(0, 2, 3, 1).reshape(n, k, tokens, m).to(maps_nkqm.dtype)

@@ -3,6 +3,9 @@
 from collections import deque
 from dataclasses import dataclass, field
 
+import numpy as np
+from numpy.typing import NDArray
+
 from tracker.engine.network import Decoded, Features
 from tracker.engine.rivals import AREAS
 from tracker.engine.states import Presence
@@ -16,9 +19,14 @@ Click = tuple[float, float, int]
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A frame of the history: what prompts are applied to."""
+    """A frame of the history: what prompts are applied to.
+
+    Attributes:
+        input_size: Side in pixels of the square that it was squashed to.
+    """
 
     step: int
+    input_size: int
     height: int
     width: int
     view: View
@@ -64,6 +72,15 @@ class TrackedObject:
     areas: dict[int, int] = field(default_factory=dict)
     presence: Presence = field(default_factory=Presence)
     result: ObjectResult | None = None
+
+    @property
+    def tracked_step(self) -> int:
+        """The step of its newest output, -1 before the first."""
+        return self.outputs[-1].step if self.outputs else -1
+
+    def is_fresh(self, step: int) -> bool:
+        """Whether what is known of it is of a step; one that nobody has shown is never stale."""
+        return self.born_step is None or self.tracked_step == step
 
     def output_at(self, step: int) -> Decoded | None:
         """What was decoded on a step of the history; None where the object was not there yet."""
@@ -131,6 +148,18 @@ class ObjectTable:
     def ids(self) -> tuple[int, ...]:
         """All ids, ascending."""
         return tuple(sorted(self._row_of_id))
+
+    def rows_in_turn(self, limit: int | None) -> NDArray[np.int64]:
+        """Rows of the objects to track next, ascending: `limit` whose turn was longest ago.
+
+        Those that nobody has shown take no turn. None stands for all rows.
+        """
+        rows = np.arange(len(self.rows))
+        if limit is None or limit >= len(rows):
+            return rows
+        shown = [row for row, obj in enumerate(self.rows) if obj.born_step is not None]
+        shown.sort(key=lambda row: (self.rows[row].tracked_step, self.rows[row].id))
+        return np.array(sorted(shown[:limit]), dtype=np.int64)
 
     def add(self, obj: TrackedObject) -> int:
         """Append an object and return its row."""

@@ -10,20 +10,22 @@ from tracker.engine.states import SHOWN
 from tracker.types import ObjectResult
 
 
-def publish(objects: list[TrackedObject], height: int, width: int, *, batch: int) -> None:
-    """Fill in the missing results of objects on a frame of `height` x `width` pixels.
+def publish(
+    objects: list[TrackedObject], step: int, height: int, width: int, *, batch: int
+) -> None:
+    """Fill in the missing results of objects on the frame of a step, `height` x `width` pixels.
 
-    An object that is not shown has an empty mask: none is ever carried over. Masks are upsampled
-    `batch` at a time.
+    An object that is not shown, or was not tracked on this frame, has an empty mask: none is ever
+    carried over. Masks are upsampled `batch` at a time.
     """
     missing = [obj for obj in objects if obj.result is None]
-    shown = [obj for obj in missing if obj.presence.state in SHOWN and obj.outputs]
+    tracked = [obj for obj in missing if obj.tracked_step == step]
+    shown = [obj for obj in tracked if obj.presence.state in SHOWN]
     for obj in missing:
         nothing_hw = np.zeros((height, width), np.bool_)
         score, iou = _scores(obj.outputs[-1].decoded) if obj.outputs else (0.0, 0.0)
-        obj.result = ObjectResult(
-            obj.id, obj.label, obj.presence.state, score, iou, None, nothing_hw
-        )
+        state, fresh = obj.presence.state, obj.is_fresh(step)
+        obj.result = ObjectResult(obj.id, obj.label, state, score, iou, None, nothing_hw, fresh)
     for start in range(0, len(shown), batch):
         part = shown[start : start + batch]
         logits_n1ss = torch.cat([obj.outputs[-1].decoded.logits_n1ss for obj in part])

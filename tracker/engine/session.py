@@ -14,6 +14,7 @@ from torch import Tensor
 
 from tracker.engine import network, snapshot
 from tracker.engine.clicks import clicks_of, confine_to_box, input_clicks
+from tracker.engine.effort import FULL, Effort
 from tracker.engine.masks import fill_holes, input_mask
 from tracker.engine.memory import MemoryBank, MemoryShape, Rows
 from tracker.engine.network import Decoded, Features
@@ -25,11 +26,13 @@ from tracker.engine.rivals import ANCHOR_GAP, ANCHOR_IOU, ANCHORS, is_steady
 from tracker.engine.states import Presence
 from tracker.engine.view import View
 from tracker.errors import PromptError, UsageError
-from tracker.models import Model
+from tracker.models import Model, resized
 from tracker.types import Prompt, Prompted, StageTimes, TrackResult
 
 SURE_IOU = 0.5
+# How many steps back maps are looked for, where an object does not remember every step.
 SURE_REACH = 16
+TURNS_REACH = 32
 
 
 class Session:
@@ -40,12 +43,28 @@ class Session:
     `result` says how all objects stand on the newest frame. A command for one object leaves the
     others as they are. Steps are counted by frames given, so a frame that a live source dropped
     is no gap in time to the model.
+
+    Attributes:
+        model: The model as it is used now: for pictures of the size of the newest effort.
+        effort: What was spent on the newest frame, and is on prompts.
     """
 
-    def __init__(self, model: Model, policy: Policy | None = None) -> None:
+    def __init__(self, model: Model, policy: Policy | None = None, effort: Effort = FULL) -> None:
+        """Begin without frames and objects.
+
+        Args:
+            model: What tracks.
+            policy: Limits and choices; None for the defaults.
+            effort: As of a frame before, for a session that goes on.
+
+        Raises:
+            UsageError: The model takes no such input size.
+        """
         self.model = model
         self.policy = policy = policy or Policy()
-        reach = SURE_REACH if policy.keep_memories == "sure" else None
+        self.effort = FULL
+        self._own_size = model.input.size
+        reach = self._reach(FULL)
         shape = MemoryShape.of(
             model.network,
             prompted=policy.max_prompted_memories,
@@ -56,22 +75,26 @@ class Session:
         self.objects = ObjectTable()
         self.seen: deque[Seen] = deque(maxlen=1 + policy.history_frames)
         self._pos_1chw: Tensor | None = None
+        self._adopt(effort)
 
     @property
     def object_ids(self) -> tuple[int, ...]:
         """Public ids of the tracked objects, ascending."""
         return self.objects.ids
 
-    def step(self, image_hwc: NDArray[np.uint8]) -> TrackResult:
-        """Track every object on the next frame.
+    def step(self, image_hwc: NDArray[np.uint8], effort: Effort = FULL) -> TrackResult:
+        """Track every object on the next frame, or those whose turn it is.
 
-        With nothing to track the frame is not even encoded, until a prompt asks for it.
+        With nothing to track the frame is not even encoded, until a prompt asks for it. Another
+        input size than before ends the history: what objects remember is resampled, but frames
+        before this one take no prompts any more.
 
         Args:
             image_hwc: RGB uint8 [H, W, 3]; its size may differ from the frame's before.
+            effort: What to spend on it; it may differ from the frame's before, too.
 
         Raises:
-            UsageError: The array is not an RGB image.
+            UsageError: The array is not an RGB image, or the model takes no such input size.
         """
         if image_hwc.ndim != 3 or image_hwc.shape[2] != 3 or image_hwc.dtype != np.uint8:
             raise UsageError(
@@ -79,8 +102,10 @@ class Session:
             )
         step = self.seen[-1].step + 1 if self.seen else 0
         start = time.perf_counter()
+        self._adopt(effort)
         view = View(squash(image_hwc, self.model.input), self._encode)
-        batches = self.bank.batches(step, self.policy.batch_objects)
+        rows = self.objects.rows_in_turn(effort.objects_per_frame)
+        batches = self.bank.batches(step, self.policy.batch_objects, rows)
         features = view.features if batches else None
         encoded = time.perf_counter()
         with self._inference():
@@ -90,7 +115,7 @@ class Session:
             self._advance(step)
         times = StageTimes(encoded - start, time.perf_counter() - encoded)
         height, width = image_hwc.shape[:2]
-        self.seen.append(Seen(step, height, width, view, times))
+        self.seen.append(Seen(step, self.model.input.size, height, width, view, times))
         self._trim_history()
         return self.result()
 
@@ -123,7 +148,7 @@ class Session:
         obj.presence.prompt(obj.outputs[-1].decoded.presence_n1.sigmoid().item())
         obj.result = None
         newest = self.seen[-1]
-        publish([obj], newest.height, newest.width, batch=1)
+        publish([obj], newest.step, newest.height, newest.width, batch=1)
         assert obj.result is not None
         return Prompted(obj.result, seen.step, caught_up)
 
@@ -136,7 +161,8 @@ class Session:
         if not self.seen:
             raise UsageError("the session has no frame yet", "give it one with step()")
         newest, objects = self.seen[-1], self.objects.rows
-        publish(objects, newest.height, newest.width, batch=self.policy.batch_objects)
+        batch = self.policy.batch_objects
+        publish(objects, newest.step, newest.height, newest.width, batch=batch)
         results = sorted((o.result for o in objects if o.result), key=lambda r: r.id)
         return TrackResult(newest.step, tuple(results), newest.times)
 
@@ -204,6 +230,33 @@ class Session:
         """
         return snapshot.load(path, model)
 
+    def _adopt(self, effort: Effort) -> None:
+        """Spend another effort from now on."""
+        if effort == self.effort:
+            return
+        size = self._own_size if effort.input_size is None else effort.input_size
+        if size != self.model.input.size:
+            self._resize(size)
+        self.bank.recall_within(self._reach(effort), effort.memories)
+        self.effort = effort
+
+    def _resize(self, size: int) -> None:
+        """Go on with pictures of another size, and with what is remembered fitted to it."""
+        model = resized(self.model, size)
+        newest = self.seen[-1].step if self.seen else 0
+        with self._inference():
+            self.bank = self.bank.resampled(MemoryShape.tokens_of(model.network), newest)
+        for obj in self.objects.rows:
+            obj.areas.clear()  # they are pixels of the size before
+        self.model, self._pos_1chw = model, None
+
+    def _reach(self, effort: Effort) -> int | None:
+        """How many steps back recent maps are looked for; None for as many as there are maps."""
+        reach = SURE_REACH if self.policy.keep_memories == "sure" else None
+        if effort.objects_per_frame is None:
+            return reach
+        return TURNS_REACH
+
     @contextmanager
     def _inference(self) -> Iterator[None]:
         half = self.model.dtype == torch.bfloat16
@@ -234,7 +287,12 @@ class Session:
         return replace(features, pos_1chw=self._pos_1chw)
 
     def _trim_history(self) -> None:
-        """Keep the history within its bound in bytes; that in frames keeps itself."""
+        """Keep the history to one input size and within its bound in bytes.
+
+        Its bound in frames keeps itself.
+        """
+        while self.seen[0].input_size != self.seen[-1].input_size:
+            self.seen.popleft()
         held = sum(seen.view.nbytes for seen in self.seen)
         while len(self.seen) > 1 and held > self.policy.history_bytes:
             held -= self.seen.popleft().view.nbytes

@@ -16,12 +16,13 @@ from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
 from tracker.atomic import write_atomically
+from tracker.engine.effort import Effort
 from tracker.engine.network import Decoded, Features
 from tracker.engine.objects import Output, Seen, TrackedObject
 from tracker.engine.policy import Policy
 from tracker.engine.states import Presence
 from tracker.engine.view import View
-from tracker.errors import SnapshotError
+from tracker.errors import SnapshotError, UsageError
 from tracker.models import Model
 from tracker.types import ObjectState, StageTimes
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from tracker.engine.session import Session
 
 HEADER = "trackd"
-VERSION = 2
+VERSION = 3
 _NEWER = "take a new snapshot"
 
 
@@ -59,6 +60,7 @@ class _Meta(_Strict):
     model: str
     fingerprint: str
     policy: Policy
+    effort: Effort
     step: int | None
     height: int
     width: int
@@ -85,7 +87,8 @@ def to_bytes(session: "Session") -> bytes:
     tensors = {f"bank.{name}": tensor for name, tensor in session.bank.tensors(step).items()}
     if session.seen:
         tensors |= _feature_tensors(session.seen[-1].features)
-    outputs = [obj.outputs[-1].decoded for obj in session.objects.rows if obj.outputs]
+    fresh = [obj.output_at(step) for obj in session.objects.rows]
+    outputs = [decoded for decoded in fresh if decoded is not None]
     if outputs:
         tensors |= _output_tensors(outputs)
     held = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
@@ -107,16 +110,17 @@ def load(path: Path, model: Model) -> "Session":
             f"snapshot {path} was taken with other weights of {meta.model}",
             "load the weights that it was taken with",
         )
-    session = Session(model, meta.policy)
     try:
+        session = Session(model, meta.policy, meta.effort)
         bank = {n.removeprefix("bank."): t for n, t in tensors.items() if n.startswith("bank.")}
         session.bank.restore(bank, meta.step or 0)
         if meta.step is not None:
             features = _features(tensors, model.device)
             times = StageTimes(0.0, 0.0)
-            session.seen.append(Seen(meta.step, meta.height, meta.width, View.of(features), times))
+            size, view = session.model.input.size, View.of(features)
+            session.seen.append(Seen(meta.step, size, meta.height, meta.width, view, times))
         _restore_objects(session, meta, tensors)
-    except (KeyError, RuntimeError, ValueError, IndexError) as err:
+    except (KeyError, RuntimeError, ValueError, IndexError, UsageError) as err:
         raise SnapshotError(f"snapshot {path} is damaged: {err}", _NEWER) from err
     return session
 
@@ -128,6 +132,7 @@ def _meta(session: "Session") -> _Meta:
         model=session.model.name,
         fingerprint=session.model.fingerprint,
         policy=session.policy,
+        effort=session.effort,
         step=step,
         height=0 if newest is None else newest.height,
         width=0 if newest is None else newest.width,
@@ -140,7 +145,7 @@ def _meta(session: "Session") -> _Meta:
                 clicks=[] if step is None else obj.clicks.get(step, []),
                 given=step in obj.given,
                 areas=obj.areas,
-                has_output=bool(obj.outputs),
+                has_output=step is not None and obj.tracked_step == step,
             )
             for obj in session.objects.rows
         ],

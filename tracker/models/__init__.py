@@ -11,10 +11,16 @@ from tracker.models.registry import REGISTRY, ModelSpec, find_spec
 if TYPE_CHECKING:
     from tracker.models.load import load_model
     from tracker.models.model import InputSpec, Model
+    from tracker.models.resize import resized
 
-__all__ = ["REGISTRY", "InputSpec", "Model", "ModelSpec", "find_spec", "load_model"]
+__all__ = ["REGISTRY", "InputSpec", "Model", "ModelSpec", "find_spec", "load_model", "resized"]
 
-_DEFERRED = {"load_model": "load", "InputSpec": "model", "Model": "model"}
+_DEFERRED = {
+    "load_model": "load",
+    "InputSpec": "model",
+    "Model": "model",
+    "resized": "resize",
+}
 
 
 def __getattr__(name: str) -> Any:

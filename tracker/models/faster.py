@@ -2,7 +2,9 @@
 
 import torch
 import torch.nn.functional as F
+from sam2.modeling.backbones.image_encoder import FpnNeck
 from sam2.modeling.sam.transformer import Attention, TwoWayAttentionBlock
+from sam2.modeling.sam2_base import SAM2Base
 from sam2.modeling.sam2_utils import LayerNorm2d
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
@@ -66,8 +68,53 @@ class FewKeysAttention(Attention):  # type: ignore[misc]
         return apart.reshape(n, heads * keys, channels)
 
 
+class NarrowNeck(nn.Module):
+    """`FpnNeck` and the decoder's projections of the two finest levels in one step.
+
+    Nothing is added to these levels from above, so two 1x1 convolutions follow each other and are
+    one: wide maps at stride 4 and 8 are never made. Only the top level's positions are computed,
+    since nobody reads the others.
+    """
+
+    def __init__(self, neck: FpnNeck, to_fine: nn.Conv2d, to_middle: nn.Conv2d) -> None:
+        super().__init__()
+        coarse, top, middle, fine = (level.conv for level in neck.convs)
+        self.coarse, self.top = coarse, top
+        self.middle, self.fine = _in_one(middle, to_middle), _in_one(fine, to_fine)
+        self.position_encoding = neck.position_encoding
+
+    def forward(self, levels: list[Tensor]) -> tuple[list[Tensor], list[Tensor | None]]:
+        """Features of the trunk's levels, finest first, and the positions of the third."""
+        fine, middle, top, coarse = levels
+        above = self.coarse(coarse)
+        out = self.top(top) + F.interpolate(above.float(), scale_factor=2.0, mode="nearest")
+        position = self.position_encoding(out).to(out.dtype)
+        return [self.fine(fine), self.middle(middle), out, above], [None, None, position, None]
+
+
+def speed_up_model(network: SAM2Base) -> None:
+    """Rewrite a whole network in eval mode, in place; the features it encodes stay the same."""
+    neck, decoder = network.image_encoder.neck, network.sam_mask_decoder
+    assert neck.fpn_top_down_levels == [2, 3] and neck.fuse_type == "sum"  # in all of sam2's
+    assert neck.fpn_interp_model == "nearest" and network.use_high_res_features_in_sam
+    network.image_encoder.neck = NarrowNeck(neck, decoder.conv_s0, decoder.conv_s1)
+    decoder.conv_s0 = decoder.conv_s1 = nn.Identity()
+    speed_up(network)
+
+
+def _in_one(first: nn.Conv2d, second: nn.Conv2d) -> nn.Conv2d:
+    """A 1x1 convolution that does what two in turn do."""
+    assert first.bias is not None and second.bias is not None
+    one = nn.Conv2d(first.in_channels, second.out_channels, 1)
+    with torch.no_grad():
+        second_oc = second.weight[:, :, 0, 0].double()
+        one.weight.copy_((second_oc @ first.weight[:, :, 0, 0].double())[..., None, None])
+        one.bias = nn.Parameter((second_oc @ first.bias.double() + second.bias.double()).float())
+    return one.requires_grad_(False)
+
+
 def speed_up(network: nn.Module) -> None:
-    """Rewrite a network in eval mode, in place: norms fused or folded, small attention plain.
+    """Rewrite modules in eval mode, in place: norms fused or folded, small attention plain.
 
     A batch norm is folded into the convolution that its module holds just before it.
     """

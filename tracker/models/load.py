@@ -8,7 +8,7 @@ from sam2.modeling.sam2_base import SAM2Base
 from tracker.errors import ModelError, UsageError
 from tracker.models.checkpoints import checkpoint_path
 from tracker.models.digest import file_sha256
-from tracker.models.faster import speed_up
+from tracker.models.faster import speed_up_model
 from tracker.models.model import InputSpec, Model
 from tracker.models.official import OFFICIAL_INPUT, build_official
 from tracker.models.pico import build_pico, read_pico_config
@@ -45,11 +45,19 @@ def load_model(
     network, input_spec, config = _build(spec, path)
     load_strictly(network, state, path=path, config=config)
     network.eval().requires_grad_(False)
-    speed_up(network)
+    speed_up_model(network)
     network.to(chosen_device)
     if spec.embedded and chosen_device.type == "cpu":  # its convolutions run in half the time
         network.image_encoder.to(memory_format=torch.channels_last)
-    return Model(name, network, chosen_device, chosen_dtype, input_spec, file_sha256(path))
+    return Model(
+        name,
+        network,
+        chosen_device,
+        chosen_dtype,
+        input_spec,
+        file_sha256(path),
+        resizable=spec.embedded,
+    )
 
 
 def _no_weights(spec: ModelSpec, path: Path) -> ModelError:

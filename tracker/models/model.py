@@ -1,11 +1,13 @@
 """What a loaded model is: a network, the pictures it expects, and where it runs."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 import torch
 from pydantic import ConfigDict, Field
 from sam2.modeling.sam2_base import SAM2Base
+
+SMALLEST_SIZE, SIZE_STEP = 64, 32
 
 _Channel = Annotated[float, Field(allow_inf_nan=False)]
 _Spread = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -24,7 +26,7 @@ class InputSpec:
 
     __pydantic_config__ = ConfigDict(extra="forbid")
 
-    size: Annotated[int, Field(ge=64, multiple_of=32)]
+    size: Annotated[int, Field(ge=SMALLEST_SIZE, multiple_of=SIZE_STEP)]
     mean: tuple[_Channel, _Channel, _Channel]
     std: tuple[_Spread, _Spread, _Spread]
     resize: Literal["linear", "pil"]
@@ -41,6 +43,8 @@ class Model:
         dtype: float32, or bfloat16 which means autocast.
         input: The pictures that the network expects.
         fingerprint: SHA-256 of the weights file, hex.
+        resizable: Whether the weights serve pictures of other sizes, see `tracker.models.resize`.
+        sizes: The model for the sizes that it was used for, shared by all of them.
     """
 
     name: str
@@ -49,3 +53,5 @@ class Model:
     dtype: torch.dtype
     input: InputSpec
     fingerprint: str
+    resizable: bool = False
+    sizes: "dict[int, Model]" = field(default_factory=dict, compare=False, repr=False)

@@ -69,7 +69,7 @@ class PicoArchitecture(BaseModel):
     mem_dim: Annotated[int, Field(gt=0, multiple_of=2)]
     attention_layers: Annotated[int, Field(gt=0)]
     dim_feedforward: Annotated[int, Field(gt=0)]
-    fuser_layers: Annotated[int, Field(gt=0)]
+    fuser_layers: Annotated[int, Field(ge=0)]
     num_maskmem: Annotated[int, Field(gt=1)]
     memory_pool: Literal[1, 2] = 1
 

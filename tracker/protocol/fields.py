@@ -67,6 +67,48 @@ class Preview(Message):
     quality: Annotated[int, Field(ge=1, le=100)] = 80
 
 
+class DeadlineSettings(Message):
+    """What a live stream is kept to, at the price of quality where need be; one of the two.
+
+    Attributes:
+        fps: Frames tracked per second, where the source gives as many; no more are tracked.
+        latency_ms: From the arrival of a frame's packet until it is tracked.
+    """
+
+    fps: Annotated[float, Field(gt=0, le=1000)] | None = None
+    latency_ms: Annotated[float, Field(gt=0, le=60_000)] | None = None
+
+    @model_validator(mode="after")
+    def _names_one(self) -> Self:
+        if (self.fps is None) == (self.latency_ms is None):
+            raise ValueError("give one of fps, latency_ms")
+        return self
+
+    @property
+    def budget_s(self) -> float:
+        """Seconds that a frame may take."""
+        if self.fps is not None:
+            return 1 / self.fps
+        assert self.latency_ms is not None
+        return self.latency_ms / 1000
+
+
+class EffortInfo(Message):
+    """What a stream with a deadline spends on a frame.
+
+    Attributes:
+        rung: Steps down from full effort, which is 0.
+        input_size: Side in pixels of the square that the network sees.
+        memories: Recent memories that an object recalls.
+        objects_per_frame: Objects tracked on a frame, in turns; None for all.
+    """
+
+    rung: int
+    input_size: int
+    memories: int
+    objects_per_frame: int | None
+
+
 class StreamSettings(Message):
     """A source and how it is read.
 
@@ -74,14 +116,16 @@ class StreamSettings(Message):
         url: A file, an image folder, `rtsp(s)://`, `http(s)://`, `webcam:N`, `lavfi:GRAPH`. May
             hold credentials: it is never sent back or written to a log.
         policy: "latest" drops stale frames so that the newest is tracked, "every" tracks each
-            frame and lets the source wait; "auto" is "latest" for live sources and for files
-            played in real time, else "every".
+            frame and lets the source wait; "auto" is "latest" for live sources, for files
+            played in real time and with a deadline, else "every".
         realtime: Play a file at its own pace.
         loop: Begin a file again when it ends.
         encoding: How masks are sent.
         preview: The JPEG preview.
         open_timeout_s: Longest wait for each step of opening, in seconds.
         stall_timeout_s: A live source that gives no frame for so long is opened again.
+        deadline: What tracking is kept to, whatever the number of objects; None for none, and
+            all that the model can. Not with policy "every".
     """
 
     url: Annotated[str, Field(min_length=1, max_length=4096, repr=False)]
@@ -92,3 +136,10 @@ class StreamSettings(Message):
     preview: Preview = Preview()
     open_timeout_s: Annotated[float, Field(gt=0, le=300)] = 10.0
     stall_timeout_s: Annotated[float, Field(gt=0, le=3600)] = 10.0
+    deadline: DeadlineSettings | None = None
+
+    @model_validator(mode="after")
+    def _deadline_drops_frames(self) -> Self:
+        if self.deadline is not None and self.policy == "every":
+            raise ValueError("a deadline drops frames, policy every keeps them: leave one out")
+        return self

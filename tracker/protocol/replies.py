@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Any, Literal
 
-from tracker.protocol.fields import Encoding, Message
+from tracker.protocol.fields import EffortInfo, Encoding, Message
 from tracker.types import ObjectState
 
 
@@ -65,6 +65,7 @@ class ObjectInfo(Message):
     Attributes:
         box: Edges x0, y0, x1, y1 of its mask in pixels; None where it shows none.
         score: Probability that it is on the newest frame, 0..1.
+        fresh: Whether it was looked for on the newest frame, as in the `masks` message.
     """
 
     id: int
@@ -72,6 +73,7 @@ class ObjectInfo(Message):
     state: ObjectState
     score: float
     box: tuple[int, int, int, int] | None
+    fresh: bool = True
 
 
 class ObjectsResult(Message):
@@ -117,6 +119,7 @@ class StreamInfo(Message):
         reconnects: Times that it was opened again after a failure.
         objects: Objects tracked.
         newest_seq: `frame.seq` of the newest tracked frame; None before the first.
+        effort: What is spent on a frame; None where the stream has no deadline.
     """
 
     stream: str
@@ -134,6 +137,7 @@ class StreamInfo(Message):
     reconnects: int
     objects: int
     newest_seq: int | None
+    effort: EffortInfo | None = None
 
 
 class StreamsResult(Message):
