@@ -37,6 +37,7 @@ from tracker.errors import UsageError
         (["track", "--clip", "no/such.mp4"], "there is no clip no/such.mp4; give --clip FILE"),
         (["model", "--device", "cuda:99"], "'cuda:99' is not available here"),
         (["parity", "--frames", "9"], "9 frames are too few; give at least 16"),
+        (["deadline", "--objects", "33"], "33 objects; give at most 32"),
         (["long", "--steps", "3"], "3 steps are too few; give at least 10"),
     ],
 )
