@@ -63,3 +63,15 @@ def model_run() -> Run:
             Fact(name="memory of one object", case={"history": 0}, unit="KiB", value=658.0),
         ),
     )
+
+
+def deadline_run() -> Run:
+    names = ("tracked", "objects", "tracked on the frame", "rung", "side of the input")
+    facts = {"deadline": 15, "mean": 14.8, "seconds": 3}
+    facts |= {"seconds within a frame of the deadline": 2}
+    return a_run(
+        "deadline",
+        "pico bf16, 15 frames/s, 1 to 32 objects and back",
+        series=tuple(Series(name=name, unit="", rounds=((1.0, 2.0, 3.0),)) for name in names),
+        facts=tuple(Fact(name=name, unit="", value=value) for name, value in facts.items()),
+    )

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from bench_runs import MACHINE, a_run, model_run, ms, track_run
+from bench_runs import MACHINE, a_run, deadline_run, model_run, ms, track_run
 
 from tools.bench.command import RESULTS
 from tools.bench.machine import slug
@@ -110,9 +110,10 @@ def test_a_failure_is_on_the_page() -> None:
 
 
 def test_plots_are_small_pictures(tmp_path: Path) -> None:
-    record = Record(runs=(track_run(), model_run()))
+    record = Record(runs=(track_run(), model_run(), deadline_run()))
     drawn = plots.draw(record, tmp_path / "track.json")
-    assert [path.name for path in drawn] == ["objects.png", "peers.png", "stages.png"]
+    names = ["objects.png", "peers.png", "stages.png", "deadline.png"]
+    assert [path.name for path in drawn] == names
     for path in drawn:
         assert path.read_bytes().startswith(b"\x89PNG")
         assert path.stat().st_size < 100_000
@@ -127,7 +128,8 @@ def test_a_run_with_one_number_of_objects_is_no_line() -> None:
 
 def test_the_readme_section_is_made_of_the_records() -> None:
     text = f"# Title\n{readme.BEGIN}\nold\n{readme.END}\nthe end\n"
-    changed = readme.replaced(text, [Record(runs=(track_run(), model_run()))])
+    records = [Record(runs=(track_run(), model_run(), deadline_run()))]
+    changed = readme.replaced(text, records)
     assert changed.startswith(f"# Title\n{readme.BEGIN}\n")
     assert changed.endswith(f"{readme.END}\nthe end\n")
     assert "old" not in changed
@@ -135,7 +137,9 @@ def test_the_readme_section_is_made_of_the_records() -> None:
     assert "cutie could not be measured: no wheel / for this machine" in changed
     assert "the encoder reaches 50% of the matrix products" in changed
     assert f"tools/bench/results/{slug(MACHINE)}/objects.png" in changed
-    assert readme.replaced(changed, [Record(runs=(track_run(), model_run()))]) == changed
+    line = "deadline of 15 frames/s, 1 to 32 objects and back: mean 14.8, 2 of 3 seconds within"
+    assert line in changed
+    assert readme.replaced(changed, records) == changed
 
 
 def test_runs_of_a_trial_model_stay_out_of_the_readme() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 
 from streams.errors import StreamError
-from tools.bench import decode, e2e, live, long, model, parity, track, wire
+from tools.bench import deadline, decode, e2e, live, long, model, parity, track, wire
 from tools.bench.machine import slug
 from tools.bench.record import Record, Run
 from tools.bench.report import markdown
@@ -23,6 +23,7 @@ SUITES: dict[str, ModuleType] = {
     "track": track,
     "wire": wire,
     "e2e": e2e,
+    "deadline": deadline,
     "parity": parity,
     "live": live,
     "long": long,

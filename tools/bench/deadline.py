@@ -1,66 +1,78 @@
-"""Shows a deadline kept while objects come and go: `python -m tools.bench.deadline CLIP`.
+"""A deadline kept while objects come and go.
 
 `trackd serve` plays a clip in real time, in a loop, on a stream with a deadline; this process
 subscribes, prompts one object after the other up to `--objects`, waits, removes all but one, and
 waits for full effort. Objects are boxes on a grid, whatever lies there: it is their cost that
-counts. Daemon and subscriber share this machine. Written are every second's frames, objects and
-rung as JSON, and a plot of them.
+counts. Daemon and subscriber share this machine. What is kept is every second's frames, objects and
+rung.
 """
 
 import argparse
-import json
-import os
-import platform
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from streams.source import open_source
+from tools.bench import options as common
+from tools.bench.conditions import conditions_of
+from tools.bench.footage import find_clip, frames_of
+from tools.bench.models import daemon_model
+from tools.bench.record import Fact, Footage, Run, Series
+from tools.bench.stats import percentiles
 from tools.serving import Daemon
 from tracker.client import Client, Result
+from tracker.errors import TrackdError, UsageError
 from tracker.protocol.fields import DeadlineSettings
 
-RESULTS = Path(__file__).parent / "results"
+HELP = "frames a second held with a deadline while objects go 1, 32, 1 (two minutes)"
+QUICK = {"model": "pico@128", "objects": 2, "step_s": 0.2, "hold_s": 1.0}
 STREAM = "clip"
 GRID = (8, 4)  # boxes across and down
+_PATIENCE_S = 60.0
 
 
-def main() -> int:
-    """Run, write what was seen and print a summary."""
-    parser = argparse.ArgumentParser(prog="python -m tools.bench.deadline", description=__doc__)
-    parser.add_argument("clip", type=Path, help="a video file")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of this suite."""
+    common.add_model(parser)
+    common.add_clip(parser, scaled=False)
     parser.add_argument("--fps", type=float, default=15.0, help="the deadline")
-    parser.add_argument("--objects", type=int, default=32, help="at the most, up to 32")
+    parser.add_argument("--objects", type=common.whole, default=32, help="at the most, up to 32")
     parser.add_argument("--step-s", type=float, default=1.0, help="from one object to the next")
     parser.add_argument("--hold-s", type=float, default=20.0, help="with one, with all, with one")
-    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of deadline.json, .png")
-    args = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder, Daemon(Path(folder)) as daemon:
-        frames, commands = _run(daemon, args)
+
+
+def measure(options: argparse.Namespace) -> Run:
+    """Serve, prompt, remove, and watch.
+
+    Raises:
+        UsageError: More objects were asked for than the grid has places.
+        TrackdError: No result came, or a command was refused.
+    """
+    if options.objects > GRID[0] * GRID[1]:
+        raise UsageError(f"{options.objects} objects", f"give at most {GRID[0] * GRID[1]}")
+    conditions = conditions_of(options)
+    clip = find_clip(options.clip)
+    model = daemon_model(options.model, options.device, conditions.dtype)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Daemon(Path(folder), {"model": model}) as daemon,
+    ):
+        frames, commands = _run(daemon, clip, options)
+    height, width, _ = next(frames_of(clip, None)).shape
     seconds = list(_seconds(frames))
-    with open_source(str(args.clip)) as source:
-        info = source.info
-    setup = {
-        "command": f"python -m tools.bench.deadline {args.clip.name} --fps {args.fps:g}",
-        "source": f"{info.width}x{info.height}, {float(info.fps or 0):.2f} frames per second",
-        "cpus": os.cpu_count(),
-        "machine": platform.machine(),
-        "torch": torch.__version__,
-        "target_fps": args.fps,
-    }
-    summary = _summary(frames, seconds, commands, args.fps)
-    args.out.mkdir(parents=True, exist_ok=True)
-    record = {"setup": setup, "summary": summary, "seconds": [asdict(s) for s in seconds]}
-    (args.out / "deadline.json").write_text(json.dumps(record, indent=1) + "\n")
-    _plot(frames, seconds, setup, args.out / "deadline.png")
-    print(json.dumps(setup | summary, indent=1))
-    return 0
+    return conditions.run(
+        suite="deadline",
+        setting=f"{options.model} {conditions.dtype}, {options.fps:g} frames/s, "
+        f"1 to {options.objects} objects and back",
+        footage=Footage(clip=clip.name, width=width, height=height, decoding_timed=True),
+        series=tuple(_series(seconds)),
+        facts=tuple(_facts(frames, seconds, commands, options.fps)),
+        notes=("Each sample is a second; a rung of 0 is full effort.",),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +91,6 @@ class Seen:
 class Second:
     """A second of the run: frames that came, and what the last of them says."""
 
-    at_s: int
     fps: int
     objects: int
     fresh: int
@@ -89,32 +100,30 @@ class Second:
 
 @dataclass(frozen=True, slots=True)
 class Commands:
-    """When the last object had come, when the last had gone, and when all ended, as `Seen.at_s`."""
+    """When the last object had gone, as `Seen.at_s`."""
 
-    added_s: float
     removed_s: float
-    ended_s: float
 
 
-def _run(daemon: Daemon, args: argparse.Namespace) -> tuple[list[Seen], Commands]:
+def _run(daemon: Daemon, clip: Path, options: argparse.Namespace) -> tuple[list[Seen], Commands]:
     """Follow the stream while a thread prompts and removes."""
-    deadline = DeadlineSettings(fps=args.fps)
+    deadline = DeadlineSettings(fps=options.fps)
     frames: list[Seen] = []
     with daemon.client() as client, client.results(STREAM) as results:
-        url = str(args.clip.resolve())
+        url = str(clip.resolve())
         client.add_stream(STREAM, url, realtime=True, loop=True, deadline=deadline)
-        if results.receive(60) is None:
-            raise SystemExit("the clip gave no frame within a minute")
+        if results.receive(_PATIENCE_S) is None:
+            raise TrackdError(f"the clip gave no frame within {_PATIENCE_S:g} s")
         begun_s = time.monotonic()
-        script = _Script(daemon.client, args, begun_s)
+        script = _Script(daemon.client, options, begun_s)
         script.start()
         while script.is_alive():
-            result = results.receive(30)
+            result = results.receive(_PATIENCE_S)
             if result is None:
-                raise SystemExit("no result within 30 s")
+                raise TrackdError(f"no result within {_PATIENCE_S:g} s")
             frames.append(_seen(result, time.monotonic() - begun_s))
     if script.commands is None:
-        raise SystemExit("the objects could not be prompted and removed; see above")
+        raise TrackdError("the objects could not be prompted and removed; see above")
     return frames, script.commands
 
 
@@ -122,32 +131,29 @@ class _Script(threading.Thread):
     """Prompts and removes objects; `commands` says when, once it is through."""
 
     def __init__(
-        self, connect: Callable[[], Client], args: argparse.Namespace, begun_s: float
+        self, connect: Callable[[], Client], options: argparse.Namespace, begun_s: float
     ) -> None:
         super().__init__(daemon=True)
         self.commands: Commands | None = None
         self._connect = connect
-        self._args = args
+        self._options = options
         self._begun_s = begun_s
 
     def run(self) -> None:
-        args = self._args
+        """Prompt, wait, remove, wait."""
+        options = self._options
         with self._connect() as client:
-            for object_id in range(1, args.objects + 1):
+            for object_id in range(1, options.objects + 1):
                 box = _box(object_id)
                 client.prompt(STREAM, object=object_id, box=box, normalized=True)
-                time.sleep(args.hold_s if object_id == 1 else args.step_s)
-            added_s = self._now_s()
-            time.sleep(args.hold_s)
-            for object_id in range(args.objects, 1, -1):
+                time.sleep(options.hold_s if object_id == 1 else options.step_s)
+            time.sleep(options.hold_s)
+            for object_id in range(options.objects, 1, -1):
                 client.remove_object(STREAM, object_id)
-                time.sleep(args.step_s)
-            removed_s = self._now_s()
-            time.sleep(args.hold_s)
-        self.commands = Commands(added_s, removed_s, self._now_s())
-
-    def _now_s(self) -> float:
-        return time.monotonic() - self._begun_s
+                time.sleep(options.step_s)
+            removed_s = time.monotonic() - self._begun_s
+            time.sleep(options.hold_s)
+        self.commands = Commands(removed_s)
 
 
 def _box(object_id: int) -> tuple[float, float, float, float]:
@@ -177,55 +183,42 @@ def _seconds(frames: list[Seen]) -> Iterator[Second]:
         within = [seen for seen in frames if start_s <= seen.at_s < start_s + 1]
         if within:
             last = within[-1]
-            facts = (last.objects, last.fresh, last.rung, last.input_size)
-            yield Second(start_s, len(within), *facts)
+            yield Second(len(within), last.objects, last.fresh, last.rung, last.input_size)
         else:
-            yield Second(start_s, 0, 0, 0, 0, 0)
+            yield Second(0, 0, 0, 0, 0)
 
 
-def _summary(
-    frames: list[Seen], seconds: list[Second], commands: Commands, target_fps: float
-) -> dict[str, object]:
+def _series(seconds: Sequence[Second]) -> Iterator[Series]:
+    """What each second was like."""
+    for name, unit, values in (
+        ("tracked", "frames/s", [s.fps for s in seconds]),
+        ("objects", "objects", [s.objects for s in seconds]),
+        ("tracked on the frame", "objects", [s.fresh for s in seconds]),
+        ("rung", "rung", [s.rung for s in seconds]),
+        ("side of the input", "px", [s.input_size for s in seconds]),
+    ):
+        yield Series(name=name, unit=unit, rounds=(tuple(float(value) for value in values),))
+
+
+def _facts(
+    frames: Sequence[Seen], seconds: Sequence[Second], commands: Commands, target_fps: float
+) -> Iterator[Fact]:
+    """How well the deadline was kept, and how soon effort was full again."""
     fps = np.array([second.fps for second in seconds])
-    back_s = next((s.at_s for s in frames if s.at_s >= commands.removed_s and s.rung == 0), None)
-    latency_ms = np.percentile([seen.total_ms for seen in frames], (50, 95))
-    return {
-        "mean_fps": round(len(frames) / frames[-1].at_s, 2),
-        "seconds": len(seconds),
-        "seconds_within_a_frame_of_target": int((fps >= target_fps - 1).sum()),
-        "worst_second_fps": int(fps.min()),
-        "most_objects": max(seen.objects for seen in frames),
-        "lowest_rung": max(seen.rung for seen in frames),
-        "rung_changes": int(np.count_nonzero(np.diff([seen.rung for seen in frames]))),
-        "full_effort_again_s": None if back_s is None else round(back_s - commands.removed_s, 1),
-        "latency_ms_p50_p95": [round(float(ms), 1) for ms in latency_ms],
-    }
-
-
-def _plot(frames: list[Seen], seconds: list[Second], setup: dict[str, object], path: Path) -> None:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
-    figure, (top, middle, bottom) = plt.subplots(3, 1, sharex=True, figsize=(9, 7))
-    top.step([s.at_s for s in seconds], [s.fps for s in seconds], where="post")
-    top.axhline(float(str(setup["target_fps"])), color="grey", linestyle="--", label="deadline")
-    top.set(ylabel="frames tracked\neach second", ylim=(0, None))
-    top.legend(loc="lower right")
-    at_s = [seen.at_s for seen in frames]
-    middle.step(at_s, [seen.objects for seen in frames], where="post", label="objects")
-    middle.step(at_s, [seen.fresh for seen in frames], where="post", label="tracked on the frame")
-    middle.set(ylabel="objects", ylim=(0, None))
-    middle.legend(loc="upper right")
-    bottom.step(at_s, [seen.rung for seen in frames], where="post")
-    bottom.set(ylabel="rung (0: full effort)", xlabel="seconds")
-    bottom.invert_yaxis()
-    figure.suptitle(f"{setup['source']}, {setup['cpus']} CPUs")
-    figure.tight_layout()
-    figure.savefig(path, dpi=100)
-    plt.close(figure)
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())
+    rungs = [seen.rung for seen in frames]
+    latency = percentiles([seen.total_ms for seen in frames])
+    kept = int((fps >= target_fps - 1).sum())
+    changes = int(np.count_nonzero(np.diff(rungs)))
+    back = [s.at_s for s in frames if s.at_s >= commands.removed_s and s.rung == 0]
+    yield Fact(name="deadline", unit="frames/s", value=target_fps)
+    yield Fact(name="mean", unit="frames/s", value=round(len(frames) / frames[-1].at_s, 2))
+    yield Fact(name="seconds", unit="s", value=len(seconds))
+    yield Fact(name="seconds within a frame of the deadline", unit="s", value=kept)
+    yield Fact(name="worst second", unit="frames/s", value=int(fps.min()))
+    yield Fact(name="lowest rung", unit="rung", value=max(rungs))
+    yield Fact(name="changes of rung", unit="changes", value=changes)
+    yield Fact(name="age of a mask, p50", unit="ms", value=round(latency.p50, 1))
+    yield Fact(name="age of a mask, p95", unit="ms", value=round(latency.p95, 1))
+    if back:
+        after_s = round(back[0] - commands.removed_s, 1)
+        yield Fact(name="full effort again after", unit="s", value=after_s)

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from tools.bench import options as common
-from tools.bench.conditions import Conditions, conditions_of
+from tools.bench.conditions import conditions_of
 from tools.bench.footage import Size, find_clip, square_masks, write_scaled
-from tools.bench.models import find_weights
+from tools.bench.models import daemon_model
 from tools.bench.record import Case, Fact, Footage, Run, Series
 from tools.bench.turns import Rounds
 from tools.rtsp_camera import RtspCamera
@@ -59,7 +59,8 @@ def measure(options: argparse.Namespace) -> Run:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         size = write_scaled(clip, folder / "clip.mp4", options.size)
-        daemon = stack.enter_context(Daemon(folder, _config(options, conditions)))
+        model = daemon_model(options.model, options.device, conditions.dtype)
+        daemon = stack.enter_context(Daemon(folder, {"model": model}))
         client = stack.enter_context(daemon.client())
         watched = [_watch(stack, client, folder, count, options) for count in options.objects]
     return conditions.run(
@@ -71,16 +72,6 @@ def measure(options: argparse.Namespace) -> Run:
         series=tuple(series for one in watched for series in one.series(options)),
         facts=tuple(fact for one in watched for fact in one.facts()),
     )
-
-
-def _config(options: argparse.Namespace, conditions: Conditions) -> dict[str, Any]:
-    model = {
-        "name": options.model.partition("@")[0],
-        "checkpoint": str(find_weights(options.model).path.resolve()),
-        "device": options.device,
-        "dtype": conditions.dtype,
-    }
-    return {"model": model}
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,6 +94,13 @@ def load(name: str, device: str, dtype: str) -> tuple[Model, str]:
     return model, weights.origin
 
 
+def daemon_model(name: str, device: str, dtype: str) -> dict[str, str]:
+    """The same for the configuration of a daemon."""
+    path = find_weights(name).path.resolve()
+    base = name.partition("@")[0]
+    return {"name": base, "checkpoint": str(path), "device": device, "dtype": dtype}
+
+
 def official_predictor(
     name: str, cls: type[SAM2VideoPredictor], device: torch.device
 ) -> SAM2VideoPredictor:

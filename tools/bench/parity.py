@@ -1,7 +1,7 @@
 """Whether our masks equal the official predictor's, on a device: IoU and logits, fp32.
 
-The tests ask the same of more scenarios on a CPU; this asks it of any device, for the packaged
-model and an official network.
+The tests ask the same of more scenarios on a CPU; this asks it of any device. It fails where logits
+differ by more than rounding: the IoU of a mask of few pixels tells a rounded pixel at its border.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from tracker.types import Prompt
 
 HELP = "whether masks equal the official predictor's, on any device"
 QUICK = {"model": "pico@128"}
-IOU_AT_LEAST = 0.999
+LOGITS_WITHIN = 0.05  # they run to about 20
 FEWEST_FRAMES = 16  # the official predictor treats a shorter video in another way
 _SIZE = Size(640, 360)
 
@@ -63,8 +63,9 @@ def measure(options: argparse.Namespace) -> Run:
             ),
             Fact(name="masks not empty", case=case, unit="masks", value=agreement.filled),
         ]
-        if agreement.lowest_iou < IOU_AT_LEAST:
-            failures.append(f"{agreement.scenario}: IoU {agreement.lowest_iou:.4f}")
+        difference = agreement.largest_logit_difference
+        if difference > LOGITS_WITHIN:
+            failures.append(f"{agreement.scenario}: logits differ by {difference:.3f}")
     return conditions.run(
         suite="parity",
         setting=f"{options.model} {conditions.dtype} on {options.device}",

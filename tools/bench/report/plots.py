@@ -1,11 +1,12 @@
 """Records as pictures."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 
 from tools.bench.record import Record, Run
 from tools.bench.report.words import number
@@ -19,27 +20,34 @@ _SAME_MODEL = ("ours", "official", "transformers")  # run the model of their run
 
 def pictures_of(record: Record, path: Path) -> list[Path]:
     """The files that `draw` makes of a record, beside its file."""
-    return [
-        path.with_name(f"{name}.png") for name, (wants, _) in _PICTURES.items() if wants(record)
-    ]
+    return [path.with_name(f"{name}.png") for name, one in _PICTURES.items() if one.groups(record)]
 
 
 def draw(record: Record, path: Path) -> list[Path]:
     """Draw what a record has a picture for, beside its file."""
     drawn = pictures_of(record, path)
     for picture in drawn:
-        wanted, draw_one = _PICTURES[picture.stem]
-        groups = wanted(record)
-        figure = Figure((_WIDTH_IN * len(groups), _HEIGHT_IN), dpi=_DPI, layout="constrained")
-        for axes, runs in zip(
-            figure.subplots(1, len(groups), squeeze=False)[0], groups, strict=True
-        ):
-            draw_one(axes, runs)
+        one = _PICTURES[picture.stem]
+        groups = one.groups(record)
+        figure = Figure((_WIDTH_IN * len(groups), _HEIGHT_IN * one.height), dpi=_DPI)
+        figure.set_layout_engine("constrained")
+        parts = figure.subfigures(1, len(groups), squeeze=False)[0]
+        for part, runs in zip(parts, groups, strict=True):
+            one.draw(part, runs)
         figure.savefig(picture, metadata={"Software": None})
     return drawn
 
 
-Groups = list[list[Run]]  # runs that share a pair of axes
+Groups = list[list[Run]]  # runs that are drawn together
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """Which runs it shows, how they are drawn, and how many times as high as others it is."""
+
+    groups: Callable[[Record], Groups]
+    draw: Callable[[SubFigure, Sequence[Run]], None]
+    height: float = 1.0
 
 
 def _with_lines(record: Record) -> Groups:
@@ -53,12 +61,13 @@ def _with_bars(record: Record) -> Groups:
     return [runs] if runs else []
 
 
-def _with_stages(record: Record) -> Groups:
-    return [[run] for run in record.runs if run.suite == "model"]
+def _of(suite: str) -> Callable[[Record], Groups]:
+    return lambda record: [[run] for run in record.runs if run.suite == suite]
 
 
-def _peers(axes: Axes, runs: Sequence[Run]) -> None:
+def _peers(part: SubFigure, runs: Sequence[Run]) -> None:
     """Median ms with one object of all that were measured, whatever they track with."""
+    axes = part.subplots()
     ms: dict[str, float] = {}
     for run in runs:
         assert run.subject is not None
@@ -76,9 +85,9 @@ def _peers(axes: Axes, runs: Sequence[Run]) -> None:
     axes.set_xlabel("ms a frame, one object")
 
 
-def _objects(axes: Axes, runs: Sequence[Run]) -> None:
+def _objects(part: SubFigure, runs: Sequence[Run]) -> None:
     """Median ms over the number of objects, from the slowest to the fastest round."""
-    (run,) = runs
+    (run,), axes = runs, part.subplots()
     assert run.subject is not None
     for name in dict.fromkeys(series.name for series in run.series):
         of_name = [series for series in run.series if series.name == name]
@@ -97,9 +106,9 @@ def _objects(axes: Axes, runs: Sequence[Run]) -> None:
     axes.legend(fontsize=8)
 
 
-def _stages(axes: Axes, runs: Sequence[Run]) -> None:
+def _stages(part: SubFigure, runs: Sequence[Run]) -> None:
     """Stages of a frame stacked, a bar for each number of objects."""
-    (run,) = runs
+    (run,), axes = runs, part.subplots()
     assert run.subject is not None
     counts = run.cases("objects")
     below = [0.0] * len(counts)
@@ -114,8 +123,35 @@ def _stages(axes: Axes, runs: Sequence[Run]) -> None:
     axes.legend(fontsize=8)
 
 
-_PICTURES: dict[str, tuple[Callable[[Record], Groups], Callable[[Axes, Sequence[Run]], None]]] = {
-    "objects": (_with_lines, _objects),
-    "peers": (_with_bars, _peers),
-    "stages": (_with_stages, _stages),
+def _deadline(part: SubFigure, runs: Sequence[Run]) -> None:
+    """Frames, objects and rung over the seconds of a run."""
+    (run,) = runs
+    top, middle, bottom = part.subplots(3, 1, sharex=True)
+    deadline_fps = run.fact("deadline")
+    assert deadline_fps is not None
+    top.axhline(deadline_fps, color="grey", linestyle="--", label="deadline")
+    for axes, names in ((top, ("tracked",)), (middle, ("objects", "tracked on the frame"))):
+        for name in names:
+            _step(axes, run, name)
+        axes.set_ylim(bottom=0)
+        axes.legend(fontsize=7)
+    top.set_ylabel("frames/s")
+    middle.set_ylabel("objects")
+    _step(bottom, run, "rung")
+    bottom.set_ylabel("rung")
+    bottom.set_xlabel("s")
+    bottom.invert_yaxis()
+
+
+def _step(axes: Axes, run: Run, name: str) -> None:
+    series = run.find(name)
+    assert series is not None
+    axes.step(range(len(series.samples)), series.samples, where="post", label=name)
+
+
+_PICTURES = {
+    "objects": Picture(_with_lines, _objects),
+    "peers": Picture(_with_bars, _peers),
+    "stages": Picture(_of("model"), _stages),
+    "deadline": Picture(_of("deadline"), _deadline, height=1.5),
 }

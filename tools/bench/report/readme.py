@@ -11,7 +11,7 @@ from tracker.errors import TrackdError
 
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
 _RESULTS = "tools/bench/results"
-_WITH_MODEL = ("track", "model", "e2e")
+_WITH_MODEL = ("track", "model", "e2e", "deadline")
 
 
 def replaced(readme: str, records: Sequence[Record]) -> str:
@@ -123,6 +123,17 @@ def _e2e(run: Run) -> list[str]:
     return lines
 
 
+def _deadline(run: Run) -> list[str]:
+    """How well it was kept."""
+    wanted, mean = run.fact("deadline"), run.fact("mean")
+    kept, seconds = run.fact("seconds within a frame of the deadline"), run.fact("seconds")
+    assert wanted and mean and kept is not None and seconds
+    return [
+        f"- a deadline of {wanted:g} frames/s, {run.setting.rpartition(', ')[2]}: mean "
+        f"{mean:.1f}, {kept:.0f} of {seconds:.0f} seconds within a frame of it."
+    ]
+
+
 def _against(run: Run, ours: str, theirs: str, what: str) -> list[str]:
     """One line for each case that both were measured in."""
     lines = []
@@ -153,6 +164,7 @@ def _compared(ours: Series, theirs: Series) -> str:
 _LINES: dict[str, Callable[[Run], list[str]]] = {
     "model": _model,
     "e2e": _e2e,
+    "deadline": _deadline,
     "decode": lambda run: _against(run, "ours", "cv2.VideoCapture", "decoding a frame"),
     "wire": lambda run: _against(run, "ours", "pycocotools", "run lengths of the masks of a frame"),
 }
