@@ -24,7 +24,7 @@ from tracker.models import Model
 from tracker.models.model import SIZE_STEP
 from tracker.protocol.fields import EffortInfo
 
-SIZE_PARTS = (5 / 6, 2 / 3, 1 / 2)  # of the model's own size; pico is still itself at half of it
+SIZE_PARTS = (5 / 6, 2 / 3, 1 / 2)  # of the model's own size; pico was trained down to 2 / 3
 MEMORIES = (2, 1)  # without any an object is soon lost
 OBJECTS = (16, 8, 4, 2, 1)
 
