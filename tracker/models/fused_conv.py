@@ -1,7 +1,7 @@
 """Convolutions of the image trunk with what follows them in one pass, for bf16 on a CPU."""
 
 import torch
-from timm.layers import pad_same
+from timm.layers.padding import pad_same
 from torch import Tensor, nn
 
 _NAME = "_convolution_pointwise"
@@ -47,7 +47,8 @@ class FusedConv(nn.Module):
 
 def can_fuse() -> bool:
     """Whether this torch has the operator, which is not of its stable interface."""
-    return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, _NAME)
+    available: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return available and hasattr(torch.ops.mkldnn, _NAME)
 
 
 def fuse_convolutions(module: nn.Module) -> None:
