@@ -104,10 +104,8 @@ def test_a_peer_that_breaks_with_many_objects_keeps_what_it_did_with_one() -> No
             "series": [series for series in run.series if series.name == "ours"] + [run.series[1]],
         }
     )
-    page_text, readme_text = (
-        "\n".join(section(run)),
-        "\n".join(readme.section([Record(runs=(run,))])),
-    )
+    page_text = "\n".join(section(run))
+    readme_text = "\n".join(readme.section([Record(runs=(run,))]))
     assert "| 8 | official | - | - | - | - | - | - |" in page_text
     assert "**It could not be measured in every case: no room**" in page_text
     assert "| 1 object | 15 | 40 (2.50) |" in readme_text
