@@ -96,6 +96,13 @@ def test_nothing_is_given_up_where_all_fits(run: Run) -> None:
     assert set(run.rungs) == {0}
 
 
+def test_an_idle_stream_is_at_full_effort_again(run: Run) -> None:
+    run.go(SLOW, objects=0, frames=50).go(SLOW, objects=20, frames=50)
+    assert run.rungs[-1] > 0
+    run.go(SLOW, objects=0, frames=100)
+    assert run.rungs[49] == run.rungs[-1] == 0
+
+
 def test_one_late_frame_in_a_while_changes_nothing(run: Run) -> None:
     for _ in range(30):
         run.go(SLOW, objects=2, frames=9).go(replace(SLOW, object_s=0.2), objects=2, frames=1)

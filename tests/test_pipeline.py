@@ -24,7 +24,7 @@ from tracker.daemon.values import (
     RestoreCommand,
     Tracked,
 )
-from tracker.engine import Policy
+from tracker.engine import Effort, Policy
 from tracker.engine.session import Session
 from tracker.protocol.data import EventName
 from tracker.protocol.replies import ErrorCode, ObjectsResult, PromptResult
@@ -103,10 +103,10 @@ def held_step(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[threading.Event
     begun, go_on = threading.Event(), threading.Event()
     step = Session.step
 
-    def held(self: Session, image_hwc: np.ndarray) -> object:
+    def held(self: Session, image_hwc: np.ndarray, effort: Effort) -> object:
         begun.set()
         assert go_on.wait(DEADLINE_S)
-        return step(self, image_hwc)
+        return step(self, image_hwc, effort)
 
     monkeypatch.setattr(Session, "step", held)
     yield begun, go_on

@@ -229,11 +229,11 @@ class Deadline:
 
     def _each_s(self, now: _Cost) -> float:
         """Seconds for each object at full effort: the slope of the newest costs over their work."""
-        most_s = now.objects_s / now.work if now.work else 0.0
+        most_s = now.objects_s / now.work if now.work else np.inf
         works = np.array([now.work, *(cost.work for cost in self._costs)])
         spread = works - works.mean()
-        if np.abs(spread).max() < WIDE * works.mean():
-            return _PER_OBJECT * most_s
+        if np.abs(spread).max() <= WIDE * works.mean():
+            return _PER_OBJECT * most_s if now.work else 0.0
         costs_s = np.array([now.objects_s, *(cost.objects_s for cost in self._costs)])
         return float(np.clip(spread @ costs_s / (spread @ spread), 0.0, most_s))
 

@@ -136,7 +136,9 @@ def _attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     n = k.shape[0]
     v = v.to(q.dtype)
     if q.device.type != "cpu" or q.dtype != torch.bfloat16:
-        return F.scaled_dot_product_attention(q.expand(n, -1, -1)[:, None], k[:, None], v[:, None])[:, 0]
+        return F.scaled_dot_product_attention(q.expand(n, -1, -1)[:, None], k[:, None], v[:, None])[
+            :, 0
+        ]
     scores_bytes = q[0, :, 0].numel() * k.shape[1] * q.element_size()
     at_once = max(1, SCORES_BYTES // scores_bytes)
     q = (q * q.shape[-1] ** -0.5).expand(n, -1, -1)

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from sam2.modeling.sam2_base import SAM2Base
 from torch import Tensor
 
-from tracker.engine.network import Memories, memory_pool
+from tracker.engine.network import Memories
+from tracker.models.memory_pool import memory_pool
 
 Rows: TypeAlias = NDArray[np.int64]
 

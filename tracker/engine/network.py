@@ -16,6 +16,7 @@ from torch import Tensor
 
 from tracker.engine.attention import attend_to_memory
 from tracker.engine.rivals import find_rivals
+from tracker.models.memory_pool import memory_pool
 
 PREVIOUS_LOGITS_LIMIT = 32.0
 
@@ -348,11 +349,6 @@ def encode_memory(
         absent_n111 = (presence_n1 <= 0).to(memory_nmhw.dtype)[..., None, None]
         memory_nmhw = memory_nmhw + absent_n111 * net.no_obj_embed_spatial[..., None, None]
     return _tokens(net, memory_nmhw)
-
-
-def memory_pool(net: SAM2Base) -> int:
-    """Side of the squares of tokens that a memory keeps the means of; 1 in official networks."""
-    return int(getattr(net, "memory_pool", 1))
 
 
 def _tokens(net: SAM2Base, maps_nmhw: Tensor) -> Tensor:

@@ -24,6 +24,8 @@ class Policy:
         confine_to_box: Whether a prompted mask ends at the box that prompted it, give or take a
             twentieth of its size. A box says where the object is not, which a small model hears
             badly; the official predictor lets the mask leave the box.
+        whole_memories: Whether a memory keeps every token, as the official predictor's does, also
+            where the network was trained to keep means of squares of them.
         keep_memories: Which tracked frames are remembered: "all" (official), "present" (those on
             which the object is there), "sure" (those with a confident mask too, further back if
             need be, an idea of SAMURAI), "rivals" (all, and for long a few that tell the object
@@ -42,6 +44,7 @@ class Policy:
     corrections_condition: bool = False
     fill_hole_area: int = 8
     confine_to_box: bool = True
+    whole_memories: bool = False
     keep_memories: Literal["all", "present", "sure", "rivals"] = "all"
     appear_score: float = 0.6
     lost_after: int = 30
@@ -52,7 +55,7 @@ class Policy:
 
 
 #: What the official predictor does without its CUDA extension.
-OFFICIAL = Policy(fill_hole_area=0, confine_to_box=False, appear_score=0.5)
+OFFICIAL = Policy(fill_hole_area=0, confine_to_box=False, whole_memories=True, appear_score=0.5)
 
 #: Policies by name, for commands.
 POLICIES = {"default": Policy(), "official": OFFICIAL}

@@ -27,6 +27,7 @@ from tracker.engine.states import Presence
 from tracker.engine.view import View
 from tracker.errors import PromptError, UsageError
 from tracker.models import Model, resized
+from tracker.models.memory_pool import with_whole_memories
 from tracker.types import Prompt, Prompted, StageTimes, TrackResult
 
 SURE_IOU = 0.5
@@ -60,8 +61,8 @@ class Session:
         Raises:
             UsageError: The model takes no such input size.
         """
-        self.model = model
         self.policy = policy = policy or Policy()
+        self.model = model = with_whole_memories(model) if policy.whole_memories else model
         self.effort = FULL
         self._own_size = model.input.size
         reach = self._reach(FULL)

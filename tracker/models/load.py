@@ -9,6 +9,7 @@ from tracker.errors import ModelError, UsageError
 from tracker.models.checkpoints import checkpoint_path
 from tracker.models.digest import file_sha256
 from tracker.models.faster import speed_up_model
+from tracker.models.fused_conv import can_fuse, fuse_convolutions
 from tracker.models.model import InputSpec, Model
 from tracker.models.official import OFFICIAL_INPUT, build_official
 from tracker.models.pico import build_pico, read_pico_config
@@ -49,6 +50,8 @@ def load_model(
     network.to(chosen_device)
     if spec.embedded and chosen_device.type == "cpu":  # its convolutions run in half the time
         network.image_encoder.to(memory_format=torch.channels_last)
+        if chosen_dtype == torch.bfloat16 and can_fuse():
+            fuse_convolutions(network.image_encoder.trunk)
     return Model(
         name,
         network,

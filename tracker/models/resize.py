@@ -34,14 +34,14 @@ def resized(model: Model, size: int) -> Model:
         )
     model.sizes.setdefault(model.input.size, model)
     if size not in model.sizes:
-        network = _with_shared_weights(model.network)
+        network = with_shared_weights(model.network)
         _set_size(network, size)
         model.sizes[size] = replace(model, network=network, input=replace(model.input, size=size))
     return model.sizes[size]
 
 
-def _with_shared_weights(network: SAM2Base) -> SAM2Base:
-    """A copy with modules of its own, which keep caches for a size, over the same tensors."""
+def with_shared_weights(network: SAM2Base) -> SAM2Base:
+    """A copy with modules and settings of its own over the same tensors."""
     weights = [*network.parameters(), *network.buffers()]
     with torch.inference_mode():  # the caches may hold tensors of a run under it
         return copy.deepcopy(network, {id(tensor): tensor for tensor in weights})
