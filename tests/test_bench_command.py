@@ -210,9 +210,10 @@ def test_a_file_goes_through_the_daemon(tmp_path: Path, bunny_clip: Path) -> Non
 
 
 def test_the_gpu_script_runs_whole_on_a_cpu(tmp_path: Path, bunny_clip: Path) -> None:
-    """The same calls as on a GPU, a tiny model in place of both and no compiled predictor."""
+    """The same calls as on a GPU, a tiny model in place of two and no compiled predictor."""
     script = Path(__file__).parents[1] / "tools" / "bench" / "gpu.sh"
-    settings = {"PYTHON": sys.executable, "DEVICE": "cpu", "QUICK": "--quick", "PEERS": "official"}
+    settings = {"PYTHON": sys.executable, "DEVICE": "cpu", "QUICK": "--quick"}
+    settings |= {"MODELS": "pico", "PEERS": "official", "PATIENCE": "9"}
     done = subprocess.run(
         ["bash", str(script), str(tmp_path / "gpu.json")],
         env=os.environ | settings | {"OMP_WAIT_POLICY": "passive"},

@@ -95,6 +95,24 @@ def test_the_tracking_table_tells_times_ratios_and_who_is_missing() -> None:
     assert "2 rounds of 2; 3 before them" in text
 
 
+def test_a_peer_that_breaks_with_many_objects_keeps_what_it_did_with_one() -> None:
+    run = track_run()
+    broken = run.contenders[1].model_copy(update={"problem": "no room"})
+    run = run.model_copy(
+        update={
+            "contenders": (run.contenders[0], broken),
+            "series": [series for series in run.series if series.name == "ours"] + [run.series[1]],
+        }
+    )
+    page_text = "\n".join(section(run))
+    readme_text = "\n".join(readme.section([Record(runs=(run,))]))
+    assert "| 8 | official | - | - | - | - | - | - |" in page_text
+    assert "**It could not be measured in every case: no room**" in page_text
+    assert "| 1 object | 15 | 40 (2.50) |" in readme_text
+    assert "| 8 objects | 30 | - |" in readme_text
+    assert "official could not be measured in every case: no room" in readme_text
+
+
 def test_the_table_of_stages_tells_the_share_of_what_was_measured() -> None:
     """2 GFLOP and 20 MB in 20 ms: 100 of 200 GFLOP/s, 1 of 10 GB/s."""
     text = "\n".join(section(model_run()))

@@ -12,6 +12,7 @@ from small_pico import small_pico
 
 from tracker.daemon.config import ControlConfig, LimitsConfig, RetryConfig
 from tracker.daemon.dispatch import Dispatch, then
+from tracker.daemon.pipeline import CommandResult
 from tracker.daemon.requests import OPS, Rejected, parse
 from tracker.daemon.status import DaemonStatus
 from tracker.daemon.streams import Streams
@@ -124,21 +125,23 @@ class FakePublisher:
         self.told.append(f"forget {stream}")
 
 
+def _nothing() -> "Future[Any]":
+    future: Future[Any] = Future()
+    future.set_result(None)
+    return future
+
+
 class FakeSnapshots:
     def __init__(self) -> None:
         self.calls: list[str] = []
 
-    def save(self, stream: str) -> "Future[int]":
-        return self._done(f"save {stream}")
+    def save(self, stream: str) -> "Future[None]":
+        self.calls.append(f"save {stream}")
+        return _nothing()
 
-    def restore(self, stream: str) -> "Future[int]":
-        return self._done(f"restore {stream}")
-
-    def _done(self, call: str) -> "Future[int]":
-        self.calls.append(call)
-        future: Future[int] = Future()
-        future.set_result(5)
-        return future
+    def restore(self, stream: str) -> "Future[CommandResult]":
+        self.calls.append(f"restore {stream}")
+        return _nothing()
 
 
 class Daemon:
@@ -245,7 +248,7 @@ def test_streams_that_cannot_be_added_are_refused() -> None:
     daemon = Daemon(most_streams=2)
     assert code(lambda: daemon.add(url="gopher://admin:hunter2@h/")) is ErrorCode.BAD_SOURCE
     assert code(lambda: daemon.add(url="lavfi:")) is ErrorCode.BAD_SOURCE
-    in_time = {"url": "clip.mp4", "deadline": {"fps": 15}}
+    in_time: dict[str, Any] = {"url": "clip.mp4", "deadline": {"fps": 15}}
     assert code(lambda: daemon.add(**in_time)) is ErrorCode.BAD_REQUEST
     daemon.add("one", **in_time, realtime=True)
     assert code(lambda: daemon.add("one")) is ErrorCode.STREAM_EXISTS
@@ -277,7 +280,9 @@ def test_a_removed_stream_leaves_nothing_behind() -> None:
     assert daemon.ask("stream.remove", stream="cam1") == {}
     assert daemon.supervisors["cam1"].calls == ["start", "stop"]
     assert daemon.publisher.told[-2:] == ["stream.removed cam1", "forget cam1"]
-    assert daemon.pipeline.lanes == daemon.streams.kept() == daemon.streams.statuses() == {}
+    assert not daemon.pipeline.lanes
+    assert not daemon.streams.kept()
+    assert not daemon.streams.statuses()
     assert daemon.changes == 2
     daemon.add()
     assert list(daemon.pipeline.lanes) == ["cam1"]

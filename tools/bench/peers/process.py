@@ -92,14 +92,15 @@ class PeerProcess:
         self._ask(do="start", frames=str(frames), masks=str(masks), warm_up=warm_up)
         self._answer()
 
-    def step(self, frames: int) -> tuple[float, ...]:
-        """Milliseconds of each of the next frames.
+    def step(self, frames: int, *, uncounted: int = 0) -> tuple[float, ...]:
+        """Milliseconds of each of the next frames, after some that do not count.
 
         Raises:
             PeerError: It gave up.
         """
-        self._ask(do="step", frames=frames)
-        return tuple(float(self._answer()["ms"]) for _ in range(frames))
+        self._ask(do="step", frames=uncounted + frames)
+        times = [float(self._answer()["ms"]) for _ in range(uncounted + frames)]
+        return tuple(times[uncounted:])
 
     def peak_mib(self) -> float:
         """The most memory that it took since it began anew.

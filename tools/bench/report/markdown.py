@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from tools.bench.record import Case, Contender, Record, Run
 from tools.bench.report.model_table import model_lines
 from tools.bench.report.track_table import track_lines
-from tools.bench.report.words import machine_words, number, plain, table
+from tools.bench.report.words import machine_words, number, problem, table
 from tools.bench.stats import percentiles
 
 _OWN_TABLES: dict[str, Callable[[Run], list[str]]] = {"track": track_lines, "model": model_lines}
@@ -29,7 +29,7 @@ def section(run: Run) -> list[str]:
     """A run: what was asked for, under which conditions, and what came of it."""
     lines = [f"## {run.suite}, {run.setting}", "", f"`{run.command}`", "", _conditions(run), ""]
     if run.contenders:
-        lines += [*(_contender(one) for one in run.contenders), ""]
+        lines += [*(_contender(run, one) for one in run.contenders), ""]
     lines += _OWN_TABLES.get(run.suite, plain_lines)(run)
     lines += [line for note in run.notes for line in (note, "")]
     if run.failure:
@@ -57,11 +57,11 @@ def _conditions(run: Run) -> str:
     return "; ".join(parts) + "."
 
 
-def _contender(one: Contender) -> str:
+def _contender(run: Run, one: Contender) -> str:
     packages = ", ".join(" ".join(item) for item in one.versions.items())
     how = f"{one.how} ({packages})" if packages else one.how
-    problem = f" **It could not be measured: {plain(one.problem)}**" if one.problem else ""
-    return f"- {one.name}: {how}.{problem}"
+    why_not = f" **It {problem(run, one)}**" if one.problem else ""
+    return f"- {one.name}: {how}.{why_not}"
 
 
 def plain_lines(run: Run) -> list[str]:

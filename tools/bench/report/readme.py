@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from tools.bench.machine import slug
 from tools.bench.record import Machine, Record, Run, Series
 from tools.bench.report.model_table import MATMUL
-from tools.bench.report.words import NOTHING, machine_words, number, plain, table, times
+from tools.bench.report.words import NOTHING, machine_words, number, problem, table, times
 from tools.bench.stats import percentiles, round_ratios, spread
 from tracker.errors import TrackdError
 
@@ -60,15 +60,16 @@ def _tracking(runs: Sequence[Run]) -> list[str]:
     rows: dict[tuple[str, ...], list[list[str]]] = {}
     problems: dict[str, None] = {}
     for run in runs:
-        there = [one.name for one in run.contenders if not one.problem]
+        measured = {series.name for series in run.series}
+        there = [one.name for one in run.contenders if one.name in measured]
         for objects in run.cases("objects"):
             cells = [_cell(run, name, objects) for name in there]
             rows.setdefault((_heading(run), *there), []).append([_objects(objects), *cells])
         for one in run.contenders:
             if one.problem:
-                problems[f"{one.name} could not be measured: {plain(one.problem)}"] = None
+                problems[f"{one.name} {problem(run, one)}"] = None
     lines = [line for headings, of_them in rows.items() for line in table(headings, of_them)]
-    return [*lines, *(line for problem in problems for line in (problem, ""))]
+    return [*lines, *(line for text in problems for line in (text, ""))]
 
 
 def _heading(run: Run) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from tools.bench.record import Machine
+from tools.bench.record import Contender, Machine, Run
 from tools.bench.stats import Spread
 
 NOTHING = "-"
@@ -19,6 +19,13 @@ def number(value: float) -> str:
 def plain(text: str) -> str:
     """A message of another program, without what Markdown would take for its own."""
     return text.translate(str.maketrans("|`*_<>", "/''   ")).strip()
+
+
+def problem(run: Run, one: Contender) -> str:
+    """Why it was not measured, or not in every case."""
+    measured = any(series.name == one.name for series in run.series)
+    what = "could not be measured in every case" if measured else "could not be measured"
+    return f"{what}: {plain(one.problem)}"
 
 
 def times(ratio: Spread) -> str:

@@ -1,0 +1,126 @@
+"""Writes snapshots of streams in a thread of its own, so that only it waits for the disk."""
+
+import logging
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from pathlib import Path
+from typing import TypeVar
+
+from tracker.atomic import write_atomically
+from tracker.daemon.pipeline import Pipeline
+from tracker.daemon.values import Refused, SaveCommand
+from tracker.protocol.replies import ErrorCode
+
+TAKE_TIMEOUT_S = 30.0
+
+T = TypeVar("T")
+
+_LOG = logging.getLogger("trackd.state")
+
+
+class SnapshotWriter:
+    """Takes and writes one snapshot at a time, in the order in which they were asked for.
+
+    Of each stream at most one waits: who asks for another meanwhile shares it, since it is not
+    taken before its turn. One that is asked for while another is written is taken anew.
+    """
+
+    def __init__(self, path_of: Callable[[str], Path]) -> None:
+        """Start the thread.
+
+        Args:
+            path_of: Where the snapshot of a stream goes.
+        """
+        self._path_of = path_of
+        self._changed = threading.Condition()
+        self._waiting: dict[str, tuple[Pipeline, Future[None]]] = {}
+        self._written: set[str] = set()
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="snapshots", daemon=True)
+        self._thread.start()
+
+    def snapshot(self, stream: str, pipeline: Pipeline) -> "Future[None]":
+        """Write a stream's objects; from any thread, never waits.
+
+        Returns:
+            Done when they are on the disk. It may be shared, so it cannot be cancelled. Fails with
+            `Refused`: as `Pipeline.submit`, TIMEOUT, SHUTTING_DOWN, or SNAPSHOT where the disk
+            refuses. Its callbacks must not wait.
+        """
+        with self._changed:
+            if stream in self._waiting:
+                return self._waiting[stream][1]
+            future: Future[None] = Future()
+            future.set_running_or_notify_cancel()
+            if self._closed:
+                future.set_exception(_shutting_down())
+            else:
+                self._waiting[stream] = pipeline, future
+                self._changed.notify()
+            return future
+
+    def take_written(self) -> set[str]:
+        """Streams of which snapshots were written since the last call; from any thread."""
+        with self._changed:
+            written, self._written = self._written, set()
+        return written
+
+    def close(self, timeout_s: float) -> bool:
+        """Refuse what waits, finish what is being written; False where the disk hangs."""
+        with self._changed:
+            self._closed = True
+            waiting, self._waiting = self._waiting, {}
+            self._changed.notify()
+        for _, future in waiting.values():
+            future.set_exception(_shutting_down())
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting or self._closed)
+                if self._closed:
+                    return
+                stream = next(iter(self._waiting))
+                pipeline, future = self._waiting.pop(stream)
+            try:
+                self._take_and_write(stream, pipeline)
+            except Refused as err:
+                future.set_exception(err)
+            except Exception:
+                _LOG.exception("stream %s: the snapshot failed", stream)
+                text = f"the snapshot of stream {stream} failed by an error of the daemon's own"
+                future.set_exception(Refused(ErrorCode.INTERNAL, text, "its log tells more"))
+            else:
+                future.set_result(None)
+
+    def _take_and_write(self, stream: str, pipeline: Pipeline) -> None:
+        data = wait(pipeline.submit(stream, SaveCommand()), TAKE_TIMEOUT_S)
+        assert isinstance(data, bytes)
+        path = self._path_of(stream)
+        try:
+            write_atomically(path, data, mode=0o600)
+        except OSError as err:
+            text = f"cannot write snapshot {path}: {err.strerror}"
+            raise Refused(ErrorCode.SNAPSHOT, text, "make room, or mend the folder") from err
+        with self._changed:
+            self._written.add(stream)
+
+
+def wait(future: "Future[T]", timeout_s: float) -> T:
+    """The result of a future; a command that takes too long is not applied any more.
+
+    Raises:
+        Refused: TIMEOUT, or why it was refused.
+    """
+    try:
+        return future.result(max(0.0, timeout_s))
+    except TimeoutError as err:
+        future.cancel()
+        raise Refused(ErrorCode.TIMEOUT, f"not done within {timeout_s:g} s") from err
+
+
+def _shutting_down() -> Refused:
+    return Refused(ErrorCode.SHUTTING_DOWN, "the daemon is shutting down")
