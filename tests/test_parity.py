@@ -83,8 +83,12 @@ def folder(frames: list[NDArray[np.uint8]], tmp_path_factory: pytest.TempPathFac
 
 @pytest.fixture(scope="module")
 def pico() -> tuple[SAM2VideoPredictor, Model]:
-    model = load_model("pico", device="cpu", dtype="fp32")
-    weights = checkpoint_path(find_spec("pico"))
+    return embedded_pair("pico")
+
+
+def embedded_pair(name: str) -> tuple[SAM2VideoPredictor, Model]:
+    model = load_model(name, device="cpu", dtype="fp32")
+    weights = checkpoint_path(find_spec(name))
     config = read_pico_config(weights.with_suffix(".json"))
     predictor = build_pico(config, SAM2VideoPredictor, fill_hole_area=8).eval()
     load_strictly(predictor, read_state(weights), path=weights, config="pico")
@@ -130,6 +134,15 @@ def test_pico_agrees_with_the_official_predictor(
     frames: list[NDArray[np.uint8]],
 ) -> None:
     check(compare(scenario, *pico, OFFICIAL, folder, frames))
+
+
+def test_pooled_memories_agree_where_they_are_kept_whole(
+    folder: Path, frames: list[NDArray[np.uint8]]
+) -> None:
+    predictor, model = embedded_pair("pico-fast")
+    check(compare(LONG, predictor, model, OFFICIAL, folder, frames))
+    pooled = dataclasses.replace(OFFICIAL, whole_memories=False)
+    assert compare(LONG, predictor, model, pooled, folder, frames).lowest_iou < 1
 
 
 @pytest.mark.parametrize("scenario", scenarios(), ids=lambda s: s.name)

@@ -5,7 +5,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from enum import Enum, auto
@@ -142,7 +142,10 @@ class Server:
         publisher = Publisher(config.data, security, context=context)
         publisher.start()
         undo.callback(publisher.stop, 1.0)
-        model, policy = self._load_model(config.model)
+        # In a thread that ends: OpenMP keeps workers for each thread that ever computed, and lets
+        # all of them wait less well once there are more than processors.
+        with ThreadPoolExecutor(1, thread_name_prefix="loader") as loader:
+            model, policy = loader.submit(self._load_model, config.model).result()
         pipeline = Pipeline(
             model,
             policy,

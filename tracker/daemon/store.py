@@ -93,10 +93,6 @@ class Store:
             self._listed = _with_objects(state)
         return state
 
-    def forget(self, stream: str) -> None:
-        """Let go of what a stream had that is another one now."""
-        self._unrestored.pop(stream, None)
-
     def snapshot_path(self, stream: str) -> Path:
         """Where the objects of a stream are kept."""
         return self._folder / f"{stream}.safetensors"
