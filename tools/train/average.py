@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence as Arguments
 from pathlib import Path
 
+import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -55,7 +56,7 @@ def _mean(tensors: list[Tensor]) -> Tensor:
     """Their mean, fp16; what counts something is the first's."""
     if not tensors[0].is_floating_point():
         return tensors[0]
-    return (sum(tensor.float() for tensor in tensors) / len(tensors)).half()
+    return torch.stack([tensor.float() for tensor in tensors]).mean(dim=0).half()
 
 
 if __name__ == "__main__":
