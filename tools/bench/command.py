@@ -1,9 +1,7 @@
 """The command line of `python -m tools.bench`."""
 
 import argparse
-import logging
 import sys
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
@@ -74,8 +72,6 @@ def _parser() -> argparse.ArgumentParser:
 def _measure(suite: ModuleType, options: argparse.Namespace) -> int:
     if options.quick:
         options = argparse.Namespace(**(vars(options) | suite.QUICK))
-    warnings.filterwarnings("ignore", module="sam2")
-    logging.getLogger().setLevel(logging.ERROR)
     run: Run = suite.measure(options)
     path = options.out or RESULTS / slug(run.machine) / f"{run.suite}.json"
     Record.read(path).keeping(run).write(path)
