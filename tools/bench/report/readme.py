@@ -107,12 +107,12 @@ def _e2e(run: Run) -> list[str]:
     """Frames per second of files, the age of a mask of a camera."""
     assert run.footage is not None
     size = f"{run.footage.width}x{run.footage.height}"
-    lines = []
+    lines, model = [], run.subject.model if run.subject else ""
     for series in run.series:
         if series.name == "frame to frame":
             fps = 1000 * len(series.samples) / sum(series.samples)
             lines.append(
-                f"- end to end, {size} file decoded, tracked and published as RLE, "
+                f"- end to end, {model}, {size} file decoded, tracked and published as RLE, "
                 f"{_objects(series.case['objects'])}: {fps:.1f} frames/s."
             )
         if series.name == "from arrival to the subscriber":
