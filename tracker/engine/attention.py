@@ -25,7 +25,7 @@ class Memory:
     Attributes:
         tokens_nlm: Maps of `map_tokens` tokens each, then `pointer_tokens` without a place.
         pos_nlm: Where and when each token is.
-        map_tokens: Tokens of a map.
+        map_tokens: Tokens of a map; where it has fewer than the image, of pooled squares of them.
         pointer_tokens: Tokens without a place in the image.
     """
 
@@ -36,22 +36,10 @@ class Memory:
 
 
 def attend_to_memory(
-    attention: MemoryAttention,
-    image_1qc: Tensor,
-    image_pos_1qc: Tensor,
-    memory_nlm: Tensor,
-    memory_pos_nlm: Tensor,
-    *,
-    map_tokens: int,
-    pointer_tokens: int,
+    attention: MemoryAttention, image_1qc: Tensor, image_pos_1qc: Tensor, memory: Memory
 ) -> Tensor:
-    """Image features as each object's memory sees them, [n, q, c].
-
-    The memory is maps of `map_tokens` tokens each, then `pointer_tokens` without a place in the
-    image. A map of fewer tokens than the image has is one of pooled squares of them.
-    """
+    """Image features as each object's memory sees them, [n, q, c]."""
     x = image_1qc + 0.1 * image_pos_1qc if attention.pos_enc_at_input else image_1qc
-    memory = Memory(memory_nlm, memory_pos_nlm, map_tokens, pointer_tokens)
     for layer in attention.layers:
         x = _layer(layer, x, image_pos_1qc, memory)
     out_nqc: Tensor = attention.norm(x)
@@ -136,9 +124,8 @@ def _attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     n = k.shape[0]
     v = v.to(q.dtype)
     if q.device.type != "cpu" or q.dtype != torch.bfloat16:
-        return F.scaled_dot_product_attention(q.expand(n, -1, -1)[:, None], k[:, None], v[:, None])[
-            :, 0
-        ]
+        q, k, v = (x.expand(n, -1, -1).unsqueeze(1) for x in (q, k, v))  # one head
+        return F.scaled_dot_product_attention(q, k, v).squeeze(1)
     scores_bytes = q[0, :, 0].numel() * k.shape[1] * q.element_size()
     at_once = max(1, SCORES_BYTES // scores_bytes)
     q = (q * q.shape[-1] ** -0.5).expand(n, -1, -1)

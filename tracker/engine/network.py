@@ -14,7 +14,7 @@ from sam2.modeling.sam2_base import NO_OBJ_SCORE, SAM2Base
 from sam2.modeling.sam2_utils import get_1d_sine_pe
 from torch import Tensor
 
-from tracker.engine.attention import attend_to_memory
+from tracker.engine.attention import Memory, attend_to_memory
 from tracker.engine.rivals import find_rivals
 from tracker.models.memory_pool import memory_pool
 
@@ -153,10 +153,12 @@ def condition(net: SAM2Base, features: Features, memories: Memories) -> Tensor:
         net.memory_attention,
         features.top_1chw.flatten(2).transpose(1, 2),
         features.pos_1chw.flatten(2).transpose(1, 2),
-        torch.cat([maps_nqm.to(dtype), pointers_nqm.to(dtype)], dim=1),
-        torch.cat([map_pos_nkqm.flatten(1, 2).to(dtype), pointer_pos_nqm.to(dtype)], dim=1),
-        map_tokens=memories.maps_nkqm.shape[2],
-        pointer_tokens=pointers_nqm.shape[1],
+        Memory(
+            torch.cat([maps_nqm.to(dtype), pointers_nqm.to(dtype)], dim=1),
+            torch.cat([map_pos_nkqm.flatten(1, 2).to(dtype), pointer_pos_nqm.to(dtype)], dim=1),
+            map_tokens=memories.maps_nkqm.shape[2],
+            pointer_tokens=pointers_nqm.shape[1],
+        ),
     )
     h, w = features.top_1chw.shape[-2:]
     return conditioned_nqc.transpose(1, 2).reshape(-1, net.hidden_dim, h, w)
