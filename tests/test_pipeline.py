@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,6 +26,7 @@ from tracker.daemon.values import (
     Tracked,
 )
 from tracker.engine import Effort, Policy
+from tracker.engine.memory import MemoryBank
 from tracker.engine.session import Session
 from tracker.protocol.data import EventName
 from tracker.protocol.replies import ErrorCode, ObjectsResult, PromptResult
@@ -147,6 +149,27 @@ class TestFrames:
         go_on.set()
         daemon.wait_for(3)
         assert daemon.order()[:3] == [("busy", 0), ("rare", 7), ("busy", 1)]
+
+    def test_only_the_thread_that_tracks_computes(
+        self, daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Each thread that computes has a team of threads of its own, and teams get in the way."""
+        makers: list[str] = []
+        make = MemoryBank.__init__
+
+        def noted(self: MemoryBank, *args: Any, **more: Any) -> None:
+            makers.append(threading.current_thread().name)
+            make(self, *args, **more)
+
+        monkeypatch.setattr(MemoryBank, "__init__", noted)
+        daemon.add("a", "b")
+        assert daemon.pipeline.status("a").bank_bytes == 0
+        daemon.put("a", 1)
+        daemon.put("b", 1)
+        daemon.pipeline.start()
+        daemon.wait_for(2)
+        assert makers == ["tracker", "tracker"]
+        assert daemon.pipeline.status("a").bank_bytes > 0
 
 
 class TestCommands:

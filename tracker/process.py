@@ -22,11 +22,20 @@ def _wait_politely() -> None:
     A thread that spins for long at every barrier takes the processor from the thread that it waits
     for wherever fewer processors are free than threads run: in containers, on busy or rented
     machines. There the network was seen to run up to 40 times slower. One that sleeps at once must
-    be woken hundreds of times a frame, which was seen to cost more than the work itself. The bound
-    is GNU OpenMP's, which torch brings on Linux.
+    be woken hundreds of times a frame, which was seen to cost more than the work itself.
+
+    GNU OpenMP, which torch brings on Linux, has two bounds: the one that is set here, and a lower
+    one for while the teams of a process have more threads than there are processors. "passive"
+    makes that one 0, "active" 1000 spins. By itself "active" would mean to spin for ever, to the
+    OpenMP of LLVM and Intel too, which knows a bound of its own in milliseconds.
     """
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    if "OMP_WAIT_POLICY" in os.environ:
+        return
+    linux = sys.platform.startswith("linux")
+    os.environ["OMP_WAIT_POLICY"] = "active" if linux else "passive"
     os.environ.setdefault("GOMP_SPINCOUNT", str(_SPINS))
+    if linux:
+        os.environ.setdefault("KMP_BLOCKTIME", "1")
 
 
 def _keep_freed_memory() -> None:

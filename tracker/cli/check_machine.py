@@ -138,8 +138,9 @@ def processors() -> Iterator[Check]:
         count = "1 processor" if usable == 1 else f"{usable} processors"
         yield ok(count + (f", OMP_NUM_THREADS={threads}" if threads else ""))
     policy = os.environ.get("OMP_WAIT_POLICY", "").lower()
-    if policy == "passive":
-        yield ok("waiting threads soon sleep (OMP_WAIT_POLICY=passive)")
+    bounded = os.environ.get("GOMP_SPINCOUNT", "").isdecimal()
+    if policy == "passive" or bounded:
+        yield ok(f"waiting threads soon sleep (OMP_WAIT_POLICY={policy})")
     else:
         yield warn(
             f"waiting threads spin (OMP_WAIT_POLICY={policy}): slow where processors are shared",

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from tracker.daemon.deadline import Deadline, Spent
@@ -65,7 +66,6 @@ class Lane:
         self._model = model
         self._policy = policy
         self._on_event = on_event
-        self._session = Session(model, policy)
         self._history = FrameHistory(1 + policy.history_frames)
         self._next_id = 1
         self._states: dict[int, ObjectState] = {}
@@ -73,7 +73,16 @@ class Lane:
         deadline = settings.deadline
         self._deadline = None if deadline is None else Deadline.of(deadline.budget_s, model)
         self._free_since_s = 0.0
-        self._view = _View((), None, self._session.bank.nbytes, self._next_id)
+        self._view = _View((), None, 0, self._next_id)
+
+    @cached_property
+    def _session(self) -> Session:
+        """Made by the thread that tracks, at its first work for the stream.
+
+        Computing in another thread, even zeros, would leave a second team of OpenMP threads: then
+        all teams together have more threads than there are processors, and wait differently.
+        """
+        return Session(self._model, self._policy)
 
     def track(self, live: LiveFrame, *, dropped: int) -> Tracked:
         """Track all objects on the next frame.
