@@ -150,10 +150,17 @@ class Prompted:
 
 @dataclass(frozen=True, slots=True)
 class StageTimes:
-    """Seconds spent on a frame, by the monotonic clock."""
+    """Seconds spent on a frame, by the monotonic clock.
+
+    Attributes:
+        encode_s: In the image encoder.
+        track_s: For the objects: memory attention, masks, new memories.
+        ahead_s: The part of `encode_s` before the frame's own turn, beside the tracking of others.
+    """
 
     encode_s: float
     track_s: float
+    ahead_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

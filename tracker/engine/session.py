@@ -2,8 +2,8 @@
 
 import time
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,14 +13,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tracker.engine import network, snapshot
+from tracker.engine.ahead import Encoding, Helper, encodes_ahead, sharing_threads
 from tracker.engine.clicks import clicks_of, confine_to_box, input_clicks
 from tracker.engine.effort import FULL, Effort
+from tracker.engine.encode import encode, inference
 from tracker.engine.masks import fill_holes, input_mask
 from tracker.engine.memory import MemoryBank, MemoryShape, Rows
 from tracker.engine.network import Decoded, Features
 from tracker.engine.objects import Click, ObjectTable, Seen, TrackedObject
 from tracker.engine.policy import Policy
-from tracker.engine.preprocess import image_tensor, squash
+from tracker.engine.preprocess import squash
 from tracker.engine.results import publish
 from tracker.engine.rivals import ANCHOR_GAP, ANCHOR_IOU, ANCHORS, is_steady
 from tracker.engine.states import Presence
@@ -34,6 +36,12 @@ SURE_IOU = 0.5
 # How many steps back maps are looked for, where an object does not remember every step.
 SURE_REACH = 16
 TURNS_REACH = 32
+# Pictures that are encoded or about to be: the next step's, and the one's after it.
+COMING = 2
+# Times what the image encoder takes that the objects take, above which a picture is not encoded
+# ahead. Measured on two processors, frames a second rise by a quarter with one object, where both
+# take as long, and by a tenth with four at twice as long; with eight at three times, by nothing.
+AHEAD_RATIO = 2.5
 
 
 class Session:
@@ -48,15 +56,24 @@ class Session:
     Attributes:
         model: The model as it is used now: for pictures of the size of the newest effort.
         effort: What was spent on the newest frame, and is on prompts.
+        helper: A second thread, for `look_ahead`.
     """
 
-    def __init__(self, model: Model, policy: Policy | None = None, effort: Effort = FULL) -> None:
+    def __init__(
+        self,
+        model: Model,
+        policy: Policy | None = None,
+        effort: Effort = FULL,
+        *,
+        helper: Helper | None = None,
+    ) -> None:
         """Begin without frames and objects.
 
         Args:
             model: What tracks.
             policy: Limits and choices; None for the defaults.
             effort: As of a frame before, for a session that goes on.
+            helper: A second thread, for `look_ahead`; sessions of one thread may share it.
 
         Raises:
             UsageError: The model takes no such input size.
@@ -64,6 +81,7 @@ class Session:
         self.policy = policy = policy or Policy()
         self.model = model = with_whole_memories(model) if policy.whole_memories else model
         self.effort = FULL
+        self.helper = helper
         self._own_size = model.input.size
         reach = self._reach(FULL)
         shape = MemoryShape.of(
@@ -75,6 +93,7 @@ class Session:
         self.bank = MemoryBank(shape, model.device, reach=reach)
         self.objects = ObjectTable()
         self.seen: deque[Seen] = deque(maxlen=1 + policy.history_frames)
+        self._coming: deque[Encoding] = deque(maxlen=COMING)
         self._pos_1chw: Tensor | None = None
         self._adopt(effort)
 
@@ -101,24 +120,36 @@ class Session:
             raise UsageError(
                 f"frame is {image_hwc.dtype} {list(image_hwc.shape)}", "give RGB uint8 [H, W, 3]"
             )
-        step = self.seen[-1].step + 1 if self.seen else 0
-        start = time.perf_counter()
-        self._adopt(effort)
-        view = View(squash(image_hwc, self.model.input), self._encode)
-        rows = self.objects.rows_in_turn(effort.objects_per_frame)
-        batches = self.bank.batches(step, self.policy.batch_objects, rows)
-        features = view.features if batches else None
-        encoded = time.perf_counter()
-        with self._inference():
-            for rows in batches:
-                assert features is not None
-                self._track(rows, step, features)
-            self._advance(step)
-        times = StageTimes(encoded - start, time.perf_counter() - encoded)
-        height, width = image_hwc.shape[:2]
-        self.seen.append(Seen(step, self.model.input.size, height, width, view, times))
-        self._trim_history()
-        return self.result()
+        with sharing_threads(self.helper) as settle:
+            return self._step(image_hwc, effort, settle)
+
+    @property
+    def looks_ahead(self) -> bool:
+        """Whether `look_ahead` does anything.
+
+        It does with a helper, on a CPU of several threads, in bf16, with objects, unless these took
+        so long on the newest frame that the encoder's part is a small one.
+        """
+        if self.helper is None or not encodes_ahead(self.model):
+            return False
+        if not len(self.objects) or not self.seen:
+            return False
+        times = self.seen[-1].times
+        return times.track_s <= AHEAD_RATIO * times.encode_s
+
+    def look_ahead(self, image_hwc: NDArray[np.uint8]) -> None:
+        """Begin to encode the picture of the step after the next, to have both done sooner.
+
+        Call it just before a step: the helper encodes the picture while that step tracks its own.
+        Results are the same, bit for bit; so they are where another picture or input size
+        comes after all. What goes wrong is raised by the step that is given this very array.
+
+        Args:
+            image_hwc: As for `step`; must not change until then.
+        """
+        if self.helper is not None and self.looks_ahead:
+            with suppress(RuntimeError):  # no thread to be had: the step does it all
+                self._coming.append(Encoding(self.model, image_hwc, self.helper))
 
     def prompt(self, prompt: Prompt, step: int | None = None) -> Prompted:
         """Apply a prompt and return the object as it then stands on the newest frame.
@@ -140,10 +171,10 @@ class Session:
         if row is None and len(self.objects) >= self.policy.max_objects:
             raise self._full(prompt.object_id)
         clicks = self._clicks(prompt, row, seen.step)
-        with self._inference():
+        with self._inference(), sharing_threads(self.helper) as settle:
             self._apply(prompt.object_id, seen, clicks, prompt.mask_hw)
             obj = self.objects.get(prompt.object_id)
-            caught_up = self._replay(obj, seen.step)
+            caught_up = self._replay(obj, seen.step, settle)
         self._trim_history()
         obj.label = obj.label if prompt.label is None else prompt.label
         obj.presence.prompt(obj.outputs[-1].decoded.presence_n1.sigmoid().item())
@@ -221,7 +252,7 @@ class Session:
         snapshot.save(self, path)
 
     @classmethod
-    def load(cls, path: Path, model: Model) -> "Session":
+    def load(cls, path: Path, model: Model, *, helper: Helper | None = None) -> "Session":
         """Go on from a snapshot, bit for bit, with the same weights.
 
         The history begins with the snapshot's own frame.
@@ -229,7 +260,47 @@ class Session:
         Raises:
             SnapshotError: It is missing, damaged, or of other weights.
         """
-        return snapshot.load(path, model)
+        session = snapshot.load(path, model)
+        session.helper = helper
+        return session
+
+    def _step(
+        self, image_hwc: NDArray[np.uint8], effort: Effort, settle: Callable[[], None]
+    ) -> TrackResult:
+        step = self.seen[-1].step + 1 if self.seen else 0
+        start = time.perf_counter()
+        self._adopt(effort)
+        rows = self.objects.rows_in_turn(effort.objects_per_frame)
+        batches = self.bank.batches(step, self.policy.batch_objects, rows)
+        coming = self._come(image_hwc)
+        if batches and coming is not None:
+            view = View.of(self._placed(coming.features()))
+        else:
+            view, coming = View(squash(image_hwc, self.model.input), self._encode), None
+        features = view.features if batches else None
+        encoded = time.perf_counter()
+        with self._inference():
+            for rows in batches:
+                assert features is not None
+                self._track(rows, step, features, settle)
+            self._advance(step)
+        ahead_s = 0.0 if coming is None else max(0.0, coming.encode_s - (encoded - start))
+        track_s = time.perf_counter() - encoded
+        times = StageTimes(ahead_s + encoded - start, track_s, ahead_s)
+        height, width = image_hwc.shape[:2]
+        self.seen.append(Seen(step, self.model.input.size, height, width, view, times))
+        self._trim_history()
+        settle()
+        return self.result()
+
+    def _come(self, image_hwc: NDArray[np.uint8]) -> Encoding | None:
+        """The encoding of a picture that was begun ahead, if any; older ones are of no use."""
+        for i, coming in enumerate(self._coming):
+            if coming.is_of(self.model, image_hwc):
+                for _ in range(i + 1):
+                    self._coming.popleft()
+                return coming
+        return None
 
     def _adopt(self, effort: Effort) -> None:
         """Spend another effort from now on."""
@@ -250,6 +321,7 @@ class Session:
         for obj in self.objects.rows:
             obj.areas.clear()  # they are pixels of the size before
         self.model, self._pos_1chw = model, None
+        self._coming.clear()
 
     def _reach(self, effort: Effort) -> int | None:
         """How many steps back recent maps are looked for; None for as many as there are maps."""
@@ -258,14 +330,8 @@ class Session:
             return reach
         return TURNS_REACH
 
-    @contextmanager
-    def _inference(self) -> Iterator[None]:
-        half = self.model.dtype == torch.bfloat16
-        with (
-            torch.inference_mode(),
-            torch.autocast(self.model.device.type, dtype=torch.bfloat16, enabled=half),
-        ):
-            yield
+    def _inference(self) -> AbstractContextManager[None]:
+        return inference(self.model)
 
     def _full(self, object_id: int) -> PromptError:
         return PromptError(
@@ -279,10 +345,11 @@ class Session:
         return blank
 
     def _encode(self, small_hwc: NDArray[np.uint8]) -> Features:
-        """The features of a squashed picture; all share one positional encoding."""
-        with self._inference():
-            image = image_tensor(small_hwc, self.model.input).to(self.model.device)
-            features = network.encode_image(self.model.network, image)
+        """The features of a squashed picture."""
+        return self._placed(encode(self.model, small_hwc))
+
+    def _placed(self, features: Features) -> Features:
+        """Features with the one positional encoding that all share."""
         if self._pos_1chw is None:
             self._pos_1chw = features.pos_1chw
         return replace(features, pos_1chw=self._pos_1chw)
@@ -317,11 +384,13 @@ class Session:
             )
         return self.seen[step - oldest]
 
-    def _track(self, rows: Rows, step: int, features: Features) -> None:
+    def _track(self, rows: Rows, step: int, features: Features, settle: Callable[[], None]) -> None:
         """Track a batch of objects on a frame, in one pass."""
         net = self.model.network
+        settle()
         conditioned_nchw = network.condition(net, features, self.bank.recall(rows, step))
         three_masks = network.wants_three_masks(net, first=False, clicks=0)
+        settle()
         decoded = network.decode(
             net,
             features,
@@ -329,6 +398,7 @@ class Session:
             three_masks=three_masks,
             want_rivals=self.policy.keep_memories == "rivals",
         )
+        settle()
         memory_nqm = network.memorise(net, features, decoded, from_prompt=False)
         kept = self._kept(decoded)
         if kept.all():
@@ -452,14 +522,14 @@ class Session:
         logits = fill_holes(decoded.logits_n1ss, self.policy.fill_hole_area)
         return replace(decoded, logits_n1ss=logits)
 
-    def _replay(self, obj: TrackedObject, step: int) -> int:
+    def _replay(self, obj: TrackedObject, step: int, settle: Callable[[], None]) -> int:
         """Track one object again from a past step to the newest, later prompts on it included."""
         row = self.objects.row(obj.id)
         later = [seen for seen in self.seen if seen.step > step]
         for seen in later:
             if seen.step in obj.given:
                 continue
-            self._track(np.array([row]), seen.step, seen.features)
+            self._track(np.array([row]), seen.step, seen.features, settle)
             if obj.clicks.get(seen.step):
                 self._apply(obj.id, seen, obj.clicks[seen.step], None)
         return len(later)

@@ -1,0 +1,44 @@
+"""A second thread that computes, beside the one that it helps."""
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import torch
+
+
+class HelperThread:
+    """Does one work after the other, in a thread that is started for the first of them.
+
+    The thread belongs to one other, its only caller, and computes with half of its threads.
+    """
+
+    def __init__(self) -> None:
+        self._executor = ThreadPoolExecutor(1, "helper")
+        self._threads = 0
+        self._newest: Future[None] | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether it is at work, or about to be."""
+        return self._newest is not None and not self._newest.done()
+
+    def submit(self, work: Callable[[], None]) -> "Future[None]":
+        """Let it do some work.
+
+        Raises:
+            RuntimeError: There is no thread to be had, or this is closed.
+        """
+        self._take_half(torch.get_num_threads())
+        self._newest = self._executor.submit(work)
+        return self._newest
+
+    def close(self) -> None:
+        """End the thread after the work that it does."""
+        self._executor.shutdown(wait=False, cancel_futures=True)
+
+    def _take_half(self, own: int) -> None:
+        threads = max(1, own // 2)
+        if threads != self._threads:
+            self._executor.submit(torch.set_num_threads, threads).result()
+            torch.set_num_threads(own)  # what was set last is taken for threads to come
+            self._threads = threads
