@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from live_scene import NS_STEP, PTS_STEP, SETTINGS, drawn, iou, live, masks, rle
 from moving_scene import HEIGHT, WIDTH, frame, square
 from small_pico import small_pico
 
+from tracker.daemon.deadline import Deadline, Spent
 from tracker.daemon.history import SeenFrame
 from tracker.daemon.lane import Lane
 from tracker.daemon.lane_status import LaneStatus
@@ -36,7 +38,7 @@ from tracker.protocol.fields import (
     StreamSettings,
 )
 from tracker.protocol.replies import ErrorCode, ObjectInfo, ObjectsResult, PromptResult
-from tracker.types import ObjectState
+from tracker.types import ObjectState, StageTimes, TrackResult
 
 POLICY = Policy(history_frames=4, max_objects=3, lost_after=2)
 NOWHERE = frame(0)[:, :40].repeat(4, axis=1)  # the ground of the scene, without the square
@@ -374,6 +376,33 @@ class TestDeadlines:
         late.see(*range(11, 26))
         assert late.newest.effort is not None
         assert late.newest.effort.rung > 0
+
+    def test_what_a_frame_took_ahead_of_its_turn_is_not_counted_for_it(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        noted: list[Spent] = []
+        monkeypatch.setattr(Deadline, "note", lambda _, spent: noted.append(spent))
+        step = Session.step
+
+        def ahead(self: Session, *args: Any) -> TrackResult:
+            result = step(self, *args)
+            return replace(result, times=StageTimes(3.0, 0.0, ahead_s=3.0))
+
+        monkeypatch.setattr(Session, "step", ahead)
+        stream = with_deadline(DeadlineSettings(fps=30))
+        stream.see(10)
+        assert noted[0].encode_s == 0
+        assert noted[0].objects_s > 0
+        newest = stream.newest
+        assert newest.queue_s == newest.begun_s - newest.live.queued_s - 3.0
+
+    def test_latency_is_not_made_longer_for_more_frames(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(Session, "looks_ahead", True)
+        assert Stream().lane.looks_ahead
+        assert with_deadline(DeadlineSettings(fps=30)).lane.looks_ahead
+        assert not with_deadline(DeadlineSettings(latency_ms=100)).lane.looks_ahead
 
     def test_without_a_deadline_nothing_is_told(self, stream: Stream) -> None:
         stream.see(10)

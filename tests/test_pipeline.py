@@ -6,11 +6,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from live_scene import SETTINGS, drawn, live
 from small_pico import small_pico
 
@@ -25,9 +27,10 @@ from tracker.daemon.values import (
     RestoreCommand,
     Tracked,
 )
-from tracker.engine import Effort, Policy
+from tracker.engine import Effort, Policy, session
 from tracker.engine.memory import MemoryBank
 from tracker.engine.session import Session
+from tracker.models import Model
 from tracker.protocol.data import EventName
 from tracker.protocol.replies import ErrorCode, ObjectsResult, PromptResult
 
@@ -38,12 +41,12 @@ BROKEN = np.zeros((3, 3), np.uint8)  # no picture: tracking it raises an error
 class Daemon:
     """A pipeline with the mailboxes of its streams, and all that it sends."""
 
-    def __init__(self) -> None:
+    def __init__(self, model: Model | None = None) -> None:
         self.tracked: list[Tracked] = []
         self.events: list[Event] = []
         self.mailboxes: dict[str, Mailbox[LiveFrame]] = {}
         self.pipeline = Pipeline(
-            small_pico(),
+            model or small_pico(),
             Policy(history_frames=4, max_objects=3),
             commands_queued=3,
             on_tracked=self.tracked.append,
@@ -170,6 +173,109 @@ class TestFrames:
         daemon.wait_for(2)
         assert makers == ["tracker", "tracker"]
         assert daemon.pipeline.status("a").bank_bytes > 0
+
+
+class Stepper:
+    """Lets a daemon do one step of a session after the other; 2 threads, so it looks ahead."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.daemon = Daemon(replace(small_pico(), dtype=torch.bfloat16))
+        self._begun, self._go_on = threading.Semaphore(0), threading.Semaphore(0)
+        step = Session.step
+
+        def held(session: Session, image_hwc: np.ndarray, effort: Effort) -> object:
+            self._begun.release()
+            assert self._go_on.acquire(timeout=DEADLINE_S)
+            return step(session, image_hwc, effort)
+
+        monkeypatch.setattr(Session, "step", held)
+        monkeypatch.setattr(session, "AHEAD_RATIO", 1e9)
+
+    def wait(self) -> None:
+        """Until a step has begun."""
+        assert self._begun.acquire(timeout=DEADLINE_S)
+
+    def finish(self, steps: int = 1) -> None:
+        """Let it end, and more after it."""
+        self._go_on.release(steps)
+
+    def begin_with_one_ahead(self) -> None:
+        """The step of frame 12 has begun, and frame 13 is taken from a mailbox for two frames."""
+        self.daemon.add("cam", capacity=2)
+        self.daemon.put("cam", 10)
+        self.daemon.pipeline.start()
+        self.wait()
+        prompted = self.daemon.pipeline.submit("cam", drawn(10))
+        self.finish()
+        prompted.result(DEADLINE_S)
+        self.daemon.put("cam", 11)
+        self.wait()
+        self.daemon.put("cam", 12, 13)
+        self.finish()
+        self.wait()
+        assert len(self.daemon.mailboxes["cam"]) == 0
+
+
+@pytest.fixture
+def stepper(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stepper]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    stepper = Stepper(monkeypatch)
+    yield stepper
+    stepper.finish(100)
+    assert stepper.daemon.pipeline.stop(DEADLINE_S)
+    torch.set_num_threads(threads)
+
+
+class TestAFrameThatIsEncodedAhead:
+    def test_it_is_tracked_next_and_what_is_dropped_meanwhile_is_told_after_it(
+        self, stepper: Stepper
+    ) -> None:
+        stepper.begin_with_one_ahead()
+        stepper.daemon.put("cam", 14, 15, 16)
+        stepper.daemon.pipeline._helper.submit(lambda: None).result()  # it is encoded
+        stepper.finish(100)
+        stepper.daemon.wait_for(6)
+        tracked = {one.live.frame.seq: one for one in stepper.daemon.tracked}
+        assert list(tracked) == [10, 11, 12, 13, 15, 16]
+        assert [one.dropped for one in tracked.values()] == [0, 0, 0, 0, 1, 0]
+        assert tracked[12].result.times.ahead_s == 0 < tracked[13].result.times.ahead_s
+
+    def test_a_command_means_the_frame_before_it(self, stepper: Stepper) -> None:
+        stepper.begin_with_one_ahead()
+        prompted = stepper.daemon.pipeline.submit("cam", drawn(12))
+        stepper.finish()
+        result = prompted.result(DEADLINE_S)
+        assert isinstance(result, PromptResult)
+        assert result.newest_seq == 12
+        stepper.finish()
+        stepper.daemon.wait_for(4)
+        assert [len(one.result.objects) for one in stepper.daemon.tracked] == [0, 1, 1, 2]
+
+    def test_it_goes_with_its_stream(self, stepper: Stepper) -> None:
+        stepper.begin_with_one_ahead()
+        stepper.daemon.pipeline.remove("cam")
+        stepper.daemon.add("cam")
+        stepper.daemon.put("cam", 50)
+        stepper.finish(100)
+        stepper.daemon.wait_for(3)
+        assert stepper.daemon.order() == [("cam", 10), ("cam", 11), ("cam", 50)]
+
+    def test_one_that_cannot_be_encoded_is_skipped_and_counted(self, stepper: Stepper) -> None:
+        stepper.begin_with_one_ahead()
+        stepper.daemon.put_broken("cam", 14)
+        stepper.daemon.put("cam", 15)
+        stepper.finish(100)
+        stepper.daemon.wait_for(5)
+        assert [seq for _, seq in stepper.daemon.order()] == [10, 11, 12, 13, 15]
+        assert stepper.daemon.pipeline.status("cam").failed == 1
+
+    def test_no_thread_is_left_behind(self, stepper: Stepper) -> None:
+        stepper.begin_with_one_ahead()
+        assert "helper_0" in {thread.name for thread in threading.enumerate()}
+        stepper.finish(100)
+        assert stepper.daemon.pipeline.stop(DEADLINE_S)
+        wait_until(lambda: "helper_0" not in {thread.name for thread in threading.enumerate()})
 
 
 class TestCommands:

@@ -25,6 +25,7 @@ from tracker.daemon.values import (
     Tracked,
 )
 from tracker.engine import FULL, Policy, Session, snapshot
+from tracker.engine.ahead import Helper
 from tracker.errors import PromptError, SnapshotError
 from tracker.models import Model
 from tracker.protocol.data import EventName
@@ -59,12 +60,14 @@ class Lane:
         model: Model,
         policy: Policy,
         *,
+        helper: Helper | None = None,
         on_event: Callable[[Event], None],
     ) -> None:
         self.stream = stream
         self._settings = settings
         self._model = model
         self._policy = policy
+        self._helper = helper
         self._on_event = on_event
         self._history = FrameHistory(1 + policy.history_frames)
         self._next_id = 1
@@ -82,7 +85,23 @@ class Lane:
         Computing in another thread, even zeros, would leave a second team of OpenMP threads: then
         all teams together have more threads than there are processors, and wait differently.
         """
-        return Session(self._model, self._policy)
+        return self._new_session()
+
+    def _new_session(self) -> Session:
+        return Session(self._model, self._policy, helper=self._helper)
+
+    @property
+    def looks_ahead(self) -> bool:
+        """Whether it is worth while to `look_ahead`.
+
+        More frames a second are had for a longer way of each, so not where latency is kept to.
+        """
+        deadline = self._settings.deadline
+        return (deadline is None or deadline.latency_ms is None) and self._session.looks_ahead
+
+    def look_ahead(self, live: LiveFrame) -> None:
+        """Begin to encode the frame that will be tracked next."""
+        self._session.look_ahead(live.frame.image)
 
     def track(self, live: LiveFrame, *, dropped: int) -> Tracked:
         """Track all objects on the next frame.
@@ -157,7 +176,8 @@ class Lane:
 
     def _account(self, tracked: Tracked) -> None:
         """Tell the deadline what a frame took: of its interval, or since its packet arrived."""
-        live, encode_s = tracked.live, tracked.result.times.encode_s
+        live, times = tracked.live, tracked.result.times
+        encode_s = times.encode_s - times.ahead_s  # what it held up the frame
         free_s = max(self._free_since_s, live.queued_s)  # from when on it could have begun
         self._free_since_s = tracked.tracked_s
         if self._deadline is None or self._settings.deadline is None:
@@ -238,7 +258,7 @@ class Lane:
         return next(obj for obj in self._view.objects if obj.id == object_id)
 
     def _restore(self, command: RestoreCommand) -> ObjectsResult:
-        session = Session(self._model, self._policy) if command.lost else self._load(command.path)
+        session = self._new_session() if command.lost else self._load(command.path)
         known = {obj.id: obj.label for obj in session.objects.rows}
         wanted = dict(sorted(known.items()) if command.objects is None else command.objects)
         _list_only(session, dict(list(wanted.items())[: self._policy.max_objects]))
@@ -263,7 +283,7 @@ class Lane:
             Refused: SNAPSHOT, where it cannot be used.
         """
         try:
-            session = Session.load(path, self._model)
+            session = Session.load(path, self._model, helper=self._helper)
         except SnapshotError as err:
             raise Refused(ErrorCode.SNAPSHOT, err.message, err.hint) from err
         if replace(session.policy, max_objects=self._policy.max_objects) != self._policy:

@@ -74,7 +74,7 @@ class LaneClock:
         self.tracked += 1
         self._rate.tick(tracked.tracked_s)
         self._decode.add(live.decode_s)
-        self._queue.add(tracked.begun_s - live.queued_s)
+        self._queue.add(tracked.queue_s)
         self._encode.add(times.encode_s)
         self._track.add(times.track_s)
         self._total.add(tracked.tracked_s - live.arrived_s)

@@ -13,6 +13,7 @@ from tracker.daemon.lane import CommandResult, Lane
 from tracker.daemon.lane_status import LaneStatus
 from tracker.daemon.values import Command, Event, LiveFrame, Refused, Tracked
 from tracker.engine import Policy
+from tracker.helper import HelperThread
 from tracker.models import Model
 from tracker.protocol.fields import StreamSettings
 from tracker.protocol.replies import ErrorCode
@@ -69,10 +70,14 @@ class _Slot:
         self._failed_in_a_row = 0
         self._dropped = mailbox.dropped
 
-    def track(self, live: LiveFrame) -> None:
-        """Track a frame; one that fails is skipped and counted."""
+    def take(self) -> "_Taken | None":
+        """Take a frame to track; None where there is none."""
+        live = self.mailbox.get()
+        return None if live is None else _Taken(self, live, self.mailbox.dropped)
+
+    def track(self, live: LiveFrame, dropped: int) -> None:
+        """Track a frame that was taken; one that fails is skipped and counted."""
         try:
-            dropped = self.mailbox.dropped
             tracked = self.lane.track(live, dropped=dropped - self._dropped)
             self._dropped = dropped
             self.gate.tracked(tracked)
@@ -105,11 +110,24 @@ class _Slot:
             waiting.future.set_result(result)
 
 
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """A frame out of its mailbox, and how many of its stream had been dropped by then."""
+
+    slot: _Slot
+    live: LiveFrame
+    dropped: int
+
+
 class Pipeline:
     """Tracks all streams in one thread, in turns.
 
     A turn applies waiting commands, one stream after the other, then tracks one frame of the next
     stream that has one. Results and events of a stream end with its removal.
+
+    Where another frame waits when a turn comes to its frame, it is taken too and encoded meanwhile
+    (`Lane.looks_ahead`); the next turn tracks it, also where newer ones came: it is ready, and the
+    newer one will be encoded while it is tracked. Nothing waits where the tracker keeps up.
     """
 
     def __init__(
@@ -139,6 +157,8 @@ class Pipeline:
         self._slots: dict[str, _Slot] = {}
         self._frame_turns: list[_Slot] = []  # whose turn was longest ago comes first
         self._command_turns: list[_Slot] = []
+        self._helper = HelperThread()
+        self._ahead: _Taken | None = None  # belongs to the thread
         self._work = threading.Event()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="tracker", daemon=True)
@@ -163,6 +183,7 @@ class Pipeline:
         self._work.set()
         if self._thread.ident is not None:
             self._thread.join(timeout_s)
+        self._helper.close()
         with self._lock:
             waiting = [one for slot in self._slots.values() for one in _take_all(slot)]
         _refuse(waiting, _shutting_down())
@@ -175,7 +196,14 @@ class Pipeline:
             Refused: STREAM_EXISTS.
         """
         gate = _Gate(self._on_tracked, self._on_event)
-        lane = Lane(stream, settings, self._model, self._policy, on_event=gate.event)
+        lane = Lane(
+            stream,
+            settings,
+            self._model,
+            self._policy,
+            helper=self._helper,
+            on_event=gate.event,
+        )
         slot = _Slot(lane, gate, mailbox)
         with self._lock:
             if stream in self._slots:
@@ -285,16 +313,34 @@ class Pipeline:
 
     def _track_next(self) -> bool:
         """Track a frame of the stream that waited longest for its turn and has one."""
+        taken, self._ahead = self._ahead, None
+        if taken is None or not self._is_here(taken.slot):
+            taken = self._take()
+        if taken is None:
+            return False
+        self._ahead = self._take(ahead=True)
+        if self._ahead is not None:
+            self._ahead.slot.lane.look_ahead(self._ahead.live)
+        taken.slot.track(taken.live, taken.dropped)
+        return True
+
+    def _take(self, *, ahead: bool = False) -> _Taken | None:
+        """Take the frame whose turn is next; one to encode `ahead` only where that is wanted."""
         with self._lock:
             slots = list(self._frame_turns)
         for slot in slots:
-            live = slot.mailbox.get()
-            if live is not None:
+            if len(slot.mailbox) and ahead and not slot.lane.looks_ahead:
+                return None
+            taken = slot.take()
+            if taken is not None:
                 with self._lock:
                     _to_the_end(self._frame_turns, slot)
-                slot.track(live)
-                return True
-        return False
+                return taken
+        return None
+
+    def _is_here(self, slot: _Slot) -> bool:
+        with self._lock:
+            return slot in self._frame_turns
 
 
 def _to_the_end(turns: list[_Slot], slot: _Slot) -> None:

@@ -67,6 +67,11 @@ class Tracked:
     tracked_s: float
     effort: EffortInfo | None = None
 
+    @property
+    def queue_s(self) -> float:
+        """Seconds that the frame waited, while it was not encoded either."""
+        return self.begun_s - self.live.queued_s - self.result.times.ahead_s
+
 
 @dataclass(frozen=True, slots=True)
 class Event:

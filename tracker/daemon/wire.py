@@ -167,7 +167,7 @@ def _timings(tracked: Tracked, encoded_s: float) -> Timings:
     live, times = tracked.live, tracked.result.times
     return Timings(
         decode_ms=_ms(live.decode_s),
-        queue_ms=_ms(tracked.begun_s - live.queued_s),
+        queue_ms=_ms(tracked.queue_s),
         encode_ms=_ms(times.encode_s),
         track_ms=_ms(times.track_s),
         wire_ms=_ms(encoded_s - tracked.tracked_s),

@@ -47,8 +47,8 @@ class Timings(Message):
 
     Attributes:
         decode_ms: Decoding and converting to RGB.
-        queue_ms: Waiting for the tracker.
-        encode_ms: The image encoder.
+        queue_ms: Waiting for the tracker, its time in the image encoder left out.
+        encode_ms: The image encoder, which may be at a frame while the one before is tracked.
         track_ms: Memory attention, masks, new memories, commands not included.
         wire_ms: From tracked to encoded for sending.
         total_ms: From the arrival of the packet to encoded for sending.
