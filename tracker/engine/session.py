@@ -39,9 +39,10 @@ TURNS_REACH = 32
 # Pictures that are encoded or about to be: the next step's, and the one's after it.
 COMING = 2
 # Times what the image encoder takes that the objects take, above which a picture is not encoded
-# ahead. Measured on two processors, frames a second rise by a quarter with one object, where both
-# take as long, and by a tenth with four at twice as long; with eight at three times, by nothing.
-AHEAD_RATIO = 2.5
+# ahead. Measured through the daemon on two processors: a quarter more frames a second with one
+# object or two, which take as long as the encoder; a twentieth more with four, at 1.6 times as
+# long; a sixth less with eight, at 2.5 times.
+AHEAD_RATIO = 1.8
 
 
 class Session:
