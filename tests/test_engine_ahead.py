@@ -203,6 +203,15 @@ class TestTheSecondThread:
         made = set(threading.enumerate()) - before
         assert [thread.name for thread in made] == ["helper_0"]
 
+    def test_sessions_that_take_turns_share_it(self, model: Model, helper: HelperThread) -> None:
+        plain, one, other = begun(model), begun(model, helper), begun(model, helper)
+        for i in range(1, len(FRAMES) - 1):
+            other.look_ahead(FRAMES[i])
+            mask_hw = only_mask(one.step(FRAMES[i]))
+            one.look_ahead(FRAMES[i + 1])
+            assert np.array_equal(only_mask(other.step(FRAMES[i])), mask_hw)
+            assert np.array_equal(only_mask(plain.step(FRAMES[i])), mask_hw)
+
     def test_once_closed_the_step_does_it_all(self, model: Model, helper: HelperThread) -> None:
         plain, one = begun(model), begun(model, helper)
         helper.close()
