@@ -43,6 +43,7 @@ COMING = 2
 # object or two, which take as long as the encoder; a twentieth more with four, at 1.6 times as
 # long; a sixth less with eight, at 2.5 times.
 AHEAD_RATIO = 1.8
+AHEAD_FRAMES = 16  # of late that tell, as one alone may have been held up
 
 
 class Session:
@@ -95,6 +96,7 @@ class Session:
         self.objects = ObjectTable()
         self.seen: deque[Seen] = deque(maxlen=1 + policy.history_frames)
         self._coming: deque[Encoding] = deque(maxlen=COMING)
+        self._lately: deque[StageTimes] = deque(maxlen=AHEAD_FRAMES)
         self._pos_1chw: Tensor | None = None
         self._adopt(effort)
 
@@ -128,15 +130,15 @@ class Session:
     def looks_ahead(self) -> bool:
         """Whether `look_ahead` does anything.
 
-        It does with a helper, on a CPU of several threads, in bf16, with objects, unless these took
-        so long on the newest frame that the encoder's part is a small one.
+        It does with a helper, on a CPU of several threads, in bf16, with objects, unless these take
+        so long of late that the encoder's part is a small one.
         """
         if self.helper is None or not encodes_ahead(self.model):
             return False
-        if not len(self.objects) or not self.seen:
+        if not len(self.objects):
             return False
-        times = self.seen[-1].times
-        return times.track_s <= AHEAD_RATIO * times.encode_s
+        encode_s = sum(times.encode_s for times in self._lately)
+        return sum(times.track_s for times in self._lately) <= AHEAD_RATIO * encode_s
 
     def look_ahead(self, image_hwc: NDArray[np.uint8]) -> None:
         """Begin to encode the picture of the step after the next, to have both done sooner.
@@ -288,6 +290,8 @@ class Session:
         ahead_s = 0.0 if coming is None else max(0.0, coming.encode_s - (encoded - start))
         track_s = time.perf_counter() - encoded
         times = StageTimes(ahead_s + encoded - start, track_s, ahead_s)
+        if batches:
+            self._lately.append(times)
         height, width = image_hwc.shape[:2]
         self.seen.append(Seen(step, self.model.input.size, height, width, view, times))
         self._trim_history()
