@@ -16,6 +16,7 @@ from torch import Tensor
 
 from tracker.engine.attention import Memory, attend_to_memory
 from tracker.engine.rivals import find_rivals
+from tracker.models.fast_memory import FastMemoryEncoder
 from tracker.models.memory_pool import memory_pool
 
 PREVIOUS_LOGITS_LIMIT = 32.0
@@ -330,12 +331,15 @@ def memorise(net: SAM2Base, features: Features, decoded: Decoded, *, from_prompt
         from_prompt: The mask was prompted: with `binarize_mask_from_pts_for_mem_enc` the memory
             holds exactly what the user saw.
     """
+    binary = from_prompt and net.binarize_mask_from_pts_for_mem_enc
+    if isinstance(net.memory_encoder, FastMemoryEncoder):
+        tokens_nqm = net.memory_encoder(
+            features.top_1chw, decoded.logits_n1ss, binary=binary, pool=memory_pool(net)
+        )
+        return _marked(net, tokens_nqm, decoded.presence_n1)
     size = (net.image_size, net.image_size)
     logits_n1ss = F.interpolate(decoded.logits_n1ss, size, mode="bilinear", align_corners=False)
-    if from_prompt and net.binarize_mask_from_pts_for_mem_enc:
-        mask_n1ss = (logits_n1ss > 0).float()
-    else:
-        mask_n1ss = logits_n1ss.sigmoid_()
+    mask_n1ss = (logits_n1ss > 0).float() if binary else logits_n1ss.sigmoid_()
     mask_n1ss.mul_(net.sigmoid_scale_for_mem_enc).add_(net.sigmoid_bias_for_mem_enc)
     return encode_memory(net, features, mask_n1ss, decoded.presence_n1)
 
@@ -346,11 +350,17 @@ def encode_memory(
     """Memory maps [n, q, m] of scaled masks at input resolution; the last half of `memorise`."""
     encoder = net.memory_encoder
     seen_nchw = encoder.pix_feat_proj(features.top_1chw) + encoder.mask_downsampler(mask_n1ss)
-    memory_nmhw: Tensor = encoder.out_proj(encoder.fuser(seen_nchw))
-    if net.no_obj_embed_spatial is not None:
-        absent_n111 = (presence_n1 <= 0).to(memory_nmhw.dtype)[..., None, None]
-        memory_nmhw = memory_nmhw + absent_n111 * net.no_obj_embed_spatial[..., None, None]
-    return _tokens(net, memory_nmhw)
+    maps_nmhw: Tensor = encoder.out_proj(encoder.fuser(seen_nchw))
+    return _marked(net, _tokens(net, maps_nmhw), presence_n1)
+
+
+def _marked(net: SAM2Base, tokens_nqm: Tensor, presence_n1: Tensor) -> Tensor:
+    """Memories with those of absent objects marked as such, all tokens alike."""
+    if net.no_obj_embed_spatial is None:
+        return tokens_nqm
+    absent_n11 = (presence_n1 <= 0).to(tokens_nqm.dtype)[..., None]
+    marked_nqm: Tensor = tokens_nqm + absent_n11 * net.no_obj_embed_spatial
+    return marked_nqm
 
 
 def _tokens(net: SAM2Base, maps_nmhw: Tensor) -> Tensor:
