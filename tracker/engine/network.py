@@ -18,6 +18,7 @@ from tracker.engine.attention import Memory, attend_to_memory
 from tracker.engine.rivals import find_rivals
 from tracker.models.fast_memory import FastMemoryEncoder
 from tracker.models.memory_pool import memory_pool
+from tracker.models.one_dtype import Kept, compute_dtype
 
 PREVIOUS_LOGITS_LIMIT = 32.0
 
@@ -130,7 +131,12 @@ def encode_image(net: SAM2Base, image_13ss: Tensor) -> Features:
     """
     out = net.forward_image(image_13ss)
     fine, middle, top = (level.contiguous() for level in out["backbone_fpn"][-3:])
-    return Features(top_1chw=top, pos_1chw=out["vision_pos_enc"][-1], high_res=(fine, middle))
+    dtype = compute_dtype(top)
+    return Features(
+        top_1chw=top.to(dtype),
+        pos_1chw=out["vision_pos_enc"][-1].to(dtype),
+        high_res=(fine.to(dtype), middle.to(dtype)),
+    )
 
 
 def without_memory(net: SAM2Base, features: Features) -> Tensor:
@@ -146,14 +152,14 @@ def condition(net: SAM2Base, features: Features, memories: Memories) -> Tensor:
     pointer ages are scaled as in a video of at least `max_obj_ptrs_in_encoder` frames, where the
     official code takes the length of a shorter one.
     """
-    dtype = features.top_1chw.dtype
+    dtype = compute_dtype(features.top_1chw)
     pointers_nqm, pointer_pos_nqm = _pointer_tokens(net, memories)
     map_pos_nkqm = _map_positions(net, features, memories.age_index_nk)
     maps_nqm = memories.maps_nkqm.flatten(1, 2)
     conditioned_nqc = attend_to_memory(
         net.memory_attention,
-        features.top_1chw.flatten(2).transpose(1, 2),
-        features.pos_1chw.flatten(2).transpose(1, 2),
+        features.top_1chw.flatten(2).transpose(1, 2).contiguous(),
+        features.pos_1chw.flatten(2).transpose(1, 2).contiguous(),
         Memory(
             torch.cat([maps_nqm.to(dtype), pointers_nqm.to(dtype)], dim=1),
             torch.cat([map_pos_nkqm.flatten(1, 2).to(dtype), pointer_pos_nqm.to(dtype)], dim=1),
@@ -258,14 +264,25 @@ def propose(
     )
     logits_nass, iou_na, tokens_nac, presence_n1 = net.sam_mask_decoder(
         image_embeddings=conditioned_nchw,
-        image_pe=net.sam_prompt_encoder.get_dense_pe(),
+        image_pe=_dense_positions(net),
         sparse_prompt_embeddings=sparse_nkc,
         dense_prompt_embeddings=dense_nchw,
         multimask_output=three_masks,
         repeat_image=False,
-        high_res_features=[level.expand(n, -1, -1, -1) for level in features.high_res],
+        high_res_features=list(features.high_res),
     )
     return Candidates(logits_nass, iou_na, tokens_nac, presence_n1)
+
+
+def _dense_positions(net: SAM2Base) -> Tensor:
+    """Positions of the image for the mask decoder [1, c, h, w], kept for each size."""
+    prompts = net.sam_prompt_encoder
+    kept = prompts.__dict__.setdefault("_dense_positions", Kept())
+    key = (prompts.image_embedding_size, net.no_mem_embed.device)
+    if key not in kept:
+        kept[key] = prompts.get_dense_pe()
+    positions_1chw: Tensor = kept[key]
+    return positions_1chw
 
 
 def choose(net: SAM2Base, candidates: Candidates) -> Decoded:
