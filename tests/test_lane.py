@@ -416,18 +416,18 @@ class TestSnapshots:
     ) -> None:
         stream.see(10)
         stream.prompt(drawn(10, object_id=5, label="cup"))
-        stream.see(11)
+        stream.see(11, 12)
         stream.save(tmp_path / "s")
         other = Stream()
         other.lane.apply(RestoreCommand(tmp_path / "s", next_object_id=9))
         assert other.told() == [(EventName.OBJECT_RESTORED, 5)]
         assert other.objects() == stream.objects()
         for one in (stream, other):
-            one.see(12)
+            one.see(13, 14)
         assert masks(other.newest)[0].any()
         assert np.array_equal(masks(other.newest), masks(stream.newest))
         assert other.told() == []
-        assert other.prompt(drawn(12)).object.id == 9
+        assert other.prompt(drawn(14)).object.id == 9
 
     def test_no_prompt_is_drawn_on_the_frame_of_a_snapshot(
         self, stream: Stream, tmp_path: Path

@@ -11,7 +11,6 @@ import torch
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from safetensors.torch import load_file, save_file
-from sam2.modeling.sam.transformer import Attention, TwoWayAttentionBlock
 from sam2.modeling.sam2_base import SAM2Base
 from sam2.modeling.sam2_utils import LayerNorm2d
 from sam2.sam2_video_predictor import SAM2VideoPredictor
@@ -392,19 +391,6 @@ def test_loading_says_nothing_and_warns_of_nothing() -> None:
 def test_the_registry_loads_without_torch() -> None:
     code = "import sys, tracker.models, tracker.cli.checkpoints; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[1], check=True)
-
-
-def test_attention_to_few_keys_equals_the_original() -> None:
-    torch.manual_seed(0)
-    original = Attention(64, 8, downsample_rate=2).eval()
-    block = TwoWayAttentionBlock(64, 8, mlp_dim=64).eval()
-    block.cross_attn_image_to_token = original
-    speed_up(nn.Sequential(block))
-    fast = block.cross_attn_image_to_token
-    assert type(fast) is not type(original)
-    q, k, v = torch.randn(3, 50, 64), torch.randn(3, 9, 64), torch.randn(3, 9, 64)
-    with torch.inference_mode():
-        torch.testing.assert_close(fast(q=q, k=k, v=v), original(q, k, v), rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("channels", [4, 16, 64])

@@ -44,9 +44,10 @@ from pathlib import Path
 sys.path.insert(0, "tests")
 from test_store import DEADLINE_S, KEPT, Tracker, keep
 tracker = Tracker("cam")
-tracker.track("cam", 11)
-tracker.prompt("cam", 11, label="cup")
-tracker.track("cam", 12)
+tracker.track("cam", 10)
+tracker.prompt("cam", 10, label="cup")
+for seq in (11, 12):
+    tracker.track("cam", seq)
 store = keep(Path(sys.argv[1]))
 assert store.save({"cam": KEPT}, tracker.pipeline, timeout_s=DEADLINE_S) == {}
 os.kill(os.getpid(), signal.SIGKILL)
@@ -137,10 +138,11 @@ class TestRestart:
         )
         assert run.returncode == -signal.SIGKILL, run.stderr
         with tracking("cam") as uninterrupted:
-            uninterrupted.track("cam", 11)
-            uninterrupted.prompt("cam", 11)
-            uninterrupted.track("cam", 12)
-            expected = [masks(uninterrupted.track("cam", seq)) for seq in (13, 14)]
+            uninterrupted.track("cam", 10)
+            uninterrupted.prompt("cam", 10)
+            for seq in (11, 12):
+                uninterrupted.track("cam", seq)
+            expected = [masks(uninterrupted.track("cam", seq)) for seq in (13, 14, 15)]
         store = keep(folder)
         state = store.load()
         assert state is not None
@@ -150,7 +152,7 @@ class TestRestart:
         with tracking("cam") as tracker:
             restored = store.restore("cam", tracker.pipeline, time.time())
             assert (restored.outcome, restored.objects) == ("tracked", 1)
-            ours = [masks(tracker.track("cam", seq)) for seq in (13, 14)]
+            ours = [masks(tracker.track("cam", seq)) for seq in (13, 14, 15)]
             assert tracker.events == [("cam", EventName.OBJECT_RESTORED, 1)]
         assert all(mask_hw.any() for (mask_hw,) in expected)
         assert np.array_equal(ours, expected)

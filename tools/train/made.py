@@ -1,4 +1,7 @@
-"""Scenes made from stills: a picture that moves, or cut-outs before another picture."""
+"""Scenes made from stills: a picture that moves, or cut-outs before another picture.
+
+Some of what stands there, and of what it stands before, is drawn.
+"""
 
 from dataclasses import replace
 
@@ -6,6 +9,7 @@ import numpy as np
 
 from tools.policies.cutouts import Cutout, mirrored_twin
 from tools.train.camera import random_colours
+from tools.train.drawn import random_drawing, random_wall
 from tools.train.motion import Bend, Floats, Path, Reach, away_and_back, random_bend, random_path
 from tools.train.packed import Pack
 from tools.train.scene import Layer, Picture, placement
@@ -23,6 +27,7 @@ TWIN_SHARE = 0.3
 BEND_SHARE = 0.6
 GROUND_BEND, THING_BEND = 0.02, 0.04  # largest, in sides
 SMEAR_SHARE = 0.15
+DRAWN_SHARE = 0.3  # of what stands before a backdrop, and of backdrops
 
 Scene = tuple[Layer, list[Layer]]
 
@@ -37,9 +42,10 @@ def random_scene(
     if random.random() < WHOLE_PICTURE_SHARE:
         ground = _moving_picture(shown, frames, side, random)
         return ground, random_others(pack, frames, side, random)
-    backdrop = random_picture(pack, random)
+    wall = random.random() < DRAWN_SHARE
+    backdrop = random_wall(random) if wall else random_picture(pack, random)
     ground = replace(_still_layer(backdrop, frames, BACKDROP, side, random), masks=None)
-    thing = cut_out(shown)
+    thing = random_drawing(random) if random.random() < DRAWN_SHARE else cut_out(shown)
     layers = [_thing(thing, frames, side, random, OBJECT_SIDES, is_object=True)]
     layers += random_others(pack, frames, side, random)
     if random.random() < TWIN_SHARE:
@@ -55,6 +61,9 @@ def random_others(
     sources = tuple(name for name, stills in pack.index.stills.items() if stills[0].masks)
     found: list[Layer] = []
     for _ in range(int(random.integers(0, most + 1)) if sources else 0):
+        if random.random() < DRAWN_SHARE / 2:
+            found.append(_thing(random_drawing(random), frames, side, random, OTHER_SIDES))
+            continue
         other = random_object(pack, sources[random.integers(len(sources))], random)
         if other is not None:
             found.append(_thing(cut_out(other), frames, side, random, OTHER_SIDES))

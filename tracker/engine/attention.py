@@ -14,6 +14,8 @@ from sam2.modeling.memory_attention import MemoryAttention, MemoryAttentionLayer
 from sam2.modeling.sam.transformer import RoPEAttention
 from torch import Tensor
 
+from tracker.models.one_dtype import Kept, compute_dtype, in_dtype
+
 #: Attention scores of a few objects that fit the cache of a common CPU.
 SCORES_BYTES = 16 * 2**20
 
@@ -38,7 +40,21 @@ class Memory:
 def attend_to_memory(
     attention: MemoryAttention, image_1qc: Tensor, image_pos_1qc: Tensor, memory: Memory
 ) -> Tensor:
-    """Image features as each object's memory sees them, [n, q, c]."""
+    """Image features as each object's memory sees them, [n, q, c].
+
+    They and the memory are in the dtype that is computed in.
+    """
+    if attention.norm.weight.requires_grad:  # gradients are for the weights themselves
+        return _through_layers(attention, image_1qc, image_pos_1qc, memory)
+    dtype = compute_dtype(image_1qc)
+    with torch.autocast(image_1qc.device.type, enabled=False):
+        attention = in_dtype(attention, dtype)
+        return _through_layers(attention, image_1qc.to(dtype), image_pos_1qc.to(dtype), memory)
+
+
+def _through_layers(
+    attention: MemoryAttention, image_1qc: Tensor, image_pos_1qc: Tensor, memory: Memory
+) -> Tensor:
     x = image_1qc + 0.1 * image_pos_1qc if attention.pos_enc_at_input else image_1qc
     for layer in attention.layers:
         x = _layer(layer, x, image_pos_1qc, memory)
@@ -77,7 +93,7 @@ def _recall(attention: RoPEAttention, query: Tensor, keys_nlm: Tensor, memory: M
     turns_qd = _turns(attention, query)
     q, k = _rotate(attention.q_proj(query), turns_qd), attention.k_proj(keys_nlm)
     placed = k.shape[1] - memory.pointer_tokens
-    turns_kd = _pooled_turns(turns_qd, memory.map_tokens)
+    turns_kd = _map_turns(attention, turns_qd, memory.map_tokens)
     k = torch.cat([_rotate(k[:, :placed], turns_kd), k[:, placed:]], dim=1)
     out_nqc = attention.v_proj(_attend(q, k, memory.tokens_nlm))
     projected: Tensor = attention.out_proj(out_nqc)
@@ -95,11 +111,21 @@ def _turns(attention: RoPEAttention, x_nqc: Tensor) -> Tensor:
     return turns
 
 
-def _pooled_turns(turns_qd: Tensor, map_tokens: int) -> Tensor:
-    """Rotations of a map's tokens: one of a square of tokens lies in its middle."""
-    tokens, d = turns_qd.shape
-    if map_tokens == tokens:
+def _map_turns(attention: RoPEAttention, turns_qd: Tensor, map_tokens: int) -> Tensor:
+    """Rotations of a map's tokens, kept by the module where they are not the image's."""
+    if map_tokens == len(turns_qd):
         return turns_qd
+    kept = attention.__dict__.setdefault("_map_turns", Kept())
+    key = (len(turns_qd), map_tokens, turns_qd.device)
+    if key not in kept:
+        kept[key] = _pooled_turns(turns_qd, map_tokens)
+    turns_kd: Tensor = kept[key]
+    return turns_kd
+
+
+def _pooled_turns(turns_qd: Tensor, map_tokens: int) -> Tensor:
+    """Rotations of the tokens of a pooled map: one of a square of tokens lies in its middle."""
+    tokens, d = turns_qd.shape
     side = round(map_tokens**0.5)
     pool = round(tokens**0.5) // side
     mean_kd = turns_qd.reshape(side, pool, side, pool, d).mean(dim=(1, 3)).flatten(0, 1)

@@ -16,7 +16,9 @@ from torch import Tensor
 
 from tracker.engine.attention import Memory, attend_to_memory
 from tracker.engine.rivals import find_rivals
+from tracker.models.fast_memory import FastMemoryEncoder
 from tracker.models.memory_pool import memory_pool
+from tracker.models.one_dtype import Kept, compute_dtype
 
 PREVIOUS_LOGITS_LIMIT = 32.0
 
@@ -129,7 +131,12 @@ def encode_image(net: SAM2Base, image_13ss: Tensor) -> Features:
     """
     out = net.forward_image(image_13ss)
     fine, middle, top = (level.contiguous() for level in out["backbone_fpn"][-3:])
-    return Features(top_1chw=top, pos_1chw=out["vision_pos_enc"][-1], high_res=(fine, middle))
+    dtype = compute_dtype(top)
+    return Features(
+        top_1chw=top.to(dtype),
+        pos_1chw=out["vision_pos_enc"][-1].to(dtype),
+        high_res=(fine.to(dtype), middle.to(dtype)),
+    )
 
 
 def without_memory(net: SAM2Base, features: Features) -> Tensor:
@@ -145,14 +152,14 @@ def condition(net: SAM2Base, features: Features, memories: Memories) -> Tensor:
     pointer ages are scaled as in a video of at least `max_obj_ptrs_in_encoder` frames, where the
     official code takes the length of a shorter one.
     """
-    dtype = features.top_1chw.dtype
+    dtype = compute_dtype(features.top_1chw)
     pointers_nqm, pointer_pos_nqm = _pointer_tokens(net, memories)
     map_pos_nkqm = _map_positions(net, features, memories.age_index_nk)
     maps_nqm = memories.maps_nkqm.flatten(1, 2)
     conditioned_nqc = attend_to_memory(
         net.memory_attention,
-        features.top_1chw.flatten(2).transpose(1, 2),
-        features.pos_1chw.flatten(2).transpose(1, 2),
+        features.top_1chw.flatten(2).transpose(1, 2).contiguous(),
+        features.pos_1chw.flatten(2).transpose(1, 2).contiguous(),
         Memory(
             torch.cat([maps_nqm.to(dtype), pointers_nqm.to(dtype)], dim=1),
             torch.cat([map_pos_nkqm.flatten(1, 2).to(dtype), pointer_pos_nqm.to(dtype)], dim=1),
@@ -257,14 +264,25 @@ def propose(
     )
     logits_nass, iou_na, tokens_nac, presence_n1 = net.sam_mask_decoder(
         image_embeddings=conditioned_nchw,
-        image_pe=net.sam_prompt_encoder.get_dense_pe(),
+        image_pe=_dense_positions(net),
         sparse_prompt_embeddings=sparse_nkc,
         dense_prompt_embeddings=dense_nchw,
         multimask_output=three_masks,
         repeat_image=False,
-        high_res_features=[level.expand(n, -1, -1, -1) for level in features.high_res],
+        high_res_features=list(features.high_res),
     )
     return Candidates(logits_nass, iou_na, tokens_nac, presence_n1)
+
+
+def _dense_positions(net: SAM2Base) -> Tensor:
+    """Positions of the image for the mask decoder [1, c, h, w], kept for each size."""
+    prompts = net.sam_prompt_encoder
+    kept = prompts.__dict__.setdefault("_dense_positions", Kept())
+    key = (prompts.image_embedding_size, net.no_mem_embed.device)
+    if key not in kept:
+        kept[key] = prompts.get_dense_pe()
+    positions_1chw: Tensor = kept[key]
+    return positions_1chw
 
 
 def choose(net: SAM2Base, candidates: Candidates) -> Decoded:
@@ -330,12 +348,15 @@ def memorise(net: SAM2Base, features: Features, decoded: Decoded, *, from_prompt
         from_prompt: The mask was prompted: with `binarize_mask_from_pts_for_mem_enc` the memory
             holds exactly what the user saw.
     """
+    binary = from_prompt and net.binarize_mask_from_pts_for_mem_enc
+    if isinstance(net.memory_encoder, FastMemoryEncoder):
+        tokens_nqm = net.memory_encoder(
+            features.top_1chw, decoded.logits_n1ss, binary=binary, pool=memory_pool(net)
+        )
+        return _marked(net, tokens_nqm, decoded.presence_n1)
     size = (net.image_size, net.image_size)
     logits_n1ss = F.interpolate(decoded.logits_n1ss, size, mode="bilinear", align_corners=False)
-    if from_prompt and net.binarize_mask_from_pts_for_mem_enc:
-        mask_n1ss = (logits_n1ss > 0).float()
-    else:
-        mask_n1ss = logits_n1ss.sigmoid_()
+    mask_n1ss = (logits_n1ss > 0).float() if binary else logits_n1ss.sigmoid_()
     mask_n1ss.mul_(net.sigmoid_scale_for_mem_enc).add_(net.sigmoid_bias_for_mem_enc)
     return encode_memory(net, features, mask_n1ss, decoded.presence_n1)
 
@@ -346,11 +367,17 @@ def encode_memory(
     """Memory maps [n, q, m] of scaled masks at input resolution; the last half of `memorise`."""
     encoder = net.memory_encoder
     seen_nchw = encoder.pix_feat_proj(features.top_1chw) + encoder.mask_downsampler(mask_n1ss)
-    memory_nmhw: Tensor = encoder.out_proj(encoder.fuser(seen_nchw))
-    if net.no_obj_embed_spatial is not None:
-        absent_n111 = (presence_n1 <= 0).to(memory_nmhw.dtype)[..., None, None]
-        memory_nmhw = memory_nmhw + absent_n111 * net.no_obj_embed_spatial[..., None, None]
-    return _tokens(net, memory_nmhw)
+    maps_nmhw: Tensor = encoder.out_proj(encoder.fuser(seen_nchw))
+    return _marked(net, _tokens(net, maps_nmhw), presence_n1)
+
+
+def _marked(net: SAM2Base, tokens_nqm: Tensor, presence_n1: Tensor) -> Tensor:
+    """Memories with those of absent objects marked as such, all tokens alike."""
+    if net.no_obj_embed_spatial is None:
+        return tokens_nqm
+    absent_n11 = (presence_n1 <= 0).to(tokens_nqm.dtype)[..., None]
+    marked_nqm: Tensor = tokens_nqm + absent_n11 * net.no_obj_embed_spatial
+    return marked_nqm
 
 
 def _tokens(net: SAM2Base, maps_nmhw: Tensor) -> Tensor:

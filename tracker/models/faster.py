@@ -3,11 +3,12 @@
 import torch
 import torch.nn.functional as F
 from sam2.modeling.backbones.image_encoder import FpnNeck
-from sam2.modeling.sam.transformer import Attention, TwoWayAttentionBlock
 from sam2.modeling.sam2_base import SAM2Base
 from sam2.modeling.sam2_utils import LayerNorm2d
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from tracker.models.fast_decoder import TokenMaskDecoder
 
 FEW_CHANNELS = 16
 
@@ -34,38 +35,6 @@ class ChannelNorm(LayerNorm2d):  # type: ignore[misc]
         return torch.addcmul(
             self.bias[:, None, None], centred.mul_(scale), self.weight[:, None, None]
         )
-
-
-class FewKeysAttention(Attention):  # type: ignore[misc]
-    """`Attention` of many queries to a few keys, as in the decoder from image to tokens.
-
-    Torch's fused kernel takes head by head, with 8 channels and 8 keys each, which is no work for
-    a processor. Here one product serves all heads: each key stands in the channels of its own head
-    and is zero elsewhere. The scores lie with the queries last, so that softmax runs along them.
-    """
-
-    def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """Attend from q [n, queries, channels] to k and v [n, keys, channels]."""
-        if q.device.type != "cpu":
-            fused: Tensor = super().forward(q, k, v)
-            return fused
-        q, k, v = self.q_proj(q), self.k_proj(k), self.v_proj(v)
-        n, queries, channels = q.shape
-        heads = self.num_heads
-        scale = (channels // heads) ** -0.5
-        scores = torch.bmm(self._by_head(k * scale), q.transpose(1, 2))
-        weights = scores.reshape(n, heads, -1, queries).softmax(2).to(v.dtype)
-        out = torch.bmm(weights.reshape(n, -1, queries).transpose(1, 2), self._by_head(v))
-        projected: Tensor = self.out_proj(out)
-        return projected
-
-    def _by_head(self, x_nkc: Tensor) -> Tensor:
-        """[n, heads * keys, channels]: row h * keys + j has key j in the channels of head h."""
-        n, keys, channels = x_nkc.shape
-        heads = self.num_heads
-        own = torch.eye(heads, dtype=x_nkc.dtype, device=x_nkc.device)
-        apart = torch.einsum("nkhd,hg->nhkgd", x_nkc.reshape(n, keys, heads, -1), own)
-        return apart.reshape(n, heads * keys, channels)
 
 
 class NarrowNeck(nn.Module):
@@ -99,6 +68,7 @@ def speed_up_model(network: SAM2Base) -> None:
     assert neck.fpn_interp_model == "nearest" and network.use_high_res_features_in_sam
     network.image_encoder.neck = NarrowNeck(neck, decoder.conv_s0, decoder.conv_s1)
     decoder.conv_s0 = decoder.conv_s1 = nn.Identity()
+    network.sam_mask_decoder = TokenMaskDecoder(decoder)
     speed_up(network)
 
 
@@ -114,7 +84,7 @@ def _in_one(first: nn.Conv2d, second: nn.Conv2d) -> nn.Conv2d:
 
 
 def speed_up(network: nn.Module) -> None:
-    """Rewrite modules in eval mode, in place: norms fused or folded, small attention plain.
+    """Rewrite modules in eval mode, in place: norms fused or folded.
 
     A batch norm is folded into the convolution that its module holds just before it.
     """
@@ -123,8 +93,6 @@ def speed_up(network: nn.Module) -> None:
         for name, child in list(parent.named_children()):
             if type(child) is LayerNorm2d:
                 setattr(parent, name, _channel_norm(child))
-            if isinstance(parent, TwoWayAttentionBlock) and name == "cross_attn_image_to_token":
-                setattr(parent, name, _few_keys(child))
             if isinstance(child, nn.BatchNorm2d) and previous is not None:
                 _fold(parent, previous[0], name)
                 child = parent.get_submodule(name)
@@ -135,17 +103,6 @@ def _channel_norm(norm: LayerNorm2d) -> ChannelNorm:
     fast: ChannelNorm = ChannelNorm(norm.weight.shape[0], norm.eps).eval()
     fast.weight, fast.bias = norm.weight, norm.bias
     return fast
-
-
-def _few_keys(attention: Attention) -> FewKeysAttention:
-    few: FewKeysAttention = FewKeysAttention(
-        attention.embedding_dim,
-        attention.num_heads,
-        attention.embedding_dim // attention.internal_dim,
-    ).eval()
-    few.q_proj, few.k_proj = attention.q_proj, attention.k_proj
-    few.v_proj, few.out_proj = attention.v_proj, attention.out_proj
-    return few
 
 
 def _fold(parent: nn.Module, conv_name: str, norm_name: str) -> None:

@@ -8,6 +8,7 @@ from sam2.modeling.sam2_base import SAM2Base
 from tracker.errors import ModelError, UsageError
 from tracker.models.checkpoints import checkpoint_path
 from tracker.models.digest import file_sha256
+from tracker.models.fast_memory import use_fast_memory
 from tracker.models.faster import speed_up_model
 from tracker.models.fused_conv import can_fuse, fuse_convolutions
 from tracker.models.model import InputSpec, Model
@@ -48,6 +49,8 @@ def load_model(
     network.eval().requires_grad_(False)
     speed_up_model(network)
     network.to(chosen_device)
+    if chosen_device.type == "cpu" and can_fuse():
+        use_fast_memory(network, chosen_dtype)
     if spec.embedded and chosen_device.type == "cpu":  # its convolutions run in half the time
         network.image_encoder.to(memory_format=torch.channels_last)
         if chosen_dtype == torch.bfloat16 and can_fuse():
