@@ -1,8 +1,5 @@
 # The only commands that a fresh machine needs: make demo, make test.
 PYTHON ?= python3
-# Waiting threads spin for a moment, then sleep: see tracker/process.py.
-export OMP_WAIT_POLICY ?= passive
-export GOMP_SPINCOUNT ?= 10000
 BIN := .venv/bin
 STAMP := .venv/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --quiet install --constraint constraints.txt

@@ -6,6 +6,12 @@ import pytest
 
 from tools.demo import find_bunny_clip
 from tracker.errors import TrackdError
+from tracker.process import prepare_process
+
+
+def pytest_configure() -> None:
+    """Wait for threads as trackd does; no test has imported torch yet."""
+    prepare_process()
 
 
 @pytest.fixture(scope="session")

@@ -115,12 +115,11 @@ def _map_turns(attention: RoPEAttention, turns_qd: Tensor, map_tokens: int) -> T
     """Rotations of a map's tokens, kept by the module where they are not the image's."""
     if map_tokens == len(turns_qd):
         return turns_qd
-    kept = attention.__dict__.setdefault("_map_turns", Kept())
+    kept: Kept[Tensor] = attention.__dict__.setdefault("_map_turns", Kept())
     key = (len(turns_qd), map_tokens, turns_qd.device)
     if key not in kept:
         kept[key] = _pooled_turns(turns_qd, map_tokens)
-    turns_kd: Tensor = kept[key]
-    return turns_kd
+    return kept[key]
 
 
 def _pooled_turns(turns_qd: Tensor, map_tokens: int) -> Tensor:

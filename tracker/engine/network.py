@@ -277,12 +277,11 @@ def propose(
 def _dense_positions(net: SAM2Base) -> Tensor:
     """Positions of the image for the mask decoder [1, c, h, w], kept for each size."""
     prompts = net.sam_prompt_encoder
-    kept = prompts.__dict__.setdefault("_dense_positions", Kept())
+    kept: Kept[Tensor] = prompts.__dict__.setdefault("_dense_positions", Kept())
     key = (prompts.image_embedding_size, net.no_mem_embed.device)
     if key not in kept:
         kept[key] = prompts.get_dense_pe()
-    positions_1chw: Tensor = kept[key]
-    return positions_1chw
+    return kept[key]
 
 
 def choose(net: SAM2Base, candidates: Candidates) -> Decoded:

@@ -27,7 +27,7 @@ class TokenMaskDecoder(MaskDecoder):  # type: ignore[misc]
     def __init__(self, original: MaskDecoder) -> None:
         nn.Module.__init__(self)
         self.__dict__.update(original.__dict__)  # the same modules, weights and settings
-        self._plans = Kept()
+        self._plans: Kept[_Plan] = Kept()
 
     def predict_masks(
         self,
@@ -57,8 +57,7 @@ class TokenMaskDecoder(MaskDecoder):  # type: ignore[misc]
     def _plan(self, dtype: torch.dtype, device: torch.device) -> "_Plan":
         if (dtype, device) not in self._plans:
             self._plans[dtype, device] = _Plan(in_dtype(self, dtype))
-        plan: _Plan = self._plans[dtype, device]
-        return plan
+        return self._plans[dtype, device]
 
 
 class _Plan:
@@ -174,14 +173,15 @@ class _SideBySide:
             of_pos_1qo[..., self._placed :] = 0
             self._base_1qo = of_pos_1qo + self._bias_o
         weight_nco = self._weight_co.expand(n, -1, -1)
-        return torch.baddbmm(self._base_1qo, image_nqc, weight_nco).split(self._sizes, dim=-1)
+        all_nqo = torch.baddbmm(self._base_1qo, image_nqc, weight_nco)
+        return torch.split(all_nqo, self._sizes, dim=-1)
 
 
 class _Doubling:
     """A transposed convolution of size 2 and stride 2 that makes four pixels of each token."""
 
     def __init__(self, conv: nn.ConvTranspose2d) -> None:
-        assert conv.kernel_size == conv.stride == (2, 2)
+        assert conv.kernel_size == conv.stride == (2, 2) and conv.bias is not None
         self.channels = conv.out_channels
         self._weight_co = conv.weight.permute(0, 2, 3, 1).flatten(1).contiguous()
         self._bias_o = conv.bias.repeat(4)
@@ -196,8 +196,7 @@ def _attended(attention: Attention, tokens_ntc: Tensor, k_nqi: Tensor, v_nqi: Te
     """Attention of the tokens to the image, whose keys and values are projected already."""
     heads = attention.num_heads
     q, k, v = (
-        x.unflatten(-1, (heads, -1)).transpose(1, 2)
-        for x in (attention.q_proj(tokens_ntc), k_nqi, v_nqi)
+        _heads_apart(x, heads).transpose(1, 2) for x in (attention.q_proj(tokens_ntc), k_nqi, v_nqi)
     )
     out_nti = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
     projected: Tensor = attention.out_proj(out_nti)
@@ -216,17 +215,24 @@ def _told(
     heads = attention.num_heads
     k = attention.k_proj(placed_ntc) * (attention.internal_dim // heads) ** -0.5
     scores = torch.bmm(_by_head(k, heads), q_nqi.transpose(1, 2))
-    weights = scores.unflatten(1, (heads, -1)).softmax(2).flatten(1, 2)
+    n, _, q = scores.shape
+    weights = scores.view(n, heads, -1, q).softmax(2).flatten(1, 2)
     out = attention.out_proj
     v = F.linear(_by_head(attention.v_proj(tokens_ntc), heads), out.weight, out.bias / heads)
     return torch.baddbmm(image_nqc, weights.transpose(1, 2), v)
+
+
+def _heads_apart(x_nti: Tensor, heads: int) -> Tensor:
+    """[n, t, heads, i / heads]."""
+    n, t, i = x_nti.shape
+    return x_nti.reshape(n, t, heads, i // heads)
 
 
 def _by_head(x_nti: Tensor, heads: int) -> Tensor:
     """[n, heads * t, i]: row h * t + j has token j in the channels of head h, else zero."""
     n, t, i = x_nti.shape
     apart = x_nti.new_zeros(n, heads, t, heads, i // heads)
-    apart.diagonal(dim1=1, dim2=3).copy_(x_nti.unflatten(-1, (heads, -1)).transpose(2, 3))
+    apart.diagonal(dim1=1, dim2=3).copy_(_heads_apart(x_nti, heads).transpose(2, 3))
     return apart.view(n, heads * t, i)
 
 

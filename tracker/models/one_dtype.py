@@ -10,13 +10,14 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
+Made = TypeVar("Made")
 Module = TypeVar("Module", bound=nn.Module)
 
 
-class Kept(dict[object, object]):
+class Kept(dict[tuple[object, ...], Made]):
     """What was made of a module's weights; a copy of the module makes its own."""
 
-    def __deepcopy__(self, memo: object) -> "Kept":
+    def __deepcopy__(self, memo: object) -> "Kept[Made]":
         return Kept()
 
 
@@ -31,9 +32,8 @@ def in_dtype(module: Module, dtype: torch.dtype) -> Module:
     first = next(module.parameters())
     if first.dtype == dtype:
         return module
-    kept = module.__dict__.setdefault("_in_dtype", Kept())
+    kept: Kept[Module] = module.__dict__.setdefault("_in_dtype", Kept())
     key = (dtype, first.device)
     if key not in kept:
         kept[key] = deepcopy(module).to(dtype)
-    copy: Module = kept[key]
-    return copy
+    return kept[key]
