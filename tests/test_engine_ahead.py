@@ -31,7 +31,7 @@ def two_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Wherever the test runs, and however long the objects take there."""
     before = torch.get_num_threads()
     torch.set_num_threads(2)
-    monkeypatch.setattr(session, "AHEAD_RATIO", 1e9)
+    monkeypatch.setattr(ahead, "AHEAD_RATIO", 1e9)
     yield
     torch.set_num_threads(before)
 
@@ -173,7 +173,7 @@ class TestWhereItDoesNothing:
         one = begun(model, helper)
         one.step(FRAMES[1])
         assert one.looks_ahead
-        monkeypatch.setattr(session, "AHEAD_RATIO", 0.0)
+        monkeypatch.setattr(ahead, "AHEAD_RATIO", 0.0)
         assert not one.looks_ahead
 
 

@@ -27,7 +27,7 @@ from tracker.daemon.values import (
     RestoreCommand,
     Tracked,
 )
-from tracker.engine import Effort, Policy, session
+from tracker.engine import Effort, Policy, ahead
 from tracker.engine.memory import MemoryBank
 from tracker.engine.session import Session
 from tracker.models import Model
@@ -189,7 +189,7 @@ class Stepper:
             return step(session, image_hwc, effort)
 
         monkeypatch.setattr(Session, "step", held)
-        monkeypatch.setattr(session, "AHEAD_RATIO", 1e9)
+        monkeypatch.setattr(ahead, "AHEAD_RATIO", 1e9)
 
     def wait(self) -> None:
         """Until a step has begun."""

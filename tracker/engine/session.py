@@ -3,7 +3,7 @@
 import time
 from collections import deque
 from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tracker.engine import network, snapshot
-from tracker.engine.ahead import Encoding, Helper, encodes_ahead, sharing_threads
+from tracker.engine.ahead import Helper, LookAhead, sharing_threads
 from tracker.engine.clicks import clicks_of, confine_to_box, input_clicks
 from tracker.engine.effort import FULL, Effort
 from tracker.engine.encode import encode, inference
@@ -36,14 +36,6 @@ SURE_IOU = 0.5
 # How many steps back maps are looked for, where an object does not remember every step.
 SURE_REACH = 16
 TURNS_REACH = 32
-# Pictures that are encoded or about to be: the next step's, and the one's after it.
-COMING = 2
-# Times what the image encoder takes that the objects take, above which a picture is not encoded
-# ahead. Measured through the daemon on two processors: a quarter more frames a second with one
-# object or two, which take as long as the encoder; a twentieth more with four, at 1.6 times as
-# long; a sixth less with eight, at 2.5 times.
-AHEAD_RATIO = 1.8
-AHEAD_FRAMES = 16  # of late that tell, as one alone may have been held up
 
 
 class Session:
@@ -95,8 +87,7 @@ class Session:
         self.bank = MemoryBank(shape, model.device, reach=reach)
         self.objects = ObjectTable()
         self.seen: deque[Seen] = deque(maxlen=1 + policy.history_frames)
-        self._coming: deque[Encoding] = deque(maxlen=COMING)
-        self._lately: deque[StageTimes] = deque(maxlen=AHEAD_FRAMES)
+        self._ahead = LookAhead()
         self._pos_1chw: Tensor | None = None
         self._adopt(effort)
 
@@ -133,12 +124,8 @@ class Session:
         It does with a helper, on a CPU of several threads, in bf16, with objects, unless these take
         so long of late that the encoder's part is a small one.
         """
-        if self.helper is None or not encodes_ahead(self.model):
-            return False
-        if not len(self.objects):
-            return False
-        encode_s = sum(times.encode_s for times in self._lately)
-        return sum(times.track_s for times in self._lately) <= AHEAD_RATIO * encode_s
+        helped = self.helper is not None and len(self.objects) > 0
+        return helped and self._ahead.pays(self.model)
 
     def look_ahead(self, image_hwc: NDArray[np.uint8]) -> None:
         """Begin to encode the picture of the step after the next, to have both done sooner.
@@ -151,8 +138,7 @@ class Session:
             image_hwc: As for `step`; must not change until then.
         """
         if self.helper is not None and self.looks_ahead:
-            with suppress(RuntimeError):  # no thread to be had: the step does it all
-                self._coming.append(Encoding(self.model, image_hwc, self.helper))
+            self._ahead.begin(self.model, image_hwc, self.helper)
 
     def prompt(self, prompt: Prompt, step: int | None = None) -> Prompted:
         """Apply a prompt and return the object as it then stands on the newest frame.
@@ -275,7 +261,7 @@ class Session:
         self._adopt(effort)
         rows = self.objects.rows_in_turn(effort.objects_per_frame)
         batches = self.bank.batches(step, self.policy.batch_objects, rows)
-        coming = self._come(image_hwc)
+        coming = self._ahead.take(self.model, image_hwc)
         if batches and coming is not None:
             view = View.of(self._placed(coming.features()))
         else:
@@ -291,21 +277,12 @@ class Session:
         track_s = time.perf_counter() - encoded
         times = StageTimes(ahead_s + encoded - start, track_s, ahead_s)
         if batches:
-            self._lately.append(times)
+            self._ahead.note(times)
         height, width = image_hwc.shape[:2]
         self.seen.append(Seen(step, self.model.input.size, height, width, view, times))
         self._trim_history()
         settle()
         return self.result()
-
-    def _come(self, image_hwc: NDArray[np.uint8]) -> Encoding | None:
-        """The encoding of a picture that was begun ahead, if any; older ones are of no use."""
-        for i, coming in enumerate(self._coming):
-            if coming.is_of(self.model, image_hwc):
-                for _ in range(i + 1):
-                    self._coming.popleft()
-                return coming
-        return None
 
     def _adopt(self, effort: Effort) -> None:
         """Spend another effort from now on."""
@@ -326,7 +303,7 @@ class Session:
         for obj in self.objects.rows:
             obj.areas.clear()  # they are pixels of the size before
         self.model, self._pos_1chw = model, None
-        self._coming.clear()
+        self._ahead.forget()
 
     def _reach(self, effort: Effort) -> int | None:
         """How many steps back recent maps are looked for; None for as many as there are maps."""
