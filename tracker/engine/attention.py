@@ -80,24 +80,41 @@ def _attend_to_itself(attention: RoPEAttention, placed: Tensor, own: Tensor) -> 
     """Self-attention of the image's tokens, with rotary positions."""
     turns_qd = _turns(attention, placed)
     q, k = _rotate(attention.q_proj(placed), turns_qd), _rotate(attention.k_proj(placed), turns_qd)
-    projected: Tensor = attention.out_proj(_attend(q, k, attention.v_proj(own)))
-    return projected
+    return _attend(q, k, _projected(attention, own))
 
 
 def _recall(attention: RoPEAttention, query: Tensor, keys_nlm: Tensor, memory: Memory) -> Tensor:
     """Attention of the image's tokens to memories, of which pointers are not rotated.
 
-    Weights sum to one, so the mean of projected tokens is the projection of their mean: values are
-    averaged in the few channels of a memory and projected once a token of the image.
+    Values are averaged in the few channels of a memory, and projected once a token of the image.
     """
     turns_qd = _turns(attention, query)
     q, k = _rotate(attention.q_proj(query), turns_qd), attention.k_proj(keys_nlm)
     placed = k.shape[1] - memory.pointer_tokens
     turns_kd = _map_turns(attention, turns_qd, memory.map_tokens)
     k = torch.cat([_rotate(k[:, :placed], turns_kd), k[:, placed:]], dim=1)
-    out_nqc = attention.v_proj(_attend(q, k, memory.tokens_nlm))
-    projected: Tensor = attention.out_proj(out_nqc)
-    return projected
+    return _projected(attention, _attend(q, k, memory.tokens_nlm))
+
+
+def _projected(attention: RoPEAttention, values: Tensor) -> Tensor:
+    """Values through their projection and that of the output, which are one: nothing is between.
+
+    An average may be taken before or after it, as weights sum to one.
+    """
+    first, second = attention.v_proj, attention.out_proj
+    if first.weight.requires_grad:
+        projected: Tensor = second(first(values))
+        return projected
+    kept: Kept[tuple[Tensor, Tensor]] = attention.__dict__.setdefault("_projections", Kept())
+    key = (first.weight.dtype, first.weight.device)
+    if key not in kept:
+        outer = second.weight.float()
+        weight, bias = (
+            outer @ first.weight.float(),
+            outer @ first.bias.float() + second.bias.float(),
+        )
+        kept[key] = weight.to(first.weight.dtype), bias.to(first.weight.dtype)
+    return F.linear(values, *kept[key])
 
 
 def _turns(attention: RoPEAttention, x_nqc: Tensor) -> Tensor:

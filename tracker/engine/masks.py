@@ -1,5 +1,7 @@
 """From low-resolution logits to masks and boxes at source resolution."""
 
+import math
+
 import cv2
 import numpy as np
 import torch
@@ -53,17 +55,43 @@ def confine(logits_n1ss: Tensor, box_xyxy: tuple[float, float, float, float]) ->
 def source_masks(logits_n1ss: Tensor, height: int, width: int) -> NDArray[np.bool_]:
     """Masks [n, height, width] of logits, upsampled as the official predictor does.
 
-    On a CPU OpenCV interpolates, which computes the same in a tenth of the time.
+    On a CPU OpenCV interpolates, which computes the same in a tenth of the time, and only around
+    the object.
     """
     if logits_n1ss.device.type == "cpu":
-        masks_nhw = np.empty((logits_n1ss.shape[0], height, width), np.bool_)
+        masks_nhw = np.zeros((logits_n1ss.shape[0], height, width), np.bool_)
         for mask_hw, logits_ss in zip(masks_nhw, logits_n1ss[:, 0].numpy(), strict=True):
-            logits_hw = cv2.resize(logits_ss, (width, height), interpolation=cv2.INTER_LINEAR)
-            np.greater(logits_hw, 0, out=mask_hw)
+            _upsample(logits_ss, mask_hw)
         return masks_nhw
     logits_n1hw = F.interpolate(logits_n1ss, (height, width), mode="bilinear", align_corners=False)
     masks: NDArray[np.bool_] = (logits_n1hw[:, 0] > 0).cpu().numpy()
     return masks
+
+
+def _upsample(logits_ss: NDArray[np.float32], mask_hw: NDArray[np.bool_]) -> None:
+    """Set where upsampled logits are above 0, in a mask that is all False."""
+    inside_ss = logits_ss > 0
+    if not inside_ss.any():
+        return
+    rows, high_rows = _span(inside_ss.any(axis=1), mask_hw.shape[0])
+    columns, high_columns = _span(inside_ss.any(axis=0), mask_hw.shape[1])
+    part_hw = mask_hw[high_rows, high_columns]
+    size = (part_hw.shape[1], part_hw.shape[0])
+    logits_hw = cv2.resize(logits_ss[rows, columns], size, interpolation=cv2.INTER_LINEAR)
+    np.greater(logits_hw, 0, out=part_hw)
+
+
+def _span(inside_s: NDArray[np.bool_], high: int) -> tuple[slice, slice]:
+    """The part of an axis that an object needs: of the low resolution, and of `high` pixels.
+
+    It holds the object's neighbours, between which and the object pixels are interpolated, and
+    begins and ends where both resolutions have the edge of a pixel.
+    """
+    low, at = len(inside_s), np.flatnonzero(inside_s)
+    unit = low // math.gcd(low, high)
+    first = max(0, int(at[0]) - 1) // unit * unit
+    stop = min(low, -(-(int(at[-1]) + 2) // unit) * unit)
+    return slice(first, stop), slice(first * high // low, stop * high // low)
 
 
 def mask_box(mask_hw: NDArray[np.bool_]) -> tuple[int, int, int, int] | None:

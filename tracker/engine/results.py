@@ -18,10 +18,13 @@ def publish(
     An object that is not shown, or was not tracked on this frame, has an empty mask: none is ever
     carried over. Masks are upsampled `batch` at a time.
     """
-    missing = [obj for obj in objects if obj.result is None]
-    tracked = [obj for obj in missing if obj.tracked_step == step]
-    shown = [obj for obj in tracked if obj.presence.state in SHOWN]
-    for obj in missing:
+    shown: list[TrackedObject] = []
+    hidden: list[TrackedObject] = []
+    for obj in objects:
+        if obj.result is None:
+            is_shown = obj.tracked_step == step and obj.presence.state in SHOWN
+            (shown if is_shown else hidden).append(obj)
+    for obj in hidden:
         nothing_hw = np.zeros((height, width), np.bool_)
         score, iou = _scores(obj.outputs[-1].decoded) if obj.outputs else (0.0, 0.0)
         state, fresh = obj.presence.state, obj.is_fresh(step)
