@@ -45,6 +45,8 @@ def write_clip(path: Path, count: int) -> Path:
 class ColourSession:
     """Tracks every pixel of about the colour that was prompted. Scores grow with the id."""
 
+    looks_ahead = False
+
     def __init__(self) -> None:
         self.policy = Policy()
         self.steps = 0

@@ -96,6 +96,19 @@ def test_an_object_is_remembered_alike_alone_and_with_others() -> None:
             assert largest_difference(together[i : i + 1], alone) < ROUNDING
 
 
+@pytest.mark.parametrize("threads", [1, 3])
+def test_half_precision_does_not_depend_on_the_number_of_threads(threads: int) -> None:
+    """What is tracked beside the encoding of another frame has fewer of them."""
+    net, before = fast_network(plain_network("pico-fast"), torch.bfloat16), torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        with_two = memories(net, torch.bfloat16, from_prompt=False)
+        torch.set_num_threads(threads)
+        assert torch.equal(memories(net, torch.bfloat16, from_prompt=False), with_two)
+    finally:
+        torch.set_num_threads(before)
+
+
 @pytest.mark.parametrize("pool", [1, 2])
 def test_means_are_taken_of_squares_of_tokens(pool: int) -> None:
     plain = with_shared_weights(plain_network("pico"))

@@ -21,7 +21,8 @@ class Tally:
         last_frame: Number of the newest of them in the source.
         frames_by_object: Per object id, frames on which it has a mask.
         stopped_early: Someone asked to stop before the end.
-        decode_s, encode_s, track_s, write_s: Time per stage.
+        decode_s, encode_s, track_s, write_s: Time per stage; what was encoded ahead, beside the
+            tracking of another frame, is not counted twice.
         elapsed_s: Time since the first frame of the range was asked for.
     """
 
@@ -114,8 +115,9 @@ class Job:
         tracked_s = time.perf_counter()
         for writer in self._writers:
             writer.write(frame, result)
-        tally.encode_s += result.times.encode_s
-        tally.track_s += tracked_s - begun_s - result.times.encode_s
+        encode_s = result.times.encode_s - result.times.ahead_s
+        tally.encode_s += encode_s
+        tally.track_s += tracked_s - begun_s - encode_s
         tally.write_s += time.perf_counter() - tracked_s
         tally.frames += 1
         tally.last_frame = frame.seq

@@ -151,11 +151,13 @@ def run(args: argparse.Namespace) -> int:
 def open_session(args: argparse.Namespace) -> "tuple[Model, Session]":
     """Load the model that the options name and start a session with it."""
     from tracker.engine import POLICIES, Session
+    from tracker.helper import HelperThread
     from tracker.models import load_model
 
     model = load_model(args.model, checkpoint=args.checkpoint, device=args.device, dtype=args.dtype)
     # Prompts come with their own frame here, so there is no past one to go back to.
-    return model, Session(model, replace(POLICIES[args.policy], history_frames=0))
+    policy = replace(POLICIES[args.policy], history_frames=0)
+    return model, Session(model, policy, helper=HelperThread())
 
 
 def _track(
@@ -167,6 +169,7 @@ def _track(
 ) -> int:
     from tracker.annotate.backward import MergedTracker
     from tracker.annotate.job import Job
+    from tracker.annotate.read_ahead import read_ahead
     from tracker.annotate.trackers import FrameTracker, PlanTracker
     from tracker.cli.failures import INTERRUPTED
     from tracker.cli.interrupt import stop_on_signal
@@ -195,7 +198,8 @@ def _track(
         job = Job(tracker, plan, outputs.open(_name(source), source.info.fps))
         total = plan.frames.count(source.info.frame_count)
         with show_progress(total, quiet=args.quiet, doing=doing) as on_frame:
-            tally = job.run(source, on_frame=on_frame, stop_asked=stop_asked)
+            frames = source if source.info.live else read_ahead(source, session)
+            tally = job.run(frames, on_frame=on_frame, stop_asked=stop_asked)
         if recorded is not None:
             recorded.end(stopped_early=tally.stopped_early)
     frames_back = 0 if back is None else back.tally.frames

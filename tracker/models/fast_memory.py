@@ -197,7 +197,9 @@ class NarrowLevel(nn.Module):
     def forward(self, x_nchw: Tensor) -> Tensor:
         """Go down one level, channels last."""
         centred_nchw = self.conv(x_nchw)
-        scale_nkhw = self.variance(centred_nchw.square()).rsqrt_()
+        variance_nkhw = self.variance(centred_nchw.square())
+        # torch's rsqrt rounds bf16 otherwise at the end of a thread's share, these two never do.
+        scale_nkhw = variance_nkhw.float().sqrt_().reciprocal_().to(variance_nkhw.dtype)
         out: Tensor = self.affine(self.spread.times(scale_nkhw, centred_nchw), gelu=True)
         return out
 

@@ -1,0 +1,42 @@
+"""Frames of a file, the next of which is begun with while one is tracked."""
+
+from collections.abc import Iterable, Iterator
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streams.frame import Frame
+
+
+class AheadSession(Protocol):
+    """What reading ahead needs of `tracker.engine.Session`."""
+
+    @property
+    def looks_ahead(self) -> bool:
+        """Whether `look_ahead` does anything."""
+
+    def look_ahead(self, image_hwc: NDArray[np.uint8], /) -> None:
+        """Begin to encode the picture of the step after the next."""
+
+
+def read_ahead(frames: Iterable[Frame], session: AheadSession) -> Iterator[Frame]:
+    """Give the frames one by one, and let the session begin with the next one early.
+
+    A source that fails does so after its last whole frame was given. Not for live sources, whose
+    next frame has yet to come.
+    """
+    iterator = iter(frames)
+    frame = next(iterator, None)
+    while frame is not None:
+        upcoming, failure = None, None
+        try:
+            upcoming = next(iterator, None)
+        except Exception as err:
+            failure = err
+        if upcoming is not None and session.looks_ahead:
+            session.look_ahead(upcoming.image)
+        yield frame
+        if failure is not None:
+            raise failure
+        frame = upcoming
