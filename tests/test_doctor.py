@@ -144,7 +144,7 @@ def test_weights_that_are_not_there_fail(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("TRACKD_MODELS_DIR", str(tmp_path))
     missing, others = check_machine.weights("sam2.1-tiny", None)
     assert (missing.status, missing.mend) == (Status.FAIL, "trackd checkpoints get sam2.1-tiny")
-    assert others.what.startswith("other models here: pico, pico-fast; 7 more")
+    assert others.what.startswith("other models here: pico; 7 more")
     named, _ = check_machine.weights("pico", tmp_path / "mine.safetensors")
     assert named.what == f"model pico: no file {tmp_path / 'mine.safetensors'}"
 

@@ -12,14 +12,14 @@ from tracker.types import Prompt
 
 
 def test_a_pooled_memory_is_a_quarter_of_a_whole_one() -> None:
-    model = load_model("pico-fast", device="cpu", dtype="fp32")
+    model = load_model("pico", device="cpu", dtype="fp32")
     pooled, whole = Session(model), Session(model, OFFICIAL)
     assert (pooled.bank.shape.tokens, whole.bank.shape.tokens) == (12 * 12, 24 * 24)
     assert model.network.memory_pool == 2, "the caller's model is left as it was"
 
 
 def test_a_pooled_session_goes_on_from_its_snapshot(tmp_path: Path) -> None:
-    model = load_model("pico-fast", device="cpu", dtype="fp32")
+    model = load_model("pico", device="cpu", dtype="fp32")
     frames = np.random.default_rng(0).integers(0, 255, (6, 90, 160, 3), np.uint8)
     session = Session(model, Policy(history_frames=0))
     session.step(frames[0])

@@ -67,7 +67,7 @@ def largest_difference(ours: Tensor, theirs: Tensor) -> float:
 
 
 @pytest.mark.parametrize("from_prompt", [False, True], ids=["tracked", "prompted"])
-@pytest.mark.parametrize("name", ["pico", "pico-fast", "sam2.1-tiny"])
+@pytest.mark.parametrize("name", ["pico", "sam2.1-tiny"])
 def test_memories_are_those_of_sam2_up_to_rounding(name: str, from_prompt: bool) -> None:
     plain = plain_network(name)
     assert not isinstance(plain.memory_encoder, FastMemoryEncoder)
@@ -77,9 +77,8 @@ def test_memories_are_those_of_sam2_up_to_rounding(name: str, from_prompt: bool)
     assert largest_difference(ours, theirs) < ROUNDING
 
 
-@pytest.mark.parametrize("name", ["pico", "pico-fast"])
-def test_half_precision_strays_no_further_than_rounding(name: str) -> None:
-    plain = plain_network(name)
+def test_half_precision_strays_no_further_than_rounding() -> None:
+    plain = plain_network("pico")
     theirs = memories(plain, torch.float32, from_prompt=False)
     fast = fast_network(plain, torch.bfloat16)
     ours = memories(fast, torch.bfloat16, from_prompt=False)
@@ -87,7 +86,7 @@ def test_half_precision_strays_no_further_than_rounding(name: str) -> None:
 
 
 def test_an_object_is_remembered_alike_alone_and_with_others() -> None:
-    net = fast_network(plain_network("pico-fast"), torch.float32)
+    net = fast_network(plain_network("pico"), torch.float32)
     features, decoded = seen(net)
     with torch.inference_mode():
         together = network.memorise(net, features, decoded, from_prompt=False)
@@ -99,7 +98,7 @@ def test_an_object_is_remembered_alike_alone_and_with_others() -> None:
 @pytest.mark.parametrize("threads", [1, 3])
 def test_half_precision_does_not_depend_on_the_number_of_threads(threads: int) -> None:
     """What is tracked beside the encoding of another frame has fewer of them."""
-    net, before = fast_network(plain_network("pico-fast"), torch.bfloat16), torch.get_num_threads()
+    net, before = fast_network(plain_network("pico"), torch.bfloat16), torch.get_num_threads()
     try:
         torch.set_num_threads(2)
         with_two = memories(net, torch.bfloat16, from_prompt=False)
@@ -128,7 +127,7 @@ def test_other_scales_of_masks_are_obeyed() -> None:
 
 
 def test_a_loaded_model_has_it_at_every_size_and_with_whole_memories() -> None:
-    model = load_model("pico-fast", device="cpu", dtype="fp32")
+    model = load_model("pico", device="cpu", dtype="fp32")
     for one in (model, resized(model, 192), with_whole_memories(model)):
         encoder = one.network.memory_encoder
         assert isinstance(encoder, FastMemoryEncoder)
@@ -141,9 +140,9 @@ def test_a_torch_without_the_operators_keeps_the_encoder_of_sam2(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("tracker.models.load.can_fuse", lambda: False)
-    plain = load_model("pico-fast", device="cpu", dtype="fp32").network
+    plain = load_model("pico", device="cpu", dtype="fp32").network
     monkeypatch.undo()
-    fast = load_model("pico-fast", device="cpu", dtype="fp32").network
+    fast = load_model("pico", device="cpu", dtype="fp32").network
     assert not isinstance(plain.memory_encoder, FastMemoryEncoder)
     assert (
         largest_difference(

@@ -26,7 +26,7 @@ from tracker.types import StageTimes
 # Pictures that are encoded or about to be: the next step's, and the one's after it.
 COMING = 2
 # Times what the image encoder takes that the objects take, above which a picture is not encoded
-# ahead. Measured with pico-fast through the daemon on two processors, frames a second with it and
+# ahead. Measured with pico through the daemon on two processors, frames a second with it and
 # without: 32.1 and 25.2 with two objects, 24.2 and 20.5 with four, 16.7 and 14.8 with eight, which
 # take 2.1 times as long as the encoder; 8.7 and 10.4 with 16, at 3 times.
 AHEAD_RATIO = 2.5

@@ -57,7 +57,6 @@ def _official(family: str, release: str) -> tuple[ModelSpec, ...]:
 
 _SPECS = (
     ModelSpec("pico", "pico", "pico.json", "pico.safetensors", None),
-    ModelSpec("pico-fast", "pico", "pico-fast.json", "pico-fast.safetensors", None),
     *_official("sam2.1", "092824"),
     *_official("sam2", "072824"),
 )
