@@ -147,6 +147,16 @@ def test_it_tries_again_when_the_machine_has_become_faster(run: Run) -> None:
     assert run.go(faster, objects=10, frames=4 * FORGET).rungs[-1] == 0
 
 
+def test_what_failed_with_many_objects_is_tried_at_once_with_few(run: Run) -> None:
+    """The machine was held up twice while there were many, so that even a turn of 2 failed."""
+    machine = Machine(encode_s=0.020, object_s=0.005)
+    held_up = replace(machine, overhead_s=0.080)
+    for _ in range(2):
+        run.go(machine, objects=32, frames=60).go(held_up, objects=32, frames=20)
+    assert run.rungs[-1] > 5
+    assert run.go(machine, objects=1, frames=120).rungs[-1] == 0
+
+
 def test_where_nothing_fits_it_does_the_least_and_stays(
     run: Run, rungs: tuple[Effort, ...]
 ) -> None:

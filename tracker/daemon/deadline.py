@@ -43,6 +43,7 @@ SLOW_PERCENTILE = 80  # one frame in five may be late
 FIT = 0.9  # of the budget: what a lower rung is to cost when it is chosen
 CLIMB = 0.8  # of the budget: what a higher rung is to cost when it is tried
 FORGET, FORGET_LATEST = 300, 4800  # frames for which the cost of a rung that failed is believed
+FEWER = 0.75  # of the objects that there were then: with so few it is tried again at once
 
 # What is taken for granted where it was not measured: tracking an object costs as much without any
 # map as so many maps cost, and half of what objects cost is there whatever their number.
@@ -101,9 +102,17 @@ class _Cost:
 
 @dataclass(frozen=True, slots=True)
 class _Failure:
-    """The cost of a rung that was left because it was too slow, believed up to a frame."""
+    """The cost of a rung that was left because it was too slow, believed up to a frame.
+
+    Attributes:
+        cost: What was measured.
+        objects: How many the stream had.
+        frames: For how many frames it is believed,
+        until_frame: and up to which.
+    """
 
     cost: _Cost
+    objects: int
     frames: int
     until_frame: int
 
@@ -113,8 +122,8 @@ class Deadline:
 
     It goes down as soon as frames of late are over the budget, straight to the first rung that
     should fit; it goes up one rung at a time, after a while, and only where that should fit with
-    room to spare. A rung that was tried and failed is not tried again for a while, unless fewer
-    objects make it fit; the while doubles with each failure. It has no clock: time is frames.
+    room to spare. A rung that was tried and failed is not tried again for a while, unless there are
+    clearly fewer objects; the while doubles with each failure. It has no clock: time is frames.
 
     What a rung should cost follows from what the present one does: the encoder from the pixels,
     the objects from their number, pixels and maps, along the line that the costs of late lie on.
@@ -204,7 +213,8 @@ class Deadline:
         frames, before = FORGET, self._failures.get(self.rung)
         if before is not None and self._frame - self._since < FORGET:
             frames = min(2 * before.frames, FORGET_LATEST)
-        self._failures[self.rung] = _Failure(cost, frames, self._frame + frames)
+        objects = self._window[-1].objects
+        self._failures[self.rung] = _Failure(cost, objects, frames, self._frame + frames)
 
     def _measured(self) -> _Cost:
         """What a frame took lately on the present rung."""
@@ -216,14 +226,19 @@ class Deadline:
 
     def _predicted_s(self, rung: int, now: _Cost) -> float:
         """What a frame should take on a rung, where `now` is what it takes on the present one."""
-        each_s, work = self._each_s(now), self._work(rung, self._window[-1].objects)
+        objects = self._window[-1].objects
+        each_s, work = self._each_s(now), self._work(rung, objects)
         pixels = self._pixels[rung] / self._pixels[self.rung]
         own_s = now.encode_s * pixels + now.objects_s + each_s * (work - now.work)
         failure = self._failures.get(rung)
-        if rung != self.rung and failure is not None and self._frame < failure.until_frame:
+        if rung != self.rung and failure is not None and self._believes(failure, objects):
             cost = failure.cost
             own_s = max(own_s, cost.encode_s + cost.objects_s + each_s * (work - cost.work))
         return own_s + float(np.median([spent.other_s for spent in self._window]))
+
+    def _believes(self, failure: _Failure, objects: int) -> bool:
+        """Whether a rung that failed would still cost what it did."""
+        return self._frame < failure.until_frame and objects > FEWER * failure.objects
 
     def _work(self, rung: int, objects: int) -> float:
         """The objects that have a turn, counted by their pixels and maps at full effort."""
