@@ -73,8 +73,8 @@ def _upsample(logits_ss: NDArray[np.float32], mask_hw: NDArray[np.bool_]) -> Non
     inside_ss = logits_ss > 0
     if not inside_ss.any():
         return
-    rows, high_rows = _span(inside_ss.any(axis=1), mask_hw.shape[0])
-    columns, high_columns = _span(inside_ss.any(axis=0), mask_hw.shape[1])
+    rows, high_rows = _span(np.asarray(inside_ss.any(axis=1)), mask_hw.shape[0])
+    columns, high_columns = _span(np.asarray(inside_ss.any(axis=0)), mask_hw.shape[1])
     part_hw = mask_hw[high_rows, high_columns]
     size = (part_hw.shape[1], part_hw.shape[0])
     logits_hw = cv2.resize(logits_ss[rows, columns], size, interpolation=cv2.INTER_LINEAR)
