@@ -6,7 +6,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from tracker.engine.masks import source_masks
+from tracker.engine.masks import fill_box, source_masks
 
 LOW = 96
 SIZES = [(480, 854), (720, 1280), (1080, 1920), (97, 131), (60, 40), (96, 96)]
@@ -41,3 +41,28 @@ def test_an_object_that_reaches_all_edges_reaches_them_in_the_mask() -> None:
 
 def test_an_absent_object_has_an_empty_mask() -> None:
     assert not source_masks(torch.full((2, 1, LOW, LOW), -1024.0), 480, 854).any()
+
+
+BOX = (0.25, 0.25, 0.75, 0.75)
+
+
+def test_a_box_with_next_to_nothing_in_it_is_filled_by_half_where_logits_are_highest() -> None:
+    logits_n1ss = torch.full((1, 1, LOW, LOW), -6.0)
+    logits_n1ss[..., 24:72, 24:72] = -torch.linspace(1, 3, 48)  # surer to the left
+    logits_n1ss[..., 24, 71] = 1.0
+    filled = fill_box(logits_n1ss, BOX)[0, 0] > 0
+    assert filled[24:72, 24:47].all()
+    assert not filled[25:72, 49:].any()
+    assert not filled[:, :24].any()
+    assert not filled[:24].any()
+
+
+def test_a_box_in_which_the_object_is_seen_is_left_alone() -> None:
+    logits_n1ss = torch.full((1, 1, LOW, LOW), -6.0)
+    logits_n1ss[..., 30:50, 30:50] = 2.0
+    assert torch.equal(fill_box(logits_n1ss, BOX), logits_n1ss)
+
+
+def test_a_box_smaller_than_a_pixel_changes_nothing() -> None:
+    logits_n1ss = torch.full((1, 1, LOW, LOW), -6.0)
+    assert torch.equal(fill_box(logits_n1ss, (0.5, 0.5, 0.501, 0.501)), logits_n1ss)

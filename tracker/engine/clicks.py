@@ -1,9 +1,8 @@
 """Clicks and boxes of a prompt, as the network takes them."""
 
 import torch
-from torch import Tensor
 
-from tracker.engine.masks import confine
+from tracker.engine.masks import Box
 from tracker.engine.network import Clicks
 from tracker.engine.objects import Click
 from tracker.types import Prompt
@@ -31,15 +30,15 @@ def input_clicks(
     return Clicks(coords_k2[None], table_k3[None, :, 2].to(torch.int32))
 
 
-def confine_to_box(logits_n1ss: Tensor, clicks: list[Click], height: int, width: int) -> Tensor:
-    """Rule out what lies outside the prompted box, if there is one.
+def box_of(clicks: list[Click], height: int, width: int) -> Box | None:
+    """The prompted box as fractions of the picture, if there is one that says where the object is.
 
     A click that puts the object outside its own box overrules the box.
     """
     if len(clicks) < 2 or clicks[0][2] != BOX_CORNER_LABELS[0]:
-        return logits_n1ss
+        return None
     (x0, y0, _), (x1, y1, _) = clicks[:2]
     for x, y, label in clicks[2:]:
         if label == 1 and not (x0 <= x < x1 and y0 <= y < y1):
-            return logits_n1ss
-    return confine(logits_n1ss, (x0 / width, y0 / height, x1 / width, y1 / height))
+            return None
+    return x0 / width, y0 / height, x1 / width, y1 / height

@@ -12,6 +12,7 @@ from torch import Tensor
 HOLE_LOGIT = 0.1
 OUTSIDE_LOGIT = -10.0
 BOX_MARGIN = 0.05
+LEAST_OF_BOX = 0.05  # of its area
 
 
 def fill_holes(logits_n1ss: Tensor, max_area: int) -> Tensor:
@@ -36,20 +37,39 @@ def fill_holes(logits_n1ss: Tensor, max_area: int) -> Tensor:
     )
 
 
-def confine(logits_n1ss: Tensor, box_xyxy: tuple[float, float, float, float]) -> Tensor:
-    """Rule out what lies more than `BOX_MARGIN` of its size outside a box.
+Box = tuple[float, float, float, float]
+"""Edges x0, y0, x1, y1 as fractions of the picture, 0..1."""
 
-    Args:
-        logits_n1ss: Mask logits.
-        box_xyxy: Box edges as fractions of the picture, 0..1.
-    """
+
+def confine(logits_n1ss: Tensor, box_xyxy: Box) -> Tensor:
+    """Rule out what lies more than `BOX_MARGIN` of its size outside a box."""
     x0, y0, x1, y1 = box_xyxy
     margin_x, margin_y = BOX_MARGIN * (x1 - x0), BOX_MARGIN * (y1 - y0)
+    box_xyxy = (x0 - margin_x, y0 - margin_y, x1 + margin_x, y1 + margin_y)
+    inside_ss = _inside(logits_n1ss, box_xyxy)
+    return torch.where(inside_ss, logits_n1ss, logits_n1ss.clamp(max=OUTSIDE_LOGIT))
+
+
+def fill_box(logits_n1ss: Tensor, box_xyxy: Box) -> Tensor:
+    """Where next to nothing of a box would be the object, raise the logits in it until half is.
+
+    A network that is not sure of what it sees has low logits all over the object, and yet higher
+    ones there than beside it.
+    """
+    inside_ss = _inside(logits_n1ss, box_xyxy)
+    within = logits_n1ss[0, 0][inside_ss]
+    if within.numel() == 0 or (within > 0).float().mean() >= LEAST_OF_BOX:
+        return logits_n1ss
+    return torch.where(inside_ss, logits_n1ss - within.median(), logits_n1ss)
+
+
+def _inside(logits_n1ss: Tensor, box_xyxy: Box) -> Tensor:
+    """Which low-resolution pixels have their centre in a box, bool [s, s]."""
+    x0, y0, x1, y1 = box_xyxy
     side = logits_n1ss.shape[-1]
     centres = (torch.arange(side, device=logits_n1ss.device) + 0.5) / side
-    across = (centres >= x0 - margin_x) & (centres <= x1 + margin_x)
-    down = (centres >= y0 - margin_y) & (centres <= y1 + margin_y)
-    return torch.where(down[:, None] & across, logits_n1ss, logits_n1ss.clamp(max=OUTSIDE_LOGIT))
+    across, down = (centres >= x0) & (centres <= x1), (centres >= y0) & (centres <= y1)
+    return down[:, None] & across
 
 
 def source_masks(logits_n1ss: Tensor, height: int, width: int) -> NDArray[np.bool_]:

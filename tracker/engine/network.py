@@ -21,6 +21,7 @@ from tracker.models.memory_pool import memory_pool
 from tracker.models.one_dtype import Kept, compute_dtype
 
 PREVIOUS_LOGITS_LIMIT = 32.0
+SURELY_THERE = 3.0  # object score logit, a score of 0.95
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +214,7 @@ def decode(
     clicks: Clicks | None = None,
     previous_n1ss: Tensor | None = None,
     want_rivals: bool = False,
+    is_there: bool = False,
 ) -> Decoded:
     """Decode masks of n objects from clicks, or from memory alone.
 
@@ -226,6 +228,7 @@ def decode(
         clicks: Points and box corners; None to decode from memory.
         previous_n1ss: Logits to correct, on the same frame.
         want_rivals: Look for rivals too.
+        is_there: The objects are known to be on the image.
     """
     candidates = propose(
         net,
@@ -235,6 +238,9 @@ def decode(
         clicks=clicks,
         previous_n1ss=previous_n1ss,
     )
+    if is_there:
+        presence_n1 = candidates.presence_n1.clamp(min=SURELY_THERE)
+        candidates = replace(candidates, presence_n1=presence_n1)
     decoded = choose(net, candidates)
     if not want_rivals:
         return decoded

@@ -24,6 +24,9 @@ class Policy:
         confine_to_box: Whether a prompted mask ends at the box that prompted it, give or take a
             twentieth of its size. A box says where the object is not, which a small model hears
             badly; the official predictor lets the mask leave the box.
+        believe_prompts: Whether an object is there wherever it was prompted, and takes up half of a
+            box in which the network sees next to nothing: whoever prompts sees it. The official
+            predictor believes the network.
         whole_memories: Whether a memory keeps every token, as the official predictor's does, also
             where the network was trained to keep means of squares of them.
         keep_memories: Which tracked frames are remembered: "all" (official), "present" (those on
@@ -44,6 +47,7 @@ class Policy:
     corrections_condition: bool = False
     fill_hole_area: int = 8
     confine_to_box: bool = True
+    believe_prompts: bool = True
     whole_memories: bool = False
     keep_memories: Literal["all", "present", "sure", "rivals"] = "all"
     appear_score: float = 0.6
@@ -55,7 +59,13 @@ class Policy:
 
 
 #: What the official predictor does without its CUDA extension.
-OFFICIAL = Policy(fill_hole_area=0, confine_to_box=False, whole_memories=True, appear_score=0.5)
+OFFICIAL = Policy(
+    fill_hole_area=0,
+    confine_to_box=False,
+    believe_prompts=False,
+    whole_memories=True,
+    appear_score=0.5,
+)
 
 #: Policies by name, for commands.
 POLICIES = {"default": Policy(), "official": OFFICIAL}

@@ -14,10 +14,10 @@ from torch import Tensor
 
 from tracker.engine import network, snapshot
 from tracker.engine.ahead import Helper, LookAhead, sharing_threads
-from tracker.engine.clicks import clicks_of, confine_to_box, input_clicks
+from tracker.engine.clicks import box_of, clicks_of, input_clicks
 from tracker.engine.effort import FULL, Effort
 from tracker.engine.encode import encode, inference
-from tracker.engine.masks import fill_holes, input_mask
+from tracker.engine.masks import confine, fill_box, fill_holes, input_mask
 from tracker.engine.memory import MemoryBank, MemoryShape, Rows
 from tracker.engine.network import Decoded, Features
 from tracker.engine.objects import Click, ObjectTable, Seen, TrackedObject
@@ -493,11 +493,17 @@ class Session:
             three_masks=network.wants_three_masks(net, first=row is None, clicks=len(clicks)),
             clicks=input_clicks(clicks, seen.height, seen.width, size, device),
             previous_n1ss=None if before is None else before.logits_n1ss,
+            is_there=self.policy.believe_prompts,
         )
         decoded = self._filled(decoded)
-        if not self.policy.confine_to_box:
+        box = box_of(clicks, seen.height, seen.width)
+        if box is None:
             return decoded
-        logits = confine_to_box(decoded.logits_n1ss, clicks, seen.height, seen.width)
+        logits = decoded.logits_n1ss
+        if self.policy.believe_prompts:
+            logits = fill_box(logits, box)
+        if self.policy.confine_to_box:
+            logits = confine(logits, box)
         return replace(decoded, logits_n1ss=logits)
 
     def _filled(self, decoded: Decoded) -> Decoded:
