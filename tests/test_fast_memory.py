@@ -82,7 +82,7 @@ def test_half_precision_loses_little_more_than_autocast_does() -> None:
     theirs = memories(plain, torch.bfloat16, from_prompt=False).float()
     ours = memories(fast_network(plain, torch.bfloat16), torch.bfloat16, from_prompt=False).float()
     assert (ours - exact).square().mean() < 1.5 * (theirs - exact).square().mean()
-    assert largest_difference(ours, exact) < 0.05, "where the norm is of next to nothing"
+    assert largest_difference(ours, exact) < 0.03, "where the norm is of next to nothing"
 
 
 def test_an_object_is_remembered_alike_alone_and_with_others() -> None:

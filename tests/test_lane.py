@@ -29,6 +29,7 @@ from tracker.daemon.values import (
 )
 from tracker.engine import Policy
 from tracker.engine.session import Session
+from tracker.models import Model, load_model
 from tracker.protocol.data import EventName
 from tracker.protocol.fields import (
     DeadlineSettings,
@@ -47,9 +48,15 @@ NOWHERE = frame(0)[:, :40].repeat(4, axis=1)  # the ground of the scene, without
 class Stream:
     """A lane and all that it told."""
 
-    def __init__(self, policy: Policy = POLICY, settings: StreamSettings = SETTINGS) -> None:
+    def __init__(
+        self,
+        policy: Policy = POLICY,
+        settings: StreamSettings = SETTINGS,
+        model: Model | None = None,
+    ) -> None:
         self.events: list[Event] = []
-        self.lane = Lane("cam", settings, small_pico(), policy, on_event=self.events.append)
+        model = model or small_pico()
+        self.lane = Lane("cam", settings, model, policy, on_event=self.events.append)
         self.lane_maps = small_pico().network.num_maskmem - 1
 
     def status(self) -> LaneStatus:
@@ -163,8 +170,12 @@ class TestFrameAddresses:
         refused = one_frame.refusal(drawn(10, frame=FrameAddress(seq=10)))
         assert "seq 11..11" in refused.message
 
-    def test_coordinates_are_those_of_the_addressed_frame(self, stream: Stream) -> None:
-        """Half as large as the newest, after which the camera changed its resolution."""
+    def test_coordinates_are_those_of_the_addressed_frame(self) -> None:
+        """Half as large as the newest, after which the camera changed its resolution.
+
+        At its own size pico follows the square to the pixel.
+        """
+        stream = Stream(model=load_model("pico", device="cpu", dtype="fp32"))
         small = np.ascontiguousarray(frame(10)[::2, ::2])
         stream.lane.track(live(10, small), dropped=0)
         stream.see(11)
@@ -173,8 +184,7 @@ class TestFrameAddresses:
         half = rle(square(10)[::2, ::2])
         result = stream.prompt(PromptCommand(None, mask=half, frame=FrameAddress(seq=10)))
         assert result.object.box is not None
-        # A mask of so few pixels is remembered coarsely; those of the small frame end at 50.
-        assert result.object.box[2] == pytest.approx(101, abs=15), "told in pixels of the newest"
+        assert result.object.box[2] == pytest.approx(101, abs=6), "told in pixels of the newest"
 
 
 class TestPlaces:
