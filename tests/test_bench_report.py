@@ -7,7 +7,7 @@ from bench_runs import MACHINE, a_run, deadline_run, model_run, ms, track_run
 
 from tools.bench.command import RESULTS
 from tools.bench.machine import slug
-from tools.bench.record import Record
+from tools.bench.record import Fact, Record
 from tools.bench.report import plots, readme
 from tools.bench.report.markdown import page, section
 from tools.bench.report.words import number
@@ -158,6 +158,19 @@ def test_the_readme_section_is_made_of_the_records() -> None:
     line = "deadline of 15 frames/s, 1 to 32 objects and back: mean 14.8, 2 of 3 seconds within"
     assert line in changed
     assert readme.replaced(changed, records) == changed
+
+
+def test_a_long_run_tells_how_much_a_session_grew() -> None:
+    facts = [
+        Fact(name="growth after a tenth", unit="MiB", value=1.5),
+        Fact(name="resident memory", case={"steps": 10000}, unit="MiB", value=900),
+        Fact(name="resident memory", case={"steps": 100000}, unit="MiB", value=901.5),
+        Fact(name="commands", case={"kind": "add"}, unit="commands", value=700),
+        Fact(name="commands", case={"kind": "reset"}, unit="commands", value=600),
+    ]
+    lines = readme.section([Record(runs=(a_run("long", facts=tuple(facts)),))])
+    line = "100,000 frames and 1,300 commands: 1.5 MiB more at its end than after 10,000 frames."
+    assert any(found.endswith(line) for found in lines)
 
 
 def test_runs_of_a_trial_model_stay_out_of_the_readme() -> None:

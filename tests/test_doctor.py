@@ -134,7 +134,9 @@ def test_what_ffmpeg_lacks_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_device_that_is_not_there_fails() -> None:
-    found = only(examine("model.device", lambda: check_machine.device("cuda:99", "auto")))
+    found = only(
+        examine("model.device", lambda: check_machine.device("cuda:99", "auto", "pico", None))
+    )
     assert found.status is Status.FAIL
     assert "'cuda:99' is not available here" in found.what
     assert "cpu" in found.mend

@@ -17,15 +17,14 @@ from sam2.sam2_video_predictor import SAM2VideoPredictor
 from torch import nn
 
 from tracker.errors import ModelError, UnknownModelError, UsageError
-from tracker.models import REGISTRY, InputSpec, find_spec, load_model
-from tracker.models import load as load_module
+from tracker.models import REGISTRY, InputSpec, find_spec, load_model, precision
 from tracker.models.checkpoints import checkpoint_path
 from tracker.models.digest import file_sha256
 from tracker.models.faster import speed_up
 from tracker.models.fused_conv import FusedConv, can_fuse
-from tracker.models.load import choose_dtype
 from tracker.models.official import build_official
 from tracker.models.pico import build_pico, read_pico_config
+from tracker.models.precision import choose_precision
 from tracker.models.state import load_strictly, read_state
 
 PICO_WEIGHTS = checkpoint_path(find_spec("pico"))
@@ -360,18 +359,25 @@ def test_a_device_that_is_not_here(device: str) -> None:
     assert "use auto" in said(error)
 
 
-def test_dtype_follows_the_hardware(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("int8", [False, True])
+def test_precision_follows_the_hardware(monkeypatch: pytest.MonkeyPatch, int8: bool) -> None:
     cpu = torch.device("cpu")
-    monkeypatch.setattr(load_module, "_has_bf16", lambda device: True)
-    assert choose_dtype("auto", cpu) is torch.bfloat16
-    assert choose_dtype("fp32", cpu) is torch.float32
-    monkeypatch.setattr(load_module, "_has_bf16", lambda device: False)
-    assert choose_dtype("auto", cpu) is torch.float32
-    assert choose_dtype("bf16", cpu) is torch.bfloat16
+    monkeypatch.setattr(precision, "_has_bf16", lambda device: True)
+    monkeypatch.setattr(precision, "_has_int8", lambda device: True)
+    assert choose_precision("auto", cpu, int8=int8) == ("int8" if int8 else "bf16")
+    assert choose_precision("bf16", cpu, int8=int8) == "bf16"
+    assert choose_precision("fp32", cpu, int8=int8) == "fp32"
+    monkeypatch.setattr(precision, "_has_int8", lambda device: False)
+    assert choose_precision("auto", cpu, int8=int8) == "bf16"
+    with pytest.raises(UsageError, match="int8"):
+        choose_precision("int8", cpu, int8=int8)
+    monkeypatch.setattr(precision, "_has_bf16", lambda device: False)
+    assert choose_precision("auto", cpu, int8=int8) == "fp32"
+    assert choose_precision("bf16", cpu, int8=int8) == "bf16"
     with pytest.raises(UsageError, match="cannot compute in bf16"):
-        choose_dtype("bf16", torch.device("cuda"))
+        choose_precision("bf16", torch.device("cuda"))
     with pytest.raises(UsageError, match="unknown dtype"):
-        choose_dtype("fp16", cpu)
+        choose_precision("fp16", cpu)
 
 
 def test_loading_says_nothing_and_warns_of_nothing() -> None:

@@ -12,8 +12,9 @@ import torch
 from tools.bench.machine import describe_machine, versions
 from tools.bench.models import find_weights
 from tools.bench.record import Machine, Run, Subject
+from tracker.models import find_spec
 from tracker.models.digest import file_sha256
-from tracker.models.load import choose_device, choose_dtype
+from tracker.models.load import choose_device, precision_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,7 @@ class Conditions:
 
     @property
     def dtype(self) -> str:
-        """The precision, "fp32" or "bf16"."""
+        """The precision, "fp32", "bf16" or "int8"."""
         assert self.subject is not None
         return self.subject.dtype
 
@@ -59,13 +60,12 @@ def conditions_of(options: argparse.Namespace) -> Conditions:
         UsageError: The model, the device or the precision is not to be had.
     """
     device = choose_device(options.device)
-    dtype = choose_dtype(options.dtype, device)
-    weights = find_weights(options.model)
+    weights, base = find_weights(options.model), options.model.partition("@")[0]
     subject = Subject(
         model=options.model,
         weights=f"{weights.origin}, sha256 {file_sha256(weights.path)[:12]}",
         input_px=weights.input_px,
-        dtype="bf16" if dtype == torch.bfloat16 else "fp32",
+        dtype=precision_of(find_spec(base), weights.path, options.dtype, device),
         device=str(device),
         threads=torch.get_num_threads(),
     )

@@ -35,7 +35,7 @@ def add_model(parser: argparse.ArgumentParser) -> None:
         "--model", default="pico", help="a name of `trackd checkpoints list`, or pico@PIXELS"
     )
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 or mps")
-    parser.add_argument("--dtype", default="auto", choices=["auto", "fp32", "bf16"])
+    parser.add_argument("--dtype", default="auto", choices=["auto", "fp32", "bf16", "int8"])
 
 
 def add_clip(

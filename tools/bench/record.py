@@ -47,7 +47,7 @@ class Subject(Part):
         model: Its name, with the side of its input where that is not its own.
         weights: SHA-256 of the weights file, and where they are random, that they are.
         input_px: Side of the network's input.
-        dtype: "fp32" or "bf16" (autocast).
+        dtype: "fp32", "bf16" (autocast) or "int8" (the same, the image encoder quantized).
         device: torch's name of the device.
         threads: Threads of torch on the CPU.
     """

@@ -46,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--model", default="pico", help="a name of `trackd checkpoints list`")
     parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="weights to load instead")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
-    parser.add_argument("--dtype", default="auto", help="auto, fp32 or bf16")
+    parser.add_argument("--dtype", default="auto", help="auto, fp32, bf16 or int8")
     parser.add_argument(
         "--policy",
         default="default",

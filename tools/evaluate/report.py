@@ -38,9 +38,9 @@ class Report:
 
     def table(self) -> Table:
         """One row per sequence, and the mean."""
-        dtype = str(self.model.dtype).removeprefix("torch.")
+        model = self.model
         table = Table(
-            title=f"{self.model.name}, {self.prompt} prompt, {self.model.device} {dtype}",
+            title=f"{model.name}, {self.prompt} prompt, {model.device} {model.precision}",
             caption="recall: frames above 0.5; decay: first quarter less the last",
             box=SIMPLE,
             padding=(0, 1, 0, 0),
@@ -62,7 +62,7 @@ class Report:
             "model": self.model.name,
             "weights_sha256": self.model.fingerprint,
             "device": str(self.model.device),
-            "dtype": str(self.model.dtype).removeprefix("torch."),
+            "dtype": self.model.precision,
             "prompt": str(self.prompt),
             "overall": _scores(j, f) | {"fps": round(self.fps, 2)},
             "sequences": {

@@ -80,14 +80,16 @@ def _knows(protocol: str) -> bool:
     return True
 
 
-def device(name: str, dtype: str) -> Iterator[Check]:
+def device(name: str, dtype: str, model: str, checkpoint: Path | None) -> Iterator[Check]:
     """Where the network would run, and in what precision."""
     import torch
 
-    from tracker.models.load import choose_device, choose_dtype
+    from tracker.models.checkpoints import checkpoint_path
+    from tracker.models.load import choose_device, precision_of
+    from tracker.models.registry import find_spec
 
-    chosen = choose_device(name)
-    precision = "bf16" if choose_dtype(dtype, chosen) is torch.bfloat16 else "fp32"
+    chosen, spec = choose_device(name), find_spec(model)
+    precision = precision_of(spec, checkpoint or checkpoint_path(spec), dtype, chosen)
     if chosen.type == "cuda":
         facts = torch.cuda.get_device_properties(chosen)
         yield ok(f"{chosen}: {facts.name}, {facts.total_memory / 2**30:.0f} GiB, {precision}")

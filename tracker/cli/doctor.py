@@ -94,7 +94,9 @@ def _with_config(path: Path | None) -> Iterator[Check]:
         yield ok(f"{path}: valid")
     model = config.model
     looks: dict[str, _Look] = {
-        "model.device": partial(check_machine.device, model.device, model.dtype),
+        "model.device": partial(
+            check_machine.device, model.device, model.dtype, model.name, model.checkpoint
+        ),
         "model": partial(check_machine.weights, model.name, model.checkpoint),
         "ports": partial(check_daemon.ports, config),
         "state.dir": partial(check_daemon.state_folder, config),

@@ -81,7 +81,7 @@ def describe(
         model=model.name,
         fingerprint=model.fingerprint,
         device=str(model.device),
-        dtype=str(model.dtype),
+        dtype=model.precision,
         policy=session.policy,
         plan=plan.digest,
         outputs={option: str(path.resolve()) for option, path in outputs.wanted()},

@@ -134,7 +134,7 @@ def summarize(
         source=source.info.url,
         model=model.name,
         device=str(model.device),
-        dtype="bf16" if "bfloat16" in str(model.dtype) else "fp32",
+        dtype=model.precision,
         frames=tally.frames,
         replayed=max(0, ready - plan.frames.start),
         backward=backward,

@@ -17,7 +17,7 @@ class ModelConfig(Message):
         name: A name of `trackd checkpoints list`.
         checkpoint: Weights to load instead of the usual ones.
         device: auto, cpu, cuda, cuda:N or mps.
-        dtype: auto, fp32 or bf16.
+        dtype: auto, fp32, bf16 or int8.
         policy: default or official; see `trackd track --help`.
         history_frames: Frames back to which a prompt may name its frame.
     """
@@ -25,7 +25,7 @@ class ModelConfig(Message):
     name: str = "pico"
     checkpoint: Path | None = None
     device: str = "auto"
-    dtype: Literal["auto", "fp32", "bf16"] = "auto"
+    dtype: Literal["auto", "fp32", "bf16", "int8"] = "auto"
     policy: Literal["default", "official"] = "default"
     history_frames: Annotated[int, Field(ge=0, le=600)] = 60
 

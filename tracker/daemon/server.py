@@ -197,8 +197,7 @@ class Server:
             session.step(grey_hwc)
             if frame == 0:
                 session.prompt(Prompt(1, box_xyxy=(160, 120, 480, 360)))
-        dtype = str(model.dtype).removeprefix("torch.")
-        _LOG.info("model %s is warm, on %s in %s", config.name, model.device, dtype)
+        _LOG.info("model %s is warm, on %s in %s", config.name, model.device, model.precision)
         return model, policy
 
     def _listen(

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from tracker.engine import network
 from tracker.engine.network import Features
-from tracker.engine.preprocess import image_tensor
+from tracker.engine.preprocess import image_tensor, pixel_tensor
 from tracker.models import Model
 
 
@@ -27,5 +27,8 @@ def inference(model: Model) -> Iterator[None]:
 def encode(model: Model, small_hwc: NDArray[np.uint8]) -> Features:
     """The features of a squashed picture, RGB uint8 [size, size, 3]."""
     with inference(model):
-        image = image_tensor(small_hwc, model.input).to(model.device)
+        if model.int8:
+            image = pixel_tensor(small_hwc)
+        else:
+            image = image_tensor(small_hwc, model.input).to(model.device)
         return network.encode_image(model.network, image)

@@ -125,7 +125,9 @@ class Candidates:
 
 
 def encode_image(net: SAM2Base, image_13ss: Tensor) -> Features:
-    """Encode a normalised image [1, 3, size, size], as `SAM2Base.forward_image`.
+    """Encode an image [1, 3, size, size], as `SAM2Base.forward_image`.
+
+    It is normalised, or uint8 for an encoder that is quantized.
 
     The features are contiguous whatever the encoder's layout, so that those of a snapshot, which
     has no layout, round alike.

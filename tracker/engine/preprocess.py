@@ -34,3 +34,8 @@ def image_tensor(small_hwc: NDArray[np.uint8], spec: InputSpec) -> Tensor:
     image_1hwc = torch.from_numpy(small_hwc.astype(np.float32))[None]
     image_1hwc.mul_(torch.from_numpy(scale).float()).sub_(torch.from_numpy(shift).float())
     return image_1hwc.permute(0, 3, 1, 2)
+
+
+def pixel_tensor(small_hwc: NDArray[np.uint8]) -> Tensor:
+    """A view of a squashed image, uint8 [1, 3, size, size], for a quantized encoder."""
+    return torch.from_numpy(small_hwc).permute(2, 0, 1)[None]

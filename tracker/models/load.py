@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import torch
-from sam2.modeling.sam2_base import SAM2Base
 
 from tracker.errors import ModelError, UsageError
 from tracker.models.checkpoints import checkpoint_path
@@ -11,9 +10,11 @@ from tracker.models.digest import file_sha256
 from tracker.models.fast_memory import use_fast_memory
 from tracker.models.faster import speed_up_model
 from tracker.models.fused_conv import can_fuse, fuse_convolutions
-from tracker.models.model import InputSpec, Model
+from tracker.models.int8 import quantize
+from tracker.models.model import Model
 from tracker.models.official import OFFICIAL_INPUT, build_official
-from tracker.models.pico import build_pico, read_pico_config
+from tracker.models.pico import PicoConfig, build_pico, read_pico_config
+from tracker.models.precision import Precision, choose_precision
 from tracker.models.registry import ModelSpec, find_spec
 from tracker.models.state import load_strictly, read_state
 
@@ -29,8 +30,7 @@ def load_model(
             `.safetensors`, or an official `.pt`. A configuration beside pico's weights, of the
             same name with `.json`, is used in place of the packaged one.
         device: "auto" takes cuda, else mps, else the CPU; or a torch device such as "cuda:1".
-        dtype: "fp32"; "bf16" (autocast over float32 weights); "auto" is bf16 where the hardware
-            computes in it, else fp32.
+        dtype: "auto", "fp32", "bf16" or "int8", see `choose_precision`.
 
     Raises:
         UnknownModelError: No such name.
@@ -39,12 +39,16 @@ def load_model(
     """
     spec = find_spec(name)
     chosen_device = choose_device(device)
-    chosen_dtype = choose_dtype(dtype, chosen_device)
     path = checkpoint or checkpoint_path(spec)
     if checkpoint is None and not path.is_file():
         raise _no_weights(spec, path)
     state = read_state(path)
-    network, input_spec, config = _build(spec, path)
+    pico = _pico_config(spec, path)
+    ranges = None if pico is None else pico.trunk_ranges
+    precision = choose_precision(dtype, chosen_device, int8=ranges is not None)
+    chosen_dtype = torch.float32 if precision == "fp32" else torch.bfloat16
+    network = build_official(spec) if pico is None else build_pico(pico)
+    config = spec.config if pico is None else str(_pico_config_path(spec, path))
     load_strictly(network, state, path=path, config=config)
     network.eval().requires_grad_(False)
     speed_up_model(network)
@@ -53,16 +57,19 @@ def load_model(
         use_fast_memory(network, chosen_dtype)
     if spec.embedded and chosen_device.type == "cpu":  # its convolutions run in half the time
         network.image_encoder.to(memory_format=torch.channels_last)
-        if chosen_dtype == torch.bfloat16 and can_fuse():
+        if precision == "int8" and pico is not None and ranges is not None:
+            quantize(network.image_encoder, pico.input, ranges)
+        elif precision == "bf16" and can_fuse():
             fuse_convolutions(network.image_encoder.trunk)
     return Model(
         name,
         network,
         chosen_device,
         chosen_dtype,
-        input_spec,
+        OFFICIAL_INPUT if pico is None else pico.input,
         file_sha256(path),
         resizable=spec.embedded,
+        int8=precision == "int8",
     )
 
 
@@ -75,15 +82,27 @@ def _no_weights(spec: ModelSpec, path: Path) -> ModelError:
     )
 
 
-def _build(spec: ModelSpec, weights: Path) -> tuple[SAM2Base, InputSpec, str]:
-    """Return a network with random weights, its input, and the name of its configuration."""
-    if not spec.embedded:
-        return build_official(spec), OFFICIAL_INPUT, spec.config
-    config_path = weights.with_suffix(".json")
-    if not config_path.is_file():
-        config_path = checkpoint_path(spec).with_name(spec.config)
-    config = read_pico_config(config_path)
-    return build_pico(config), config.input, str(config_path)
+def precision_of(spec: ModelSpec, weights: Path, wanted: str, device: torch.device) -> Precision:
+    """What `load_model` would compute in.
+
+    Raises:
+        UsageError: That is not to be had here.
+        ModelError: The configuration beside the weights cannot be read.
+    """
+    pico = _pico_config(spec, weights)
+    int8 = pico is not None and pico.trunk_ranges is not None
+    return choose_precision(wanted, device, int8=int8)
+
+
+def _pico_config(spec: ModelSpec, weights: Path) -> PicoConfig | None:
+    """The configuration of a pico; None for an official model."""
+    return read_pico_config(_pico_config_path(spec, weights)) if spec.embedded else None
+
+
+def _pico_config_path(spec: ModelSpec, weights: Path) -> Path:
+    """The configuration beside the weights, else the packaged one."""
+    beside = weights.with_suffix(".json")
+    return beside if beside.is_file() else checkpoint_path(spec).with_name(spec.config)
 
 
 def choose_device(device: str) -> torch.device:
@@ -109,28 +128,3 @@ def choose_device(device: str) -> torch.device:
             f"device {device!r} is not available here", f"use auto, {', '.join(available)}"
         )
     return chosen
-
-
-def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
-    """Return float32 or bfloat16; "auto" is bfloat16 where `device` computes in it.
-
-    Raises:
-        UsageError: Another name, or a GPU that cannot compute in bfloat16.
-    """
-    if dtype not in ("auto", "fp32", "bf16"):
-        raise UsageError(f"unknown dtype {dtype!r}", "use auto, fp32 or bf16")
-    if dtype == "fp32":
-        return torch.float32
-    supported = _has_bf16(device)
-    if dtype == "bf16" and device.type == "cuda" and not supported:
-        raise UsageError(f"{device} cannot compute in bf16", "use --dtype fp32")
-    return torch.bfloat16 if dtype == "bf16" or supported else torch.float32
-
-
-def _has_bf16(device: torch.device) -> bool:
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    if device.type == "cpu":
-        probe = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
-        return probe is not None and bool(probe())
-    return False

@@ -7,6 +7,8 @@ import torch
 from pydantic import ConfigDict, Field
 from sam2.modeling.sam2_base import SAM2Base
 
+from tracker.models.precision import Precision
+
 SMALLEST_SIZE, SIZE_STEP = 64, 32
 
 _Channel = Annotated[float, Field(allow_inf_nan=False)]
@@ -44,6 +46,7 @@ class Model:
         input: The pictures that the network expects.
         fingerprint: SHA-256 of the weights file, hex.
         resizable: Whether the weights serve pictures of other sizes, see `tracker.models.resize`.
+        int8: Whether the image encoder is quantized, see `tracker.models.int8`.
         sizes: The model for the sizes that it was used for, shared by all of them.
     """
 
@@ -54,4 +57,12 @@ class Model:
     input: InputSpec
     fingerprint: str
     resizable: bool = False
+    int8: bool = False
     sizes: "dict[int, Model]" = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def precision(self) -> Precision:
+        """What it computes in."""
+        if self.int8:
+            return "int8"
+        return "bf16" if self.dtype == torch.bfloat16 else "fp32"

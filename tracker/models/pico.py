@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 import timm
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 from sam2.modeling.backbones.image_encoder import FpnNeck, ImageEncoder
 from sam2.modeling.memory_attention import MemoryAttention, MemoryAttentionLayer
 from sam2.modeling.memory_encoder import CXBlock, Fuser, MaskDownSampler, MemoryEncoder
@@ -81,12 +81,20 @@ class PicoArchitecture(BaseModel):
 
 
 class PicoConfig(BaseModel):
-    """All that is needed to build a pico network and to feed it."""
+    """All that is needed to build a pico network and to feed it.
+
+    Attributes:
+        architecture: Its sizes.
+        input: The pictures that it expects.
+        trunk_ranges: Smallest and largest output of each of the trunk's blocks, for
+            `tracker.models.int8`; None where they were not measured.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     architecture: PicoArchitecture
     input: InputSpec
+    trunk_ranges: tuple[tuple[FiniteFloat, FiniteFloat], ...] | None = None
 
 
 def read_pico_config(path: Path) -> PicoConfig:

@@ -38,7 +38,10 @@ Masks = NDArray[np.bool_]  # [k, H, W]
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What a peer is started with: a model's name, "fp32" or "bf16", and a device of torch."""
+    """What a peer is started with: a model's name, a precision and a device of torch.
+
+    Where the precision is "int8" and a peer has none, it computes in bf16.
+    """
 
     model: str
     dtype: str
@@ -83,7 +86,7 @@ def serve(build: Callable[[Wish], Tracker]) -> int:
     prepare_process()  # every peer gains by it
     parser = argparse.ArgumentParser()
     parser.add_argument("--model", required=True)
-    parser.add_argument("--dtype", required=True, choices=["fp32", "bf16"])
+    parser.add_argument("--dtype", required=True, choices=["fp32", "bf16", "int8"])
     parser.add_argument("--device", required=True)
     options = parser.parse_args()
     with _own_stdout() as out:
@@ -166,7 +169,7 @@ class Worker:
 @contextmanager
 def inference(wish: Wish) -> Iterator[None]:
     """Without gradients, in the precision that was wished for."""
-    half = wish.dtype == "bf16"
+    half = wish.dtype != "fp32"
     with (
         torch.inference_mode(),
         torch.autocast(wish.device.type, dtype=torch.bfloat16, enabled=half),

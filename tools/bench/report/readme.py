@@ -135,6 +135,19 @@ def _deadline(run: Run) -> list[str]:
     ]
 
 
+def _long(run: Run) -> list[str]:
+    """Whether a session grew."""
+    steps = [int(fact.case["steps"]) for fact in run.facts if fact.name == "resident memory"]
+    commands = sum(fact.value for fact in run.facts if fact.name == "commands")
+    grown_mib = run.fact("growth after a tenth")
+    if not steps or grown_mib is None:
+        return []
+    return [
+        f"- a session of {max(steps):,} frames and {commands:,.0f} commands: {grown_mib:.1f} MiB "
+        f"more at its end than after {min(steps):,} frames."
+    ]
+
+
 def _against(run: Run, ours: str, theirs: str, what: str) -> list[str]:
     """One line for each case that both were measured in."""
     lines = []
@@ -166,6 +179,7 @@ _LINES: dict[str, Callable[[Run], list[str]]] = {
     "model": _model,
     "e2e": _e2e,
     "deadline": _deadline,
+    "long": _long,
     "decode": lambda run: _against(run, "ours", "cv2.VideoCapture", "decoding a frame"),
     "wire": lambda run: _against(run, "ours", "pycocotools", "run lengths of the masks of a frame"),
 }
