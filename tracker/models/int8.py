@@ -51,7 +51,11 @@ PIXELS = Levels(step=1.0, zero=116)  # grey
 
 
 class _Packed(dict[tuple[int, ...], Tensor]):
-    """Weights in oneDNN's layout by the shape of the input; the copies of a module share them."""
+    """Weights as oneDNN wants them, which copies of a module share.
+
+    In another layout than that for the shape of the input and the number of threads, they would
+    be laid out anew for each picture, which takes several times as long as the convolution.
+    """
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "_Packed":
         return self
@@ -111,10 +115,11 @@ class Int8Conv(nn.Module):
             x_nchw = F.pad(x_nchw, self._pads, value=self._given.zero)
         given = [self._given.step, self._given.zero]
         shape = tuple(x_nchw.shape)
-        if shape not in self._packed:
+        key = (*shape, torch.get_num_threads())
+        if key not in self._packed:
             pack = getattr(torch.ops.onednn, _PACK_NAME)
-            self._packed[shape] = pack(self.weight, self.steps, *given, *self._how, shape)
-        return [x_nchw, *given, self._packed[shape], self.steps, self.zeros]
+            self._packed[key] = pack(self.weight, self.steps, *given, *self._how, shape)
+        return [x_nchw, *given, self._packed[key], self.steps, self.zeros]
 
 
 class Block(nn.Module):
