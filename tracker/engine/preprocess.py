@@ -37,5 +37,5 @@ def image_tensor(small_hwc: NDArray[np.uint8], spec: InputSpec) -> Tensor:
 
 
 def pixel_tensor(small_hwc: NDArray[np.uint8]) -> Tensor:
-    """A view of a squashed image, uint8 [1, 3, size, size], for a quantized encoder."""
-    return torch.from_numpy(small_hwc).permute(2, 0, 1)[None]
+    """A view of a squashed image, uint8 [1, 3, size, size], channels last, for a quantized encoder."""
+    return torch.from_numpy(small_hwc)[None].permute(0, 3, 1, 2)
