@@ -116,6 +116,15 @@ def test_other_weights_are_refused(session: Session, model: Model, tmp_path: Pat
         Session.load(tmp_path / "s", replace(model, fingerprint="another"))
 
 
+def test_an_input_of_another_size_is_refused(
+    session: Session, model: Model, tmp_path: Path
+) -> None:
+    session.save(tmp_path / "s")
+    larger = replace(model, input=replace(model.input, size=model.input.size + 32), sizes={})
+    with pytest.raises(SnapshotError, match=f"at {model.input.size} pixels, not"):
+        Session.load(tmp_path / "s", larger)
+
+
 @pytest.mark.parametrize("keep", [0, 5, 200, 5000, -1])
 def test_a_damaged_snapshot_is_told(
     session: Session, model: Model, tmp_path: Path, keep: int
@@ -131,10 +140,10 @@ def test_a_snapshot_of_another_version_is_told(
 ) -> None:
     session.save(tmp_path / "s")
     data = (tmp_path / "s").read_bytes()
-    older = data.replace(b'\\"version\\":3', b'\\"version\\":1')
+    older = data.replace(b'\\"version\\":4', b'\\"version\\":1')
     assert older != data
     (tmp_path / "s").write_bytes(older)
-    with pytest.raises(SnapshotError, match="of version 1, not 3"):
+    with pytest.raises(SnapshotError, match="of version 1, not 4"):
         Session.load(tmp_path / "s", model)
 
 

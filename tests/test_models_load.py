@@ -4,6 +4,7 @@ import json
 import pickle
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -137,6 +138,13 @@ def test_an_official_network_equals_that_of_the_official_builder() -> None:
     assert dict(theirs.sam_mask_decoder_extra_args) == dict(ours.sam_mask_decoder_extra_args)
     shapes = [{k: v.shape for k, v in net.state_dict().items()} for net in (theirs, ours)]
     assert shapes[0] == shapes[1]
+
+
+def test_pico_hq_is_pico_on_larger_pictures() -> None:
+    pico, hq = (load_model(name, device="cpu", dtype="fp32") for name in ("pico", "pico-hq"))
+    assert hq.input == replace(pico.input, size=512)
+    assert hq.fingerprint == pico.fingerprint
+    assert hq.network.image_size == 512
 
 
 @pytest.mark.parametrize("name", [name for name in REGISTRY if not name.startswith("pico")])

@@ -10,6 +10,7 @@ from sam2.sam2_video_predictor import SAM2VideoPredictor
 from tracker.errors import UsageError
 from tracker.models import Model, find_spec, load_model
 from tracker.models.checkpoints import checkpoint_path
+from tracker.models.load import pico_config
 from tracker.models.official import OFFICIAL_INPUT, build_official
 from tracker.models.pico import build_pico, read_pico_config
 from tracker.models.state import load_strictly, read_state
@@ -48,10 +49,9 @@ def find_weights(name: str) -> Weights:
                 "pico@128; official models keep their size",
             )
         return Weights(_resized(path, int(side)), "the package's", int(side))
-    if spec.embedded:
-        return Weights(
-            path, "the package's", read_pico_config(path.with_suffix(".json")).input.size
-        )
+    pico = pico_config(spec, path)
+    if pico is not None:
+        return Weights(path, "the package's", pico.input.size)
     if path.is_file():
         return Weights(path, "the official", OFFICIAL_INPUT.size)
     path = CACHE / f"{base}-seed{SEED}.pt"
@@ -107,9 +107,7 @@ def official_predictor(
     """The official predictor with the very same weights, on `device`, ready to track."""
     weights = find_weights(name)
     spec = find_spec(name.partition("@")[0])
-    if spec.embedded:
-        predictor = build_pico(read_pico_config(weights.path.with_suffix(".json")), cls)
-    else:
-        predictor = build_official(spec, cls)
+    pico = pico_config(spec, weights.path)
+    predictor = build_official(spec, cls) if pico is None else build_pico(pico, cls)
     load_strictly(predictor, read_state(weights.path), path=weights.path, config=name)
     return predictor.eval().requires_grad_(False).to(device)

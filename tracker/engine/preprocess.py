@@ -37,5 +37,8 @@ def image_tensor(small_hwc: NDArray[np.uint8], spec: InputSpec) -> Tensor:
 
 
 def pixel_tensor(small_hwc: NDArray[np.uint8]) -> Tensor:
-    """A view of a squashed image, uint8 [1, 3, size, size], channels last, for a quantized encoder."""
+    """A view of a squashed image for a quantized encoder: uint8 [1, 3, size, size].
+
+    Channels are last in memory, and by the strides too.
+    """
     return torch.from_numpy(small_hwc)[None].permute(0, 3, 1, 2)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from tracker.engine.session import Session
 
 HEADER = "trackd"
-VERSION = 3
+VERSION = 4
 _NEWER = "take a new snapshot"
 
 
@@ -59,6 +59,7 @@ class _Meta(_Strict):
     version: int = VERSION
     model: str
     fingerprint: str
+    full_size: int
     policy: Policy
     effort: Effort
     step: int | None
@@ -100,7 +101,8 @@ def load(path: Path, model: Model) -> "Session":
     """Make a session of what `save` wrote.
 
     Raises:
-        SnapshotError: It is missing, damaged, of another version, or of other weights.
+        SnapshotError: It is missing, damaged, of another version, of other weights, or of an input
+            of another size.
     """
     from tracker.engine.session import Session
 
@@ -109,6 +111,12 @@ def load(path: Path, model: Model) -> "Session":
         raise SnapshotError(
             f"snapshot {path} was taken with other weights of {meta.model}",
             "load the weights that it was taken with",
+        )
+    if meta.full_size != model.full_size:
+        raise SnapshotError(
+            f"snapshot {path} was taken with {meta.model} at {meta.full_size} pixels, "
+            f"not {model.full_size}",
+            f"use the model {meta.model}",
         )
     try:
         session = Session(model, meta.policy, meta.effort)
@@ -131,6 +139,7 @@ def _meta(session: "Session") -> _Meta:
     return _Meta(
         model=session.model.name,
         fingerprint=session.model.fingerprint,
+        full_size=session.model.full_size,
         policy=session.policy,
         effort=session.effort,
         step=step,

@@ -1,5 +1,6 @@
 """From a model's name to a network that is ready to track."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -43,7 +44,7 @@ def load_model(
     if checkpoint is None and not path.is_file():
         raise _no_weights(spec, path)
     state = read_state(path)
-    pico = _pico_config(spec, path)
+    pico = pico_config(spec, path)
     ranges = None if pico is None else pico.trunk_ranges
     precision = choose_precision(dtype, chosen_device, int8=ranges is not None)
     chosen_dtype = torch.float32 if precision == "fp32" else torch.bfloat16
@@ -89,14 +90,23 @@ def precision_of(spec: ModelSpec, weights: Path, wanted: str, device: torch.devi
         UsageError: That is not to be had here.
         ModelError: The configuration beside the weights cannot be read.
     """
-    pico = _pico_config(spec, weights)
+    pico = pico_config(spec, weights)
     int8 = pico is not None and pico.trunk_ranges is not None
     return choose_precision(wanted, device, int8=int8)
 
 
-def _pico_config(spec: ModelSpec, weights: Path) -> PicoConfig | None:
-    """The configuration of a pico; None for an official model."""
-    return read_pico_config(_pico_config_path(spec, weights)) if spec.embedded else None
+def pico_config(spec: ModelSpec, weights: Path) -> PicoConfig | None:
+    """The configuration of a pico; None for an official model.
+
+    Raises:
+        ModelError: It cannot be read.
+    """
+    if not spec.embedded:
+        return None
+    config = read_pico_config(_pico_config_path(spec, weights))
+    if spec.input_px is None:
+        return config
+    return config.model_copy(update={"input": replace(config.input, size=spec.input_px)})
 
 
 def _pico_config_path(spec: ModelSpec, weights: Path) -> Path:

@@ -61,6 +61,11 @@ class Model:
     sizes: "dict[int, Model]" = field(default_factory=dict, compare=False, repr=False)
 
     @property
+    def full_size(self) -> int:
+        """Side of the pictures that it was loaded for; those of `sizes` are smaller."""
+        return max(self.sizes, default=self.input.size)
+
+    @property
     def precision(self) -> Precision:
         """What it computes in."""
         if self.int8:

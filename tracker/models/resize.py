@@ -26,7 +26,7 @@ def resized(model: Model, size: int) -> Model:
         return model
     if not model.resizable:
         raise UsageError(f"{model.name} takes pictures of {model.input.size} pixels", "keep them")
-    largest = max(model.sizes, default=model.input.size)
+    largest = model.full_size
     if size % SIZE_STEP or not SMALLEST_SIZE <= size <= largest:
         raise UsageError(
             f"{model.name} takes no pictures of {size} pixels",

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -18,6 +19,7 @@ from tracker.process import prepare_process
 
 ROOT = Path(__file__).parents[3]
 ANSWER_TIMEOUT_S = 900.0
+LAST_WORDS_S = 10.0
 _INSTALL_TIMEOUT_S = 600.0
 _SHOWN = 200
 
@@ -159,6 +161,8 @@ class PeerProcess:
         return line
 
     def _last_words(self) -> str:
+        with suppress(subprocess.TimeoutExpired):  # it may close its output before it says why
+            self._process.wait(timeout=LAST_WORDS_S)
         self._log.seek(0)
         return _last_line(self._log.read().decode(errors="replace"))
 
