@@ -3,13 +3,14 @@
 from pathlib import Path
 
 import pytest
-from bench_runs import MACHINE, a_run, deadline_run, model_run, ms, track_run
+from bench_runs import MACHINE, SUBJECT, a_run, deadline_run, model_run, ms, track_run
 
 from tools.bench.command import RESULTS
 from tools.bench.machine import slug
 from tools.bench.record import Fact, Record
 from tools.bench.report import plots, readme
 from tools.bench.report.markdown import page, section
+from tools.bench.report.model_table import matmul_limit
 from tools.bench.report.words import number
 from tools.bench.report.write import README, records_of, write_report
 from tools.bench.stats import percentiles, round_ratios, spread
@@ -119,6 +120,16 @@ def test_the_table_of_stages_tells_the_share_of_what_was_measured() -> None:
     assert "| 1 | image encoder | 20 | 20 | 2 | 20 | 100 | 1 | 50% | 10% |" in text
     assert "| 1 | the rest | 4 | 4 | - | - | - | - | - | - |" in text
     assert "matmul bf16 200 GFLOP/s" in text
+
+
+def test_in_int8_the_encoder_alone_is_held_against_products_of_bytes() -> None:
+    run = model_run()
+    subject = SUBJECT.model_copy(update={"dtype": "int8"})
+    facts = (*run.facts, Fact(name="matmul", case={"dtype": "int8"}, unit="GFLOP/s", value=400.0))
+    run = run.model_copy(update={"subject": subject, "facts": facts})
+    assert matmul_limit(run, "image encoder") == 400
+    assert matmul_limit(run, "mask decoder") == 200
+    assert "reaches 25% of the matrix products" in "".join(readme.section([Record(runs=(run,))]))
 
 
 def test_a_failure_is_on_the_page() -> None:

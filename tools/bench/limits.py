@@ -13,8 +13,9 @@ _TRIES = 6
 def matmul_gflops(device: torch.device, dtype: torch.dtype, side: int | None = None) -> float:
     """Billions of multiplications and additions a second of square matrices, at best."""
     side = side or _SIDE.get(device.type, _SIDE["cpu"])
-    a, b = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
-    return 2 * side**3 / _least_s(lambda: torch.mm(a, b), device) / 1e9
+    a, b = ((16 * torch.randn(side, side, device=device)).to(dtype) for _ in range(2))
+    multiply = torch._int_mm if dtype == torch.int8 else torch.mm
+    return 2 * side**3 / _least_s(lambda: multiply(a, b), device) / 1e9
 
 
 def copy_gbs(device: torch.device, count: int | None = None) -> float:

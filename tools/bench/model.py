@@ -38,7 +38,7 @@ QUICK = {
     "warm_up": 2,
     "small_limits": True,
 }
-_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "int8": torch.int8}
 _SMALL_SIDE, _SMALL_BYTES = 128, 2**20
 Rounds = tuple[tuple[float, ...], ...]
 
@@ -105,7 +105,7 @@ def _counted(
 
 
 def _limits(device: torch.device, options: argparse.Namespace) -> list[Fact]:
-    """Matrix products in both precisions, and copies."""
+    """Matrix products in each precision, and copies."""
     side, count = (_SMALL_SIDE, _SMALL_BYTES) if options.small_limits else (None, None)
     products = [
         Fact(

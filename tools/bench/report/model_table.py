@@ -2,9 +2,11 @@
 
 from tools.bench.record import Run
 from tools.bench.report.words import NOTHING, number, table
+from tools.bench.stages import VERBS
 from tools.bench.stats import percentiles
 
 MATMUL, COPY = "matmul", "copy"
+ENCODER = VERBS["encode_image"]
 _HEADINGS = (
     *("objects", "stage", "p50 ms", "p95 ms", "GFLOP", "MB", "GFLOP/s", "GB/s"),
     *("of matmul limit", "of memory limit"),
@@ -33,12 +35,20 @@ def model_lines(run: Run) -> list[str]:
     ]
 
 
+def matmul_limit(run: Run, stage: str) -> float | None:
+    """The most matrix products in the precision of a stage; in int8 it is the encoder alone."""
+    assert run.subject is not None
+    dtype = run.subject.dtype
+    if dtype == "int8" and stage != ENCODER:
+        dtype = "bf16"
+    return run.fact(MATMUL, dtype=dtype)
+
+
 def _shares(run: Run, stage: str, objects: int | str, ms: float) -> list[str]:
     """What was counted, how fast it went, and the share of the limits that this is."""
-    assert run.subject is not None
     gflop = run.fact(f"FLOPs of {stage}", objects=objects)
     mb = run.fact(f"bytes of {stage}", objects=objects)
-    matmul, copy = run.fact(MATMUL, dtype=run.subject.dtype), run.fact(COPY)
+    matmul, copy = matmul_limit(run, stage), run.fact(COPY)
     if gflop is None or mb is None or matmul is None or copy is None:
         return [NOTHING] * 6
     gflops, gbs = 1000 * gflop / ms, mb / ms

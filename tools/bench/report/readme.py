@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from tools.bench.machine import slug
 from tools.bench.record import Machine, Record, Run, Series
-from tools.bench.report.model_table import MATMUL
+from tools.bench.report.model_table import ENCODER, matmul_limit
 from tools.bench.report.words import NOTHING, machine_words, number, problem, table, times
 from tools.bench.stats import percentiles, round_ratios, spread
 from tracker.errors import TrackdError
@@ -94,9 +94,9 @@ def _model(run: Run) -> list[str]:
     subject, one = run.subject, [s for s in run.series if s.case.get("objects") == 1]
     split = ", ".join(f"{s.name} {number(percentiles(s.samples).p50)}" for s in one)
     line = f"- {subject.model} {subject.dtype}, one object, ms a frame by stage: {split}"
-    encoder = run.find("image encoder", objects=1)
-    gflop = run.fact("FLOPs of image encoder", objects=1)
-    limit = run.fact(MATMUL, dtype=subject.dtype)
+    encoder = run.find(ENCODER, objects=1)
+    gflop = run.fact(f"FLOPs of {ENCODER}", objects=1)
+    limit = matmul_limit(run, ENCODER)
     if encoder is None or gflop is None or limit is None:
         return [line + "."]
     share = 1000 * gflop / percentiles(encoder.samples).p50 / limit
