@@ -14,7 +14,7 @@ from tracker.engine import FULL, Effort
 from tracker.models import load_model
 
 BUDGET_S = 1 / 15
-SIZE, MAPS = 384, 4
+SIZE, MAPS = 416, 4
 
 
 @dataclass(frozen=True)
@@ -81,8 +81,8 @@ def test_the_ladder_gives_up_memories_then_turns_then_size(rungs: tuple[Effort, 
         Effort(None, 2),
         Effort(None, 1),
         *(Effort(None, 1, objects) for objects in (16, 8, 4, 2, 1)),
-        Effort(320, 1, 1),
-        Effort(256, 1, 1),
+        Effort(352, 1, 1),
+        Effort(288, 1, 1),
     )
 
 

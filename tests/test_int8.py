@@ -137,6 +137,10 @@ def apart(ours: Tensor, theirs: Tensor) -> float:
     return float((difference / theirs.double().var()).sqrt())
 
 
+def overlap(ours_hw: np.ndarray, truth_hw: np.ndarray) -> float:
+    return float((ours_hw & truth_hw).sum() / (ours_hw | truth_hw).sum())
+
+
 def photo(side: int) -> np.ndarray:
     """Texture of all sizes, as in a photo, and an edge."""
     random = np.random.default_rng(3)
@@ -178,16 +182,17 @@ class TestEncoder:
         for other in found[1:]:
             assert all(torch.equal(a, b) for a, b in zip(found[0], other, strict=True))
 
-    def test_it_tracks_as_bf16_does(self, model: Model) -> None:
-        masks = {}
+    def test_it_tracks_as_well_as_bf16(self) -> None:
+        reached = {}
         for dtype in ("int8", "bf16"):
             session = Session(load_model("pico", device="cpu", dtype=dtype))
             session.step(frame(0))
             session.prompt(Prompt(1, mask_hw=square(0)))
-            masks[dtype] = [session.step(frame(i)).objects[0].mask_hw for i in range(1, 6)]
-        for ours, theirs in zip(masks["int8"], masks["bf16"], strict=True):
-            assert theirs.any()
-            assert (ours & theirs).sum() / (ours | theirs).sum() > 0.95
+            masks = [session.step(frame(i)).objects[0].mask_hw for i in range(1, 6)]
+            reached[dtype] = [overlap(mask, square(i)) for i, mask in enumerate(masks, 1)]
+        for ours, theirs in zip(reached["int8"], reached["bf16"], strict=True):
+            assert theirs > 0.75
+            assert ours > theirs - 0.03
 
 
 class TestChoice:

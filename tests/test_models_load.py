@@ -4,7 +4,6 @@ import json
 import pickle
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -55,7 +54,7 @@ def said(error: pytest.ExceptionInfo[Exception]) -> str:
 
 def test_pico_needs_no_download() -> None:
     model = load_model("pico", device="cpu", dtype="fp32")
-    assert model.input == InputSpec(384, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), "linear")
+    assert model.input == InputSpec(416, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), "linear")
     assert model.fingerprint == file_sha256(PICO_WEIGHTS)
     assert not model.network.training
     parameters = list(model.network.parameters())
@@ -78,7 +77,7 @@ def test_the_faster_network_computes_the_same() -> None:
     plain.eval().requires_grad_(False)
     fast = load_model("pico", device="cpu", dtype="fp32").network
     assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in fast.modules())
-    image_13ss = torch.rand(1, 3, 384, 384, generator=torch.Generator().manual_seed(1))
+    image_13ss = torch.rand(1, 3, 416, 416, generator=torch.Generator().manual_seed(1))
     slow_maps, fast_maps = (net.forward_image(image_13ss)["backbone_fpn"] for net in (plain, fast))
     for ours, theirs in zip(fast_maps, slow_maps, strict=True):
         assert (ours - theirs).abs().max() <= 1e-4 * theirs.abs().max()
@@ -87,7 +86,7 @@ def test_the_faster_network_computes_the_same() -> None:
 def test_convolutions_and_clips_in_one_pass_change_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
     if not can_fuse():
         pytest.skip("this torch has no such operator")
-    image_13ss = torch.rand(1, 3, 384, 384, generator=torch.Generator().manual_seed(1))
+    image_13ss = torch.rand(1, 3, 416, 416, generator=torch.Generator().manual_seed(1))
     image_13ss = image_13ss.contiguous(memory_format=torch.channels_last)
     fused = load_model("pico", device="cpu", dtype="bf16").network
     monkeypatch.setattr("tracker.models.load.can_fuse", lambda: False)
@@ -138,13 +137,6 @@ def test_an_official_network_equals_that_of_the_official_builder() -> None:
     assert dict(theirs.sam_mask_decoder_extra_args) == dict(ours.sam_mask_decoder_extra_args)
     shapes = [{k: v.shape for k, v in net.state_dict().items()} for net in (theirs, ours)]
     assert shapes[0] == shapes[1]
-
-
-def test_pico_hq_is_pico_on_larger_pictures() -> None:
-    pico, hq = (load_model(name, device="cpu", dtype="fp32") for name in ("pico", "pico-hq"))
-    assert hq.input == replace(pico.input, size=512)
-    assert hq.fingerprint == pico.fingerprint
-    assert hq.network.image_size == 512
 
 
 @pytest.mark.parametrize("name", [name for name in REGISTRY if not name.startswith("pico")])

@@ -2,15 +2,15 @@
 
 The ladder, from what is given up first to what is given up last:
 
-| step             | given up                                    | rungs for pico at 384 pixels  |
+| step             | given up                                    | rungs for pico at 416 pixels  |
 |------------------|---------------------------------------------|-------------------------------|
 | skip frames      | frames that come faster than the target and | none: `Thinner` skips those,  |
 |                  | those that grew stale                       | the mailbox drops these       |
 | fewer memories   | what an object looked like of late          | 1 and 2: the newest 2, 1      |
 | objects by turns | the mask of every object on every frame     | 3 to 7: 16, 8, 4, 2, 1        |
-| lower input size | detail; not for models of one size          | 8 and 9: 320, 256 pixels      |
+| lower input size | detail; not for models of one size          | 8 and 9: 352, 288 pixels      |
 
-What costs least quality goes first. Measured with pico as J of objects prompted by masks, against
+What costs least quality goes first. Measured with weights for 384 pixels as J of objects prompted by masks, against
 J at full effort: one recent memory has .733 of .736; a turn on every 2nd, 4th and 8th frame
 .725, .722 and .715 of .722; 320 pixels .581 of .648; 256 pixels .523 of .722. 192 pixels are no
 rung: .176 of .722 is a lost object.

@@ -49,7 +49,7 @@ class Policy:
     confine_to_box: bool = True
     believe_prompts: bool = True
     whole_memories: bool = False
-    keep_memories: Literal["all", "present", "sure", "rivals"] = "all"
+    keep_memories: Literal["all", "present", "sure", "rivals"] = "sure"
     appear_score: float = 0.6
     lost_after: int = 30
     settle_frames: int = 5
@@ -64,6 +64,7 @@ OFFICIAL = Policy(
     confine_to_box=False,
     believe_prompts=False,
     whole_memories=True,
+    keep_memories="all",
     appear_score=0.5,
 )
 

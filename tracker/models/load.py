@@ -1,6 +1,5 @@
 """From a model's name to a network that is ready to track."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -103,10 +102,7 @@ def pico_config(spec: ModelSpec, weights: Path) -> PicoConfig | None:
     """
     if not spec.embedded:
         return None
-    config = read_pico_config(_pico_config_path(spec, weights))
-    if spec.input_px is None:
-        return config
-    return config.model_copy(update={"input": replace(config.input, size=spec.input_px)})
+    return read_pico_config(_pico_config_path(spec, weights))
 
 
 def _pico_config_path(spec: ModelSpec, weights: Path) -> Path:

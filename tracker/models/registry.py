@@ -27,7 +27,6 @@ class ModelSpec:
         filename: File name of the weights.
         url: Where the weights are published; None where they lie in this package.
         sha256: Hex digest of the published file, None where it is not known.
-        input_px: Side of the network's input instead of the configuration's; of pico alone.
     """
 
     name: str
@@ -36,7 +35,6 @@ class ModelSpec:
     filename: str
     url: str | None
     sha256: str | None = None
-    input_px: int | None = None
 
     @property
     def embedded(self) -> bool:
@@ -59,7 +57,6 @@ def _official(family: str, release: str) -> tuple[ModelSpec, ...]:
 
 _SPECS = (
     ModelSpec("pico", "pico", "pico.json", "pico.safetensors", None),
-    ModelSpec("pico-hq", "pico", "pico.json", "pico.safetensors", None, input_px=512),
     *_official("sam2.1", "092824"),
     *_official("sam2", "072824"),
 )
