@@ -240,7 +240,10 @@ def test_one_image_is_encoded_once_for_all_sessions() -> None:
 def test_a_real_model_tracks_a_clip_with_every_policy(clips: tuple[Video, ...]) -> None:
     clip = clips[0]
     short = Video(clip.group, clip.name, clip.images_hwc[:4], clip.truths_hw[:4])
-    policies = [Named("all", Policy(keep_memories="all")), Named("sure", Policy(keep_memories="sure"))]
+    policies = [
+        Named("all", Policy(keep_memories="all")),
+        Named("sure", Policy(keep_memories="sure")),
+    ]
     prompts = [PromptKind.MASK, PromptKind.BOX]
     scores = compare(load_model("pico"), policies, prompts, short)
     assert [s.policy for s in scores] == ["all", "sure"] * 2

@@ -48,7 +48,7 @@ def tracked(
     model: Model, images: NDArray[np.uint8], prompt: Prompt, correction: tuple[int, Prompt] | None
 ) -> list[torch.Tensor]:
     """Logits of every frame as the engine has them, less what it does to finished masks."""
-    session = Session(model, Policy(fill_hole_area=0))
+    session = Session(model, Policy(fill_hole_area=0, keep_memories="all"))
     logits = []
     for t, image in enumerate(images):
         session.step(image)

@@ -10,10 +10,10 @@ The ladder, from what is given up first to what is given up last:
 | objects by turns | the mask of every object on every frame     | 3 to 7: 16, 8, 4, 2, 1        |
 | lower input size | detail; not for models of one size          | 8 and 9: 352, 288 pixels      |
 
-What costs least quality goes first. Measured with weights for 384 pixels as J of objects prompted by masks, against
-J at full effort: one recent memory has .733 of .736; a turn on every 2nd, 4th and 8th frame
-.725, .722 and .715 of .722; 320 pixels .581 of .648; 256 pixels .523 of .722. 192 pixels are no
-rung: .176 of .722 is a lost object.
+What costs least quality goes first. Measured with weights for 384 pixels as J of objects
+prompted by masks, against J at full effort: one recent memory has .733 of .736;
+a turn on every 2nd, 4th and 8th frame .725, .722 and .715 of .722; 320 pixels .581 of .648; 256
+pixels .523 of .722. 192 pixels are no rung: .176 of .722 is a lost object.
 
 Each rung keeps what those above it gave up; rung 0 is full effort.
 """
