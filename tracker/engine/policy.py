@@ -31,8 +31,8 @@ class Policy:
             where the network was trained to keep means of squares of them.
         keep_memories: Which tracked frames are remembered: "all" (official), "present" (those on
             which the object is there), "sure" (those with a confident mask too, further back if
-            need be, an idea of SAMURAI), "rivals" (all, and for long a few that tell the object
-            from its like, an idea of DAM4SAM).
+            need be, an idea of SAMURAI; the default, as it scores best), "rivals" (all, and for
+            long a few that tell the object from its like, an idea of DAM4SAM).
         appear_score: Object score, 0..1, with which an absent object comes back.
         lost_after: Frames of absence after which an object is lost.
         settle_frames: Frames for which a lost object that came back is called reacquired.

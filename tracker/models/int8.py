@@ -54,7 +54,8 @@ class _Packed(dict[tuple[int, ...], Tensor]):
     """Weights as oneDNN wants them, which copies of a module share.
 
     In another layout than that for the shape of the input and the number of threads, they would
-    be laid out anew for each picture, which takes several times as long as the convolution.
+    be laid out anew for each picture, which takes several times as long as the convolution. There
+    are as many as sizes of the input and numbers of threads are used, at most some dozens.
     """
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "_Packed":
@@ -230,7 +231,7 @@ def quantize(
         ModelError: The trunk is of another kind, or has more blocks or fewer.
     """
     if not can_be_quantized(image_encoder.trunk):
-        raise ModelError("a trunk_ranges is given, but the trunk cannot be quantized", "remove it")
+        raise ModelError("trunk_ranges are given, but the trunk cannot be quantized", "remove them")
     blocks = len(list(trunk_blocks(image_encoder.trunk)))
     if len(ranges) != blocks:
         raise ModelError(
