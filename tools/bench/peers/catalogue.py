@@ -26,7 +26,7 @@ class Peer:
 
 _PACKAGE = "tools.bench.peers"
 _OFFICIAL = "`SAM2VideoPredictor` of the sam2 package, the same weights"
-_RESAMPLED = "its own `SAM2VideoPredictor`, autocast where bf16"
+_RESAMPLED = "its own `SAM2VideoPredictor`, autocast unless fp32"
 PEERS = {
     peer.name: peer
     for peer in (
@@ -37,18 +37,18 @@ PEERS = {
             "`Session` with one object in a pass (`batch_objects=1`)",
             arguments=("--unbatched",),
         ),
-        Peer("official", f"{_PACKAGE}.official", f"{_OFFICIAL}, autocast where bf16"),
+        Peer("official", f"{_PACKAGE}.official", f"{_OFFICIAL}, autocast unless fp32"),
         Peer("official-fp32", f"{_PACKAGE}.official", f"{_OFFICIAL}, always fp32", dtype="fp32"),
         Peer(
             "official-vos",
             f"{_PACKAGE}.official",
-            f"{_OFFICIAL}, compiled (`vos_optimized`), autocast where bf16",
+            f"{_OFFICIAL}, compiled (`vos_optimized`), autocast unless fp32",
             arguments=("--vos",),
         ),
         Peer(
             "transformers",
             f"{_PACKAGE}.hugging_face",
-            "`Sam2VideoModel`, streaming session, autocast where bf16",
+            "`Sam2VideoModel`, streaming session, autocast unless fp32",
             needs=("transformers==5.23.0", "tokenizers==0.23.3", "regex"),
         ),
         Peer("edgetam", f"{_PACKAGE}.edgetam", _RESAMPLED, needs=("edgetam-dimos==1.0.1",)),
@@ -61,7 +61,7 @@ PEERS = {
         Peer(
             "cutie",
             f"{_PACKAGE}.cutie",
-            "`InferenceCore` as in its `process_video`, autocast where bf16",
+            "`InferenceCore` as in its `process_video`, autocast unless fp32",
             needs=("rf-cutie==1.0.1", "einops"),
         ),
     )
