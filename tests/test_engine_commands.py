@@ -146,6 +146,19 @@ def test_many_objects_in_one_pass_equal_one_object_at_a_time(model: Model) -> No
         assert_close(logits(together, object_id), logits(alone, object_id))
 
 
+def test_objects_of_unequal_age_in_one_pass_equal_one_object_at_a_time(model: Model) -> None:
+    together, alone = started(model), started(model, Policy(batch_objects=1))
+    for session in (together, alone):
+        for i in range(2, 6):
+            run(session, 3 * i - 5, 3 * i - 3)
+            session.prompt(Prompt(i, mask_hw=square(4 * i)))
+        run(session, 13, 15)
+    groups = [len(batch) for batch in together.bank.batches(15, limit=16)]
+    assert groups == [len(together.object_ids)], "all remember unequally much"
+    for object_id in together.object_ids:
+        assert_close(logits(together, object_id), logits(alone, object_id))
+
+
 def assert_close(ours: torch.Tensor, theirs: torch.Tensor) -> None:
     """Equal but for the order of sums: a batch of another size rounds differently."""
     a, b = ours > 0, theirs > 0

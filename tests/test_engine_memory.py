@@ -102,14 +102,27 @@ def test_a_new_row_remembers_nothing_of_its_predecessor(bank: MemoryBank) -> Non
     assert recalled(bank, row, 6)[0] == [5]
 
 
-def test_objects_that_recall_alike_go_in_one_batch(bank: MemoryBank) -> None:
+def batches(bank: MemoryBank, step: int, limit: int) -> list[list[list[int]]]:
+    return [[group.tolist() for group in batch] for batch in bank.batches(step, limit)]
+
+
+def test_objects_that_recall_alike_are_a_group(bank: MemoryBank) -> None:
     for row in range(3):
         bank.add()
         write(bank, row, 0, prompted=True)
     write(bank, 1, 1)
-    batches = [batch.tolist() for batch in bank.batches(2, limit=16)]
-    assert sorted(batches) == [[0, 2], [1]]
-    assert [b.tolist() for b in bank.batches(1, limit=2)] == [[0, 1], [2]]
+    assert batches(bank, 2, limit=16) == [[[0, 2], [1]]]
+    assert batches(bank, 1, limit=16) == [[[0, 1, 2]]]
+
+
+def test_a_batch_holds_groups_up_to_its_limit(bank: MemoryBank) -> None:
+    for row in range(5):
+        bank.add()
+        write(bank, row, 0, prompted=True)
+    assert batches(bank, 1, limit=2) == [[[0, 1]], [[2, 3]], [[4]]]
+    write(bank, 1, 1)
+    assert batches(bank, 2, limit=3) == [[[0, 2, 3]], [[4], [1]]]
+    assert batches(bank, 2, limit=4) == [[[0, 2, 3, 4]], [[1]]]
 
 
 def test_it_grows_with_objects_gives_back_and_never_grows_with_time(bank: MemoryBank) -> None:
@@ -205,13 +218,13 @@ def test_anchors_can_be_dropped_from_a_step_on(anchoring: MemoryBank) -> None:
     assert anchoring.newest_anchor(0) == EMPTY
 
 
-def test_objects_with_as_many_anchors_go_in_one_batch(anchoring: MemoryBank) -> None:
+def test_objects_with_as_many_anchors_are_a_group(anchoring: MemoryBank) -> None:
     for row in range(3):
         anchoring.add()
         write(anchoring, row, 0, prompted=True)
     anchor(anchoring, 0, 3)
     anchor(anchoring, 2, 4)
-    assert sorted(b.tolist() for b in anchoring.batches(50, limit=16)) == [[0, 2], [1]]
+    assert batches(anchoring, 50, limit=16) == [[[1], [0, 2]]]
     memories = anchoring.recall(np.array([0, 2]), 50)
     assert memories.maps_nkqm.flatten(1).tolist() == [[0, 3], [0, 4]]
 

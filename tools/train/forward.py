@@ -147,7 +147,7 @@ def _later(
     random: np.random.Generator,
 ) -> tuple[Decoded, list[Guess]]:
     """A tracked frame, corrected by clicks or not."""
-    conditioned = condition(net, features, _recall(net, memories, frame))
+    conditioned = condition(net, features, [_recall(net, memories, frame)])
     decoded, guess = _decode(net, features, conditioned, frame, None)
     guesses, clicks = [guess], None
     for _ in range(corrections):

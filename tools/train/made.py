@@ -22,7 +22,7 @@ THING = Reach(zoom=0.25, stretch=0.15, turn=0.4, shear=0.15, shift=0.25)
 
 OBJECT_SIDES = (0.2, 0.8)  # longer side of an object on the canvas
 OTHER_SIDES = (0.15, 0.6)
-LEAVES_SHARE = 0.15
+LEAVES_SHARE = 0.3
 TWIN_SHARE = 0.3
 BEND_SHARE = 0.6
 GROUND_BEND, THING_BEND = 0.02, 0.04  # largest, in sides

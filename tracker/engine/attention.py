@@ -2,10 +2,11 @@
 
 Follows `sam2.modeling.memory_attention.MemoryAttention` and `RoPEAttention`, whose weights it
 uses. The image is the same for all objects, so the first self-attention and the first queries are
-computed for one of them; the official code repeats them for each. Like SAM 2's it has one head.
-Shapes: n objects, q tokens of the image, l tokens of memory, c channels, m channels of a memory.
+computed for one of them; the official code repeats them for each. Objects that remember unequally
+much attend in groups, and share all but that. Like SAM 2's it has one head. Shapes: n objects, q tokens of the image, l tokens of memory, c channels, m channels of a memory.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -22,7 +23,7 @@ SCORES_BYTES = 16 * 2**20
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What n objects attend to.
+    """What n objects attend to, each to as much as the others.
 
     Attributes:
         tokens_nlm: Maps of `map_tokens` tokens each, then `pointer_tokens` without a place.
@@ -38,39 +39,47 @@ class Memory:
 
 
 def attend_to_memory(
-    attention: MemoryAttention, image_1qc: Tensor, image_pos_1qc: Tensor, memory: Memory
+    attention: MemoryAttention,
+    image_1qc: Tensor,
+    image_pos_1qc: Tensor,
+    memories: Sequence[Memory],
 ) -> Tensor:
-    """Image features as each object's memory sees them, [n, q, c].
+    """Image features as each object's memory sees them, [n, q, c], group after group.
 
-    They and the memory are in the dtype that is computed in.
+    They and the memories are in the dtype that is computed in.
     """
     if attention.norm.weight.requires_grad:  # gradients are for the weights themselves
-        return _through_layers(attention, image_1qc, image_pos_1qc, memory)
+        return _through_layers(attention, image_1qc, image_pos_1qc, memories)
     dtype = compute_dtype(image_1qc)
     with torch.autocast(image_1qc.device.type, enabled=False):
         attention = in_dtype(attention, dtype)
-        return _through_layers(attention, image_1qc.to(dtype), image_pos_1qc.to(dtype), memory)
+        return _through_layers(attention, image_1qc.to(dtype), image_pos_1qc.to(dtype), memories)
 
 
 def _through_layers(
-    attention: MemoryAttention, image_1qc: Tensor, image_pos_1qc: Tensor, memory: Memory
+    attention: MemoryAttention,
+    image_1qc: Tensor,
+    image_pos_1qc: Tensor,
+    memories: Sequence[Memory],
 ) -> Tensor:
     x = image_1qc + 0.1 * image_pos_1qc if attention.pos_enc_at_input else image_1qc
     for layer in attention.layers:
-        x = _layer(layer, x, image_pos_1qc, memory)
+        x = _layer(layer, x, image_pos_1qc, memories)
     out_nqc: Tensor = attention.norm(x)
     return out_nqc
 
 
-def _layer(layer: MemoryAttentionLayer, x: Tensor, image_pos: Tensor, memory: Memory) -> Tensor:
+def _layer(
+    layer: MemoryAttentionLayer, x: Tensor, image_pos: Tensor, memories: Sequence[Memory]
+) -> Tensor:
     own = layer.norm1(x)
     placed = own + image_pos if layer.pos_enc_at_attn else own
     x = x + _attend_to_itself(layer.self_attn, placed, own)
     query = layer.norm2(x)
     query = query + image_pos if layer.pos_enc_at_cross_attn_queries else query
-    keys_nlm = memory.tokens_nlm
-    keys_nlm = keys_nlm + memory.pos_nlm if layer.pos_enc_at_cross_attn_keys else keys_nlm
-    x = x + _recall(layer.cross_attn_image, query, keys_nlm, memory)
+    x = x + _recall(
+        layer.cross_attn_image, query, memories, places=layer.pos_enc_at_cross_attn_keys
+    )
     hidden = layer.activation(layer.linear1(layer.norm3(x)))
     out: Tensor = x + layer.linear2(hidden)
     return out
@@ -83,17 +92,31 @@ def _attend_to_itself(attention: RoPEAttention, placed: Tensor, own: Tensor) -> 
     return _attend(q, k, _projected(attention, own))
 
 
-def _recall(attention: RoPEAttention, query: Tensor, keys_nlm: Tensor, memory: Memory) -> Tensor:
-    """Attention of the image's tokens to memories, of which pointers are not rotated.
+def _recall(
+    attention: RoPEAttention, query: Tensor, memories: Sequence[Memory], *, places: bool
+) -> Tensor:
+    """Attention of the image's tokens to memories, group by group.
 
     Values are averaged in the few channels of a memory, and projected once a token of the image.
     """
     turns_qd = _turns(attention, query)
-    q, k = _rotate(attention.q_proj(query), turns_qd), attention.k_proj(keys_nlm)
+    q = _rotate(attention.q_proj(query), turns_qd)
+    sizes = [len(memory.tokens_nlm) for memory in memories]
+    queries = [q] * len(sizes) if len(q) == 1 else q.split(sizes)
+    found = [
+        _attend(own, _keys(attention, memory, turns_qd, places=places), memory.tokens_nlm)
+        for own, memory in zip(queries, memories, strict=True)
+    ]
+    return _projected(attention, torch.cat(found) if len(found) > 1 else found[0])
+
+
+def _keys(attention: RoPEAttention, memory: Memory, turns_qd: Tensor, *, places: bool) -> Tensor:
+    """Keys [n, l, c] of memories, of which pointers are not rotated."""
+    tokens_nlm = memory.tokens_nlm + memory.pos_nlm if places else memory.tokens_nlm
+    k = attention.k_proj(tokens_nlm)
     placed = k.shape[1] - memory.pointer_tokens
     turns_kd = _map_turns(attention, turns_qd, memory.map_tokens)
-    k = torch.cat([_rotate(k[:, :placed], turns_kd), k[:, placed:]], dim=1)
-    return _projected(attention, _attend(q, k, memory.tokens_nlm))
+    return torch.cat([_rotate(k[:, :placed], turns_kd), k[:, placed:]], dim=1)
 
 
 def _projected(attention: RoPEAttention, values: Tensor) -> Tensor:

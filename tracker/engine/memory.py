@@ -279,8 +279,10 @@ class MemoryBank:
             np.concatenate([lasting, s.lasting + (step - pointer_ages) % s.pointer_ring]),
         )
 
-    def batches(self, step: int, limit: int, rows: Rows | None = None) -> list[Rows]:
-        """Rows with memories, in batches of at most `limit` that recall alike at `step`.
+    def batches(self, step: int, limit: int, rows: Rows | None = None) -> list[list[Rows]]:
+        """Rows with memories, in batches of at most `limit` rows.
+
+        A batch consists of groups of rows that recall as many memories as each other at `step`.
 
         Args:
             step: The step that recalls.
@@ -290,10 +292,19 @@ class MemoryBank:
         rows = np.arange(self.rows) if rows is None else rows
         maps, pointers = self._recalled(rows, step)
         counts = np.stack([maps.sum(axis=1), pointers.sum(axis=1)], axis=1)
-        batches = []
-        for shape in np.unique(counts[counts[:, 0] > 0], axis=0):
-            alike = rows[(counts == shape).all(axis=1)]
-            batches += [alike[i : i + limit] for i in range(0, len(alike), limit)]
+        groups = [
+            rows[(counts == shape).all(axis=1)]
+            for shape in np.unique(counts[counts[:, 0] > 0], axis=0)
+        ]
+        batches: list[list[Rows]] = []
+        room = 0
+        for group in groups:
+            while len(group):
+                if not room:
+                    batches.append([])
+                    room = limit
+                batches[-1].append(group[:room])
+                group, room = group[room:], room - len(group[:room])
         return batches
 
     def recall(self, rows: Rows, step: int) -> Memories:

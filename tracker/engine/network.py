@@ -6,6 +6,7 @@ m channels of a memory, h and w the feature map (input / 16), q the tokens of a 
 fewer where the network pools them), s the low-resolution mask (input / 4).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -148,30 +149,41 @@ def without_memory(net: SAM2Base, features: Features) -> Tensor:
     return features.top_1chw + nothing_11c.view(1, -1, 1, 1)
 
 
-def condition(net: SAM2Base, features: Features, memories: Memories) -> Tensor:
+def condition(net: SAM2Base, features: Features, memories: Sequence[Memories]) -> Tensor:
     """Features of the image as each object's memory sees them, [n, c, h, w].
 
     Follows `SAM2Base._prepare_memory_conditioned_features`. Live video has no known length, so
     pointer ages are scaled as in a video of at least `max_obj_ptrs_in_encoder` frames, where the
     official code takes the length of a shorter one.
+
+    Args:
+        net: The network.
+        features: The image.
+        memories: Those of groups of objects, n in all; what does not depend on them is computed
+            once for all groups.
     """
-    dtype = compute_dtype(features.top_1chw)
-    pointers_nqm, pointer_pos_nqm = _pointer_tokens(net, memories)
-    map_pos_nkqm = _map_positions(net, features, memories.age_index_nk)
-    maps_nqm = memories.maps_nkqm.flatten(1, 2)
     conditioned_nqc = attend_to_memory(
         net.memory_attention,
         features.top_1chw.flatten(2).transpose(1, 2).contiguous(),
         features.pos_1chw.flatten(2).transpose(1, 2).contiguous(),
-        Memory(
-            torch.cat([maps_nqm.to(dtype), pointers_nqm.to(dtype)], dim=1),
-            torch.cat([map_pos_nkqm.flatten(1, 2).to(dtype), pointer_pos_nqm.to(dtype)], dim=1),
-            map_tokens=memories.maps_nkqm.shape[2],
-            pointer_tokens=pointers_nqm.shape[1],
-        ),
+        [_memory_tokens(net, features, group) for group in memories],
     )
     h, w = features.top_1chw.shape[-2:]
     return conditioned_nqc.transpose(1, 2).reshape(-1, net.hidden_dim, h, w)
+
+
+def _memory_tokens(net: SAM2Base, features: Features, memories: Memories) -> Memory:
+    """What a group of objects attends to: maps, then pointers."""
+    dtype = compute_dtype(features.top_1chw)
+    pointers_nqm, pointer_pos_nqm = _pointer_tokens(net, memories)
+    map_pos_nqm = _map_positions(net, features, memories.age_index_nk).flatten(1, 2)
+    maps_nqm = memories.maps_nkqm.flatten(1, 2)
+    return Memory(
+        torch.cat([maps_nqm.to(dtype), pointers_nqm.to(dtype)], dim=1),
+        torch.cat([map_pos_nqm.to(dtype), pointer_pos_nqm.to(dtype)], dim=1),
+        map_tokens=memories.maps_nkqm.shape[2],
+        pointer_tokens=pointers_nqm.shape[1],
+    )
 
 
 def _map_positions(net: SAM2Base, features: Features, age_index_nk: Tensor) -> Tensor:

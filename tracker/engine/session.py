@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -269,9 +269,9 @@ class Session:
         features = view.features if batches else None
         encoded = time.perf_counter()
         with self._inference():
-            for rows in batches:
+            for groups in batches:
                 assert features is not None
-                self._track(rows, step, features, settle)
+                self._track(groups, step, features, settle)
             self._advance(step)
         ahead_s = 0.0 if coming is None else max(0.0, coming.encode_s - (encoded - start))
         track_s = time.perf_counter() - encoded
@@ -366,11 +366,18 @@ class Session:
             )
         return self.seen[step - oldest]
 
-    def _track(self, rows: Rows, step: int, features: Features, settle: Callable[[], None]) -> None:
-        """Track a batch of objects on a frame, in one pass."""
-        net = self.model.network
+    def _track(
+        self,
+        groups: Sequence[Rows],
+        step: int,
+        features: Features,
+        settle: Callable[[], None],
+    ) -> None:
+        """Track a batch of objects on a frame, in one pass; those of a group recall alike."""
+        net, rows = self.model.network, np.concatenate(groups)
         settle()
-        conditioned_nchw = network.condition(net, features, self.bank.recall(rows, step))
+        memories = [self.bank.recall(group, step) for group in groups]
+        conditioned_nchw = network.condition(net, features, memories)
         three_masks = network.wants_three_masks(net, first=False, clicks=0)
         settle()
         decoded = network.decode(
@@ -483,7 +490,7 @@ class Session:
             conditioned_1chw = network.without_memory(net, seen.features)
         else:
             memories = self.bank.recall(np.array([row]), seen.step)
-            conditioned_1chw = network.condition(net, seen.features, memories)
+            conditioned_1chw = network.condition(net, seen.features, [memories])
         before = None if obj is None else obj.output_at(seen.step)
         size, device = self.model.input.size, self.model.device
         decoded = network.decode(
@@ -517,7 +524,7 @@ class Session:
         for seen in later:
             if seen.step in obj.given:
                 continue
-            self._track(np.array([row]), seen.step, seen.features, settle)
+            self._track([np.array([row])], seen.step, seen.features, settle)
             if obj.clicks.get(seen.step):
                 self._apply(obj.id, seen, obj.clicks[seen.step], None)
         return len(later)
