@@ -16,6 +16,7 @@ from tools.train.motion import away_and_back
 from tools.train.pack import main, write_pack
 from tools.train.packed import Pack
 from tools.train.scene import Layer, draw, line_kernel, placement
+from tools.train.stills import random_objects
 from tracker.errors import TrackdError, UsageError
 
 SIDE = 64
@@ -31,9 +32,10 @@ def data(folder: Path, **sources: float) -> Data:
     return Data(pack=folder, sources=weights, held_out=(HELD_OUT,), workers=0)
 
 
-def maker(folder: Path, seed: int = 0, frames: int = 4, **sources: float) -> ClipMaker:
+def maker(folder: Path, seed: int = 0, objects: int = 1, **sources: float) -> ClipMaker:
     sources = sources or {"videos": 1.0, "stills__blobs": 1.0}
-    return ClipMaker(Pack(folder), data(folder, **sources), seed=seed, frames=frames, side=SIDE)
+    asked = data(folder, **sources)
+    return ClipMaker(Pack(folder), asked, seed=seed, frames=4, side=SIDE, objects=objects)
 
 
 def test_a_pack_holds_every_file_as_it_was(tmp_path: Path) -> None:
@@ -86,16 +88,39 @@ def test_a_clip_follows_from_seed_and_number(folder: Path) -> None:
     for number in (0, 7, 123):
         clip, same = first.clip(number), again.clip(number)
         assert np.array_equal(clip.images_tssc, same.images_tssc)
-        assert np.array_equal(clip.masks_tss, same.masks_tss)
+        assert np.array_equal(clip.masks_otss, same.masks_otss)
         assert not np.array_equal(clip.images_tssc, other.clip(number).images_tssc)
         assert not np.array_equal(clip.images_tssc, first.clip(number + 1).images_tssc)
 
 
 def test_first_frames_show_the_object_and_later_ones_may_not(folder: Path) -> None:
     clips = [maker(folder, stills__blobs=1.0).clip(number) for number in range(60)]
-    assert all(clip.masks_tss[0].mean() >= LEAST_AREA for clip in clips)
-    assert any(not clip.masks_tss[t].any() for clip in clips for t in range(1, 4))
+    assert all(clip.masks_otss[0, 0].mean() >= LEAST_AREA for clip in clips)
+    assert any(not clip.masks_otss[0, t].any() for clip in clips for t in range(1, 4))
     assert {clip.images_tssc.shape for clip in clips} == {(4, SIDE, SIDE, 3)}
+
+
+def test_a_clip_shows_as_many_objects_as_are_asked_for(folder: Path) -> None:
+    clips = [maker(folder, objects=3).clip(number) for number in range(40)]
+    assert {clip.masks_otss.shape for clip in clips} == {(3, 4, SIDE, SIDE)}
+    assert all(mask[0].mean() >= LEAST_AREA for clip in clips for mask in clip.masks_otss)
+    different = [len(np.unique(clip.masks_otss[:, 0], axis=0)) for clip in clips]
+    assert set(different) == {1, 2, 3}, "some are shown twice where there are fewer"
+
+
+def test_every_region_of_a_picture_is_an_object_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "stills/halves").mkdir(parents=True)
+    values = np.repeat(np.uint8([[0, 7, 9]]), 40, axis=1).repeat(90, axis=0)
+    cv2.imwrite(str(tmp_path / "stills/halves/a.0.png"), values)
+    cv2.imwrite(str(tmp_path / "stills/halves/a.jpg"), np.full((90, 120, 3), 80, np.uint8))
+    write_pack(tmp_path, tmp_path / "pack", [], ["stills/halves"])
+    pack, random = Pack(tmp_path / "pack"), np.random.default_rng(0)
+    shown = random_objects(pack, "stills/halves", 4, random)
+    assert shown is not None
+    assert sorted(int(mask.argmax(axis=1)[0]) for mask in shown.masks) == [40, 80]
+    assert [mask.mean() for mask in shown.masks] == [1 / 3, 1 / 3]
+    fewer = random_objects(pack, "stills/halves", 1, random)
+    assert fewer is not None and len(fewer.masks) == 1
 
 
 def test_masks_stay_on_their_objects(folder: Path) -> None:
@@ -105,7 +130,7 @@ def test_masks_stay_on_their_objects(folder: Path) -> None:
         clip = maker(folder, videos=1.0).clip(number)
         images = clip.images_tssc.astype(int)
         red = images[..., 0] - images[..., 2] > 30
-        both, either = (red & clip.masks_tss).sum(), (red | clip.masks_tss).sum()
+        both, either = (red & clip.masks_otss[0]).sum(), (red | clip.masks_otss[0]).sum()
         agreements.append(both / either)
     # Colours bleed in small JPEGs, and some things that hide the object are red too.
     assert np.median(agreements) > 0.8
@@ -116,10 +141,11 @@ def test_layers_hide_what_is_behind_them() -> None:
     grey, white = np.full((SIDE, SIDE, 3), 60, np.uint8), np.full((16, 16, 3), 255, np.uint8)
     full, square = np.full((SIDE, SIDE), 255, np.uint8), np.full((16, 16), 255, np.uint8)
     unmoved = np.tile(np.array([[1.0, 0, 0], [0, 1.0, 0]]), (2, 1, 1))
-    ground = Layer([grey] * 2, [full] * 2, unmoved, is_object=True)
+    ground = Layer([grey] * 2, unmoved, regions=[[full] * 2])
     at = placement(still, (16, 16), (0.5, 0.5), 1.0, SIDE)
-    pictures, masks = draw(ground, [Layer([white] * 2, [square] * 2, at)], SIDE)
+    pictures, (masks, front) = draw(ground, [Layer([white] * 2, at, square)], SIDE)
     assert np.array_equal(pictures[..., 0] > 150, masks < 128)
+    assert np.array_equal(front > 127, masks < 128)
     assert [int((mask < 128).sum()) for mask in masks] == [256, 256]
     assert masks[0, 32, 32] < 128 and masks[1, 32, 48] < 128 and masks[1, 32, 32] == 255
 
@@ -173,4 +199,4 @@ def test_real_sources_make_clips(data_dir: Path, tmp_path: Path) -> None:
     sources = {"davis-train": 1.0, "stills/coco128": 1.0}
     asked = Data(pack=tmp_path, sources=sources, held_out=("bear",))
     clips = ClipMaker(Pack(tmp_path), asked, seed=0, frames=3, side=SIDE)
-    assert all(clips.clip(number).masks_tss[0].any() for number in range(10))
+    assert all(clips.clip(number).masks_otss[0, 0].any() for number in range(10))

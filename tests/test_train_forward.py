@@ -109,6 +109,30 @@ def test_a_corrected_frame_is_computed_as_in_tracking(
         assert torch.allclose(chosen(guess), expected[guess.frame], atol=0.1)
 
 
+def test_objects_of_one_picture_are_tracked_as_each_by_itself(
+    model: Model, scene: tuple[NDArray[np.uint8], NDArray[np.bool_]]
+) -> None:
+    images, masks = scene
+    inputs = normalised(torch.from_numpy(np.stack([images, images[:, :, ::-1]])), model.input)
+    first = torch.from_numpy(masks)[:, None, None]
+    both = [first, first.roll(10, dims=-2), first.flip(-1), first.flip(-1).roll(9, dims=-1)]
+    plan = Plan(PromptKind.MASK, 0, None, 1)
+
+    def forward(images_ti3ss: torch.Tensor, truth: torch.Tensor) -> list[torch.Tensor]:
+        random = np.random.default_rng(0)
+        return [
+            guess.logits_nass
+            for guess in forward_clips(model.network, images_ti3ss, truth, plan, EXACT, random)
+        ]
+
+    together = forward(inputs, torch.cat(both, dim=1))
+    for number, truth in enumerate(both):
+        picture = number // 2
+        alone = forward(inputs[:, picture : picture + 1], truth)
+        for ours, theirs in zip(together, alone, strict=True):
+            assert torch.allclose(ours[number], theirs[0], atol=1e-2)
+
+
 def test_gradients_reach_the_prompted_frame_through_memory(
     model: Model, scene: tuple[NDArray[np.uint8], NDArray[np.bool_]]
 ) -> None:

@@ -20,25 +20,30 @@ CLIP_STREAM, PROMPT_STREAM = 0, 1  # of the seed
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Clip:
-    """T frames of side S: RGB uint8 [T, S, S, 3], and the object on each, bool [T, S, S].
+    """T frames of side S: RGB uint8 [T, S, S, 3], and o objects on each, bool [o, T, S, S].
 
-    The object is on the first frame; on the others it may be hidden or gone.
+    The objects are on the first frame; on the others they may be hidden or gone. Several of them
+    on one picture teach the network to heed what it is shown; and the picture, which is most of
+    the work, is encoded once for all.
     """
 
     images_tssc: NDArray[np.uint8]
-    masks_tss: NDArray[np.bool_]
+    masks_otss: NDArray[np.bool_]
 
 
 class ClipMaker:
-    """Makes clips of one length and size from the sources of a pack."""
+    """Makes clips of one length, size and number of objects from the sources of a pack."""
 
-    def __init__(self, pack: Pack, data: Data, *, seed: int, frames: int, side: int) -> None:
+    def __init__(
+        self, pack: Pack, data: Data, *, seed: int, frames: int, side: int, objects: int = 1
+    ) -> None:
         """Choose the sources.
 
         Raises:
             UsageError: The pack lacks a source, or a video that is to be held out.
         """
         self._pack, self._seed, self._frames, self._side = pack, seed, frames, side
+        self._objects = objects
         self._videos = training_videos(pack, data)
         unknown = [name for name in data.sources if name not in pack.sources]
         if unknown:
@@ -57,7 +62,7 @@ class ClipMaker:
         """
         for attempt in range(ATTEMPTS):
             clip = self._attempt(np.random.default_rng([self._seed, CLIP_STREAM, number, attempt]))
-            if clip is not None and clip.masks_tss[0].mean() >= LEAST_AREA:
+            if clip is not None:
                 return clip
         raise TrackdError(f"clip {number}: no object in {ATTEMPTS} attempts", "see data.sources")
 
@@ -75,8 +80,19 @@ class ClipMaker:
         colours, camera = random_colours(random), random_camera(random)
         images = np.stack([camera.take(colours.apply(image), random) for image in images])
         across = slice(None, None, -1 if random.random() < 0.5 else 1)
-        rgb = images[:, :, across, ::-1]
-        return Clip(np.ascontiguousarray(rgb), np.ascontiguousarray(masks[:, :, across] > 127))
+        masks_otss = self._chosen(masks[..., across] > 127, random)
+        if masks_otss is None:
+            return None
+        return Clip(np.ascontiguousarray(images[:, :, across, ::-1]), masks_otss)
+
+    def _chosen(
+        self, masks: NDArray[np.bool_], random: np.random.Generator
+    ) -> NDArray[np.bool_] | None:
+        """As many objects as are asked for, all seen at first; some twice where there are fewer."""
+        seen = np.flatnonzero(masks[:, 0].mean(axis=(1, 2)) >= LEAST_AREA)
+        if not seen.size:
+            return None
+        return masks[np.resize(random.permutation(seen), self._objects)]
 
 
 def training_videos(pack: Pack, data: Data) -> dict[str, tuple[tuple[VideoFrame, ...], ...]]:

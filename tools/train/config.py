@@ -105,6 +105,7 @@ class Phase(_Section):
         size: Side of the network's input, pixels.
         frames: Frames of a clip.
         batch: Clips in one pass through the network.
+        objects: Objects that are tracked on each clip.
         accumulate: Passes for one step.
         rate: Learning rate after warm-up, before it falls along a cosine.
         trunk_rate: That of the image trunk, where it is trained.
@@ -118,6 +119,7 @@ class Phase(_Section):
     size: Annotated[int, Field(ge=64, multiple_of=32)]
     frames: Annotated[int, Field(ge=2)]
     batch: Count
+    objects: Count = 1
     accumulate: Count = 1
     rate: Weight = 2e-4
     trunk_rate: Weight = 2e-5

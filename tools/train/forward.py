@@ -1,4 +1,4 @@
-"""A clip through the network, with gradients: what the engine does, for n clips at a time.
+"""Clips through the network, with gradients: what the engine does, for n objects at a time.
 
 The engine's own functions condition on memories and adopt masks, so that ages, encodings and the
 order of memories are those of tracking. What differs from `tracker.engine.network`:
@@ -6,7 +6,7 @@ order of memories are those of tracking. What differs from `tracker.engine.netwo
   there: marking an absent one would hide the mask from the loss;
 - a prompted mask is remembered as the user saw it, 0 or 1, but gradients pass as if it were soft;
 - holes are not filled, and memories are not rounded to bf16.
-Shapes: n clips, T frames, a candidates, s the low-resolution mask (input / 4).
+Shapes: i clips, n objects, T frames, a candidates, s the low-resolution mask (input / 4).
 """
 
 from dataclasses import dataclass, replace
@@ -38,7 +38,7 @@ from tracker.engine.network import (
 
 @dataclass(frozen=True, slots=True)
 class Guess:
-    """What the network says of one frame of n clips.
+    """What the network says of n objects on one frame of their clips.
 
     Attributes:
         frame: Number of the frame.
@@ -66,7 +66,7 @@ class _Memory:
 
 def forward_clips(
     net: SAM2Base,
-    images_tn3ss: Tensor,
+    images_ti3ss: Tensor,
     masks_tn1ss: Tensor,
     plan: Plan,
     prompts: Prompts,
@@ -74,18 +74,20 @@ def forward_clips(
 ) -> list[Guess]:
     """Track n objects through T frames; one guess for each decoding, given masks left out.
 
+    There are n / i objects on each of the i clips, side by side in what is of n objects.
+
     Args:
         net: The network.
-        images_tn3ss: Normalised frames.
+        images_ti3ss: Normalised frames.
         masks_tn1ss: bool, true masks; none is empty on the first frame.
         plan: How the clips are prompted.
         prompts: How exact prompts are.
         random: Where prompts are drawn from.
     """
-    frames = len(images_tn3ss)
+    frames, objects = len(images_ti3ss), masks_tn1ss.shape[1] // images_ti3ss.shape[1]
     guesses: list[Guess] = []
     memories: list[_Memory] = []
-    for frame, features in enumerate(_encode(net, images_tn3ss)):
+    for frame, features in enumerate(_encode(net, images_ti3ss, objects)):
         truth = masks_tn1ss[frame]
         if frame == 0:
             decoded, own = _first(net, features, truth, plan, prompts, random)
@@ -101,14 +103,13 @@ def forward_clips(
     return guesses
 
 
-def _encode(net: SAM2Base, images_tn3ss: Tensor) -> list[Features]:
-    """Features of each frame, all images in one pass."""
-    t, n = images_tn3ss.shape[:2]
-    flat = images_tn3ss.flatten(0, 1).contiguous(memory_format=torch.channels_last)
+def _encode(net: SAM2Base, images_ti3ss: Tensor, objects: int) -> list[Features]:
+    """Features of each frame, all images in one pass, each as often as it has objects."""
+    t, i = images_ti3ss.shape[:2]
+    flat = images_ti3ss.flatten(0, 1).contiguous(memory_format=torch.channels_last)
     out = net.forward_image(flat)
-    fine, middle, top = (
-        level.contiguous().unflatten(0, (t, n)).unbind() for level in out["backbone_fpn"][-3:]
-    )
+    levels = (level.contiguous().unflatten(0, (t, i)) for level in out["backbone_fpn"][-3:])
+    fine, middle, top = (level.repeat_interleave(objects, dim=1).unbind() for level in levels)
     position = out["vision_pos_enc"][-1][:1]
     return [Features(top[i], position, (fine[i], middle[i])) for i in range(t)]
 

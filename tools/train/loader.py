@@ -22,13 +22,13 @@ class _Clips(Dataset[tuple[Tensor, Tensor]]):
 
     def __getitem__(self, number: int) -> tuple[Tensor, Tensor]:
         clip = self._maker.clip(number)
-        return torch.from_numpy(clip.images_tssc), torch.from_numpy(clip.masks_tss)
+        return torch.from_numpy(clip.images_tssc), torch.from_numpy(clip.masks_otss)
 
 
 def batches(
     maker: ClipMaker, phase: Phase, *, first_clip: int, steps: int, workers: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Images uint8 [n, T, S, S, 3] and masks bool [n, T, S, S] of one pass after the other.
+    """Images uint8 [n, T, S, S, 3] and masks bool [n, o, T, S, S] of one pass after the other.
 
     Args:
         maker: Makes the clips.

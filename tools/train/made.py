@@ -13,16 +13,17 @@ from tools.train.drawn import random_drawing, random_wall
 from tools.train.motion import Bend, Floats, Path, Reach, away_and_back, random_bend, random_path
 from tools.train.packed import Pack
 from tools.train.scene import Layer, Picture, placement
-from tools.train.stills import Shown, cut_out, random_object, random_picture
+from tools.train.stills import Shown, cut_out, random_objects, random_picture
 
 WHOLE_PICTURE_SHARE = 0.45
 WHOLE_PICTURE = Reach(zoom=0.25, stretch=0.12, turn=0.25, shear=0.12, shift=0.14)
 BACKDROP = Reach(zoom=0.08, stretch=0.02, turn=0.08, shear=0.05, shift=0.06)
 THING = Reach(zoom=0.25, stretch=0.15, turn=0.4, shear=0.15, shift=0.25)
 
+MOST_REGIONS = 4  # objects of a whole picture
 OBJECT_SIDES = (0.2, 0.8)  # longer side of an object on the canvas
 OTHER_SIDES = (0.15, 0.6)
-LEAVES_SHARE = 0.3
+LEAVES_SHARE = 0.2
 TWIN_SHARE = 0.3
 BEND_SHARE = 0.6
 GROUND_BEND, THING_BEND = 0.02, 0.04  # largest, in sides
@@ -36,7 +37,7 @@ def random_scene(
     pack: Pack, source: str, frames: int, side: int, random: np.random.Generator
 ) -> Scene | None:
     """A ground and what is in front of it, from back to front; None where nothing came of it."""
-    shown = random_object(pack, source, random)
+    shown = random_objects(pack, source, MOST_REGIONS, random)
     if shown is None:
         return None
     if random.random() < WHOLE_PICTURE_SHARE:
@@ -44,9 +45,9 @@ def random_scene(
         return ground, random_others(pack, frames, side, random)
     wall = random.random() < DRAWN_SHARE
     backdrop = random_wall(random) if wall else random_picture(pack, random)
-    ground = replace(_still_layer(backdrop, frames, BACKDROP, side, random), masks=None)
+    ground = _still_layer(backdrop, frames, BACKDROP, side, random)
     thing = random_drawing(random) if random.random() < DRAWN_SHARE else cut_out(shown)
-    layers = [_thing(thing, frames, side, random, OBJECT_SIDES, is_object=True)]
+    layers = [_thing(thing, frames, side, random, OBJECT_SIDES)]
     layers += random_others(pack, frames, side, random)
     if random.random() < TWIN_SHARE:
         twin = mirrored_twin(thing) if random.random() < 0.5 else thing
@@ -57,24 +58,24 @@ def random_scene(
 def random_others(
     pack: Pack, frames: int, side: int, random: np.random.Generator, most: int = 2
 ) -> list[Layer]:
-    """Up to `most` things that are not the object: they distract, and hide what is behind."""
+    """Up to `most` things that stand before something, and hide it at times."""
     sources = tuple(name for name, stills in pack.index.stills.items() if stills[0].masks)
     found: list[Layer] = []
     for _ in range(int(random.integers(0, most + 1)) if sources else 0):
         if random.random() < DRAWN_SHARE / 2:
             found.append(_thing(random_drawing(random), frames, side, random, OTHER_SIDES))
             continue
-        other = random_object(pack, sources[random.integers(len(sources))], random)
+        other = random_objects(pack, sources[random.integers(len(sources))], 1, random)
         if other is not None:
             found.append(_thing(cut_out(other), frames, side, random, OTHER_SIDES))
     return found
 
 
 def _moving_picture(shown: Shown, frames: int, side: int, random: np.random.Generator) -> Layer:
-    """The whole picture as a ground, with its object as the clip's."""
+    """The whole picture as a ground, with its objects as the clip's."""
     ground = _still_layer(shown.picture, frames, WHOLE_PICTURE, side, random)
-    mask = shown.mask_hw.astype(np.uint8) * 255
-    return replace(ground, masks=[mask] * frames, is_object=True)
+    masks = [mask_hw.astype(np.uint8) * 255 for mask_hw in shown.masks]
+    return replace(ground, regions=[[mask] * frames for mask in masks])
 
 
 def _still_layer(
@@ -93,7 +94,6 @@ def _still_layer(
         path = Path(path.matrices_t22 @ squash, path.shifts_t2)
     return Layer(
         pictures=[random_colours(random).apply(picture)] * frames,
-        masks=None,
         inverse_t23=placement(path, picture.shape, (0.5, 0.5), scale, side),
         bend=_bend_at_times(random, side, GROUND_BEND),
     )
@@ -105,11 +105,10 @@ def _thing(
     side: int,
     random: np.random.Generator,
     sides: tuple[float, float],
-    is_object: bool = False,
 ) -> Layer:
     """A cut-out somewhere on the canvas."""
     path = random_path(random, frames, THING)
-    if is_object and random.random() < LEAVES_SHARE:
+    if random.random() < LEAVES_SHARE:
         shifts: Floats = path.shifts_t2 + away_and_back(random, frames)
         path = Path(path.matrices_t22, shifts)
     longest = np.exp(random.uniform(*np.log(sides)))
@@ -119,10 +118,9 @@ def _thing(
     mask = cutout.mask_hw.astype(np.uint8) * 255
     return Layer(
         pictures=[random_colours(random).apply(cutout.image_hwc)] * frames,
-        masks=[mask] * frames,
         inverse_t23=placement(path, mask.shape, middle_xy, scale, side),
+        mask=mask,
         bend=_bend_at_times(random, side, THING_BEND),
-        is_object=is_object,
         smear_px=smear if random.random() < SMEAR_SHARE else (0, 0.0),
     )
 

@@ -32,7 +32,8 @@ def random_scene(
     pictures = [pack.image(frame.image) for frame in chosen]
     masks = [(pack.mask(frame.mask) > 0).astype(np.uint8) * 255 for frame in chosen]
     inverse_23 = _window(masks[0], side, random)
-    ground = Layer(pictures, masks, np.broadcast_to(inverse_23, (frames, 2, 3)), is_object=True)
+    inverse_t23 = np.broadcast_to(inverse_23, (frames, 2, 3))
+    ground = Layer(pictures, inverse_t23, regions=[masks])
     if random.random() < OTHERS_SHARE:
         return ground, random_others(pack, frames, side, random, most=1)
     return ground, []

@@ -1,7 +1,7 @@
 """Draws a clip: a ground, and layers in front of it, each moving in its own way.
 
 Pictures are BGR uint8 [H, W, 3], masks uint8 [H, W] with 0 and 255 and what lies between along
-edges. T frames of a canvas of side S.
+edges. T frames of a canvas of side S, on which there are o objects.
 """
 
 from collections.abc import Sequence
@@ -22,19 +22,18 @@ class Layer:
 
     Attributes:
         pictures: One for each frame; a still repeats one.
-        masks: Likewise. For the ground: where its object is, None if it has none. For a layer
-            in front of it: what of the picture is drawn.
         inverse_t23: From canvas pixels to picture pixels, frame by frame.
+        mask: What of the pictures is drawn: an object. None for a ground.
+        regions: Objects on the pictures, each with a mask for each frame; only a ground has them.
         bend: Displaces canvas pixels before that; None for none.
-        is_object: Whether this is what the clip's masks show.
         smear_px: Length of its motion blur, 0 for none, and its direction in degrees.
     """
 
     pictures: Sequence[Picture]
-    masks: Sequence[Picture] | None
     inverse_t23: Floats
+    mask: Picture | None = None
+    regions: Sequence[Sequence[Picture]] = ()
     bend: Bend | None = None
-    is_object: bool = False
     smear_px: tuple[int, float] = (0, 0.0)
 
 
@@ -78,29 +77,32 @@ def placement(
 def draw(
     ground: Layer, layers: Sequence[Layer], side: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Pictures [T, S, S, 3] and masks [T, S, S] of the object as far as it is seen."""
-    frames = len(ground.inverse_t23)
+    """Pictures [T, S, S, 3] and masks [o, T, S, S] of objects as far as they are seen.
+
+    The regions of the ground come first, then the layers in their order.
+    """
+    frames, regions = len(ground.inverse_t23), len(ground.regions)
     pictures = np.empty((frames, side, side, 3), np.uint8)
-    masks = np.zeros((frames, side, side), np.uint8)
+    masks = np.zeros((regions + len(layers), frames, side, side), np.uint8)
     everything = _Window(0, 0, side, side)
     for t in range(frames):
         u = t / max(1, frames - 1)
         pictures[t] = _sample(ground.pictures[t], ground, t, u, everything, cv2.BORDER_REFLECT_101)
-        if ground.masks is not None:
-            masks[t] = _sample(ground.masks[t], ground, t, u, everything, cv2.BORDER_CONSTANT)
-        for layer in layers:
-            _draw_layer(layer, t, u, pictures[t], masks[t])
+        for mask, region in zip(masks[:, t], ground.regions, strict=False):
+            mask[:] = _sample(region[t], ground, t, u, everything, cv2.BORDER_CONSTANT)
+        for number, layer in enumerate(layers, regions):
+            _draw_layer(layer, t, u, pictures[t], masks[: number + 1, t])
     return pictures, masks
 
 
-def _draw_layer(layer: Layer, t: int, u: float, picture: Picture, mask: Picture) -> None:
-    """Draw a layer on a canvas and its mask, in place."""
-    assert layer.masks is not None
+def _draw_layer(layer: Layer, t: int, u: float, picture: Picture, masks: Picture) -> None:
+    """Draw a layer on a canvas, in place, and its mask, the last; the others are behind it."""
+    assert layer.mask is not None
     window = _extent(layer, t, picture.shape[0])
     if window is None:
         return
     patch = _sample(layer.pictures[t], layer, t, u, window, cv2.BORDER_REPLICATE)
-    opacity = _sample(layer.masks[t], layer, t, u, window, cv2.BORDER_CONSTANT)
+    opacity = _sample(layer.mask, layer, t, u, window, cv2.BORDER_CONSTANT)
     if layer.smear_px[0] > 1:
         kernel = line_kernel(*layer.smear_px)
         patch = np.asarray(cv2.filter2D(patch, -1, kernel), np.uint8)
@@ -108,10 +110,9 @@ def _draw_layer(layer: Layer, t: int, u: float, picture: Picture, mask: Picture)
     part = (window.rows, window.columns)
     weight = opacity.astype(np.float32) / 255
     picture[part] = cv2.blendLinear(patch, np.ascontiguousarray(picture[part]), weight, 1 - weight)
-    if layer.is_object:
-        np.maximum(mask[part], opacity, out=mask[part])
-    else:
-        np.minimum(mask[part], 255 - opacity, out=mask[part])
+    hidden = masks[:-1, *part]
+    np.minimum(hidden, 255 - opacity, out=hidden)
+    masks[-1, *part] = opacity
 
 
 def _extent(layer: Layer, t: int, side: int) -> _Window | None:

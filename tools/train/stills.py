@@ -15,24 +15,31 @@ OBJECT_AREA = (0.003, 0.6)  # of the picture; what is smaller or larger is no ob
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Shown:
-    """A picture, BGR uint8 [H, W, 3], and an object on it, bool [H, W]."""
+    """A picture, BGR uint8 [H, W, 3], and objects on it, each bool [H, W]; they may overlap."""
 
     picture: Picture
-    mask_hw: NDArray[np.bool_]
+    masks: tuple[NDArray[np.bool_], ...]
 
 
-def random_object(pack: Pack, source: str, random: np.random.Generator) -> Shown | None:
-    """A random region of a random mask of a source; None where that is no object."""
+def random_objects(pack: Pack, source: str, most: int, random: np.random.Generator) -> Shown | None:
+    """Up to `most` random regions of a random picture of a source; None where there are none."""
     stills = pack.index.stills[source]
     still = stills[random.integers(len(stills))]
-    if not still.masks:
+    maps = [pack.mask(mask) for mask in still.masks]
+    fitting = [(number, value) for number, hw in enumerate(maps) for value in _objects(hw)]
+    if not fitting:
         return None
-    values_hw = pack.mask(still.masks[random.integers(len(still.masks))])
+    chosen = [fitting[i] for i in random.permutation(len(fitting))[:most]]
+    masks = tuple(maps[number] == value for number, value in chosen)
+    return Shown(pack.image(still.image), masks)
+
+
+def _objects(values_hw: NDArray[np.uint8]) -> list[int]:
+    """The values of a mask whose regions may be objects."""
     areas = np.bincount(values_hw.ravel())[1:] / values_hw.size
-    fitting = 1 + np.flatnonzero((areas >= OBJECT_AREA[0]) & (areas <= OBJECT_AREA[1]))
-    if not fitting.size:
-        return None
-    return Shown(pack.image(still.image), values_hw == random.choice(fitting))
+    fits = (areas >= OBJECT_AREA[0]) & (areas <= OBJECT_AREA[1])
+    values: list[int] = (1 + np.flatnonzero(fits)).tolist()
+    return values
 
 
 def random_picture(pack: Pack, random: np.random.Generator) -> Picture:
@@ -51,8 +58,8 @@ def _nth(sources: tuple[tuple[Still, ...], ...], number: int) -> Still:
 
 
 def cut_out(shown: Shown) -> Cutout:
-    """The object and what surrounds it within its bounding box."""
-    rows = np.flatnonzero(shown.mask_hw.any(axis=1))
-    columns = np.flatnonzero(shown.mask_hw.any(axis=0))
+    """The first object and what surrounds it within its bounding box."""
+    mask_hw = shown.masks[0]
+    rows, columns = np.flatnonzero(mask_hw.any(axis=1)), np.flatnonzero(mask_hw.any(axis=0))
     part = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
-    return Cutout(shown.picture[part], shown.mask_hw[part])
+    return Cutout(shown.picture[part], mask_hw[part])

@@ -154,7 +154,12 @@ class Run:
         """The batches that the run has not seen of a stage."""
         phase, data = stage.phase, self._config.data
         maker = ClipMaker(
-            self._pack, data, seed=self._config.seed, frames=phase.frames, side=phase.size
+            self._pack,
+            data,
+            seed=self._config.seed,
+            frames=phase.frames,
+            side=phase.size,
+            objects=phase.objects,
         )
         return batches(
             maker,
@@ -170,7 +175,8 @@ class Run:
         random = np.random.default_rng([config.seed, PROMPT_STREAM, self._standing.step, part])
         plan = random_plan(config.prompts, phase.frames, random)
         images_tn3ss = normalised(images.to(self._device, non_blocking=True), stage.spec)
-        masks_tn1ss = masks.to(self._device, non_blocking=True).transpose(0, 1).unsqueeze(2)
+        masks_ntss = masks.to(self._device, non_blocking=True).flatten(0, 1)
+        masks_tn1ss = masks_ntss.transpose(0, 1).unsqueeze(2)
         with torch.autocast(self._device.type, torch.bfloat16, enabled=config.bf16):
             guesses = forward_clips(
                 stage.learner.network, images_tn3ss, masks_tn1ss, plan, config.prompts, random
