@@ -61,6 +61,7 @@ def measure(options: argparse.Namespace) -> Run:
         size = write_scaled(clip, folder / "clip.mp4", options.size)
         model = daemon_model(options.model, options.device, conditions.dtype)
         daemon = stack.enter_context(Daemon(folder, {"model": model}))
+        ready_s = round(daemon.ready_s, 2)
         client = stack.enter_context(daemon.client())
         watched = [_watch(stack, client, folder, count, options) for count in options.objects]
     return conditions.run(
@@ -70,7 +71,10 @@ def measure(options: argparse.Namespace) -> Run:
         footage=Footage(clip=clip.name, width=size.width, height=size.height, decoding_timed=True),
         warm_up=options.warm_up,
         series=tuple(series for one in watched for series in one.series(options)),
-        facts=tuple(fact for one in watched for fact in one.facts()),
+        facts=(
+            Fact(name="from the start of the daemon until it is ready", unit="s", value=ready_s),
+            *(fact for one in watched for fact in one.facts()),
+        ),
     )
 
 

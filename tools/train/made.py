@@ -20,7 +20,7 @@ WHOLE_PICTURE = Reach(zoom=0.25, stretch=0.12, turn=0.25, shear=0.12, shift=0.14
 BACKDROP = Reach(zoom=0.08, stretch=0.02, turn=0.08, shear=0.05, shift=0.06)
 THING = Reach(zoom=0.25, stretch=0.15, turn=0.4, shear=0.15, shift=0.25)
 
-MOST_REGIONS = 4  # objects of a whole picture
+MOST_REGIONS = 3  # objects of a whole picture
 OBJECT_SIDES = (0.2, 0.8)  # longer side of an object on the canvas
 OTHER_SIDES = (0.15, 0.6)
 LEAVES_SHARE = 0.2

@@ -22,14 +22,19 @@ class Shown:
 
 
 def random_objects(pack: Pack, source: str, most: int, random: np.random.Generator) -> Shown | None:
-    """Up to `most` random regions of a random picture of a source; None where there are none."""
+    """Up to `most` random regions of a random picture of a source; None where there are none.
+
+    Those of its first mask come first: where there are two, the first shows whole objects and the
+    second their parts, of which there are more.
+    """
     stills = pack.index.stills[source]
     still = stills[random.integers(len(stills))]
     maps = [pack.mask(mask) for mask in still.masks]
     fitting = [(number, value) for number, hw in enumerate(maps) for value in _objects(hw)]
     if not fitting:
         return None
-    chosen = [fitting[i] for i in random.permutation(len(fitting))[:most]]
+    shuffled = [fitting[i] for i in random.permutation(len(fitting))]
+    chosen = sorted(shuffled, key=lambda region: region[0])[:most]
     masks = tuple(maps[number] == value for number, value in chosen)
     return Shown(pack.image(still.image), masks)
 

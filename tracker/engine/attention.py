@@ -102,7 +102,7 @@ def _recall(
     turns_qd = _turns(attention, query)
     q = _rotate(attention.q_proj(query), turns_qd)
     sizes = [len(memory.tokens_nlm) for memory in memories]
-    queries = [q] * len(sizes) if len(q) == 1 else q.split(sizes)
+    queries = [q] * len(sizes) if len(q) == 1 else torch.split(q, sizes)
     found = [
         _attend(own, _keys(attention, memory, turns_qd, places=places), memory.tokens_nlm)
         for own, memory in zip(queries, memories, strict=True)
