@@ -3,7 +3,8 @@
 Follows `sam2.modeling.memory_attention.MemoryAttention` and `RoPEAttention`, whose weights it
 uses. The image is the same for all objects, so the first self-attention and the first queries are
 computed for one of them; the official code repeats them for each. Objects that remember unequally
-much attend in groups, and share all but that. Like SAM 2's it has one head. Shapes: n objects, q tokens of the image, l tokens of memory, c channels, m channels of a memory.
+much attend in groups, and share all but that. Like SAM 2's it has one head.
+Shapes: n objects, q tokens of the image, l tokens of memory, c channels, m channels of a memory.
 """
 
 from collections.abc import Sequence
