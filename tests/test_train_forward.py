@@ -65,9 +65,14 @@ def chosen(guess: Guess) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("kind", list(PromptKind))
+@pytest.mark.parametrize("draws", [True, False])
 def test_training_computes_what_tracking_computes(
-    model: Model, scene: tuple[NDArray[np.uint8], NDArray[np.bool_]], kind: PromptKind
+    model: Model,
+    scene: tuple[NDArray[np.uint8], NDArray[np.bool_]],
+    kind: PromptKind,
+    draws: bool,
 ) -> None:
+    model.network.draws_prompts = draws
     images, masks = scene
     truth = torch.from_numpy(masks)[:, None, None]
     plan = Plan(kind, 0, None, 1)

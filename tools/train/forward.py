@@ -34,6 +34,7 @@ from tracker.engine.network import (
     wants_three_masks,
     without_memory,
 )
+from tracker.engine.sketch import draws_prompts, sketch
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +187,9 @@ def _decode(
     previous: Decoded | None = None,
 ) -> tuple[Decoded, Guess]:
     """Masks of n objects that tracking takes, and all candidates of them."""
+    previous_n1ss = None if previous is None else previous.logits_n1ss.detach()
+    if clicks is not None and draws_prompts(net):
+        previous_n1ss = sketch(clicks, previous_n1ss, net.image_size)
     candidates = propose(
         net,
         features,
@@ -194,7 +198,7 @@ def _decode(
             net, first=frame == 0, clicks=0 if clicks is None else clicks.labels_nk.shape[1]
         ),
         clicks=clicks,
-        previous_n1ss=None if previous is None else previous.logits_n1ss.detach(),
+        previous_n1ss=previous_n1ss,
     )
     guess = Guess(
         frame,

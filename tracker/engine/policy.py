@@ -27,6 +27,8 @@ class Policy:
         believe_prompts: Whether an object is there wherever it was prompted, and takes up half of a
             box in which the network sees next to nothing: whoever prompts sees it. The official
             predictor believes the network.
+        draw_prompts: Whether a network that was trained so is shown prompts as a rough mask, too,
+            which the official predictor never does.
         whole_memories: Whether a memory keeps every token, as the official predictor's does, also
             where the network was trained to keep means of squares of them.
         keep_memories: Which tracked frames are remembered: "all" (official), "present" (those on
@@ -48,6 +50,7 @@ class Policy:
     fill_hole_area: int = 8
     confine_to_box: bool = True
     believe_prompts: bool = True
+    draw_prompts: bool = True
     whole_memories: bool = False
     keep_memories: Literal["all", "present", "sure", "rivals"] = "sure"
     appear_score: float = 0.6
@@ -63,6 +66,7 @@ OFFICIAL = Policy(
     fill_hole_area=0,
     confine_to_box=False,
     believe_prompts=False,
+    draw_prompts=False,
     whole_memories=True,
     keep_memories="all",
     appear_score=0.5,

@@ -25,6 +25,7 @@ from tracker.engine.policy import Policy
 from tracker.engine.preprocess import squash
 from tracker.engine.results import publish
 from tracker.engine.rivals import ANCHOR_GAP, ANCHOR_IOU, ANCHORS, is_steady
+from tracker.engine.sketch import draws_prompts, sketch
 from tracker.engine.states import Presence
 from tracker.engine.view import View
 from tracker.errors import PromptError, UsageError
@@ -492,14 +493,18 @@ class Session:
             memories = self.bank.recall(np.array([row]), seen.step)
             conditioned_1chw = network.condition(net, seen.features, [memories])
         before = None if obj is None else obj.output_at(seen.step)
-        size, device = self.model.input.size, self.model.device
+        previous = None if before is None else before.logits_n1ss
+        size = self.model.input.size
+        table = input_clicks(clicks, seen.height, seen.width, size, self.model.device)
+        if self.policy.draw_prompts and draws_prompts(net):
+            previous = sketch(table, previous, size)
         decoded = network.decode(
             net,
             seen.features,
             conditioned_1chw,
             three_masks=network.wants_three_masks(net, first=row is None, clicks=len(clicks)),
-            clicks=input_clicks(clicks, seen.height, seen.width, size, device),
-            previous_n1ss=None if before is None else before.logits_n1ss,
+            clicks=table,
+            previous_n1ss=previous,
             is_there=self.policy.believe_prompts,
         )
         decoded = self._filled(decoded)

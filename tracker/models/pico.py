@@ -59,6 +59,7 @@ class PicoArchitecture(BaseModel):
         num_maskmem: Memories attended to, the prompted one included.
         memory_pool: A memory keeps the mean of each square of so many by so many tokens, an idea of
             EfficientTAM's memory attention: fewer keys for the same picture. 1 is SAM 2's.
+        draws_prompts: Trained to be shown clicks and boxes as a rough mask too.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -72,6 +73,7 @@ class PicoArchitecture(BaseModel):
     fuser_layers: Annotated[int, Field(ge=0)]
     num_maskmem: Annotated[int, Field(gt=1)]
     memory_pool: Literal[1, 2] = 1
+    draws_prompts: bool = False
 
     @model_validator(mode="after")
     def _pointers_split_into_memories(self) -> Self:
@@ -176,6 +178,7 @@ def build_pico(config: PicoConfig, cls: type[SAM2Base] = SAM2Base, **extra: Any)
         **(_SAM2_FLAGS | PREDICTOR_FLAGS | extra),
     )
     network.memory_pool = arch.memory_pool
+    network.draws_prompts = arch.draws_prompts
     return network
 
 

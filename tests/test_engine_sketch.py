@@ -1,0 +1,83 @@
+"""Prompts drawn as a rough mask: what is drawn, and who is shown it."""
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from tools.train.blueprint import Blueprint, first_weights
+from tools.train.config import Start
+from tracker.engine import OFFICIAL, Policy, Session
+from tracker.engine.network import Clicks
+from tracker.engine.sketch import IN_BOX, SURE, sketch
+from tracker.models import Model
+from tracker.types import Prompt
+
+SIZE = 128
+BOX = Prompt(1, box_xyxy=(30.0, 40.0, 90.0, 100.0))
+
+
+def clicks(*points: tuple[float, float, int]) -> Clicks:
+    table = torch.tensor([points])
+    return Clicks(table[..., :2], table[..., 2].to(torch.int32))
+
+
+def test_a_box_says_where_nothing_is() -> None:
+    drawn = sketch(clicks((32, 16, 2), (64, 80, 3)), None, SIZE)
+    assert drawn.shape == (1, 1, 32, 32)
+    inside = torch.zeros(32, 32, dtype=torch.bool)
+    inside[4:20, 8:16] = True
+    assert torch.equal(drawn[0, 0], torch.where(inside, IN_BOX, -SURE))
+
+
+def test_clicks_say_what_is_there_and_nothing_of_what_is_far() -> None:
+    drawn = sketch(clicks((34, 34, 1), (98, 34, 0)), None, SIZE)[0, 0]
+    assert drawn[8, 8] > 0.9 * SURE
+    assert drawn[8, 24] < -0.9 * SURE
+    assert drawn[24].abs().max() < 0.01
+
+
+def test_clicks_are_drawn_on_the_mask_that_they_correct_and_a_box_is_not() -> None:
+    before = torch.full((1, 1, 32, 32), 4.0)
+    corrected = sketch(clicks((34, 34, 0)), before, SIZE)[0, 0]
+    assert corrected[8, 8] < 0 and corrected[24, 24] == 4.0
+    box = ((32, 16, 2), (64, 80, 3))
+    assert torch.equal(sketch(clicks(*box), before, SIZE), sketch(clicks(*box), None, SIZE))
+    both = sketch(clicks(*box, (34, 34, 0)), before, SIZE)[0, 0]
+    assert both[8, 8] < 0 and both[24, 24] == 4.0, "the mask of the box is what is corrected"
+
+
+def test_each_object_has_its_own() -> None:
+    two = Clicks(
+        torch.tensor([[[20.0, 20.0]], [[90.0, 60.0]]]), torch.ones(2, 1, dtype=torch.int32)
+    )
+    drawn = sketch(two, None, SIZE)
+    assert [int(one.argmax()) for one in drawn] == [4 * 32 + 4, 14 * 32 + 22]
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    blueprint = Blueprint.of(Start())
+    network = blueprint.build(SIZE)
+    network.load_state_dict(first_weights(blueprint, "weights", 0))
+    network.eval().requires_grad_(False)
+    spec = blueprint.input_spec(SIZE)
+    return Model("pico", network, torch.device("cpu"), torch.float32, spec, "")
+
+
+def first_logits(model: Model, policy: Policy) -> torch.Tensor:
+    image = np.full((SIZE, SIZE, 3), 60, np.uint8)
+    cv2.circle(image, (60, 70), 25, (220, 60, 40), -1)
+    session = Session(model, policy)
+    session.step(image)
+    session.prompt(BOX)
+    return session.objects.rows[0].outputs[-1].decoded.logits_n1ss
+
+
+@pytest.mark.parametrize("draws", [True, False])
+def test_only_a_network_that_was_trained_so_is_shown_sketches(model: Model, draws: bool) -> None:
+    model.network.draws_prompts = draws
+    plain = Policy(draw_prompts=False)
+    same = torch.equal(first_logits(model, Policy()), first_logits(model, plain))
+    assert same is not draws
+    assert not OFFICIAL.draw_prompts

@@ -1,0 +1,55 @@
+"""Prompts drawn as a rough mask, for networks that were trained to be shown them so.
+
+SAM's prompt encoder tells the decoder of a click in a token, which must be compared with every
+place of the image: a small network hardly learns that from few pictures. Of a mask that is to be
+corrected it tells place by place. Here clicks and boxes go that way too, beside their tokens.
+"""
+
+import torch
+from sam2.modeling.sam2_base import SAM2Base
+from torch import Tensor
+
+from tracker.engine.clicks import BOX_CORNER_LABELS
+from tracker.engine.network import Clicks
+
+SURE = 10.0  # logit at a click, and of what is outside a box
+IN_BOX = 2.0
+REACH_PX = 12.0  # of a click: standard deviation of its bump, in pixels of the input
+
+
+def draws_prompts(network: SAM2Base) -> bool:
+    """Whether a network was trained with sketches."""
+    return bool(getattr(network, "draws_prompts", False))
+
+
+def sketch(clicks: Clicks, previous_n1ss: Tensor | None, size: int) -> Tensor:
+    """Logits [n, 1, s, s] that say roughly what n prompts do, s a quarter of the input's size.
+
+    Args:
+        clicks: Alike in number and kind for all objects.
+        previous_n1ss: Logits that clicks correct; None for none. A box alone starts afresh.
+        size: Of the input, pixels.
+    """
+    labels_nk, coords_nk2 = clicks.labels_nk, clicks.coords_nk2
+    centres_s = (torch.arange(size // 4, device=coords_nk2.device) + 0.5) * 4
+    boxed = int(labels_nk[0, 0]) == BOX_CORNER_LABELS[0]
+    if boxed and (previous_n1ss is None or labels_nk.shape[1] == len(BOX_CORNER_LABELS)):
+        canvas_nss = _box(coords_nk2[:, :2], centres_s)
+    elif previous_n1ss is not None:
+        canvas_nss = previous_n1ss[:, 0].float().clamp(-SURE, SURE)
+    else:
+        canvas_nss = centres_s.new_zeros(len(labels_nk), len(centres_s), len(centres_s))
+    away_nks2 = (centres_s[:, None] - coords_nk2[:, :, None]) / REACH_PX
+    across_nks, down_nks = torch.exp(-0.5 * away_nks2.square()).unbind(-1)
+    sign_nk = SURE * ((labels_nk == 1).float() - (labels_nk == 0).float())
+    bumps_nss = torch.einsum("nk,nky,nkx->nyx", sign_nk, down_nks, across_nks)
+    return (canvas_nss + bumps_nss).clamp(-SURE, SURE)[:, None]
+
+
+def _box(corners_n22: Tensor, centres_s: Tensor) -> Tensor:
+    """`IN_BOX` inside of boxes, surely nothing outside, [n, s, s]."""
+    inside_ns2 = (centres_s[:, None] >= corners_n22[:, :1]) & (
+        centres_s[:, None] <= corners_n22[:, 1:]
+    )
+    across_ns, down_ns = inside_ns2.unbind(-1)
+    return torch.where(down_ns[:, :, None] & across_ns[:, None], IN_BOX, -SURE)
