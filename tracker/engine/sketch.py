@@ -14,7 +14,9 @@ from tracker.engine.network import Clicks
 
 SURE = 10.0  # logit at a click, and of what is outside a box
 IN_BOX = 2.0
-REACH_PX = 12.0  # of a click: standard deviation of its bump, in pixels of the input
+# A click is drawn as a sharp bump on a wide one: where it is, and what is near. Standard deviations
+# in pixels of the input, and heights in all of a click's.
+BUMPS = ((12.0, 0.7), (64.0, 0.3))
 
 
 def draws_prompts(network: SAM2Base) -> bool:
@@ -39,11 +41,13 @@ def sketch(clicks: Clicks, previous_n1ss: Tensor | None, size: int) -> Tensor:
         canvas_nss = previous_n1ss[:, 0].float().clamp(-SURE, SURE)
     else:
         canvas_nss = centres_s.new_zeros(len(labels_nk), len(centres_s), len(centres_s))
-    away_nks2 = (centres_s[:, None] - coords_nk2[:, :, None]) / REACH_PX
-    across_nks, down_nks = torch.exp(-0.5 * away_nks2.square()).unbind(-1)
     sign_nk = SURE * ((labels_nk == 1).float() - (labels_nk == 0).float())
-    bumps_nss = torch.einsum("nk,nky,nkx->nyx", sign_nk, down_nks, across_nks)
-    return (canvas_nss + bumps_nss).clamp(-SURE, SURE)[:, None]
+    for reach_px, height in BUMPS:
+        away_nks2 = (centres_s[:, None] - coords_nk2[:, :, None]) / reach_px
+        across_nks, down_nks = torch.exp(-0.5 * away_nks2.square()).unbind(-1)
+        bumps_nss = torch.einsum("nk,nky,nkx->nyx", height * sign_nk, down_nks, across_nks)
+        canvas_nss = canvas_nss + bumps_nss
+    return canvas_nss.clamp(-SURE, SURE)[:, None]
 
 
 def _box(corners_n22: Tensor, centres_s: Tensor) -> Tensor:
