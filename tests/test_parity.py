@@ -198,7 +198,8 @@ def test_corrections_agree_when_they_become_conditioning_frames(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(pico[0], "add_all_frames_to_correct_as_cond", True)
-    prompts = [CLICK, Prompt(1, ((340.0, 150.0),), (1,)), Prompt(1, ((300.0, 220.0),), (1,))]
+    box = dataclasses.replace(BOX, object_id=1)
+    prompts = [box, Prompt(1, ((340.0, 150.0),), (1,)), Prompt(1, ((300.0, 220.0),), (1,))]
     scenario = Scenario("lasting corrections", 18, tuple(zip((0, 5, 8), prompts, strict=True)))
     policy = dataclasses.replace(OFFICIAL, corrections_condition=True)
     check(compare(scenario, *pico, policy, folder, frames))
