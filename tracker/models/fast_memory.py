@@ -77,7 +77,7 @@ class FastMemoryEncoder(MemoryEncoder):  # type: ignore[misc]
         masks_nhw = torch.empty(n, height, width)
         for logits_hw, mask_hw in zip(logits_n1ss[:, 0].numpy(), masks_nhw.numpy(), strict=True):
             cv2.resize(logits_hw, (width, height), dst=mask_hw, interpolation=cv2.INTER_LINEAR)
-        out_nhw = torch.empty(n, above + height, left + width, dtype=self._dtype)
+        out_nhw = torch.empty(n, above + height, left + width)
         out_nhw[:, :above] = self._outside
         out_nhw[:, :, :left] = self._outside
         out_nhw[:, above:, left:] = masks_nhw > 0 if binary else masks_nhw.sigmoid_()
@@ -215,6 +215,15 @@ class FirstLevel(NarrowLevel):
         return cells_nchw
 
 
+class _Cast(nn.Module):
+    def __init__(self, dtype: torch.dtype) -> None:
+        super().__init__()
+        self._dtype = dtype
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.to(self._dtype)
+
+
 def use_fast_memory(network: SAM2Base, dtype: torch.dtype) -> None:
     """Give a network in eval mode on a CPU, in place, a memory encoder that computes in `dtype`.
 
@@ -238,7 +247,10 @@ def _levels(
     (conv_1, conv_2, conv_3, conv_4), (norm_1, norm_2, norm_3, norm_4) = convs, norms
     weight_2, bias_2 = _centred(conv_2)
     return nn.Sequential(
-        FirstLevel(_first_conv(conv_1, scale, bias, dtype), norm_1, dtype, pixels=4),
+        FirstLevel(
+            _first_conv(conv_1, scale, bias, torch.float32), norm_1, torch.float32, pixels=4
+        ),
+        _Cast(dtype),  # the first level in half precision loses more than all the others
         NarrowLevel(Conv(_from_cells(weight_2), bias_2, dtype), norm_2, dtype),
         NarrowLevel(Conv(*_centred(conv_3), dtype, stride=(2, 2), padding=1), norm_3, dtype),
         WideLevel(Conv(conv_4.weight, conv_4.bias, dtype, stride=(2, 2), padding=1), norm_4, dtype),
