@@ -216,7 +216,7 @@ def test_a_live_stream_is_tracked_as_a_video_that_is_long_enough(
     What follows a frame must not change it, so ours equals the official result on the long video
     and differs from it on the same first frames alone.
     """
-    scenario = Scenario("six frames", 6, ((0, CLICK),))
+    scenario = Scenario("six frames", 6, ((0, dataclasses.replace(BOX, object_id=1)),))
     ours = run_ours(scenario, pico[1], OFFICIAL, frames)
     long = run_official(scenario, pico[0], folder)
     short = run_official(scenario, pico[0], write_frames(frames[:6], tmp_path))
