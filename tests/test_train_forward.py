@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from small_pico import small_pico
 
 from tools.evaluate.prompting import PromptKind
-from tools.train.blueprint import Blueprint, first_weights
+from tools.train.blueprint import Blueprint
 from tools.train.config import Prompts, Start
 from tools.train.forward import Guess, forward_clips
 from tools.train.prompts import Plan, add_correction, first_clicks, random_plan
@@ -24,12 +25,7 @@ EXACT = Prompts(exact_box=1.0, central_point=1.0)
 
 @pytest.fixture(scope="module")
 def model() -> Model:
-    blueprint = Blueprint.of(Start())
-    network = blueprint.build(SIZE)
-    network.load_state_dict(first_weights(blueprint, "weights", 0))
-    network.eval().requires_grad_(False)
-    spec = blueprint.input_spec(SIZE)
-    return Model("pico", network, torch.device("cpu"), torch.float32, spec, "")
+    return small_pico(SIZE)
 
 
 @pytest.fixture(scope="module")
@@ -71,8 +67,9 @@ def test_training_computes_what_tracking_computes(
     scene: tuple[NDArray[np.uint8], NDArray[np.bool_]],
     kind: PromptKind,
     draws: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    model.network.draws_prompts = draws
+    monkeypatch.setattr(model.network, "draws_prompts", draws)
     images, masks = scene
     truth = torch.from_numpy(masks)[:, None, None]
     plan = Plan(kind, 0, None, 1)

@@ -15,8 +15,10 @@ FEW_COLUMNS = 4  # of a matrix; kernels are slow with fewer
 
 
 class FastMemoryEncoder(MemoryEncoder):  # type: ignore[misc]
-    """`MemoryEncoder` of sam2, from logits at low resolution to tokens, all in one data type.
+    """`MemoryEncoder` of sam2, from logits at low resolution to tokens.
 
+    All but the first level is in one data type; in half precision that level alone lost twice what
+    autocast loses, and it is a small part of the work.
     The original's modules stay, for who calls them.
     """
 
@@ -29,7 +31,7 @@ class FastMemoryEncoder(MemoryEncoder):  # type: ignore[misc]
             encoder: The original, its weights float32.
             scale: Masks of 0..1 are multiplied by this,
             bias: and this is added to them.
-            dtype: float32 or bfloat16, to compute in.
+            dtype: float32 or bfloat16, to compute in after the first level.
         """
         nn.Module.__init__(self)
         self.mask_downsampler, self.pix_feat_proj = encoder.mask_downsampler, encoder.pix_feat_proj
@@ -250,7 +252,7 @@ def _levels(
         FirstLevel(
             _first_conv(conv_1, scale, bias, torch.float32), norm_1, torch.float32, pixels=4
         ),
-        _Cast(dtype),  # the first level in half precision loses more than all the others
+        _Cast(dtype),
         NarrowLevel(Conv(_from_cells(weight_2), bias_2, dtype), norm_2, dtype),
         NarrowLevel(Conv(*_centred(conv_3), dtype, stride=(2, 2), padding=1), norm_3, dtype),
         WideLevel(Conv(conv_4.weight, conv_4.bias, dtype, stride=(2, 2), padding=1), norm_4, dtype),
