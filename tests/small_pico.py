@@ -1,17 +1,24 @@
-"""pico with its packaged weights, for pictures of another size than its own."""
+"""A model that is quick enough for tests of many frames."""
+
+from dataclasses import replace
+from functools import cache
 
 import torch
 
-from tools.train.blueprint import Blueprint, first_weights
-from tools.train.config import Start
 from tracker.models import Model
+from tracker.models.checkpoints import checkpoint_path
+from tracker.models.pico import build_pico, read_pico_config
+from tracker.models.registry import find_spec
+from tracker.models.state import load_strictly, read_state
 
 
-def small_pico(size: int) -> Model:
-    """A float32 model on the CPU, as it is trained: nothing rewritten to be fast."""
-    blueprint = Blueprint.of(Start())
-    network = blueprint.build(size)
-    network.load_state_dict(first_weights(blueprint, "weights", 0))
+@cache
+def small_pico() -> Model:
+    """pico at 128 pixels: the same code in a tenth of the time."""
+    weights = checkpoint_path(find_spec("pico"))
+    config = read_pico_config(weights.with_suffix(".json"))
+    config = config.model_copy(update={"input": replace(config.input, size=128)})
+    network = build_pico(config)
+    load_strictly(network, read_state(weights), path=weights, config="pico at 128")
     network.eval().requires_grad_(False)
-    spec = blueprint.input_spec(size)
-    return Model("pico", network, torch.device("cpu"), torch.float32, spec, "")
+    return Model("pico-128", network, torch.device("cpu"), torch.float32, config.input, "pico-128")

@@ -57,7 +57,7 @@ def test_each_object_has_its_own() -> None:
 
 @pytest.fixture(scope="module")
 def model() -> Model:
-    return small_pico(SIZE)
+    return small_pico()
 
 
 def first_logits(model: Model, policy: Policy) -> torch.Tensor:

@@ -25,7 +25,7 @@ EXACT = Prompts(exact_box=1.0, central_point=1.0)
 
 @pytest.fixture(scope="module")
 def model() -> Model:
-    return small_pico(SIZE)
+    return small_pico()
 
 
 @pytest.fixture(scope="module")
