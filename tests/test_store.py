@@ -2,12 +2,14 @@
 
 import json
 import os
+import queue
 import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -38,6 +40,8 @@ from tracker.types import ObjectState
 DEADLINE_S = 60.0
 URL = "rtsp://admin:hunter2@10.0.0.9/live"
 KEPT = KeptStream(StreamSettings(url=URL), paused=False, next_seq=13)
+DONE: "Future[None]" = Future()
+DONE.set_result(None)
 UNTIL_KILLED = """
 import os, signal, sys
 from pathlib import Path
@@ -294,7 +298,7 @@ class TestSaving:
 
     def test_a_client_saves_and_restores_a_stream(self, folder: Path) -> None:
         with tracking("cam") as tracker:
-            snapshots = StreamSnapshots(keep(folder), tracker.pipeline, on_saved=lambda: None)
+            snapshots = StreamSnapshots(keep(folder), tracker.pipeline, keep_list=lambda: DONE)
             error = snapshots.restore("cam").exception(DEADLINE_S)
             assert isinstance(error, Refused)
             assert error.code is ErrorCode.SNAPSHOT
@@ -305,6 +309,31 @@ class TestSaving:
             restored = snapshots.restore("cam").result(DEADLINE_S)
             assert isinstance(restored, ObjectsResult)
             assert [(obj.id, obj.label) for obj in restored.objects] == [(1, "cup")]
+
+    def test_a_client_is_told_that_it_is_saved_when_the_list_of_objects_is_too(
+        self, folder: Path
+    ) -> None:
+        lists: queue.SimpleQueue[Future[None]] = queue.SimpleQueue()
+
+        def ask_for_list() -> "Future[None]":
+            listed: Future[None] = Future()
+            lists.put(listed)
+            return listed
+
+        with tracking("cam") as tracker:
+            snapshots = StreamSnapshots(keep(folder), tracker.pipeline, keep_list=ask_for_list)
+            tracker.track("cam", 10)
+            first, first_list = snapshots.save("cam"), lists.get(timeout=DEADLINE_S)
+            assert not first.done()
+            first_list.set_result(None)
+            first.result(DEADLINE_S)
+            second = snapshots.save("cam")
+            lists.get(timeout=DEADLINE_S).set_exception(Refused(ErrorCode.SNAPSHOT, "no room"))
+            with pytest.raises(Refused, match="no room"):
+                second.result(DEADLINE_S)
+            with pytest.raises(Refused, match="no stream"):
+                snapshots.save("other").result(DEADLINE_S)
+            assert lists.empty()
 
     def test_a_snapshot_of_nothing_is_not_left_behind(self, folder: Path) -> None:
         store = keep(folder)

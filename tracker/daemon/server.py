@@ -9,7 +9,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from enum import Enum, auto
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -35,6 +34,7 @@ from tracker.daemon.values import Refused
 from tracker.engine import POLICIES, Policy, Session
 from tracker.errors import TrackdError
 from tracker.models import Model, load_model
+from tracker.protocol.replies import ErrorCode
 from tracker.types import Prompt
 
 _LOG = logging.getLogger("trackd.server")
@@ -43,11 +43,10 @@ _SAVE_TIMEOUT_S = 30.0
 
 
 class Wish(Enum):
-    """What the daemon is asked to do by signals, requests, and its own parts."""
+    """What the daemon is asked to do by signals and requests."""
 
     DRAIN = auto()
     RELOAD = auto()
-    KEEP = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +76,7 @@ class Server:
         self._read_config = read_config
         self._version = version
         self._started_s = time.monotonic()
-        self._wishes: queue.SimpleQueue[Wish] = queue.SimpleQueue()
+        self._wishes: queue.SimpleQueue[Wish | Future[None]] = queue.SimpleQueue()
         self._ready = threading.Event()
         self._store: Store | None = None
         self._security: Security | None = None
@@ -155,8 +154,7 @@ class Server:
         )
         pipeline.start()
         undo.callback(pipeline.stop, 1.0)
-        keep = partial(self.wish, Wish.KEEP)
-        streams = Streams(pipeline, publisher, config.retry, config.limits, on_change=keep)
+        streams = Streams(pipeline, publisher, config.retry, config.limits, on_change=self._keep)
         undo.callback(streams.close_all, 1.0)
         self._open_streams(streams, pipeline)
         control = self._listen(undo, context, model, pipeline, streams)
@@ -210,8 +208,7 @@ class Server:
     ) -> Control:
         config, snapshots = self._config, None
         if self._store is not None:
-            keep = partial(self.wish, Wish.KEEP)
-            snapshots = StreamSnapshots(self._store, pipeline, on_saved=keep)
+            snapshots = StreamSnapshots(self._store, pipeline, keep_list=self._keep)
         dispatch = Dispatch(
             streams=streams,
             pipeline=pipeline,
@@ -266,8 +263,8 @@ class Server:
                 return
             if wish is Wish.RELOAD:
                 self._reload()
-            elif wish is Wish.KEEP and self._store is not None:
-                self._keep_list()
+            elif isinstance(wish, Future) and self._store is not None:
+                self._keep_list(wish)
 
     def _save(self, timeout_s: float) -> None:
         assert self._store is not None and self._parts is not None
@@ -280,12 +277,22 @@ class Server:
         for name, why in failed.items():
             _LOG.error("stream %s: no snapshot was taken: %s", name, why)
 
-    def _keep_list(self) -> None:
+    def _keep(self) -> "Future[None]":
+        """Ask for the list of streams and objects to be written; from any thread."""
+        written: Future[None] = Future()
+        written.set_running_or_notify_cancel()
+        self._wishes.put(written)
+        return written
+
+    def _keep_list(self, written: "Future[None]") -> None:
         assert self._store is not None and self._parts is not None
         try:
             self._store.save_streams(self._parts.streams.kept(), self._parts.pipeline)
         except TrackdError as err:
             _LOG.error("the list of streams was not saved: %s", err)
+            written.set_exception(Refused(ErrorCode.SNAPSHOT, err.message, err.hint))
+        else:
+            written.set_result(None)
 
     def _reload(self) -> None:
         """Take in what changed in the configuration; a wrong one changes nothing."""

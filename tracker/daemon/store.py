@@ -242,19 +242,42 @@ class StreamSnapshots:
     Args:
         store: Knows where they go.
         pipeline: Has the objects.
-        on_saved: Called after each, for the list of objects to be written too; must not wait.
+        keep_list: Asks for the list of streams and objects to be written; must not wait. The
+            future is done when it is, or fails with `Refused`.
     """
 
-    def __init__(self, store: Store, pipeline: Pipeline, *, on_saved: Callable[[], None]) -> None:
+    def __init__(
+        self, store: Store, pipeline: Pipeline, *, keep_list: Callable[[], "Future[None]"]
+    ) -> None:
         self._store = store
         self._pipeline = pipeline
-        self._on_saved = on_saved
+        self._keep_list = keep_list
 
     def save(self, stream: str) -> "Future[None]":
-        """Write a stream's objects now; see `Store.snapshot`."""
-        saved = self._store.snapshot(stream, self._pipeline)
-        saved.add_done_callback(lambda _: self._on_saved())
-        return saved
+        """Write a stream's objects now, and that they are there: a snapshot alone is not found.
+
+        Returns:
+            Done when both are on the disk; fails as `Store.snapshot` and `keep_list`.
+        """
+        kept: Future[None] = Future()
+        kept.set_running_or_notify_cancel()
+
+        def list_it(snapshot: "Future[None]") -> None:
+            error = snapshot.exception()
+            if error is not None:
+                kept.set_exception(error)
+            else:
+                self._keep_list().add_done_callback(finish)
+
+        def finish(listed: "Future[None]") -> None:
+            error = listed.exception()
+            if error is not None:
+                kept.set_exception(error)
+            else:
+                kept.set_result(None)
+
+        self._store.snapshot(stream, self._pipeline).add_done_callback(list_it)
+        return kept
 
     def restore(self, stream: str) -> "Future[CommandResult]":
         """Put back what was written last.

@@ -74,7 +74,7 @@ class Streams:
         retry: RetryConfig,
         limits: LimitsConfig,
         *,
-        on_change: Callable[[], None] = lambda: None,
+        on_change: Callable[[], object] = lambda: None,
         supervise: Callable[..., Supervisor] = Supervisor,
     ) -> None:
         self._pipeline = pipeline
