@@ -7,7 +7,7 @@ from bench_runs import MACHINE, SUBJECT, a_run, deadline_run, model_run, ms, tra
 
 from tools.bench.command import RESULTS
 from tools.bench.machine import slug
-from tools.bench.record import Fact, Record
+from tools.bench.record import UNTIL_READY, Fact, Record
 from tools.bench.report import plots, readme
 from tools.bench.report.markdown import page, section
 from tools.bench.report.model_table import matmul_limit
@@ -169,6 +169,15 @@ def test_the_readme_section_is_made_of_the_records() -> None:
     line = "deadline of 15 frames/s, 1 to 32 objects and back: mean 14.8, 2 of 3 seconds within"
     assert line in changed
     assert readme.replaced(changed, records) == changed
+
+
+def test_how_long_a_daemon_takes_to_start_is_told_once() -> None:
+    facts = (Fact(name=UNTIL_READY, unit="s", value=6.38),)
+    file = a_run("e2e", series=(ms("frame to frame", (40.0, 60.0), objects=1),), facts=facts)
+    camera = a_run("e2e", series=(ms("from arrival to the subscriber", (90.0,)),), facts=facts)
+    lines = readme.section([Record(runs=(file, camera))])
+    assert any(line.endswith("1 object: 20.0 frames/s.") for line in lines)
+    assert [line for line in lines if UNTIL_READY in line] == [f"- {UNTIL_READY}, pico: 6.4 s."]
 
 
 def test_a_long_run_tells_how_much_a_session_grew() -> None:

@@ -20,7 +20,7 @@ from tools.bench import options as common
 from tools.bench.conditions import conditions_of
 from tools.bench.footage import Size, find_clip, square_masks, write_scaled
 from tools.bench.models import daemon_model
-from tools.bench.record import Case, Fact, Footage, Run, Series
+from tools.bench.record import UNTIL_READY, Case, Fact, Footage, Run, Series
 from tools.bench.turns import Rounds
 from tools.rtsp_camera import RtspCamera
 from tools.serving import Daemon
@@ -72,7 +72,7 @@ def measure(options: argparse.Namespace) -> Run:
         warm_up=options.warm_up,
         series=tuple(series for one in watched for series in one.series(options)),
         facts=(
-            Fact(name="from the start of the daemon until it is ready", unit="s", value=ready_s),
+            Fact(name=UNTIL_READY, unit="s", value=ready_s),
             *(fact for one in watched for fact in one.facts()),
         ),
     )

@@ -14,6 +14,7 @@ from tracker.errors import OutputError, TrackdError
 
 VERSION: Literal[1] = 1
 Case = dict[str, int | str]
+UNTIL_READY = "from the start of the daemon until it is ready"
 
 
 class Part(BaseModel):

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from tools.bench.machine import slug
-from tools.bench.record import Machine, Record, Run, Series
+from tools.bench.record import UNTIL_READY, Machine, Record, Run, Series
 from tools.bench.report.model_table import ENCODER, matmul_limit
 from tools.bench.report.words import NOTHING, machine_words, number, problem, table, times
 from tools.bench.stats import percentiles, round_ratios, spread
@@ -108,6 +108,7 @@ def _e2e(run: Run) -> list[str]:
     assert run.footage is not None
     size = f"{run.footage.width}x{run.footage.height}"
     lines, model = [], run.subject.model if run.subject else ""
+    ready_s = run.fact(UNTIL_READY)
     for series in run.series:
         if series.name == "frame to frame":
             fps = 1000 * len(series.samples) / sum(series.samples)
@@ -121,6 +122,8 @@ def _e2e(run: Run) -> list[str]:
                 f"- a camera's mask at the subscriber, after the packet came ({size}): "
                 f"p50 {p.p50:.0f} ms, p95 {p.p95:.0f} ms."
             )
+    if ready_s is not None and run.find("frame to frame") is not None:
+        lines.append(f"- {UNTIL_READY}, {model}: {ready_s:.1f} s.")
     return lines
 
 

@@ -46,5 +46,6 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, left: int =
 
 def machine_words(machine: Machine) -> str:
     """A machine in half a line."""
-    what = f"{machine.cpu}, {machine.cpus} CPUs, {number(machine.memory_gib)} GiB"
+    cpus = "1 CPU" if machine.cpus == 1 else f"{machine.cpus} CPUs"
+    what = f"{machine.cpu}, {cpus}, {number(machine.memory_gib)} GiB"
     return f"{machine.accelerator}, {what}" if machine.accelerator else what
