@@ -11,7 +11,7 @@ import pytest
 import torch
 from moving_scene import frame, square
 
-from tracker.engine import Policy, Session
+from tracker.engine import Effort, Policy, Session
 from tracker.errors import SnapshotError
 from tracker.models import Model, load_model
 from tracker.types import Prompt, TrackResult
@@ -65,6 +65,18 @@ def test_a_restored_session_goes_on_bit_for_bit(
     session.prompt(correction)
     for i in range(5, 9):
         assert_equal(restored.step(frame(i)), session.step(frame(i)))
+
+
+def test_objects_that_take_turns_go_on_bit_for_bit(
+    session: Session, model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(model.network, "follows_masks", True)
+    by_turns = Effort(objects_per_frame=1)
+    session.step(frame(5), by_turns)
+    session.save(tmp_path / "s")
+    restored = Session.load(tmp_path / "s", model)
+    for i in range(6, 10):
+        assert_equal(restored.step(frame(i), by_turns), session.step(frame(i), by_turns))
 
 
 @pytest.mark.parametrize("keep", ["all", "present", "sure", "rivals"])
@@ -140,10 +152,10 @@ def test_a_snapshot_of_another_version_is_told(
 ) -> None:
     session.save(tmp_path / "s")
     data = (tmp_path / "s").read_bytes()
-    older = data.replace(b'\\"version\\":4', b'\\"version\\":1')
+    older = data.replace(b'\\"version\\":5', b'\\"version\\":1')
     assert older != data
     (tmp_path / "s").write_bytes(older)
-    with pytest.raises(SnapshotError, match="of version 1, not 4"):
+    with pytest.raises(SnapshotError, match="of version 1, not 5"):
         Session.load(tmp_path / "s", model)
 
 

@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from moving_scene import HEIGHT, WIDTH, frame, square
 from small_pico import small_pico
 
-from tracker.engine import Policy, Session, network, session
+from tracker.engine import Policy, Session, network, passes
 from tracker.engine.rivals import AREAS
 from tracker.types import ObjectResult, Prompt
 
@@ -148,7 +148,7 @@ class CommandsWithRivals(Commands):
         super().__init__()
         self.rivals = (
             patch.object(network, "find_rivals", lambda _, iou: torch.ones(len(iou)).bool()),
-            patch.multiple(session, ANCHOR_IOU=0.0, is_steady=lambda area, before: True),
+            patch.multiple(passes, ANCHOR_IOU=0.0, is_steady=lambda area, before: True),
         )
         for rival in self.rivals:
             rival.start()

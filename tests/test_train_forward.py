@@ -13,14 +13,14 @@ from tools.evaluate.prompting import PromptKind
 from tools.train.blueprint import Blueprint
 from tools.train.config import Prompts, Start
 from tools.train.forward import Guess, forward_clips
-from tools.train.prompts import Plan, add_correction, first_clicks, random_plan
+from tools.train.prompts import Plan, add_correction, first_clicks, random_plan, spoil
 from tools.train.trainer import normalised
 from tracker.engine import Policy, Session
 from tracker.models import Model
 from tracker.types import Prompt
 
 SIZE, FRAMES = 128, 7
-EXACT = Prompts(exact_box=1.0, central_point=1.0)
+EXACT = Prompts(exact_box=1.0, central_point=1.0, spoiled=0.0)
 
 
 @pytest.fixture(scope="module")
@@ -62,15 +62,16 @@ def chosen(guess: Guess) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("kind", list(PromptKind))
-@pytest.mark.parametrize("draws", [True, False])
+@pytest.mark.parametrize("shown", [True, False])
 def test_training_computes_what_tracking_computes(
     model: Model,
     scene: tuple[NDArray[np.uint8], NDArray[np.bool_]],
     kind: PromptKind,
-    draws: bool,
+    shown: bool,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(model.network, "draws_prompts", draws)
+    for what in ("draws_prompts", "follows_masks"):
+        monkeypatch.setattr(model.network, what, shown)
     images, masks = scene
     truth = torch.from_numpy(masks)[:, None, None]
     plan = Plan(kind, 0, None, 1)
@@ -185,6 +186,24 @@ def test_prompts_lie_on_their_objects() -> None:
 
 def replace_exact(share: float) -> Prompts:
     return Prompts(exact_box=share)
+
+
+def test_masks_are_spoiled_as_new_videos_spoil_them() -> None:
+    carried = torch.full((600, 1, 32, 32), -8.0)
+    carried[:, :, 8:16, 8:16] = 8.0
+    carried[1::3, :, 20:24, 20:24] = 8.0  # the next of each clip takes that for its own, too
+    random = np.random.default_rng(0)
+    assert torch.equal(spoil(carried, 3, EXACT, random), carried)
+    spoiled = spoil(carried, 3, Prompts(spoiled=0.4), random)
+    same = [torch.equal(a, b) for a, b in zip(carried, spoiled, strict=True)]
+    assert 0.55 < np.mean(same) < 0.75
+    unknown = (spoiled == 0).flatten(1).all(dim=1)
+    assert 30 < unknown.sum() < 90
+    spread = (spoiled[2::3, 0, 20:24, 20:24] > 0).flatten(1).all(dim=1)
+    assert 10 < spread.sum() < 40
+    assert (spoiled[2::3, 0, 8:16, 8:16][spread] > 0).all()
+    shifted = (spoiled[0::3] > 0).flatten(1).sum(dim=1)[~unknown[0::3]]
+    assert (shifted == 64).all()
 
 
 def test_corrections_say_what_is_true_where_the_mask_is_wrong() -> None:

@@ -67,6 +67,8 @@ class Prompts(_Section):
         correct_first: Share of clips with corrections on the first frame.
         correct_later: Share of clips with corrections on a later frame.
         corrections: Most correcting clicks on a frame.
+        spoiled: Share of the masks shown to the next frame that are made wrong, for networks that
+            are shown them.
     """
 
     mask: Annotated[float, Field(ge=0)] = 0.25
@@ -77,6 +79,7 @@ class Prompts(_Section):
     correct_first: Share = 0.2
     correct_later: Share = 0.15
     corrections: Count = 2
+    spoiled: Share = 0.5
 
     @model_validator(mode="after")
     def _some_kind_is_used(self) -> Self:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from tools.evaluate.prompting import PromptKind
 from tools.train.config import Prompts
-from tools.train.prompts import Plan, add_correction, first_clicks
+from tools.train.prompts import Plan, add_correction, first_clicks, spoil
 from tracker.engine.masks import confine
 from tracker.engine.network import (
     Clicks,
@@ -34,7 +34,7 @@ from tracker.engine.network import (
     wants_three_masks,
     without_memory,
 )
-from tracker.engine.sketch import draws_prompts, sketch
+from tracker.engine.sketch import carry_over, draws_prompts, follows_masks, sketch
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,14 @@ def forward_clips(
         else:
             prompted = frame == plan.later_frame
             corrections = plan.later_corrections if prompted else 0
-            decoded, own = _later(net, features, frame, truth, memories, corrections, random)
+            carried = None
+            if follows_masks(net):
+                carried = carry_over([decoded], net.image_size, truth.device).detach()
+                carried = spoil(carried, objects, prompts, random)
+            conditioned = condition(net, features, [_recall(net, memories, frame)])
+            decoded, own = _later(
+                net, features, conditioned, frame, truth, carried, corrections, random
+            )
         guesses += own
         if frame < frames - 1:
             map_nqm = _memorise(net, features, decoded, from_prompt=prompted)
@@ -132,7 +139,8 @@ def _first(
     guesses = [guess]
     for _ in range(plan.first_corrections):
         clicks = add_correction(clicks, decoded.logits_n1ss, truth_n1ss, random)
-        decoded, guess = _decode(net, features, conditioned, 0, clicks, decoded)
+        before = decoded.logits_n1ss.detach()
+        decoded, guess = _decode(net, features, conditioned, 0, clicks, before)
         guesses.append(guess)
     if plan.kind is PromptKind.BOX:
         decoded = _confined(decoded, first, net.image_size)
@@ -142,19 +150,20 @@ def _first(
 def _later(
     net: SAM2Base,
     features: Features,
+    conditioned: Tensor,
     frame: int,
     truth_n1ss: Tensor,
-    memories: list[_Memory],
+    carried_n1ss: Tensor | None,
     corrections: int,
     random: np.random.Generator,
 ) -> tuple[Decoded, list[Guess]]:
     """A tracked frame, corrected by clicks or not."""
-    conditioned = condition(net, features, [_recall(net, memories, frame)])
-    decoded, guess = _decode(net, features, conditioned, frame, None)
+    decoded, guess = _decode(net, features, conditioned, frame, None, carried_n1ss)
     guesses, clicks = [guess], None
     for _ in range(corrections):
         clicks = add_correction(clicks, decoded.logits_n1ss, truth_n1ss, random)
-        decoded, guess = _decode(net, features, conditioned, frame, clicks, decoded)
+        before = decoded.logits_n1ss.detach()
+        decoded, guess = _decode(net, features, conditioned, frame, clicks, before)
         guesses.append(guess)
     return decoded, guesses
 
@@ -184,10 +193,9 @@ def _decode(
     conditioned_nchw: Tensor,
     frame: int,
     clicks: Clicks | None,
-    previous: Decoded | None = None,
+    previous_n1ss: Tensor | None = None,
 ) -> tuple[Decoded, Guess]:
     """Masks of n objects that tracking takes, and all candidates of them."""
-    previous_n1ss = None if previous is None else previous.logits_n1ss.detach()
     if clicks is not None and draws_prompts(net):
         previous_n1ss = sketch(clicks, previous_n1ss, net.image_size)
     candidates = propose(

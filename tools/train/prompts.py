@@ -20,6 +20,9 @@ Mask = NDArray[np.bool_]
 
 BOX_JITTER = 0.06  # standard deviation, of the box's size
 NEAR_MIDDLE = 0.7  # of the largest distance to the outside
+# What becomes of masks carried over to the next frame that are spoiled; the others are shifted.
+UNKNOWN, SPREAD = 0.25, 0.25
+SHIFT = 0.03  # standard deviation, of the picture's side
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,3 +146,33 @@ def _pixel(mask: Mask, random: np.random.Generator) -> NDArray[np.float64]:
     inside = np.flatnonzero(mask)
     row, column = divmod(int(inside[random.integers(inside.size)]), mask.shape[1])
     return np.array([[column, row]], np.float64)
+
+
+def spoil(
+    carried_n1ss: Tensor, objects: int, prompts: Prompts, random: np.random.Generator
+) -> Tensor:
+    """Masks carried over to the next frame, some of them as wrong as they are on new videos.
+
+    Some are unknown, some take in another object of the clip, some lie beside the object.
+
+    Args:
+        carried_n1ss: Logits.
+        objects: So many in a row are of one clip.
+        prompts: How many are spoiled.
+        random: Chooses.
+    """
+    if prompts.spoiled == 0:
+        return carried_n1ss
+    spoiled = carried_n1ss.clone()
+    by_clip = carried_n1ss.reshape(-1, objects, *carried_n1ss.shape[1:])
+    others_n1ss = by_clip.roll(1, dims=1).flatten(0, 1)
+    for i in np.flatnonzero(random.random(len(spoiled)) < prompts.spoiled):
+        fate = random.random()
+        if fate < UNKNOWN:
+            spoiled[i] = 0.0
+        elif fate < UNKNOWN + SPREAD:
+            spoiled[i] = torch.maximum(carried_n1ss[i], others_n1ss[i])
+        else:
+            down, right = (random.normal(0.0, SHIFT, 2) * spoiled.shape[-1]).round().astype(int)
+            spoiled[i] = carried_n1ss[i].roll((int(down), int(right)), dims=(-2, -1))
+    return spoiled

@@ -240,7 +240,7 @@ def decode(
         conditioned_nchw: Its features as each object sees them.
         three_masks: Choose the best of three candidates by predicted quality.
         clicks: Points and box corners; None to decode from memory.
-        previous_n1ss: Logits to correct, on the same frame.
+        previous_n1ss: Logits to correct, or to go on from.
         want_rivals: Look for rivals too.
         is_there: The objects are known to be on the image.
     """

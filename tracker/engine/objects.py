@@ -1,9 +1,10 @@
 """What a session keeps of each object, apart from its memory."""
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
+import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from tracker.engine.network import Decoded, Features
@@ -86,6 +87,10 @@ class TrackedObject:
         """What was decoded on a step of the history; None where the object was not there yet."""
         return next((o.decoded for o in reversed(self.outputs) if o.step == step), None)
 
+    def output_before(self, step: int) -> Decoded | None:
+        """What was decoded last before a step; None where that is not known."""
+        return next((o.decoded for o in reversed(self.outputs) if o.step < step), None)
+
     def put(self, step: int, decoded: Decoded) -> None:
         """Keep the output of a step, in place of one that it had; steps stay in order."""
         later = []
@@ -96,6 +101,18 @@ class TrackedObject:
         self.outputs.append(Output(step, decoded))
         self.outputs.extend(reversed(later))
         self.result = None
+
+    def resize_outputs(self, side: int) -> None:
+        """Forget all outputs but the newest, and have its mask at another size."""
+        if not self.outputs:
+            return
+        newest = self.outputs[-1]
+        logits_11ss = F.interpolate(
+            newest.decoded.logits_n1ss, (side, side), mode="bilinear", align_corners=False
+        )
+        self.outputs.clear()
+        decoded = replace(newest.decoded, logits_n1ss=logits_11ss)
+        self.outputs.append(Output(newest.step, decoded))
 
     def put_area(self, step: int, area: int) -> None:
         """Keep the area of a step, in place of one that it had; 0 says that it was not there."""

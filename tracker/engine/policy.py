@@ -28,7 +28,7 @@ class Policy:
             box in which the network sees next to nothing: whoever prompts sees it. The official
             predictor believes the network.
         draw_prompts: Whether a network that was trained so is shown prompts as a rough mask, too,
-            which the official predictor never does.
+            and on a tracked frame the mask before, which the official predictor never does.
         whole_memories: Whether a memory keeps every token, as the official predictor's does, also
             where the network was trained to keep means of squares of them.
         keep_memories: Which tracked frames are remembered: "all" (official), "present" (those on
@@ -59,6 +59,11 @@ class Policy:
     history_frames: int = 60
     history_bytes: int = 256 * 2**20
     batch_objects: int = 16
+
+    @property
+    def frames_held(self) -> int:
+        """Frames of the history and the newest one."""
+        return 1 + self.history_frames
 
 
 #: What the official predictor does without its CUDA extension.

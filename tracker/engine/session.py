@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -12,20 +12,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tracker.engine import network, snapshot
+from tracker.engine import snapshot
 from tracker.engine.ahead import Helper, LookAhead, sharing_threads
-from tracker.engine.clicks import box_of, clicks_of, input_clicks
+from tracker.engine.clicks import clicks_of
 from tracker.engine.effort import FULL, Effort
 from tracker.engine.encode import encode, inference
-from tracker.engine.masks import confine, fill_box, fill_holes, input_mask
-from tracker.engine.memory import MemoryBank, MemoryShape, Rows
-from tracker.engine.network import Decoded, Features
+from tracker.engine.memory import MemoryBank, MemoryShape
+from tracker.engine.network import Features
 from tracker.engine.objects import Click, ObjectTable, Seen, TrackedObject
+from tracker.engine.passes import Pass
 from tracker.engine.policy import Policy
 from tracker.engine.preprocess import squash
 from tracker.engine.results import publish
-from tracker.engine.rivals import ANCHOR_GAP, ANCHOR_IOU, ANCHORS, is_steady
-from tracker.engine.sketch import draws_prompts, sketch
+from tracker.engine.rivals import ANCHORS
 from tracker.engine.states import Presence
 from tracker.engine.view import View
 from tracker.errors import PromptError, UsageError
@@ -33,7 +32,6 @@ from tracker.models import Model, resized
 from tracker.models.memory_pool import with_whole_memories
 from tracker.types import Prompt, Prompted, StageTimes, TrackResult
 
-SURE_IOU = 0.5
 # How many steps back maps are looked for, where an object does not remember every step.
 SURE_REACH = 16
 TURNS_REACH = 32
@@ -87,7 +85,7 @@ class Session:
         )
         self.bank = MemoryBank(shape, model.device, reach=reach)
         self.objects = ObjectTable()
-        self.seen: deque[Seen] = deque(maxlen=1 + policy.history_frames)
+        self.seen: deque[Seen] = deque(maxlen=policy.frames_held)
         self._ahead = LookAhead()
         self._pos_1chw: Tensor | None = None
         self._adopt(effort)
@@ -162,9 +160,10 @@ class Session:
             raise self._full(prompt.object_id)
         clicks = self._clicks(prompt, row, seen.step)
         with self._inference(), sharing_threads(self.helper) as settle:
-            self._apply(prompt.object_id, seen, clicks, prompt.mask_hw)
+            self._pass.prompt(prompt.object_id, seen, clicks, prompt.mask_hw)
             obj = self.objects.get(prompt.object_id)
-            caught_up = self._replay(obj, seen.step, settle)
+            later = [newer for newer in self.seen if newer.step > seen.step]
+            self._pass.replay(obj, later, settle)
         self._trim_history()
         obj.label = obj.label if prompt.label is None else prompt.label
         obj.presence.prompt(obj.outputs[-1].decoded.presence_n1.sigmoid().item())
@@ -172,7 +171,7 @@ class Session:
         newest = self.seen[-1]
         publish([obj], newest.step, newest.height, newest.width, batch=1)
         assert obj.result is not None
-        return Prompted(obj.result, seen.step, caught_up)
+        return Prompted(obj.result, seen.step, len(later))
 
     def result(self) -> TrackResult:
         """All objects on the newest frame, prompts applied since included.
@@ -272,7 +271,7 @@ class Session:
         with self._inference():
             for groups in batches:
                 assert features is not None
-                self._track(groups, step, features, settle)
+                self._pass.track(groups, step, features, settle)
             self._advance(step)
         ahead_s = 0.0 if coming is None else max(0.0, coming.encode_s - (encoded - start))
         track_s = time.perf_counter() - encoded
@@ -303,6 +302,7 @@ class Session:
             self.bank = self.bank.resampled(MemoryShape.tokens_of(model.network), newest)
         for obj in self.objects.rows:
             obj.areas.clear()  # they are pixels of the size before
+            obj.resize_outputs(size // 4)
         self.model, self._pos_1chw = model, None
         self._ahead.forget()
 
@@ -312,6 +312,10 @@ class Session:
         if effort.objects_per_frame is None:
             return reach
         return TURNS_REACH
+
+    @property
+    def _pass(self) -> Pass:
+        return Pass(self.model, self.policy, self.bank, self.objects)
 
     def _inference(self) -> AbstractContextManager[None]:
         return inference(self.model)
@@ -323,7 +327,7 @@ class Session:
         )
 
     def _unseen(self, object_id: int, label: str | None) -> TrackedObject:
-        blank = TrackedObject(object_id, label, None, deque(maxlen=self.seen.maxlen))
+        blank = TrackedObject(object_id, label, None, deque(maxlen=self.policy.frames_held))
         blank.presence = Presence.lost(self.policy)
         return blank
 
@@ -367,65 +371,6 @@ class Session:
             )
         return self.seen[step - oldest]
 
-    def _track(
-        self,
-        groups: Sequence[Rows],
-        step: int,
-        features: Features,
-        settle: Callable[[], None],
-    ) -> None:
-        """Track a batch of objects on a frame, in one pass; those of a group recall alike."""
-        net, rows = self.model.network, np.concatenate(groups)
-        settle()
-        memories = [self.bank.recall(group, step) for group in groups]
-        conditioned_nchw = network.condition(net, features, memories)
-        three_masks = network.wants_three_masks(net, first=False, clicks=0)
-        settle()
-        decoded = network.decode(
-            net,
-            features,
-            conditioned_nchw,
-            three_masks=three_masks,
-            want_rivals=self.policy.keep_memories == "rivals",
-        )
-        settle()
-        memory_nqm = network.memorise(net, features, decoded, from_prompt=False)
-        kept = self._kept(decoded)
-        if kept.all():
-            self.bank.write(rows, step, memory_nqm, decoded.pointers_nc)
-        else:
-            self.bank.write(rows[kept], step, memory_nqm[kept], decoded.pointers_nc[kept])
-            self.bank.forget(rows[~kept], step)
-        self._anchor(rows, step, memory_nqm, decoded)
-        filled = replace(
-            decoded, logits_n1ss=fill_holes(decoded.logits_n1ss, self.policy.fill_hole_area)
-        )
-        for i, row in enumerate(rows):
-            self.objects.rows[row].put(step, filled.row(i))
-
-    def _kept(self, decoded: Decoded) -> NDArray[np.bool_]:
-        """Which of the tracked objects remember this frame."""
-        n = decoded.presence_n1.shape[0]
-        if self.policy.keep_memories in ("all", "rivals"):
-            return np.ones(n, np.bool_)
-        kept = decoded.presence_n1[:, 0] > 0
-        if self.policy.keep_memories == "sure":
-            kept &= decoded.iou_n >= SURE_IOU
-        return np.asarray(kept.cpu().numpy(), dtype=np.bool_)
-
-    def _anchor(self, rows: Rows, step: int, memory_nqm: Tensor, decoded: Decoded) -> None:
-        """Remember the frame for long for those of the objects that it tells from a rival."""
-        if decoded.rival_n is None:
-            return
-        telling = (decoded.rival_n & (decoded.iou_n >= ANCHOR_IOU)).tolist()
-        for i, (row, area) in enumerate(zip(rows.tolist(), decoded.areas(), strict=True)):
-            obj = self.objects.rows[row]
-            steady = is_steady(area, obj.areas_before(step))
-            obj.put_area(step, area)
-            if telling[i] and steady and step - self.bank.newest_anchor(row) >= ANCHOR_GAP:
-                pointers_1c = decoded.pointers_nc[i : i + 1]
-                self.bank.write_anchor(row, step, memory_nqm[i : i + 1], pointers_1c)
-
     def _advance(self, step: int) -> None:
         """Bring the states up to a new frame."""
         tracked = [o for o in self.objects.rows if o.outputs and o.outputs[-1].step == step]
@@ -447,89 +392,3 @@ class Session:
                 f"use at most {self.policy.max_points}; a mask says more",
             )
         return clicks
-
-    def _apply(
-        self, object_id: int, seen: Seen, clicks: list[Click], mask_hw: NDArray[np.bool_] | None
-    ) -> None:
-        """Decode a prompt on a frame and remember it, for a new object or a known one."""
-        net, row = self.model.network, self.objects.row(object_id)
-        obj = None if row is None else self.objects.rows[row]
-        first = obj is None or obj.born_step is None or seen.step <= obj.born_step
-        if mask_hw is not None:
-            mask_11ss = input_mask(mask_hw, self.model.input.size, self.model.device)
-            decoded = self._filled(network.adopt_mask(net, seen.features, mask_11ss))
-        else:
-            decoded = self._decode_clicks(clicks, None if first else row, seen, obj)
-        memory_1qm = network.memorise(net, seen.features, decoded, from_prompt=True)
-        if obj is None or row is None:
-            obj = TrackedObject(object_id, None, seen.step, deque(maxlen=self.seen.maxlen))
-            row = self.objects.add(obj)
-            self.bank.add()
-        if first:
-            obj.born_step = seen.step
-        if first or self.policy.corrections_condition:
-            self.bank.write_prompted(row, seen.step, memory_1qm, decoded.pointers_nc)
-        else:
-            self.bank.write(np.array([row]), seen.step, memory_1qm, decoded.pointers_nc)
-        self.bank.drop_anchors(row, since=seen.step)
-        if self.policy.keep_memories == "rivals":
-            obj.put_area(seen.step, decoded.areas()[0])
-        if first or mask_hw is not None:
-            obj.given.add(seen.step)
-        obj.clicks[seen.step] = clicks
-        obj.put(seen.step, decoded)
-
-    def _decode_clicks(
-        self, clicks: list[Click], row: int | None, seen: Seen, obj: TrackedObject | None
-    ) -> Decoded:
-        """The mask of clicks on a frame, as sam2's `add_new_points_or_box`.
-
-        `row` is None where the object's memory says nothing of the frame.
-        """
-        net = self.model.network
-        if row is None:
-            conditioned_1chw = network.without_memory(net, seen.features)
-        else:
-            memories = self.bank.recall(np.array([row]), seen.step)
-            conditioned_1chw = network.condition(net, seen.features, [memories])
-        before = None if obj is None else obj.output_at(seen.step)
-        previous = None if before is None else before.logits_n1ss
-        size = self.model.input.size
-        table = input_clicks(clicks, seen.height, seen.width, size, self.model.device)
-        if self.policy.draw_prompts and draws_prompts(net):
-            previous = sketch(table, previous, size)
-        decoded = network.decode(
-            net,
-            seen.features,
-            conditioned_1chw,
-            three_masks=network.wants_three_masks(net, first=row is None, clicks=len(clicks)),
-            clicks=table,
-            previous_n1ss=previous,
-            is_there=self.policy.believe_prompts,
-        )
-        decoded = self._filled(decoded)
-        box = box_of(clicks, seen.height, seen.width)
-        if box is None:
-            return decoded
-        logits = decoded.logits_n1ss
-        if self.policy.believe_prompts:
-            logits = fill_box(logits, box)
-        if self.policy.confine_to_box:
-            logits = confine(logits, box)
-        return replace(decoded, logits_n1ss=logits)
-
-    def _filled(self, decoded: Decoded) -> Decoded:
-        logits = fill_holes(decoded.logits_n1ss, self.policy.fill_hole_area)
-        return replace(decoded, logits_n1ss=logits)
-
-    def _replay(self, obj: TrackedObject, step: int, settle: Callable[[], None]) -> int:
-        """Track one object again from a past step to the newest, later prompts on it included."""
-        row = self.objects.row(obj.id)
-        later = [seen for seen in self.seen if seen.step > step]
-        for seen in later:
-            if seen.step in obj.given:
-                continue
-            self._track([np.array([row])], seen.step, seen.features, settle)
-            if obj.clicks.get(seen.step):
-                self._apply(obj.id, seen, obj.clicks[seen.step], None)
-        return len(later)

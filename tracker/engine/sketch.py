@@ -1,16 +1,20 @@
-"""Prompts drawn as a rough mask, for networks that were trained to be shown them so.
+"""Rough masks that tell a network where to look, if it was trained to be shown them.
 
 SAM's prompt encoder tells the decoder of a click in a token, which must be compared with every
 place of the image: a small network hardly learns that from few pictures. Of a mask that is to be
-corrected it tells place by place. Here clicks and boxes go that way too, beside their tokens.
+corrected it tells place by place. Here clicks and boxes go that way too, beside their tokens, and
+on a tracked frame the mask of the frame before, as in MaskTrack (Perazzi et al., 2017): memories
+are coarse, and tell less of where the object was.
 """
+
+from collections.abc import Sequence
 
 import torch
 from sam2.modeling.sam2_base import SAM2Base
 from torch import Tensor
 
 from tracker.engine.clicks import BOX_CORNER_LABELS
-from tracker.engine.network import Clicks
+from tracker.engine.network import Clicks, Decoded
 
 SURE = 10.0  # logit at a click, and of what is outside a box
 IN_BOX = 2.0
@@ -22,6 +26,28 @@ BUMPS = ((12.0, 0.7), (64.0, 0.3))
 def draws_prompts(network: SAM2Base) -> bool:
     """Whether a network was trained with sketches."""
     return bool(getattr(network, "draws_prompts", False))
+
+
+def follows_masks(network: SAM2Base) -> bool:
+    """Whether a network was trained to be shown the mask before on a tracked frame."""
+    return bool(getattr(network, "follows_masks", False))
+
+
+def carry_over(last: Sequence[Decoded | None], size: int, device: torch.device) -> Tensor:
+    """Logits [n, 1, s, s] that say where objects were last, s a quarter of the input's size.
+
+    Args:
+        last: Decodings of one object or several each; None for one of which nothing is known. Of
+            an absent object nothing is said either, which is 0.
+        size: Of the input, pixels.
+        device: Of the result.
+    """
+    unknown_11ss = torch.zeros(1, 1, size // 4, size // 4, device=device)
+    absent_11 = unknown_11ss[0, 0, :1, :1]
+    logits_n1ss = torch.cat([unknown_11ss if d is None else d.logits_n1ss for d in last])
+    presence_n1 = torch.cat([absent_11 if d is None else d.presence_n1 for d in last])
+    present_n111 = presence_n1[..., None, None] > 0
+    return torch.where(present_n111, logits_n1ss.clamp(-SURE, SURE), 0.0)
 
 
 def sketch(clicks: Clicks, previous_n1ss: Tensor | None, size: int) -> Tensor:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from tracker.engine.session import Session
 
 HEADER = "trackd"
-VERSION = 4
+VERSION = 5
 _NEWER = "take a new snapshot"
 
 
@@ -52,7 +52,7 @@ class _ObjectMeta(_Strict):
     clicks: list[tuple[float, float, int]]
     given: bool
     areas: dict[int, int]
-    has_output: bool
+    output_step: int | None
 
 
 class _Meta(_Strict):
@@ -88,8 +88,7 @@ def to_bytes(session: "Session") -> bytes:
     tensors = {f"bank.{name}": tensor for name, tensor in session.bank.tensors(step).items()}
     if session.seen:
         tensors |= _feature_tensors(session.seen[-1].features)
-    fresh = [obj.output_at(step) for obj in session.objects.rows]
-    outputs = [decoded for decoded in fresh if decoded is not None]
+    outputs = [obj.outputs[-1].decoded for obj in session.objects.rows if obj.outputs]
     if outputs:
         tensors |= _output_tensors(outputs)
     held = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
@@ -154,7 +153,7 @@ def _meta(session: "Session") -> _Meta:
                 clicks=[] if step is None else obj.clicks.get(step, []),
                 given=step in obj.given,
                 areas=obj.areas,
-                has_output=step is not None and obj.tracked_step == step,
+                output_step=obj.outputs[-1].step if obj.outputs else None,
             )
             for obj in session.objects.rows
         ],
@@ -196,9 +195,9 @@ def _restore_objects(session: "Session", meta: _Meta, tensors: dict[str, Tensor]
         obj = TrackedObject(item.id, item.label, item.born_step, deque(maxlen=session.seen.maxlen))
         obj.presence = Presence(item.state, item.absent, item.settling)
         obj.areas = dict(item.areas)
-        if meta.step is not None and item.has_output:
+        if meta.step is not None and item.output_step is not None:
             held = (tensors[f"outputs.{name}"].to(session.model.device) for name in names)
-            obj.outputs.append(Output(meta.step, Decoded(*held).row(with_output)))
+            obj.outputs.append(Output(item.output_step, Decoded(*held).row(with_output)))
             obj.clicks[meta.step] = list(item.clicks)
             obj.given = {meta.step} if item.given else set()
             with_output += 1

@@ -60,6 +60,7 @@ class PicoArchitecture(BaseModel):
         memory_pool: A memory keeps the mean of each square of so many by so many tokens, an idea of
             EfficientTAM's memory attention: fewer keys for the same picture. 1 is SAM 2's.
         draws_prompts: Trained to be shown clicks and boxes as a rough mask too.
+        follows_masks: Trained to be shown the mask of the frame before on a tracked frame.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -74,6 +75,7 @@ class PicoArchitecture(BaseModel):
     num_maskmem: Annotated[int, Field(gt=1)]
     memory_pool: Literal[1, 2] = 1
     draws_prompts: bool = False
+    follows_masks: bool = False
 
     @model_validator(mode="after")
     def _pointers_split_into_memories(self) -> Self:
@@ -179,6 +181,7 @@ def build_pico(config: PicoConfig, cls: type[SAM2Base] = SAM2Base, **extra: Any)
     )
     network.memory_pool = arch.memory_pool
     network.draws_prompts = arch.draws_prompts
+    network.follows_masks = arch.follows_masks
     return network
 
 
