@@ -17,8 +17,8 @@ FEW_COLUMNS = 4  # of a matrix; kernels are slow with fewer
 class FastMemoryEncoder(MemoryEncoder):  # type: ignore[misc]
     """`MemoryEncoder` of sam2, from logits at low resolution to tokens.
 
-    All but the first level is in one data type; in half precision that level alone lost twice what
-    autocast loses, and it is a small part of the work.
+    All is in one data type but the first level until it is normed; in half precision that alone
+    lost twice what autocast loses, and it is a small part of the work.
     The original's modules stay, for who calls them.
     """
 
@@ -31,7 +31,7 @@ class FastMemoryEncoder(MemoryEncoder):  # type: ignore[misc]
             encoder: The original, its weights float32.
             scale: Masks of 0..1 are multiplied by this,
             bias: and this is added to them.
-            dtype: float32 or bfloat16, to compute in after the first level.
+            dtype: float32 or bfloat16, to compute in after the first norm.
         """
         nn.Module.__init__(self)
         self.mask_downsampler, self.pix_feat_proj = encoder.mask_downsampler, encoder.pix_feat_proj
@@ -176,23 +176,33 @@ class NarrowLevel(nn.Module):
     variance is left to be found.
     """
 
-    def __init__(self, conv: Conv, norm: LayerNorm2d, dtype: torch.dtype, pixels: int = 1) -> None:
+    def __init__(
+        self,
+        conv: Conv,
+        norm: LayerNorm2d,
+        dtype: torch.dtype,
+        *,
+        pixels: int = 1,
+        norm_dtype: torch.dtype | None = None,
+    ) -> None:
         """Put together a level.
 
         Args:
             conv: Its channels are those of some pixels, one pixel after the other.
             norm: Over the channels of one pixel.
-            dtype: To compute in.
+            dtype: To compute in what is normed, and of the result.
             pixels: How many pixels the channels are of.
+            norm_dtype: To compute in until then; None for the same.
         """
         super().__init__()
-        self.conv = conv
+        self.conv, self._dtype = conv, dtype
+        norm_dtype = norm_dtype or dtype
         columns = max(pixels, FEW_COLUMNS)
         own_pc = torch.eye(pixels).repeat_interleave(len(norm.weight), 1)
         belongs_kc = own_pc.repeat(columns // pixels, 1)
         mean, share = belongs_kc / len(norm.weight), belongs_kc.T * pixels / columns
-        self.variance = Conv(mean[..., None, None], torch.full((columns,), norm.eps), dtype)
-        self.spread = Conv(share[..., None, None], None, dtype)
+        self.variance = Conv(mean[..., None, None], torch.full((columns,), norm.eps), norm_dtype)
+        self.spread = Conv(share[..., None, None], None, norm_dtype)
         weight, bias = norm.weight.repeat(pixels), norm.bias.repeat(pixels)
         self.affine = Conv(weight[:, None, None, None], bias, dtype)
 
@@ -202,7 +212,8 @@ class NarrowLevel(nn.Module):
         variance_nkhw = self.variance(centred_nchw.square())
         # torch's rsqrt rounds bf16 otherwise at the end of a thread's share, these two never do.
         scale_nkhw = variance_nkhw.float().sqrt_().reciprocal_().to(variance_nkhw.dtype)
-        out: Tensor = self.affine(self.spread.times(scale_nkhw, centred_nchw), gelu=True)
+        normed_nchw = self.spread.times(scale_nkhw, centred_nchw).to(self._dtype)
+        out: Tensor = self.affine(normed_nchw, gelu=True)
         return out
 
 
@@ -215,15 +226,6 @@ class FirstLevel(NarrowLevel):
         cells_nchw[:, :, 0] = 0
         cells_nchw[..., 0] = 0
         return cells_nchw
-
-
-class _Cast(nn.Module):
-    def __init__(self, dtype: torch.dtype) -> None:
-        super().__init__()
-        self._dtype = dtype
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x.to(self._dtype)
 
 
 def use_fast_memory(network: SAM2Base, dtype: torch.dtype) -> None:
@@ -250,9 +252,12 @@ def _levels(
     weight_2, bias_2 = _centred(conv_2)
     return nn.Sequential(
         FirstLevel(
-            _first_conv(conv_1, scale, bias, torch.float32), norm_1, torch.float32, pixels=4
+            _first_conv(conv_1, scale, bias, torch.float32),
+            norm_1,
+            dtype,
+            pixels=4,
+            norm_dtype=torch.float32,
         ),
-        _Cast(dtype),
         NarrowLevel(Conv(_from_cells(weight_2), bias_2, dtype), norm_2, dtype),
         NarrowLevel(Conv(*_centred(conv_3), dtype, stride=(2, 2), padding=1), norm_3, dtype),
         WideLevel(Conv(conv_4.weight, conv_4.bias, dtype, stride=(2, 2), padding=1), norm_4, dtype),
