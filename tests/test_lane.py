@@ -28,6 +28,7 @@ from tracker.daemon.values import (
     SaveCommand,
 )
 from tracker.engine import Policy
+from tracker.engine.passes import Pass
 from tracker.engine.session import Session
 from tracker.models import Model, load_model
 from tracker.protocol.data import EventName
@@ -300,12 +301,12 @@ class TestObjects:
     def test_an_object_whose_catching_up_fails_is_not_there(
         self, stream: Stream, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        def out_of_memory(*_: object) -> int:
+        def out_of_memory(*_: object) -> None:
             raise RuntimeError("out of memory")
 
         stream.see(0, 1)
         with monkeypatch.context() as patch:
-            patch.setattr(Session, "_replay", out_of_memory)
+            patch.setattr(Pass, "replay", out_of_memory)
             with pytest.raises(RuntimeError, match="out of memory"):
                 stream.lane.apply(drawn(0, frame=FrameAddress(seq=0)))
         assert stream.objects() == []
