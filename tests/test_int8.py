@@ -73,8 +73,12 @@ def meant(x_nchw: Tensor, levels: Levels) -> Tensor:
 
 
 def rounded_weights(conv: nn.Conv2d) -> nn.Conv2d:
-    """The convolution with weights of 255 steps, in double."""
-    steps = conv.weight.detach().double().abs().amax(dim=(1, 2, 3), keepdim=True) / 127
+    """The convolution with weights of 255 steps, in double.
+
+    They are rounded in float32, like the real ones: between two steps, double may choose the other.
+    """
+    weight = conv.weight.detach()
+    steps = weight.abs().amax(dim=(1, 2, 3), keepdim=True) / 127
     copy = type(conv)(
         conv.in_channels,
         conv.out_channels,
@@ -85,7 +89,7 @@ def rounded_weights(conv: nn.Conv2d) -> nn.Conv2d:
     ).double()
     assert conv.bias is not None and copy.bias is not None
     with torch.no_grad():
-        copy.weight.copy_((conv.weight.double() / steps).round() * steps)
+        copy.weight.copy_((weight / steps).round().double() * steps)
         copy.bias.copy_(conv.bias)
     return copy
 
