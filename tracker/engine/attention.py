@@ -17,9 +17,10 @@ from sam2.modeling.sam.transformer import RoPEAttention
 from torch import Tensor
 
 from tracker.models.one_dtype import Kept, compute_dtype, in_dtype
+from tracker.models.plain_attention import is_faster_plainly, weighted
 
-#: Attention scores of a few objects that fit the cache of a common CPU.
-SCORES_BYTES = 16 * 2**20
+#: Attention scores that are computed in one go: they should fit the cache of a common CPU.
+SCORES_BYTES = 32 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,21 +185,19 @@ def _rotate(x_ntc: Tensor, turns_qd: Tensor) -> Tensor:
 def _attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Softmax attention of one head; a query of one object serves the keys of all.
 
-    On a CPU torch's fused kernel multiplies bf16 at half the speed of the plain products. These
-    take a few objects at a time, so that their scores stay in the cache between the passes.
+    Plain products take one object at a time, or some of its queries, so that scores stay in the
+    cache between the passes and need little memory: all of an official model's would be 235 MB.
     """
     n = k.shape[0]
     v = v.to(q.dtype)
-    if q.device.type != "cpu" or q.dtype != torch.bfloat16:
+    if not is_faster_plainly(q):
         q, k, v = (x.expand(n, -1, -1).unsqueeze(1) for x in (q, k, v))  # one head
         return F.scaled_dot_product_attention(q, k, v).squeeze(1)
-    scores_bytes = q[0, :, 0].numel() * k.shape[1] * q.element_size()
-    at_once = max(1, SCORES_BYTES // scores_bytes)
     q = (q * q.shape[-1] ** -0.5).expand(n, -1, -1)
-    parts = (slice(start, start + at_once) for start in range(0, n, at_once))
-    return torch.cat([_weighted(q[part], k[part], v[part]) for part in parts])
-
-
-def _weighted(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    scores = torch.matmul(q, k.transpose(-1, -2))
-    return torch.matmul(scores.softmax(dim=-1).to(v.dtype), v)
+    at_once = max(1, SCORES_BYTES // (k.shape[1] * k.element_size()))
+    found = [
+        weighted(part, keys, values)
+        for queries, keys, values in zip(q, k, v, strict=True)
+        for part in queries.split(at_once)
+    ]
+    return torch.cat(found).view(n, q.shape[1], -1)

@@ -1,0 +1,52 @@
+"""Attention by plain products equals torch's fused kernel, up to rounding."""
+
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from sam2.modeling.backbones.hieradet import Hiera, MultiScaleAttention
+from torch import nn
+
+from tracker.engine import attention
+from tracker.models.plain_attention import PlainMultiScaleAttention, attend_plainly
+
+POOL = nn.MaxPool2d(2, 2)
+
+
+def deviation(ours: torch.Tensor, exact: torch.Tensor) -> float:
+    """Root of the mean squared difference, in deviations of what is right."""
+    return float((ours.double() - exact.double()).square().mean().sqrt() / exact.double().std())
+
+
+@pytest.mark.parametrize("pool", [None, POOL], ids=["all queries", "pooled queries"])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_hieras_attention(pool: nn.Module | None, dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    original = MultiScaleAttention(32, 64, 4, q_pool=pool).requires_grad_(False)
+    x_nhwc = torch.randn(6, 8, 8, 32)
+    exact = copy.deepcopy(original).double()(x_nhwc.double())
+    ours = PlainMultiScaleAttention(copy.deepcopy(original).to(dtype))(x_nhwc.to(dtype))
+    theirs = original.to(dtype)(x_nhwc.to(dtype))
+    assert ours.shape == theirs.shape == exact.shape
+    assert deviation(ours, exact) <= 1.5 * deviation(theirs, exact) + 1e-7
+
+
+def test_every_attention_of_a_hiera_is_replaced_and_no_weight_renamed() -> None:
+    trunk = Hiera(embed_dim=16, num_heads=1, stages=(1, 2, 2, 1), global_att_blocks=(3,))
+    names = set(trunk.state_dict())
+    attend_plainly(trunk)
+    kinds = {type(block.attn) for block in trunk.blocks}
+    assert kinds == {PlainMultiScaleAttention} and set(trunk.state_dict()) == names
+
+
+@pytest.mark.parametrize("queries", [1, 3], ids=["shared queries", "own queries"])
+def test_queries_by_parts(queries: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    q = torch.randn(queries, 50, 16).bfloat16()
+    k, v = torch.randn(3, 70, 16).bfloat16(), torch.randn(3, 70, 8).bfloat16()
+    whole = attention._attend(q, k, v)
+    monkeypatch.setattr(attention, "SCORES_BYTES", 7 * 70 * 2)  # seven queries at a time
+    assert torch.equal(attention._attend(q, k, v), whole)
+    exact = F.scaled_dot_product_attention(q.double().expand(3, -1, -1), k.double(), v.double())
+    assert deviation(whole, exact) < 0.02
