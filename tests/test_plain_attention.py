@@ -9,7 +9,11 @@ from sam2.modeling.backbones.hieradet import Hiera, MultiScaleAttention
 from torch import nn
 
 from tracker.engine import attention
-from tracker.models.plain_attention import PlainMultiScaleAttention, attend_plainly
+from tracker.models.plain_attention import (
+    PlainMultiScaleAttention,
+    attend_plainly,
+    use_plain_attention,
+)
 
 POOL = nn.MaxPool2d(2, 2)
 
@@ -35,7 +39,7 @@ def test_hieras_attention(pool: nn.Module | None, dtype: torch.dtype) -> None:
 def test_every_attention_of_a_hiera_is_replaced_and_no_weight_renamed() -> None:
     trunk = Hiera(embed_dim=16, num_heads=1, stages=(1, 2, 2, 1), global_att_blocks=(3,))
     names = set(trunk.state_dict())
-    attend_plainly(trunk)
+    use_plain_attention(trunk)
     kinds = {type(block.attn) for block in trunk.blocks}
     assert kinds == {PlainMultiScaleAttention} and set(trunk.state_dict()) == names
 
@@ -50,3 +54,19 @@ def test_queries_by_parts(queries: int, monkeypatch: pytest.MonkeyPatch) -> None
     assert torch.equal(attention._attend(q, k, v), whole)
     exact = F.scaled_dot_product_attention(q.double().expand(3, -1, -1), k.double(), v.double())
     assert deviation(whole, exact) < 0.02
+
+
+@pytest.mark.parametrize("shift", [-2000.0, 0.0, 2000.0])
+def test_scores_beyond_the_range_of_floats(shift: float) -> None:
+    """What is the same for all keys changes nothing."""
+    torch.manual_seed(0)
+    q, k, v = torch.randn(5, 16), torch.randn(70, 16), torch.randn(70, 8)
+    q[:, 0], k[:, 0] = 1, 0
+    far_q, far_k = q.clone(), k.clone()
+    far_k[:, 0] = shift
+    near = F.scaled_dot_product_attention(q.double()[None], k.double()[None], v.double()[None])[0]
+    assert deviation(attend_plainly(far_q, far_k, v), near) < 1e-3
+    half = attend_plainly(far_q.bfloat16(), far_k.bfloat16(), v.bfloat16())
+    assert half.isfinite().all()
+    if shift == 0:
+        assert deviation(half, near) < 0.02

@@ -17,7 +17,7 @@ from sam2.modeling.sam.transformer import RoPEAttention
 from torch import Tensor
 
 from tracker.models.one_dtype import Kept, compute_dtype, in_dtype
-from tracker.models.plain_attention import is_faster_plainly, weighted
+from tracker.models.plain_attention import attend_plainly, is_faster_plainly
 
 #: Attention scores that are computed in one go: they should fit the cache of a common CPU.
 SCORES_BYTES = 32 * 2**20
@@ -193,10 +193,10 @@ def _attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     if not is_faster_plainly(q):
         q, k, v = (x.expand(n, -1, -1).unsqueeze(1) for x in (q, k, v))  # one head
         return F.scaled_dot_product_attention(q, k, v).squeeze(1)
-    q = (q * q.shape[-1] ** -0.5).expand(n, -1, -1)
+    q = q.expand(n, -1, -1)
     at_once = max(1, SCORES_BYTES // (k.shape[1] * k.element_size()))
     found = [
-        weighted(part, keys, values)
+        attend_plainly(part, keys, values)
         for queries, keys, values in zip(q, k, v, strict=True)
         for part in queries.split(at_once)
     ]

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from tracker.models.fast_decoder import TokenMaskDecoder
-from tracker.models.plain_attention import attend_plainly
+from tracker.models.plain_attention import use_plain_attention
 
 FEW_CHANNELS = 16
 
@@ -70,7 +70,7 @@ def speed_up_model(network: SAM2Base) -> None:
     network.image_encoder.neck = NarrowNeck(neck, decoder.conv_s0, decoder.conv_s1)
     decoder.conv_s0 = decoder.conv_s1 = nn.Identity()
     network.sam_mask_decoder = TokenMaskDecoder(decoder)
-    attend_plainly(network.image_encoder.trunk)
+    use_plain_attention(network.image_encoder.trunk)
     speed_up(network)
 
 
