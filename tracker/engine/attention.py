@@ -7,7 +7,7 @@ much attend in groups, and share all but that. Like SAM 2's it has one head.
 Shapes: n objects, q tokens of the image, l tokens of memory, c channels, m channels of a memory.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -21,6 +21,8 @@ from tracker.models.plain_attention import attend_plainly, is_faster_plainly
 
 #: Attention scores that are computed in one go: they should fit the cache of a common CPU.
 SCORES_BYTES = 32 * 2**20
+#: Numbers that are rotated in one go, in float32, for the same reason.
+ROTATED_AT_ONCE = 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +120,19 @@ def _keys(attention: RoPEAttention, memory: Memory, turns_qd: Tensor, *, places:
     k = attention.k_proj(tokens_nlm)
     placed = k.shape[1] - memory.pointer_tokens
     turns_kd = _map_turns(attention, turns_qd, memory.map_tokens)
-    return torch.cat([_rotate(k[:, :placed], turns_kd), k[:, placed:]], dim=1)
+    if k.requires_grad:
+        return torch.cat([_rotate(k[:, :placed], turns_kd), k[:, placed:]], dim=1)
+    maps_nkqc = k[:, :placed].unflatten(1, (-1, memory.map_tokens))
+    for maps in _blocks(maps_nkqc):
+        maps.copy_(_rotate(maps.flatten(1, 2), turns_kd).view_as(maps))
+    return k
+
+
+def _blocks(maps_nkqc: Tensor) -> Iterator[Tensor]:
+    """All maps of a few objects at a time, or a few of one: as many as fit the cache."""
+    of_map, of_object = maps_nkqc[0, 0].numel(), maps_nkqc[0].numel()
+    for objects in maps_nkqc.split(max(1, ROTATED_AT_ONCE // of_object)):
+        yield from objects.split(max(1, ROTATED_AT_ONCE // of_map), dim=1)
 
 
 def _projected(attention: RoPEAttention, values: Tensor) -> Tensor:
