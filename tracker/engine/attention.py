@@ -117,12 +117,12 @@ def _recall(
 def _keys(attention: RoPEAttention, memory: Memory, turns_qd: Tensor, *, places: bool) -> Tensor:
     """Keys [n, l, c] of memories, of which pointers are not rotated."""
     tokens_nlm = memory.tokens_nlm + memory.pos_nlm if places else memory.tokens_nlm
-    k = attention.k_proj(tokens_nlm)
+    k: Tensor = attention.k_proj(tokens_nlm)
     placed = k.shape[1] - memory.pointer_tokens
     turns_kd = _map_turns(attention, turns_qd, memory.map_tokens)
     if k.requires_grad:
         return torch.cat([_rotate(k[:, :placed], turns_kd), k[:, placed:]], dim=1)
-    maps_nkqc = k[:, :placed].unflatten(1, (-1, memory.map_tokens))
+    maps_nkqc = torch.unflatten(k[:, :placed], 1, (-1, memory.map_tokens))
     for maps in _blocks(maps_nkqc):
         maps.copy_(_rotate(maps.flatten(1, 2), turns_kd).view_as(maps))
     return k
@@ -131,8 +131,8 @@ def _keys(attention: RoPEAttention, memory: Memory, turns_qd: Tensor, *, places:
 def _blocks(maps_nkqc: Tensor) -> Iterator[Tensor]:
     """All maps of a few objects at a time, or a few of one: as many as fit the cache."""
     of_map, of_object = maps_nkqc[0, 0].numel(), maps_nkqc[0].numel()
-    for objects in maps_nkqc.split(max(1, ROTATED_AT_ONCE // of_object)):
-        yield from objects.split(max(1, ROTATED_AT_ONCE // of_map), dim=1)
+    for objects in torch.split(maps_nkqc, max(1, ROTATED_AT_ONCE // of_object)):
+        yield from torch.split(objects, max(1, ROTATED_AT_ONCE // of_map), dim=1)
 
 
 def _projected(attention: RoPEAttention, values: Tensor) -> Tensor:
@@ -212,6 +212,6 @@ def _attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     found = [
         attend_plainly(part, keys, values)
         for queries, keys, values in zip(q, k, v, strict=True)
-        for part in queries.split(at_once)
+        for part in torch.split(queries, at_once)
     ]
     return torch.cat(found).view(n, q.shape[1], -1)
