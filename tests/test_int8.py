@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from apart import apart
 from moving_scene import frame, square
 from timm.layers.conv2d_same import Conv2dSame
 from torch import Tensor, nn
@@ -133,12 +134,6 @@ def test_a_sum_with_what_was_there() -> None:
     exact = rounded_weights(conv)(meant(x_nchw, GIVEN)) + meant(before, there)
     ours = Int8Conv(conv, GIVEN, GIVES).add_to(before.clone(), there, x_nchw)
     assert (ours.double() - (exact / GIVES.step + GIVES.zero).clamp(0, 255)).abs().max() <= 0.501
-
-
-def apart(ours: Tensor, theirs: Tensor) -> float:
-    """Root of the mean squared difference, in deviations of what is right."""
-    difference = (ours.double() - theirs.double()).square().mean()
-    return float((difference / theirs.double().var()).sqrt())
 
 
 def overlap(ours_hw: np.ndarray, truth_hw: np.ndarray) -> float:

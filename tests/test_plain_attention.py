@@ -5,7 +5,9 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
+from apart import apart
 from sam2.modeling.backbones.hieradet import Hiera, MultiScaleAttention
+from sam2.modeling.sam.transformer import RoPEAttention
 from torch import nn
 
 from tracker.engine import attention
@@ -18,11 +20,6 @@ from tracker.models.plain_attention import (
 POOL = nn.MaxPool2d(2, 2)
 
 
-def deviation(ours: torch.Tensor, exact: torch.Tensor) -> float:
-    """Root of the mean squared difference, in deviations of what is right."""
-    return float((ours.double() - exact.double()).square().mean().sqrt() / exact.double().std())
-
-
 @pytest.mark.parametrize("pool", [None, POOL], ids=["all queries", "pooled queries"])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
 def test_hieras_attention(pool: nn.Module | None, dtype: torch.dtype) -> None:
@@ -33,7 +30,7 @@ def test_hieras_attention(pool: nn.Module | None, dtype: torch.dtype) -> None:
     ours = PlainMultiScaleAttention(copy.deepcopy(original).to(dtype))(x_nhwc.to(dtype))
     theirs = original.to(dtype)(x_nhwc.to(dtype))
     assert ours.shape == theirs.shape == exact.shape
-    assert deviation(ours, exact) <= 1.5 * deviation(theirs, exact) + 1e-7
+    assert apart(ours, exact) <= 1.5 * apart(theirs, exact) + 1e-7
 
 
 def test_every_attention_of_a_hiera_is_replaced_and_no_weight_renamed() -> None:
@@ -53,7 +50,7 @@ def test_queries_by_parts(queries: int, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(attention, "SCORES_BYTES", 7 * 70 * 2)  # seven queries at a time
     assert torch.equal(attention._attend(q, k, v), whole)
     exact = F.scaled_dot_product_attention(q.double().expand(3, -1, -1), k.double(), v.double())
-    assert deviation(whole, exact) < 0.02
+    assert apart(whole, exact) < 0.02
 
 
 @pytest.mark.parametrize("shift", [-2000.0, 0.0, 2000.0])
@@ -65,8 +62,22 @@ def test_scores_beyond_the_range_of_floats(shift: float) -> None:
     far_q, far_k = q.clone(), k.clone()
     far_k[:, 0] = shift
     near = F.scaled_dot_product_attention(q.double()[None], k.double()[None], v.double()[None])[0]
-    assert deviation(attend_plainly(far_q, far_k, v), near) < 1e-3
+    assert apart(attend_plainly(far_q, far_k, v), near) < 1e-3
     half = attend_plainly(far_q.bfloat16(), far_k.bfloat16(), v.bfloat16())
     assert half.isfinite().all()
     if shift == 0:
-        assert deviation(half, near) < 0.02
+        assert apart(half, near) < 0.02
+
+
+@pytest.mark.parametrize("at_once", [1, 2 * 9 * 16, 5 * 9 * 16], ids=["a map", "two", "an object"])
+def test_keys_rotated_by_parts(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    rope = RoPEAttention(embedding_dim=16, num_heads=1, feat_sizes=[3, 3], kv_in_dim=8)
+    memory = attention.Memory(
+        torch.randn(3, 4 * 9 + 2, 8), torch.randn(3, 4 * 9 + 2, 8), map_tokens=9, pointer_tokens=2
+    )
+    turns = attention._turns(rope, torch.randn(1, 9, 16))
+    of_one_piece = attention._keys(rope, memory, turns, places=True)  # with gradients
+    monkeypatch.setattr(attention, "ROTATED_AT_ONCE", at_once)
+    with torch.inference_mode():
+        assert torch.equal(attention._keys(rope, memory, turns, places=True), of_one_piece)
