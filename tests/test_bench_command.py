@@ -191,6 +191,16 @@ def test_a_peer_sees_its_own_folder_first(tmp_path: Path, monkeypatch: pytest.Mo
             running.step(1)
 
 
+def test_a_peer_finds_what_we_find(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "own_peer.py").write_text(
+        "import json\nprint(json.dumps({'model': __file__}), flush=True)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    peer = Peer("own", "own_peer", "")
+    with PeerProcess(peer, model="pico", dtype="fp32", device="cpu") as running:
+        assert running.about == {"model": str(tmp_path / "own_peer.py")}
+
+
 def test_what_was_measured_quickly_is_whole(tmp_path: Path, bunny_clip: Path) -> None:
     out = tmp_path / "quick.json"
     for suite in ("decode", "wire"):

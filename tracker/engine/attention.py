@@ -204,10 +204,10 @@ def _attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """
     n = k.shape[0]
     v = v.to(q.dtype)
-    if not is_faster_plainly(q):
-        q, k, v = (x.expand(n, -1, -1).unsqueeze(1) for x in (q, k, v))  # one head
+    plainly, q = is_faster_plainly(q), q.expand(n, -1, -1)
+    if not plainly:
+        q, k, v = (x.unsqueeze(1) for x in (q.contiguous() if q.is_cuda else q, k, v))  # one head
         return F.scaled_dot_product_attention(q, k, v).squeeze(1)
-    q = q.expand(n, -1, -1)
     at_once = max(1, SCORES_BYTES // (k.shape[1] * k.element_size()))
     found = [
         attend_plainly(part, keys, values)

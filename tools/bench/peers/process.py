@@ -168,8 +168,9 @@ class PeerProcess:
 
 
 def _path(folder: Path | None) -> str:
-    """PYTHONPATH of a peer: its own folder comes first, before what is installed."""
-    return os.pathsep.join([*([str(folder.resolve())] if folder else []), str(ROOT)])
+    """PYTHONPATH of a peer: its own folder comes first, before ours and what is installed."""
+    ours = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return os.pathsep.join([*([str(folder.resolve())] if folder else []), *ours])
 
 
 def _last_line(text: str) -> str:
