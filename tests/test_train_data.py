@@ -8,6 +8,7 @@ import pytest
 from train_data import HELD_OUT, write_data, write_small_pack, write_video
 
 from tools.train import pack as pack_module
+from tools.train import real
 from tools.train.camera import Camera, random_colours
 from tools.train.clips import LEAST_AREA, ClipMaker, training_videos
 from tools.train.config import Data
@@ -123,17 +124,22 @@ def test_every_region_of_a_picture_is_an_object_of_its_own(tmp_path: Path) -> No
     assert fewer is not None and len(fewer.masks) == 1
 
 
-def test_masks_stay_on_their_objects(folder: Path) -> None:
+@pytest.mark.parametrize("visitors", [0, 1])
+def test_masks_stay_on_their_objects(
+    visitors: float, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """In the videos the object is red on grey, whatever is done to the pictures."""
-    agreements = []
+    monkeypatch.setattr(real, "VISITOR_SHARE", visitors)
+    monkeypatch.setattr(real, "OTHERS_SHARE", 0)
+    agreements, seen_twice = [], 0
     for number in range(40):
-        clip = maker(folder, videos=1.0).clip(number)
-        images = clip.images_tssc.astype(int)
+        clip = maker(folder, objects=2, videos=1.0).clip(number)
+        images, masks_tss = clip.images_tssc.astype(int), clip.masks_otss.any(axis=0)
         red = images[..., 0] - images[..., 2] > 30
-        both, either = (red & clip.masks_otss[0]).sum(), (red | clip.masks_otss[0]).sum()
-        agreements.append(both / either)
-    # Colours bleed in small JPEGs, and some things that hide the object are red too.
-    assert np.median(agreements) > 0.8
+        agreements.append((red & masks_tss).sum() / (red | masks_tss).sum())
+        seen_twice += not np.array_equal(*clip.masks_otss)
+    assert np.median(agreements) > 0.8, "colours bleed in small JPEGs"
+    assert (seen_twice > 20) == bool(visitors), "a visitor is an object too"
 
 
 def test_layers_hide_what_is_behind_them() -> None:
@@ -143,7 +149,7 @@ def test_layers_hide_what_is_behind_them() -> None:
     unmoved = np.tile(np.array([[1.0, 0, 0], [0, 1.0, 0]]), (2, 1, 1))
     ground = Layer([grey] * 2, unmoved, regions=[[full] * 2])
     at = placement(still, (16, 16), (0.5, 0.5), 1.0, SIDE)
-    pictures, (masks, front) = draw(ground, [Layer([white] * 2, at, square)], SIDE)
+    pictures, (masks, front) = draw(ground, [Layer([white] * 2, at, [square] * 2)], SIDE)
     assert np.array_equal(pictures[..., 0] > 150, masks < 128)
     assert np.array_equal(front > 127, masks < 128)
     assert [int((mask < 128).sum()) for mask in masks] == [256, 256]

@@ -3,6 +3,7 @@
 Some of what stands there, and of what it stands before, is drawn.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -107,19 +108,37 @@ def _thing(
     sides: tuple[float, float],
 ) -> Layer:
     """A cut-out somewhere on the canvas."""
+    return moving_thing([cutout] * frames, side, random, sides)
+
+
+def moving_thing(
+    cutouts: Sequence[Cutout],
+    side: int,
+    random: np.random.Generator,
+    sides: tuple[float, float] = OBJECT_SIDES,
+) -> Layer:
+    """A thing somewhere on the canvas that moves.
+
+    Args:
+        cutouts: What it looks like on each frame, all of one size.
+        side: Of the canvas.
+        random: Chooses.
+        sides: Shortest and longest of its longer side, in sides of the canvas.
+    """
+    frames, size_hw = len(cutouts), cutouts[0].mask_hw.shape
     path = random_path(random, frames, THING)
     if random.random() < LEAVES_SHARE:
         shifts: Floats = path.shifts_t2 + away_and_back(random, frames)
         path = Path(path.matrices_t22, shifts)
     longest = np.exp(random.uniform(*np.log(sides)))
-    scale = longest * side / max(cutout.mask_hw.shape)
+    scale = longest * side / max(size_hw)
     middle_xy = tuple(random.uniform(0.2, 0.8, 2))
     smear = (int(random.integers(3, 12)), float(random.uniform(0, 180)))
-    mask = cutout.mask_hw.astype(np.uint8) * 255
+    colours = random_colours(random)
     return Layer(
-        pictures=[random_colours(random).apply(cutout.image_hwc)] * frames,
-        inverse_t23=placement(path, mask.shape, middle_xy, scale, side),
-        mask=mask,
+        pictures=[colours.apply(cutout.image_hwc) for cutout in cutouts],
+        inverse_t23=placement(path, size_hw, middle_xy, scale, side),
+        masks=[cutout.mask_hw.astype(np.uint8) * 255 for cutout in cutouts],
         bend=_bend_at_times(random, side, THING_BEND),
         smear_px=smear if random.random() < SMEAR_SHARE else (0, 0.0),
     )

@@ -1,11 +1,15 @@
-"""Scenes from real videos: some of their frames, seen through a random window."""
+"""Scenes from real videos: some of their frames, seen through a random window.
+
+Now and then the object of another video moves in front, as it did there.
+"""
 
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tools.train.made import Scene, random_others
+from tools.policies.cutouts import Cutout
+from tools.train.made import Scene, moving_thing, random_others
 from tools.train.motion import Floats
 from tools.train.pack_format import VideoFrame
 from tools.train.packed import Pack
@@ -17,6 +21,7 @@ WHOLE_FRAME_SHARE = 0.4
 LEAST_WINDOW = 0.5  # of the frame's height
 TURN = 0.2
 OTHERS_SHARE = 0.25
+VISITOR_SHARE = 0.35
 
 
 def random_scene(
@@ -27,16 +32,43 @@ def random_scene(
     random: np.random.Generator,
 ) -> Scene:
     """Frames of a random video, with something made in front of them now and then."""
+    pictures, masks = _random_clip(pack, videos, frames, random)
+    inverse_23 = _window(masks[0], side, random)
+    inverse_t23 = np.broadcast_to(inverse_23, (frames, 2, 3))
+    ground = Layer(pictures, inverse_t23, regions=[masks])
+    layers = []
+    if random.random() < VISITOR_SHARE:
+        layers += _visitor(*_random_clip(pack, videos, frames, random), side, random)
+    if random.random() < OTHERS_SHARE:
+        layers += random_others(pack, frames, side, random, most=1)
+    return ground, layers
+
+
+def _random_clip(
+    pack: Pack,
+    videos: Sequence[Sequence[VideoFrame]],
+    frames: int,
+    random: np.random.Generator,
+) -> tuple[list[Picture], list[Picture]]:
+    """Some frames of a random video, and their masks, 0 and 255."""
     video = videos[int(random.integers(len(videos)))]
     chosen = [video[i] for i in _frame_numbers(len(video), frames, random)]
     pictures = [pack.image(frame.image) for frame in chosen]
     masks = [(pack.mask(frame.mask) > 0).astype(np.uint8) * 255 for frame in chosen]
-    inverse_23 = _window(masks[0], side, random)
-    inverse_t23 = np.broadcast_to(inverse_23, (frames, 2, 3))
-    ground = Layer(pictures, inverse_t23, regions=[masks])
-    if random.random() < OTHERS_SHARE:
-        return ground, random_others(pack, frames, side, random, most=1)
-    return ground, []
+    return pictures, masks
+
+
+def _visitor(
+    pictures: list[Picture], masks: list[Picture], side: int, random: np.random.Generator
+) -> list[Layer]:
+    """The object of a clip, cut out; none where it is not seen."""
+    ever_hw = np.maximum.reduce(masks)
+    if not ever_hw.any():
+        return []
+    rows, columns = np.flatnonzero(ever_hw.any(axis=1)), np.flatnonzero(ever_hw.any(axis=0))
+    part = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
+    pairs = zip(pictures, masks, strict=True)
+    return [moving_thing([Cutout(p[part], m[part] > 0) for p, m in pairs], side, random)]
 
 
 def _frame_numbers(length: int, frames: int, random: np.random.Generator) -> NDArray[np.int64]:

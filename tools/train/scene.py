@@ -23,7 +23,7 @@ class Layer:
     Attributes:
         pictures: One for each frame; a still repeats one.
         inverse_t23: From canvas pixels to picture pixels, frame by frame.
-        mask: What of the pictures is drawn: an object. None for a ground.
+        masks: What of the pictures is drawn, one for each: an object. None for a ground.
         regions: Objects on the pictures, each with a mask for each frame; only a ground has them.
         bend: Displaces canvas pixels before that; None for none.
         smear_px: Length of its motion blur, 0 for none, and its direction in degrees.
@@ -31,7 +31,7 @@ class Layer:
 
     pictures: Sequence[Picture]
     inverse_t23: Floats
-    mask: Picture | None = None
+    masks: Sequence[Picture] | None = None
     regions: Sequence[Sequence[Picture]] = ()
     bend: Bend | None = None
     smear_px: tuple[int, float] = (0, 0.0)
@@ -97,12 +97,12 @@ def draw(
 
 def _draw_layer(layer: Layer, t: int, u: float, picture: Picture, masks: Picture) -> None:
     """Draw a layer on a canvas, in place, and its mask, the last; the others are behind it."""
-    assert layer.mask is not None
+    assert layer.masks is not None
     window = _extent(layer, t, picture.shape[0])
     if window is None:
         return
     patch = _sample(layer.pictures[t], layer, t, u, window, cv2.BORDER_REPLICATE)
-    opacity = _sample(layer.mask, layer, t, u, window, cv2.BORDER_CONSTANT)
+    opacity = _sample(layer.masks[t], layer, t, u, window, cv2.BORDER_CONSTANT)
     if layer.smear_px[0] > 1:
         kernel = line_kernel(*layer.smear_px)
         patch = np.asarray(cv2.filter2D(patch, -1, kernel), np.uint8)
