@@ -39,7 +39,15 @@ def _without_gradients() -> Iterator[None]:
         yield
 
 
-def asker(network: SAM2Base, *, objects: int, points: int, with_mask: bool = False) -> Ask:
+def asker(
+    network: SAM2Base,
+    *,
+    objects: int,
+    points: int,
+    with_mask: bool = False,
+    add_to_fine: Tensor | float = 0.0,
+    show: Tensor | None = None,
+) -> Ask:
     """Asks any decoder about the same pictures and prompts."""
     torch.manual_seed(1)
     prompts, c = network.sam_prompt_encoder, network.hidden_dim
@@ -58,7 +66,7 @@ def asker(network: SAM2Base, *, objects: int, points: int, with_mask: bool = Fal
             dense_prompt_embeddings=dense,
             multimask_output=three_masks,
             repeat_image=False,
-            high_res_features=[fine, middle],
+            high_res_features=[fine + add_to_fine, middle, *([] if show is None else [show])],
         )
         return answers
 
@@ -82,6 +90,20 @@ def test_it_equals_the_original_where_a_mask_is_corrected(network: SAM2Base) -> 
     ask = asker(network, objects=2, points=1, with_mask=True)
     expected, found = ask(network.sam_mask_decoder), ask(TokenMaskDecoder(network.sam_mask_decoder))
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_masks_are_shown_to_the_finest_features(network: SAM2Base) -> None:
+    torch.manual_seed(2)
+    shown = torch.nn.Conv2d(1, network.hidden_dim // 8, 1).requires_grad_(False)
+    masks = torch.randn(2, 1, 4 * SIDE, 4 * SIDE) * 5
+    original = network.sam_mask_decoder
+    fast = TokenMaskDecoder(original, shown)
+    plain = asker(network, objects=2, points=1)
+    expected = asker(network, objects=2, points=1, add_to_fine=shown(masks))(original)
+    found = asker(network, objects=2, points=1, show=masks)(fast)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(plain(fast), plain(original), rtol=1e-4, atol=1e-5)
+    assert (found[0] - plain(fast)[0]).abs().max() > 0.1
 
 
 def test_it_takes_pictures_of_another_size_in_turn(network: SAM2Base) -> None:

@@ -199,11 +199,12 @@ def test_corrections_agree_when_they_become_conditioning_frames(
 ) -> None:
     """From a box: from a click, 1e-5 more in one bias moves the official masks by more than we may.
 
-    These weights are shown clicks as drawings too, which the official code does not do.
+    These weights are shown clicks as drawings too, which the official code does not do. Corrected
+    masks are remembered as 0 and 1, so that the clicks must leave few pixels in doubt.
     """
     monkeypatch.setattr(pico[0], "add_all_frames_to_correct_as_cond", True)
     box = dataclasses.replace(BOX, object_id=1)
-    prompts = [box, Prompt(1, ((340.0, 150.0),), (1,)), Prompt(1, ((300.0, 220.0),), (1,))]
+    prompts = [box, Prompt(1, ((330.0, 170.0),), (1,)), Prompt(1, ((330.0, 240.0),), (1,))]
     scenario = Scenario("lasting corrections", 18, tuple(zip((0, 5, 8), prompts, strict=True)))
     policy = dataclasses.replace(OFFICIAL, corrections_condition=True)
     check(compare(scenario, *pico, policy, folder, frames))

@@ -1,5 +1,6 @@
 """The trainer's forward pass: it sees what tracking sees, and its prompts fit their objects."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import cv2
@@ -61,6 +62,16 @@ def chosen(guess: Guess) -> torch.Tensor:
     return guess.logits_nass[:, guess.chosen_n]
 
 
+@pytest.fixture
+def surely_there(model: Model) -> Iterator[None]:
+    """Object scores larger by ten: of an absent object tracking gives no logits to compare."""
+    score = model.network.sam_mask_decoder.pred_obj_score_head
+    hook = score.register_forward_hook(lambda _, __, logits_n1: logits_n1 + 10)
+    yield
+    hook.remove()
+
+
+@pytest.mark.usefixtures("surely_there")
 @pytest.mark.parametrize("kind", list(PromptKind))
 @pytest.mark.parametrize("shown", [True, False])
 def test_training_computes_what_tracking_computes(

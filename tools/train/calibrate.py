@@ -25,6 +25,7 @@ from tracker.models import InputSpec
 from tracker.models.int8 import can_be_quantized, trunk_blocks
 from tracker.models.pico import build_pico, read_pico_config
 from tracker.models.state import load_strictly, read_state
+from tracker.models.top_down import TopDown
 
 PICTURES = 160  # stills; the first frames of all videos besides
 SEED = 0
@@ -62,7 +63,7 @@ def calibrate(weights: Path, pack: Pack) -> None:
     network = build_pico(config)
     load_strictly(network, read_state(weights), path=weights, config=str(path))
     trunk = network.image_encoder.trunk.eval()
-    ranges = block_ranges(trunk, _pictures(config.input, pack))
+    ranges = trunk_ranges(trunk, sample_pictures(config.input, pack))
     measured = config.model_copy(update={"trunk_ranges": ranges})
     try:
         path.write_text(measured.model_dump_json(indent=2) + "\n")
@@ -71,20 +72,30 @@ def calibrate(weights: Path, pack: Pack) -> None:
 
 
 @torch.inference_mode()
-def block_ranges(trunk: nn.Module, pictures_13ss: Iterable[Tensor]) -> Ranges:
-    """Smallest and largest output of each block over some pictures [1, 3, size, size].
+def trunk_ranges(trunk: nn.Module, pictures_13ss: Iterable[Tensor]) -> Ranges:
+    """Ranges over some pictures [1, 3, size, size], as `tracker.models.int8.quantize` wants them.
 
     Raises:
         ModelError: The trunk is none that can be quantized.
     """
     if not can_be_quantized(trunk):
         raise ModelError("this trunk is not of the kind that can be quantized", "leave it")
-    ends: dict[nn.Module, list[float]] = {block: [] for block in trunk_blocks(trunk)}
+    blocks = list(trunk_blocks(trunk))
+    ends: dict[object, list[float]] = {key: [] for key in blocks}
 
-    def note(block: nn.Module, _: object, out_nchw: Tensor) -> None:
-        ends[block] += [end.item() for end in out_nchw.aminmax()]
+    def note(key: object, out_nchw: Tensor) -> None:
+        ends.setdefault(key, []).extend(end.item() for end in out_nchw.aminmax())
 
-    hooks = [block.register_forward_hook(note) for block in ends]
+    def note_block(block: nn.Module, _: object, out_nchw: Tensor) -> None:
+        note(block, out_nchw)
+
+    def note_steps(top_down: TopDown, given: tuple[list[Tensor]], _: object) -> None:
+        for name, out_nchw in top_down.steps(*given)._asdict().items():
+            note(name, out_nchw)
+
+    hooks = [block.register_forward_hook(note_block) for block in blocks]
+    if isinstance(trunk.top_down, TopDown):
+        hooks.append(trunk.top_down.register_forward_hook(note_steps))
     for picture_13ss in pictures_13ss:
         trunk(picture_13ss)
     for hook in hooks:
@@ -92,7 +103,7 @@ def block_ranges(trunk: nn.Module, pictures_13ss: Iterable[Tensor]) -> Ranges:
     return tuple((min(values), max(values)) for values in ends.values())
 
 
-def _pictures(spec: InputSpec, pack: Pack) -> Iterator[Tensor]:
+def sample_pictures(spec: InputSpec, pack: Pack) -> Iterator[Tensor]:
     """Stills as several cameras may show them, and the first frames of videos."""
     random = np.random.default_rng(SEED)
     for _ in range(PICTURES):

@@ -34,7 +34,7 @@ from tracker.engine.network import (
     wants_three_masks,
     without_memory,
 )
-from tracker.engine.sketch import carry_over, draws_prompts, follows_masks, sketch
+from tracker.engine.sketch import carry_over, draws_prompts, follows_masks, shows_finely, sketch
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +207,7 @@ def _decode(
         ),
         clicks=clicks,
         previous_n1ss=previous_n1ss,
+        finely=shows_finely(net),
     )
     guess = Guess(
         frame,

@@ -14,6 +14,7 @@ from tracker.errors import UsageError
 from tracker.models.faster import speed_up
 
 TRUNK = "image_encoder.trunk."
+TOP_DOWN = TRUNK + "top_down."  # as new as what follows the trunk
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
 
@@ -77,8 +78,8 @@ class Learner:
         self._restore_moments()
 
     def _make_optimizer(self) -> torch.optim.AdamW:
-        trunk = [p for name, p in self._trained.items() if name.startswith(TRUNK)]
-        rest = [p for name, p in self._trained.items() if not name.startswith(TRUNK)]
+        trunk = [p for name, p in self._trained.items() if _is_pretrained(name)]
+        rest = [p for name, p in self._trained.items() if not _is_pretrained(name)]
         groups = [
             {"params": rest, "peak": self._phase.rate},
             {"params": trunk, "peak": self._phase.trunk_rate},
@@ -134,6 +135,11 @@ class Learner:
             moments |= {f"{name}.{key}": value for key, value in state.items()}
         network = self._start | _on_cpu(self._trained)
         return Weights(network, _on_cpu(self._average), _on_cpu(moments))
+
+
+def _is_pretrained(name: str) -> bool:
+    """Whether a parameter is of the trunk proper, with a rate of its own."""
+    return name.startswith(TRUNK) and not name.startswith(TOP_DOWN)
 
 
 def _trained_parameters(network: nn.Module, frozen: tuple[str, ...]) -> dict[str, nn.Parameter]:

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from tracker.engine.attention import Memory, attend_to_memory
 from tracker.engine.rivals import find_rivals
+from tracker.models.fast_decoder import TokenMaskDecoder
 from tracker.models.fast_memory import FastMemoryEncoder
 from tracker.models.memory_pool import memory_pool
 from tracker.models.one_dtype import Kept, compute_dtype
@@ -227,6 +228,7 @@ def decode(
     three_masks: bool,
     clicks: Clicks | None = None,
     previous_n1ss: Tensor | None = None,
+    finely: bool = False,
     want_rivals: bool = False,
     is_there: bool = False,
 ) -> Decoded:
@@ -241,6 +243,7 @@ def decode(
         three_masks: Choose the best of three candidates by predicted quality.
         clicks: Points and box corners; None to decode from memory.
         previous_n1ss: Logits to correct, or to go on from.
+        finely: Show them to the finest features too, of a network that was trained so.
         want_rivals: Look for rivals too.
         is_there: The objects are known to be on the image.
     """
@@ -251,6 +254,7 @@ def decode(
         three_masks=three_masks,
         clicks=clicks,
         previous_n1ss=previous_n1ss,
+        finely=finely,
     )
     if is_there:
         presence_n1 = candidates.presence_n1.clamp(min=SURELY_THERE)
@@ -269,6 +273,7 @@ def propose(
     three_masks: bool,
     clicks: Clicks | None,
     previous_n1ss: Tensor | None,
+    finely: bool,
 ) -> Candidates:
     """All candidates of the mask decoder; the first half of `decode`, with its arguments."""
     n = conditioned_nchw.shape[0]
@@ -279,6 +284,9 @@ def propose(
         )
     if previous_n1ss is not None:
         previous_n1ss = previous_n1ss.clamp(-PREVIOUS_LOGITS_LIMIT, PREVIOUS_LOGITS_LIMIT)
+    high_res = list(features.high_res)
+    if finely and previous_n1ss is not None:
+        high_res = _with_fine_prompts(net, high_res, previous_n1ss)
     sparse_nkc, dense_nchw = net.sam_prompt_encoder(
         points=(clicks.coords_nk2, clicks.labels_nk), boxes=None, masks=previous_n1ss
     )
@@ -289,9 +297,17 @@ def propose(
         dense_prompt_embeddings=dense_nchw,
         multimask_output=three_masks,
         repeat_image=False,
-        high_res_features=list(features.high_res),
+        high_res_features=high_res,
     )
     return Candidates(logits_nass, iou_na, tokens_nac, presence_n1)
+
+
+def _with_fine_prompts(net: SAM2Base, high_res: list[Tensor], masks_n1ss: Tensor) -> list[Tensor]:
+    """High-resolution features that know of masks; or both, where the decoder adds them."""
+    if isinstance(net.sam_mask_decoder, TokenMaskDecoder):
+        return [*high_res, masks_n1ss]
+    fine, middle = high_res
+    return [fine + net.fine_prompts(masks_n1ss), middle]
 
 
 def _dense_positions(net: SAM2Base) -> Tensor:

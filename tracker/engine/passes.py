@@ -16,7 +16,7 @@ from tracker.engine.network import Decoded, Features
 from tracker.engine.objects import Click, ObjectTable, Seen, TrackedObject
 from tracker.engine.policy import Policy
 from tracker.engine.rivals import ANCHOR_GAP, ANCHOR_IOU, is_steady
-from tracker.engine.sketch import carry_over, draws_prompts, follows_masks, sketch
+from tracker.engine.sketch import carry_over, draws_prompts, follows_masks, shows_finely, sketch
 from tracker.models import Model
 
 SURE_IOU = 0.5
@@ -58,6 +58,7 @@ class Pass:
             conditioned_nchw,
             three_masks=three_masks,
             previous_n1ss=self._carried_over(rows, step),
+            finely=self._shows_finely,
             want_rivals=self.policy.keep_memories == "rivals",
         )
         settle()
@@ -113,6 +114,10 @@ class Pass:
             self.track([np.array([row])], seen.step, seen.features, settle)
             if obj.clicks.get(seen.step):
                 self.prompt(obj.id, seen, obj.clicks[seen.step], None)
+
+    @property
+    def _shows_finely(self) -> bool:
+        return self.policy.draw_prompts and shows_finely(self.model.network)
 
     def _carried_over(self, rows: Rows, step: int) -> Tensor | None:
         """The last masks of objects before a step, [n, 1, s, s]; None for a network without use."""
@@ -170,6 +175,7 @@ class Pass:
             three_masks=network.wants_three_masks(net, first=row is None, clicks=len(clicks)),
             clicks=table,
             previous_n1ss=previous,
+            finely=self._shows_finely,
             is_there=self.policy.believe_prompts,
         )
         decoded = self._filled(decoded)

@@ -33,6 +33,11 @@ def follows_masks(network: SAM2Base) -> bool:
     return bool(getattr(network, "follows_masks", False))
 
 
+def shows_finely(network: SAM2Base) -> bool:
+    """Whether a network was trained to be shown masks at full resolution too."""
+    return hasattr(network, "fine_prompts")
+
+
 def carry_over(last: Sequence[Decoded | None], size: int, device: torch.device) -> Tensor:
     """Logits [n, 1, s, s] that say where objects were last, s a quarter of the input's size.
 

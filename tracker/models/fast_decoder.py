@@ -24,9 +24,16 @@ from tracker.models.one_dtype import Kept, compute_dtype, in_dtype
 class TokenMaskDecoder(MaskDecoder):  # type: ignore[misc]
     """`MaskDecoder` in eval mode, of a network with high-resolution features."""
 
-    def __init__(self, original: MaskDecoder) -> None:
+    def __init__(self, original: MaskDecoder, fine_prompts: nn.Conv2d | None = None) -> None:
+        """Take over an original.
+
+        Args:
+            original: In eval mode.
+            fine_prompts: A 1x1 convolution of masks that are added to the finest features.
+        """
         nn.Module.__init__(self)
         self.__dict__.update(original.__dict__)  # the same modules, weights and settings
+        self.fine_prompts = fine_prompts
         self._plans: Kept[_Plan] = Kept()
 
     def predict_masks(
@@ -40,18 +47,20 @@ class TokenMaskDecoder(MaskDecoder):  # type: ignore[misc]
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Masks [n, a, 4h, 4w], their qualities [n, a], tokens [n, a, c] and presences [n, 1].
 
-        The high-resolution features are those of the one image, with a first dimension of 1.
+        The high-resolution features are those of the one image, with a first dimension of 1; after
+        them may come masks [n, 1, 4h, 4w] for `fine_prompts`.
         """
         assert not repeat_image
         dtype = compute_dtype(image_embeddings)
         with torch.autocast(image_embeddings.device.type, enabled=False):
-            fine, middle = (level.to(dtype) for level in high_res_features)
+            fine, middle, *shown = (level.to(dtype) for level in high_res_features)
             return self._plan(dtype, image_embeddings.device).run(
                 _tokens(image_embeddings.to(dtype)) + _narrow(dense_prompt_embeddings).to(dtype),
                 image_pe,
                 sparse_prompt_embeddings.to(dtype),
                 middle,
                 fine,
+                *shown,
             )
 
     def _plan(self, dtype: torch.dtype, device: torch.device) -> "_Plan":
@@ -71,7 +80,7 @@ class _Plan:
         self._last_kv = _SideBySide([self._last.k_proj], [self._last.v_proj])
         self._last_norm = transformer.norm_final_attn
         first, self._norm, _, second, _ = decoder.output_upscaling
-        self._doublings = (_Doubling(first), _Doubling(second))
+        self._doublings = (_Doubling(first), _Doubling(second, decoder.fine_prompts))
         self._outputs_tc = torch.cat(_output_tokens(decoder))
         self._hyper = _stacked(decoder.output_hypernetworks_mlps)
 
@@ -82,6 +91,7 @@ class _Plan:
         prompts_ntc: Tensor,
         middle_1dhw: Tensor,
         fine_1dhw: Tensor,
+        shown_n1hw: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """See `TokenMaskDecoder.predict_masks`."""
         n, (h, w) = len(image_nqc), image_pe_1chw.shape[-2:]
@@ -91,7 +101,7 @@ class _Plan:
         )
         first = int(self._decoder.pred_obj_scores)
         masks_nac = tokens_ntc[:, first + 1 :][:, : self._decoder.num_mask_tokens]
-        pixels_npd = self._upscaled(image_nqc, middle_1dhw, fine_1dhw)
+        pixels_npd = self._upscaled(image_nqc, middle_1dhw, fine_1dhw, shown_n1hw)
         nested_nap = torch.bmm(self._weights_of_masks(masks_nac), pixels_npd.transpose(1, 2))
         iou_na = self._decoder.iou_prediction_head(tokens_ntc[:, first])
         presence_n1 = iou_na.new_full((n, 1), 10.0)  # as sam2's: there, as far as is known
@@ -110,14 +120,21 @@ class _Plan:
         found_ntc = _attended(self._last, tokens_ntc + given_ntc, k, v)
         return self._last_norm(tokens_ntc + found_ntc), image_nqc
 
-    def _upscaled(self, image_nqc: Tensor, middle_1dhw: Tensor, fine_1dhw: Tensor) -> Tensor:
+    def _upscaled(
+        self,
+        image_nqc: Tensor,
+        middle_1dhw: Tensor,
+        fine_1dhw: Tensor,
+        shown_n1hw: Tensor | None,
+    ) -> Tensor:
         """Features of the pixels of a mask [n, 16q, c / 8], nested: see `_in_order`."""
         n = image_nqc.shape[0]
         first, second = self._doublings
         pixels = first.onto(_nested(middle_1dhw, 1), image_nqc).reshape(n, -1, first.channels)
         norm = self._norm
         pixels = F.layer_norm(pixels, (first.channels,), norm.weight, norm.bias, norm.eps)
-        pixels = second.onto(_nested(fine_1dhw, 2), F.gelu(pixels))
+        shown = None if shown_n1hw is None else _nested(shown_n1hw, 2)
+        pixels = second.onto(_nested(fine_1dhw, 2), F.gelu(pixels), shown)
         return F.gelu(pixels).reshape(n, -1, second.channels)
 
     def _weights_of_masks(self, masks_nac: Tensor) -> Tensor:
@@ -178,18 +195,33 @@ class _SideBySide:
 
 
 class _Doubling:
-    """A transposed convolution of size 2 and stride 2 that makes four pixels of each token."""
+    """A transposed convolution of size 2 and stride 2 that makes four pixels of each token.
 
-    def __init__(self, conv: nn.ConvTranspose2d) -> None:
+    What is shown of the four pixels themselves, a number each, goes into the same product.
+    """
+
+    def __init__(self, conv: nn.ConvTranspose2d, of_shown: nn.Conv2d | None = None) -> None:
         assert conv.kernel_size == conv.stride == (2, 2) and conv.bias is not None
         self.channels = conv.out_channels
         self._weight_co = conv.weight.permute(0, 2, 3, 1).flatten(1).contiguous()
         self._bias_o = conv.bias.repeat(4)
+        if of_shown is not None:
+            assert of_shown.bias is not None
+            each_1o = of_shown.weight[:, 0, :, 0].t()
+            each_44o = torch.diag_embed(each_1o.t().expand(-1, 4)).movedim(0, -1)
+            self._weight_with_shown_co = torch.cat([self._weight_co, each_44o.flatten(1)])
+            self._bias_with_shown_o = self._bias_o + of_shown.bias.repeat(4)
 
-    def onto(self, features_1qo: Tensor, image_nqc: Tensor) -> Tensor:
+    def onto(
+        self, features_1qo: Tensor, image_nqc: Tensor, shown_nq4: Tensor | None = None
+    ) -> Tensor:
         """The pixels of each token [n, q, 4 * channels], added to the features of an image."""
-        weight_nco = self._weight_co.expand(image_nqc.shape[0], -1, -1)
-        return torch.baddbmm(features_1qo + self._bias_o, image_nqc, weight_nco)
+        weight_co, bias_o = self._weight_co, self._bias_o
+        if shown_nq4 is not None:
+            image_nqc = torch.cat([image_nqc, shown_nq4], dim=-1)
+            weight_co, bias_o = self._weight_with_shown_co, self._bias_with_shown_o
+        weight_nco = weight_co.expand(image_nqc.shape[0], -1, -1)
+        return torch.baddbmm(features_1qo + bias_o, image_nqc, weight_nco)
 
 
 def _attended(attention: Attention, tokens_ntc: Tensor, k_nqi: Tensor, v_nqi: Tensor) -> Tensor:
@@ -246,17 +278,17 @@ def _narrow(maps_nchw: Tensor) -> Tensor:
     return _tokens(maps_nchw[..., :1, :1] if same_everywhere else maps_nchw)
 
 
-def _nested(maps_1dhw: Tensor, times: int) -> Tensor:
+def _nested(maps_ndhw: Tensor, times: int) -> Tensor:
     """A map in the order in which so many doublings give its pixels, the last four in a row.
 
-    Of [1, d, h * 2^times, w * 2^times]: [1, h * w * 4^(times - 1), 4 * d].
+    Of [n, d, h * 2^times, w * 2^times]: [n, h * w * 4^(times - 1), 4 * d].
     """
-    _, d, high, wide = maps_1dhw.shape
-    x = maps_1dhw[0].permute(1, 2, 0)
-    x = x.reshape(high >> times, *[2] * times, wide >> times, *[2] * times, d)
-    downs, acrosses = range(1, 1 + times), range(2 + times, 2 + 2 * times)
+    n, d, high, wide = maps_ndhw.shape
+    x = maps_ndhw.permute(0, 2, 3, 1)
+    x = x.reshape(n, high >> times, *[2] * times, wide >> times, *[2] * times, d)
+    downs, acrosses = range(2, 2 + times), range(3 + times, 3 + 2 * times)
     halves = [axis for pair in zip(downs, acrosses, strict=True) for axis in pair]
-    return x.permute(0, 1 + times, *halves, x.ndim - 1).reshape(1, -1, 4 * d)
+    return x.permute(0, 1, 2 + times, *halves, x.ndim - 1).reshape(n, -1, 4 * d)
 
 
 def _in_order(nested_nap: Tensor, h: int, w: int) -> Tensor:

@@ -69,7 +69,7 @@ def speed_up_model(network: SAM2Base) -> None:
     assert neck.fpn_interp_model == "nearest" and network.use_high_res_features_in_sam
     network.image_encoder.neck = NarrowNeck(neck, decoder.conv_s0, decoder.conv_s1)
     decoder.conv_s0 = decoder.conv_s1 = nn.Identity()
-    network.sam_mask_decoder = TokenMaskDecoder(decoder)
+    network.sam_mask_decoder = TokenMaskDecoder(decoder, getattr(network, "fine_prompts", None))
     use_plain_attention(network.image_encoder.trunk)
     speed_up(network)
 

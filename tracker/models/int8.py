@@ -1,19 +1,15 @@
 """An EfficientNet-Lite trunk and the neck over it in 8-bit integers, for CPUs that multiply them.
 
-Static quantization as in Jacob et al. 2018: weights int8 with a scale for each channel, activations
-uint8 with one scale. Between convolutions with a ReLU6 the range is 0 to 6, which saturation to
-uint8 cuts off for nothing. The outputs of blocks have no such bounds: their ranges were measured on
-pictures (`tools.train.calibrate`) and lie in the model's configuration. Sums of integers do not
-round, so that the result depends on no number of threads.
+Between convolutions with a ReLU6 the range is 0 to 6, which saturation to uint8 cuts off for
+nothing. The outputs of blocks have no such bounds: their ranges were measured on pictures
+(`tools.train.calibrate`) and lie in the model's configuration.
 """
 
 import copy
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from sam2.modeling.backbones.image_encoder import ImageEncoder
 from timm.layers.conv2d_same import Conv2dSame
 from timm.models._efficientnet_blocks import DepthwiseSeparableConv, InvertedResidual
@@ -22,105 +18,14 @@ from torch import Tensor, nn
 
 from tracker.errors import ModelError
 from tracker.models.faster import NarrowNeck
-from tracker.models.fused_conv import can_fuse
+from tracker.models.int8_conv import RELU6, STEPS, Int8Conv, Levels
+from tracker.models.int8_top_down import Int8TopDown
 from tracker.models.model import InputSpec
-
-_NAME, _PACK_NAME = "qconv2d_pointwise", "qconv_prepack"
-_STEPS = 255  # of uint8
-_WEIGHT_STEPS = 127
-
-
-@dataclass(frozen=True, slots=True)
-class Levels:
-    """What the values of a uint8 tensor mean: (value - zero) * step."""
-
-    step: float
-    zero: int
-
-    @classmethod
-    def between(cls, low: float, high: float) -> "Levels":
-        """The levels that cover a range, and 0 exactly."""
-        low, high = min(low, 0.0), max(high, 0.0)
-        step = (high - low) / _STEPS or 1.0
-        return cls(step, round(-low / step))
-
+from tracker.models.pico import TimmTrunk
+from tracker.models.top_down import Steps
 
 _LEAVES = {nn.Conv2d, Conv2dSame, nn.ReLU6, nn.Identity}
-RELU6 = Levels.between(0, 6)
 PIXELS = Levels(step=1.0, zero=116)  # grey
-
-
-class _Packed(dict[tuple[int, ...], Tensor]):
-    """Weights as oneDNN wants them, which copies of a module share.
-
-    In another layout than that for the shape of the input and the number of threads, they would
-    be laid out anew for each picture, which takes several times as long as the convolution. There
-    are as many as sizes of the input and numbers of threads are used, at most some dozens.
-    """
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> "_Packed":
-        return self
-
-
-class Int8Conv(nn.Module):
-    """A convolution of uint8, and what follows it, in one pass of oneDNN.
-
-    Torch's compiler emits the same operator.
-    """
-
-    def __init__(self, conv: nn.Conv2d, given: Levels, gives: Levels | None) -> None:
-        """Quantize the weights.
-
-        Args:
-            conv: With a bias; a norm that followed is folded.
-            given: Levels of the input.
-            gives: Those of the output; beyond them it is cut off. None gives bfloat16.
-        """
-        super().__init__()
-        weight, bias = conv.weight.detach().float(), conv.bias
-        assert bias is not None and isinstance(conv.padding, tuple)
-        steps_o = weight.abs().amax(dim=(1, 2, 3)).clamp(min=1e-12) / _WEIGHT_STEPS
-        rounded = (weight / steps_o[:, None, None, None]).round().to(torch.int8)
-        self._pads = _pads(conv)
-        # timm's convolutions that pad like TensorFlow do so themselves.
-        padding = [0, 0] if self._pads else list(conv.padding)
-        self._how = [list(conv.stride), padding, list(conv.dilation), conv.groups]
-        self.register_buffer("weight", rounded, persistent=False)
-        self.register_buffer("steps", steps_o, persistent=False)
-        self.register_buffer("zeros", torch.zeros_like(steps_o, dtype=torch.int32), False)
-        self.register_buffer("bias", bias.detach().float(), persistent=False)
-        self._given, self._packed = given, _Packed()
-        self._out = [1.0, 0, torch.bfloat16]
-        if gives is not None:
-            self._out = [gives.step, gives.zero, torch.uint8]
-
-    def forward(self, x_nchw: Tensor) -> Tensor:
-        """Convolve."""
-        convolve = getattr(torch.ops.onednn, _NAME)
-        out: Tensor = convolve(
-            *self._product(x_nchw), self.bias, *self._how, *self._out, "none", [], ""
-        )
-        return out
-
-    def add_to(self, sum_nchw: Tensor, levels: Levels, x_nchw: Tensor) -> Tensor:
-        """Add the convolution of x to a tensor of these levels, in place."""
-        convolve = getattr(torch.ops.onednn, _NAME).binary
-        what = [levels.step, levels.zero, "sum", 1.0, "none", [], ""]
-        product = self._product(x_nchw)
-        out: Tensor = convolve(*product, sum_nchw, self.bias, *self._how, *self._out, *what)
-        return out
-
-    def _product(self, x_nchw: Tensor) -> list[Any]:
-        """The two factors and their levels."""
-        if self._pads:
-            x_nchw = F.pad(x_nchw, self._pads, value=self._given.zero)
-        given = [self._given.step, self._given.zero]
-        shape = tuple(x_nchw.shape)
-        key = (*shape, torch.get_num_threads())
-        if key not in self._packed:
-            pack = getattr(torch.ops.onednn, _PACK_NAME)
-            self._packed[key] = pack(self.weight, self.steps, *given, *self._how, shape)
-        return [x_nchw, *given, self._packed[key], self.steps, self.zeros]
 
 
 class Block(nn.Module):
@@ -156,7 +61,7 @@ class Int8Trunk(nn.Module):
     """
 
     def __init__(
-        self, trunk: nn.Module, spec: InputSpec, ranges: Sequence[tuple[float, float]]
+        self, trunk: TimmTrunk, spec: InputSpec, ranges: Sequence[tuple[float, float]]
     ) -> None:
         super().__init__()
         body: Any = trunk.body
@@ -177,6 +82,10 @@ class Int8Trunk(nn.Module):
             self.stages.append(blocks)
             if number in self._taken:
                 self.levels.append(given)
+        self.top_down: Int8TopDown | None = None
+        if trunk.top_down is not None:
+            self.top_down = Int8TopDown(trunk.top_down, self.levels, list(outputs))
+            self.levels = self.top_down.levels
 
     def forward(self, image_nchw: Tensor) -> list[Tensor]:
         """The feature maps, NCHW, finest first."""
@@ -186,17 +95,7 @@ class Int8Trunk(nn.Module):
             x_nchw = stage(x_nchw)
             if number in self._taken:
                 maps.append(x_nchw)
-        return maps
-
-
-def can_quantize() -> bool:
-    """Whether this torch has the operators, not of its stable interface, and the CPU is good at it.
-
-    Without the dot products of VNNI, sums of two products saturate.
-    """
-    has_dot_products = getattr(torch.cpu, "_is_vnni_supported", lambda: False)
-    operators = all(hasattr(torch.ops.onednn, name) for name in (_NAME, _PACK_NAME))
-    return can_fuse() and operators and bool(has_dot_products())
+        return maps if self.top_down is None else self.top_down(maps)
 
 
 def can_be_quantized(trunk: nn.Module) -> bool:
@@ -225,17 +124,20 @@ def quantize(
     Args:
         image_encoder: Over an EfficientNet-Lite of timm.
         spec: The pictures that it expected.
-        ranges: Smallest and largest output of each block, see `trunk_blocks`.
+        ranges: Smallest and largest output of each block, see `trunk_blocks`; then, of a trunk with
+            a `TopDown`, those of its `Steps`.
 
     Raises:
-        ModelError: The trunk is of another kind, or has more blocks or fewer.
+        ModelError: The trunk is of another kind, or there are more ranges or fewer.
     """
     if not can_be_quantized(image_encoder.trunk):
         raise ModelError("trunk_ranges are given, but the trunk cannot be quantized", "remove them")
-    blocks = len(list(trunk_blocks(image_encoder.trunk)))
-    if len(ranges) != blocks:
+    wanted = len(list(trunk_blocks(image_encoder.trunk)))
+    if image_encoder.trunk.top_down is not None:
+        wanted += len(Steps._fields)
+    if len(ranges) != wanted:
         raise ModelError(
-            f"trunk_ranges has {len(ranges)} pairs for {blocks} blocks",
+            f"trunk_ranges has {len(ranges)} pairs instead of {wanted}",
             "measure them with python -m tools.train.calibrate",
         )
     trunk, neck = Int8Trunk(image_encoder.trunk, spec, ranges), image_encoder.neck
@@ -266,17 +168,9 @@ def _of_pixels(stem: nn.Conv2d, spec: InputSpec) -> nn.Conv2d:
     """
     stem = copy.deepcopy(stem)
     assert stem.bias is not None
-    scale_3 = 1 / (_STEPS * torch.tensor(spec.std))
+    scale_3 = 1 / (STEPS * torch.tensor(spec.std))
     shift_3 = PIXELS.zero * scale_3 - torch.tensor(spec.mean) / torch.tensor(spec.std)
     with torch.no_grad():
         stem.bias += (stem.weight.sum(dim=(2, 3)) * shift_3).sum(dim=1)
         stem.weight *= scale_3[:, None, None]
     return stem
-
-
-def _pads(conv: nn.Conv2d) -> tuple[int, int, int, int] | None:
-    """What a convolution that pads like TensorFlow adds to an input of even sides."""
-    if type(conv) is nn.Conv2d:
-        return None
-    both = conv.kernel_size[0] - conv.stride[0]
-    return (both // 2, both - both // 2) * 2

@@ -16,6 +16,7 @@ from sam2.modeling.sam2_base import SAM2Base
 from tracker.errors import ModelError
 from tracker.models.model import InputSpec
 from tracker.models.official import PREDICTOR_FLAGS
+from tracker.models.top_down import TopDown
 
 _TRUNK_STRIDES = [4, 8, 16, 32]
 _BACKBONE_STRIDE = 16
@@ -45,6 +46,9 @@ _SAM2_FLAGS: dict[str, Any] = {
 }
 
 
+Width = Annotated[int, Field(gt=0, multiple_of=8)]
+
+
 class PicoArchitecture(BaseModel):
     """The sizes of a pico network.
 
@@ -61,6 +65,9 @@ class PicoArchitecture(BaseModel):
             EfficientTAM's memory attention: fewer keys for the same picture. 1 is SAM 2's.
         draws_prompts: Trained to be shown clicks and boxes as a rough mask too.
         follows_masks: Trained to be shown the mask of the frame before on a tracked frame.
+        top_down: Channels at strides 8 and 4 in which the finer feature maps learn what the coarser
+            ones see, see `tracker.models.top_down`; None leaves the maps as the trunk gives them.
+        fine_prompts: Masks that are shown reach the decoder's finest features too, as they are.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -76,6 +83,8 @@ class PicoArchitecture(BaseModel):
     memory_pool: Literal[1, 2] = 1
     draws_prompts: bool = False
     follows_masks: bool = False
+    top_down: tuple[Width, Width] | None = None
+    fine_prompts: bool = False
 
     @model_validator(mode="after")
     def _pointers_split_into_memories(self) -> Self:
@@ -127,7 +136,9 @@ class TimmTrunk(torch.nn.Module):
         ModelError: timm has no such model, or its feature maps have other strides.
     """
 
-    def __init__(self, name: str, out_indices: tuple[int, ...]) -> None:
+    def __init__(
+        self, name: str, out_indices: tuple[int, ...], top_down: tuple[int, int] | None = None
+    ) -> None:
         super().__init__()
         try:
             body = timm.create_model(
@@ -144,11 +155,12 @@ class TimmTrunk(torch.nn.Module):
             )
         self.body = body
         self.channel_list: list[int] = info.channels()[::-1]
+        self.top_down = None if top_down is None else TopDown(info.channels(), top_down)
 
     def forward(self, images_nchw: torch.Tensor) -> list[torch.Tensor]:
         """Return the feature maps, NCHW, finest first."""
         features: list[torch.Tensor] = self.body(images_nchw)
-        return features
+        return features if self.top_down is None else self.top_down(features)
 
 
 def build_pico(config: PicoConfig, cls: type[SAM2Base] = SAM2Base, **extra: Any) -> SAM2Base:
@@ -163,7 +175,7 @@ def build_pico(config: PicoConfig, cls: type[SAM2Base] = SAM2Base, **extra: Any)
         ModelError: The trunk cannot be built.
     """
     arch = config.architecture
-    trunk = TimmTrunk(arch.trunk, arch.trunk_out_indices)
+    trunk = TimmTrunk(arch.trunk, arch.trunk_out_indices, arch.top_down)
     neck = FpnNeck(
         _sine_encoding(arch.d_model),
         arch.d_model,
@@ -182,6 +194,8 @@ def build_pico(config: PicoConfig, cls: type[SAM2Base] = SAM2Base, **extra: Any)
     network.memory_pool = arch.memory_pool
     network.draws_prompts = arch.draws_prompts
     network.follows_masks = arch.follows_masks
+    if arch.fine_prompts:
+        network.fine_prompts = torch.nn.Conv2d(1, arch.d_model // 8, 1)
     return network
 
 

@@ -49,6 +49,6 @@ def _has_bf16(device: torch.device) -> bool:
 
 
 def _has_int8(device: torch.device) -> bool:
-    from tracker.models.int8 import can_quantize
+    from tracker.models.int8_conv import can_quantize
 
     return device.type == "cpu" and can_quantize()
