@@ -76,13 +76,16 @@ class FastMemoryEncoder(MemoryEncoder):  # type: ignore[misc]
         """
         n, _, height, width = logits_n1ss.shape
         height, width, above, left = CELL * height, CELL * width, CELL + 1, 2 * CELL
-        masks_nhw = torch.empty(n, height, width)
-        for logits_hw, mask_hw in zip(logits_n1ss[:, 0].numpy(), masks_nhw.numpy(), strict=True):
-            cv2.resize(logits_hw, (width, height), dst=mask_hw, interpolation=cv2.INTER_LINEAR)
         out_nhw = torch.empty(n, above + height, left + width)
         out_nhw[:, :above] = self._outside
         out_nhw[:, :, :left] = self._outside
-        out_nhw[:, above:, left:] = masks_nhw > 0 if binary else masks_nhw.sigmoid_()
+        masks_nhw = out_nhw[:, above:, left:]
+        for logits_hw, mask_hw in zip(logits_n1ss[:, 0].numpy(), masks_nhw.numpy(), strict=True):
+            cv2.resize(logits_hw, (width, height), dst=mask_hw, interpolation=cv2.INTER_LINEAR)
+        if binary:
+            masks_nhw.copy_(masks_nhw > 0)
+        else:
+            masks_nhw.sigmoid_()
         return out_nhw.view(n, above + height, -1, CELL).permute(0, 3, 1, 2)
 
 
