@@ -152,10 +152,10 @@ def test_a_snapshot_of_another_version_is_told(
 ) -> None:
     session.save(tmp_path / "s")
     data = (tmp_path / "s").read_bytes()
-    older = data.replace(b'\\"version\\":5', b'\\"version\\":1')
+    older = data.replace(b'\\"version\\":6', b'\\"version\\":1')
     assert older != data
     (tmp_path / "s").write_bytes(older)
-    with pytest.raises(SnapshotError, match="of version 1, not 5"):
+    with pytest.raises(SnapshotError, match="of version 1, not 6"):
         Session.load(tmp_path / "s", model)
 
 

@@ -66,7 +66,10 @@ class Encoding:
 
     Attributes:
         encode_s: Seconds that encoding it took; known with the features.
+        small_hwc: The picture squashed, likewise.
     """
+
+    small_hwc: NDArray[np.uint8]
 
     def __init__(self, model: Model, image_hwc: NDArray[np.uint8], helper: Helper) -> None:
         """Begin to encode an image, which must not change meanwhile, RGB uint8 [H, W, 3].
@@ -96,7 +99,8 @@ class Encoding:
 
     def _encode(self) -> None:
         start = time.perf_counter()
-        self._features = encode(self._model, squash(self._image_hwc, self._model.input))
+        self.small_hwc = squash(self._image_hwc, self._model.input)
+        self._features = encode(self._model, self.small_hwc)
         self.encode_s = time.perf_counter() - start
 
 

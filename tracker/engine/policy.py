@@ -29,6 +29,8 @@ class Policy:
             predictor believes the network.
         draw_prompts: Whether a network that was trained so is shown prompts as a rough mask, too,
             and on a tracked frame the mask before, which the official predictor never does.
+        follow_edges: Whether masks of few pixels, such as pico's, are published in greater detail,
+            by the edges of the picture, see `tracker.engine.edges`. What is remembered is not.
         whole_memories: Whether a memory keeps every token, as the official predictor's does, also
             where the network was trained to keep means of squares of them.
         keep_memories: Which tracked frames are remembered: "all" (official), "present" (those on
@@ -51,6 +53,7 @@ class Policy:
     confine_to_box: bool = True
     believe_prompts: bool = True
     draw_prompts: bool = True
+    follow_edges: bool = True
     whole_memories: bool = False
     keep_memories: Literal["all", "present", "sure", "rivals"] = "sure"
     appear_score: float = 0.6
@@ -72,6 +75,7 @@ OFFICIAL = Policy(
     confine_to_box=False,
     believe_prompts=False,
     draw_prompts=False,
+    follow_edges=False,
     whole_memories=True,
     keep_memories="all",
     appear_score=0.5,

@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 
+from tracker.engine.edges import Guide
 from tracker.engine.masks import mask_box, source_masks
 from tracker.engine.network import Decoded
 from tracker.engine.objects import TrackedObject
@@ -11,12 +12,18 @@ from tracker.types import ObjectResult
 
 
 def publish(
-    objects: list[TrackedObject], step: int, height: int, width: int, *, batch: int
+    objects: list[TrackedObject],
+    step: int,
+    height: int,
+    width: int,
+    guide: Guide | None,
+    *,
+    batch: int,
 ) -> None:
     """Fill in the missing results of objects on the frame of a step, `height` x `width` pixels.
 
     An object that is not shown, or was not tracked on this frame, has an empty mask: none is ever
-    carried over. Masks are upsampled `batch` at a time.
+    carried over. Masks are upsampled `batch` at a time; they follow the edges of a guide, if given.
     """
     shown: list[TrackedObject] = []
     hidden: list[TrackedObject] = []
@@ -32,6 +39,8 @@ def publish(
     for start in range(0, len(shown), batch):
         part = shown[start : start + batch]
         logits_n1ss = torch.cat([obj.outputs[-1].decoded.logits_n1ss for obj in part])
+        if guide is not None:
+            logits_n1ss = guide.follow(logits_n1ss)
         for obj, mask_hw in zip(part, source_masks(logits_n1ss, height, width), strict=True):
             score, iou = _scores(obj.outputs[-1].decoded)
             state = obj.presence.state

@@ -15,6 +15,7 @@ from torch import Tensor
 from tracker.engine import snapshot
 from tracker.engine.ahead import Helper, LookAhead, sharing_threads
 from tracker.engine.clicks import clicks_of
+from tracker.engine.edges import COARSE_SIDE, Guide
 from tracker.engine.effort import FULL, Effort
 from tracker.engine.encode import encode, inference
 from tracker.engine.memory import MemoryBank, MemoryShape
@@ -86,6 +87,7 @@ class Session:
         self.bank = MemoryBank(shape, model.device, reach=reach)
         self.objects = ObjectTable()
         self.seen: deque[Seen] = deque(maxlen=policy.frames_held)
+        self.guide: Guide | None = None  # of the newest frame
         self._ahead = LookAhead()
         self._pos_1chw: Tensor | None = None
         self._adopt(effort)
@@ -169,7 +171,7 @@ class Session:
         obj.presence.prompt(obj.outputs[-1].decoded.presence_n1.sigmoid().item())
         obj.result = None
         newest = self.seen[-1]
-        publish([obj], newest.step, newest.height, newest.width, batch=1)
+        publish([obj], newest.step, newest.height, newest.width, self.guide, batch=1)
         assert obj.result is not None
         return Prompted(obj.result, seen.step, len(later))
 
@@ -183,7 +185,7 @@ class Session:
             raise UsageError("the session has no frame yet", "give it one with step()")
         newest, objects = self.seen[-1], self.objects.rows
         batch = self.policy.batch_objects
-        publish(objects, newest.step, newest.height, newest.width, batch=batch)
+        publish(objects, newest.step, newest.height, newest.width, self.guide, batch=batch)
         results = sorted((o.result for o in objects if o.result), key=lambda r: r.id)
         return TrackResult(newest.step, tuple(results), newest.times)
 
@@ -264,8 +266,10 @@ class Session:
         coming = self._ahead.take(self.model, image_hwc)
         if batches and coming is not None:
             view = View.of(self._placed(coming.features()))
+            small_hwc = coming.small_hwc
         else:
-            view, coming = View(squash(image_hwc, self.model.input), self._encode), None
+            small_hwc, coming = squash(image_hwc, self.model.input), None
+            view = View(small_hwc, self._encode)
         features = view.features if batches else None
         encoded = time.perf_counter()
         with self._inference():
@@ -280,9 +284,15 @@ class Session:
             self._ahead.note(times)
         height, width = image_hwc.shape[:2]
         self.seen.append(Seen(step, self.model.input.size, height, width, view, times))
+        self.guide = self.guide_of(small_hwc)
         self._trim_history()
         settle()
         return self.result()
+
+    def guide_of(self, small_hwc: NDArray[np.uint8]) -> Guide | None:
+        """What masks follow on a frame; None where they do not."""
+        coarse = small_hwc.shape[0] // 4 <= COARSE_SIDE
+        return Guide(small_hwc) if self.policy.follow_edges and coarse else None
 
     def _adopt(self, effort: Effort) -> None:
         """Spend another effort from now on."""

@@ -9,7 +9,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as safetensors_bytes
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from tracker.engine.session import Session
 
 HEADER = "trackd"
-VERSION = 5
+VERSION = 6
 _NEWER = "take a new snapshot"
 
 
@@ -88,6 +90,8 @@ def to_bytes(session: "Session") -> bytes:
     tensors = {f"bank.{name}": tensor for name, tensor in session.bank.tensors(step).items()}
     if session.seen:
         tensors |= _feature_tensors(session.seen[-1].features)
+    if session.guide is not None:
+        tensors["picture"] = torch.from_numpy(session.guide.small_hwc)
     outputs = [obj.outputs[-1].decoded for obj in session.objects.rows if obj.outputs]
     if outputs:
         tensors |= _output_tensors(outputs)
@@ -126,6 +130,8 @@ def load(path: Path, model: Model) -> "Session":
             times = StageTimes(0.0, 0.0)
             size, view = session.model.input.size, View.of(features)
             session.seen.append(Seen(meta.step, size, meta.height, meta.width, view, times))
+        if "picture" in tensors:
+            session.guide = session.guide_of(_picture(tensors, session.model.input.size))
         _restore_objects(session, meta, tensors)
     except (KeyError, RuntimeError, ValueError, IndexError, UsageError) as err:
         raise SnapshotError(f"snapshot {path} is damaged: {err}", _NEWER) from err
@@ -175,6 +181,13 @@ def _features(tensors: dict[str, Tensor], device: torch.device) -> Features:
     names = ("top", "pos", "fine", "middle")
     top, pos, fine, middle = (tensors[f"features.{name}"].to(device) for name in names)
     return Features(top, pos, (fine, middle))
+
+
+def _picture(tensors: dict[str, Tensor], size: int) -> NDArray[np.uint8]:
+    picture_hwc: NDArray[np.uint8] = tensors["picture"].numpy()
+    if picture_hwc.shape != (size, size, 3) or picture_hwc.dtype != np.uint8:
+        raise ValueError(f"a picture of {picture_hwc.shape}")
+    return picture_hwc
 
 
 def _output_tensors(outputs: list[Decoded]) -> dict[str, Tensor]:
