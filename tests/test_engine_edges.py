@@ -1,5 +1,7 @@
 """Masks that follow edges: where colours tell, how far, and what stays as it was."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,8 @@ from numpy.typing import NDArray
 
 from tracker.engine import OFFICIAL, Policy, Session
 from tracker.engine.edges import Guide
+from tracker.engine.masks import source_masks
+from tracker.errors import SnapshotError
 from tracker.models import load_model
 from tracker.types import Prompt
 
@@ -82,19 +86,43 @@ def test_objects_at_the_rim_are_followed_to_it() -> None:
     assert iou(followed(Guide(picture), coarse(truth)), truth) > 0.98
 
 
-@pytest.mark.parametrize(("policy", "follows"), [(Policy(), True), (OFFICIAL, False)])
-def test_only_what_is_published_follows_edges(policy: Policy, follows: bool) -> None:
-    model = load_model("pico", device="cpu")
-    session = Session(model, policy)
+def tracked(policy: Policy) -> tuple[Session, NDArray[np.bool_], torch.Tensor]:
+    """A session after three frames of a texture, its object's mask, and the logits behind it."""
+    session = Session(load_model("pico", device="cpu"), policy)
     image = np.repeat(np.repeat(ground()[:32, :32], 8, axis=0), 8, axis=1)
     session.step(image)
     session.prompt(Prompt(1, box_xyxy=(60.0, 60.0, 180.0, 200.0)))
-    assert (session.guide is not None) == follows
-    unchanged = Session(model, Policy(follow_edges=False) if follows else policy)
-    unchanged.step(image)
-    unchanged.prompt(Prompt(1, box_xyxy=(60.0, 60.0, 180.0, 200.0)))
-    for _ in range(2):
-        session.step(image)
-        unchanged.step(image)
-    ours, theirs = (s.objects.rows[0].outputs[-1].decoded.logits_n1ss for s in (session, unchanged))
-    assert torch.equal(ours, theirs)
+    session.step(image)
+    (seen,) = session.step(image).objects
+    return session, seen.mask_hw, session.objects.rows[0].outputs[-1].decoded.logits_n1ss
+
+
+def test_only_what_is_published_follows_edges() -> None:
+    (_, ours_hw, ours), (_, plain_hw, plain) = (
+        tracked(Policy()),
+        tracked(Policy(follow_edges=False)),
+    )
+    assert torch.equal(ours, plain) and (plain > 0).any()
+    assert not np.array_equal(ours_hw, plain_hw) and iou(ours_hw, plain_hw) > 0.5
+
+
+def test_a_policy_may_leave_edges_alone_as_the_official_does() -> None:
+    session, mask_hw, logits = tracked(Policy(follow_edges=False))
+    assert session.guide is None and mask_hw.any()
+    assert np.array_equal(mask_hw, source_masks(logits, *mask_hw.shape)[0])
+    assert tracked(OFFICIAL)[0].guide is None
+
+
+def test_a_snapshot_publishes_the_same_masks(tmp_path: Path) -> None:
+    session, mask_hw, _ = tracked(Policy())
+    session.save(tmp_path / "s")
+    again = Session.load(tmp_path / "s", session.model)
+    assert np.array_equal(again.result().objects[0].mask_hw, mask_hw)
+
+
+def test_a_snapshot_without_its_picture_is_refused(tmp_path: Path) -> None:
+    session, _, _ = tracked(Policy())
+    session.guide = None
+    session.save(tmp_path / "s")
+    with pytest.raises(SnapshotError, match=r"damaged.*picture"):
+        Session.load(tmp_path / "s", session.model)

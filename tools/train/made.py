@@ -5,6 +5,7 @@ Some of what stands there, and of what it stands before, is drawn.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import groupby
 
 import numpy as np
 
@@ -135,10 +136,16 @@ def moving_thing(
     middle_xy = tuple(random.uniform(0.2, 0.8, 2))
     smear = (int(random.integers(3, 12)), float(random.uniform(0, 180)))
     colours = random_colours(random)
+    pictures: list[Picture] = []
+    masks: list[Picture] = []
+    for _, repeated in groupby(cutouts, key=id):
+        cutout, *others = repeated
+        pictures += [colours.apply(cutout.image_hwc)] * (1 + len(others))
+        masks += [cutout.mask_hw.astype(np.uint8) * 255] * (1 + len(others))
     return Layer(
-        pictures=[colours.apply(cutout.image_hwc) for cutout in cutouts],
+        pictures=pictures,
         inverse_t23=placement(path, size_hw, middle_xy, scale, side),
-        masks=[cutout.mask_hw.astype(np.uint8) * 255 for cutout in cutouts],
+        masks=masks,
         bend=_bend_at_times(random, side, THING_BEND),
         smear_px=smear if random.random() < SMEAR_SHARE else (0, 0.0),
     )

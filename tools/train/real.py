@@ -14,6 +14,7 @@ from tools.train.motion import Floats
 from tools.train.pack_format import VideoFrame
 from tools.train.packed import Pack
 from tools.train.scene import Layer, Picture
+from tracker.engine.masks import mask_box
 
 MAX_STRIDE = 6
 IRREGULAR_SHARE = 0.1
@@ -62,11 +63,11 @@ def _visitor(
     pictures: list[Picture], masks: list[Picture], side: int, random: np.random.Generator
 ) -> list[Layer]:
     """The object of a clip, cut out; none where it is not seen."""
-    ever_hw = np.maximum.reduce(masks)
-    if not ever_hw.any():
+    box = mask_box(np.maximum.reduce(masks) > 0)
+    if box is None:
         return []
-    rows, columns = np.flatnonzero(ever_hw.any(axis=1)), np.flatnonzero(ever_hw.any(axis=0))
-    part = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
+    x0, y0, x1, y1 = box
+    part = (slice(y0, y1), slice(x0, x1))
     pairs = zip(pictures, masks, strict=True)
     return [moving_thing([Cutout(p[part], m[part] > 0) for p, m in pairs], side, random)]
 

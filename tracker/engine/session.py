@@ -119,6 +119,11 @@ class Session:
             return self._step(image_hwc, effort, settle)
 
     @property
+    def follows_edges(self) -> bool:
+        """Whether masks are published by the edges of the picture, at this input size."""
+        return self.policy.follow_edges and self.model.input.size // 4 <= COARSE_SIDE
+
+    @property
     def looks_ahead(self) -> bool:
         """Whether `look_ahead` does anything.
 
@@ -284,15 +289,10 @@ class Session:
             self._ahead.note(times)
         height, width = image_hwc.shape[:2]
         self.seen.append(Seen(step, self.model.input.size, height, width, view, times))
-        self.guide = self.guide_of(small_hwc)
+        self.guide = Guide(small_hwc) if self.follows_edges else None
         self._trim_history()
         settle()
         return self.result()
-
-    def guide_of(self, small_hwc: NDArray[np.uint8]) -> Guide | None:
-        """What masks follow on a frame; None where they do not."""
-        coarse = small_hwc.shape[0] // 4 <= COARSE_SIDE
-        return Guide(small_hwc) if self.policy.follow_edges and coarse else None
 
     def _adopt(self, effort: Effort) -> None:
         """Spend another effort from now on."""

@@ -18,6 +18,7 @@ from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
 from tracker.atomic import write_atomically
+from tracker.engine.edges import Guide
 from tracker.engine.effort import Effort
 from tracker.engine.network import Decoded, Features
 from tracker.engine.objects import Output, Seen, TrackedObject
@@ -130,8 +131,8 @@ def load(path: Path, model: Model) -> "Session":
             times = StageTimes(0.0, 0.0)
             size, view = session.model.input.size, View.of(features)
             session.seen.append(Seen(meta.step, size, meta.height, meta.width, view, times))
-        if "picture" in tensors:
-            session.guide = session.guide_of(_picture(tensors, session.model.input.size))
+            if session.follows_edges:
+                session.guide = Guide(_picture(tensors, size))
         _restore_objects(session, meta, tensors)
     except (KeyError, RuntimeError, ValueError, IndexError, UsageError) as err:
         raise SnapshotError(f"snapshot {path} is damaged: {err}", _NEWER) from err
