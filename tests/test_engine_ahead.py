@@ -13,7 +13,7 @@ from small_pico import small_pico
 
 from tracker.engine import FULL, Effort, Session, ahead, session
 from tracker.engine.ahead import encodes_ahead, sharing_threads
-from tracker.helper import HelperThread
+from tracker.helper import HelperThread, helper_thread
 from tracker.models import Model, load_model, resized
 from tracker.types import Prompt, TrackResult
 
@@ -147,13 +147,20 @@ class TestResults:
 
 class TestWhereItDoesNothing:
     def test_sums_in_float32_depend_on_the_threads(self, helper: HelperThread) -> None:
-        assert not begun(small_pico(), helper).looks_ahead
-
-    def test_without_a_second_thread(self, model: Model, helper: HelperThread) -> None:
-        one = begun(model, helper)
-        assert one.looks_ahead
-        torch.set_num_threads(1)
+        one = begun(small_pico(), helper)
         assert not one.looks_ahead
+        torch.set_num_threads(1)
+        assert one.looks_ahead
+
+    def test_without_a_helper(self, model: Model) -> None:
+        assert not begun(model).looks_ahead
+
+    def test_where_torch_was_given_one_thread_there_is_no_helper(self) -> None:
+        made = helper_thread()
+        assert made is not None
+        made.close()
+        torch.set_num_threads(1)
+        assert helper_thread() is None
 
     def test_on_another_device(self, model: Model) -> None:
         assert not encodes_ahead(replace(model, device=torch.device("cuda")))

@@ -42,3 +42,8 @@ class HelperThread:
             self._executor.submit(torch.set_num_threads, threads).result()
             torch.set_num_threads(own)  # what was set last is taken for threads to come
             self._threads = threads
+
+
+def helper_thread() -> HelperThread | None:
+    """A helper where torch computes with several threads; None where it was given one alone."""
+    return HelperThread() if torch.get_num_threads() > 1 else None

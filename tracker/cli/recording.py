@@ -42,7 +42,7 @@ def record(
     stack.callback(journal.close)
     resumed_at = plan.frames.start
     if state.snapshot_path.exists():
-        session = Session.load(state.snapshot_path, model)
+        session = Session.load(state.snapshot_path, model, helper=session.helper)
         # The session's first frame was that of the first prompt.
         resumed_at = plan.placed[0].frame + session.result().step + 1
     tracker = PlanTracker(session, plan)

@@ -11,6 +11,8 @@ from tracker.errors import PromptError, UsageError
 
 # The packages that do the work take seconds to import: only a run imports them.
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from streams.source import Source
     from tracker.annotate.job import Tally
     from tracker.annotate.outputs import Outputs
@@ -151,13 +153,13 @@ def run(args: argparse.Namespace) -> int:
 def open_session(args: argparse.Namespace) -> "tuple[Model, Session]":
     """Load the model that the options name and start a session with it."""
     from tracker.engine import POLICIES, Session
-    from tracker.helper import HelperThread
+    from tracker.helper import helper_thread
     from tracker.models import load_model
 
     model = load_model(args.model, checkpoint=args.checkpoint, device=args.device, dtype=args.dtype)
     # Prompts come with their own frame here, so there is no past one to go back to.
     policy = replace(POLICIES[args.policy], history_frames=0)
-    return model, Session(model, policy, helper=HelperThread())
+    return model, Session(model, policy, helper=helper_thread())
 
 
 def _track(
@@ -197,7 +199,13 @@ def _track(
             tracker = MergedTracker(tracker, back.results, plan)
         job = Job(tracker, plan, outputs.open(_name(source), source.info.fps))
         total = plan.frames.count(source.info.frame_count)
-        with show_progress(total, quiet=args.quiet, doing=doing) as on_frame:
+        adjust_threads = _thread_adjustment(model, live=source.info.live)
+        with show_progress(total, quiet=args.quiet, doing=doing) as show:
+
+            def on_frame(tally: "Tally") -> None:
+                show(tally)
+                adjust_threads()
+
             frames = source if source.info.live else read_ahead(source, session)
             tally = job.run(frames, on_frame=on_frame, stop_asked=stop_asked)
         if recorded is not None:
@@ -208,6 +216,24 @@ def _track(
     )
     print(summary.as_json() if args.json else summary.as_text())
     return INTERRUPTED if tally.stopped_early else 0
+
+
+def _thread_adjustment(model: "Model", *, live: bool) -> "Callable[[], None]":
+    """Share the processors out with other programs; return what to call between frames.
+
+    A file is to give the same bytes on every run. In float32, whose sums round by the number of
+    threads, that number must stay: where there are two, each has a work of its own (a frame that is
+    tracked, and the next one that is encoded), and neither waits for the other.
+    """
+    import torch
+
+    from tracker.processors import ThreadGovernor
+
+    if live or model.dtype == torch.bfloat16:
+        return ThreadGovernor().adjust
+    if torch.get_num_threads() == 2:
+        torch.set_num_threads(1)
+    return lambda: None
 
 
 def _name(source: "Source") -> str:

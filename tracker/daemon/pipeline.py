@@ -13,7 +13,7 @@ from tracker.daemon.lane import CommandResult, Lane
 from tracker.daemon.lane_status import LaneStatus
 from tracker.daemon.values import Command, Event, LiveFrame, Refused, Tracked
 from tracker.engine import Policy
-from tracker.helper import HelperThread
+from tracker.helper import helper_thread
 from tracker.models import Model
 from tracker.protocol.fields import StreamSettings
 from tracker.protocol.replies import ErrorCode
@@ -138,6 +138,7 @@ class Pipeline:
         commands_queued: int,
         on_tracked: Callable[[Tracked], None],
         on_event: Callable[[Event], None],
+        between_frames: Callable[[], None] = lambda: None,
     ) -> None:
         """Make it, without streams.
 
@@ -147,17 +148,19 @@ class Pipeline:
             commands_queued: Commands that may wait for one stream.
             on_tracked: Takes tracked frames; called by the pipeline's thread, must not wait.
             on_event: Takes what happens to objects; likewise.
+            between_frames: Called by the pipeline's thread before each frame, must not wait.
         """
         self._model = model
         self._policy = policy
         self._commands_queued = commands_queued
         self._on_tracked = on_tracked
         self._on_event = on_event
+        self._between_frames = between_frames
         self._lock = threading.Lock()
         self._slots: dict[str, _Slot] = {}
         self._frame_turns: list[_Slot] = []  # whose turn was longest ago comes first
         self._command_turns: list[_Slot] = []
-        self._helper = HelperThread()
+        self._helper = helper_thread()
         self._ahead: _Taken | None = None  # belongs to the thread
         self._work = threading.Event()
         self._stopping = False
@@ -183,7 +186,8 @@ class Pipeline:
         self._work.set()
         if self._thread.ident is not None:
             self._thread.join(timeout_s)
-        self._helper.close()
+        if self._helper is not None:
+            self._helper.close()
         with self._lock:
             waiting = [one for slot in self._slots.values() for one in _take_all(slot)]
         _refuse(waiting, _shutting_down())
@@ -318,6 +322,7 @@ class Pipeline:
             taken = self._take()
         if taken is None:
             return False
+        self._between_frames()
         self._ahead = self._take(ahead=True)
         if self._ahead is not None:
             self._ahead.slot.lane.look_ahead(self._ahead.live)

@@ -34,6 +34,7 @@ from tracker.daemon.values import Refused
 from tracker.engine import POLICIES, Policy, Session
 from tracker.errors import TrackdError
 from tracker.models import Model, load_model
+from tracker.processors import ThreadGovernor
 from tracker.protocol.replies import ErrorCode
 from tracker.types import Prompt
 
@@ -151,6 +152,7 @@ class Server:
             commands_queued=config.limits.commands_queued,
             on_tracked=publisher.tracked,
             on_event=publisher.event,
+            between_frames=ThreadGovernor().adjust,
         )
         pipeline.start()
         undo.callback(pipeline.stop, 1.0)

@@ -54,11 +54,11 @@ class Helper(Protocol):
 def encodes_ahead(model: Model) -> bool:
     """Whether pictures can be encoded ahead, with the same result to the last bit.
 
-    In float32 they cannot: there the sums of some products round by the number of threads, and
-    what is tracked would depend on who was done when. bfloat16 products do not.
+    In float32 the sums of some products round by the number of threads, and what is tracked would
+    depend on who was done when, unless both threads compute alone. bfloat16 products do not.
     """
-    on_cpu = model.device.type == "cpu" and model.dtype == torch.bfloat16
-    return on_cpu and torch.get_num_threads() > 1
+    any_number = model.dtype == torch.bfloat16 or torch.get_num_threads() == 1
+    return model.device.type == "cpu" and any_number
 
 
 class Encoding:

@@ -127,7 +127,7 @@ class Session:
     def looks_ahead(self) -> bool:
         """Whether `look_ahead` does anything.
 
-        It does with a helper, on a CPU of several threads, in bf16, with objects, unless these take
+        It does with a helper, on a CPU, in bf16 or with one thread, with objects, unless these take
         so long of late that the encoder's part is a small one.
         """
         helped = self.helper is not None and len(self.objects) > 0

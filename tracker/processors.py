@@ -1,0 +1,134 @@
+"""How many threads to compute with, by the processors that other programs leave free.
+
+Two OpenMP threads that share processors with a busy program wait for each other at every barrier:
+each barrier lasts until the one that was descheduled has run again. There one thread is several
+times faster than two. So the number follows what is free, down at once and up after a while.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+EVERY_S = 0.5
+# Of a processor. Others may take this much of one before a thread is given up, ...
+_YIELD_ABOVE = 0.4
+# ... and at most this much of it when the thread is taken back.
+_RETAKE_BELOW = 0.15
+_CALM_LOOKS = 2  # looks in a row that find it free, before a thread is taken back
+_IDLE_FIELDS = (3, 4)  # of a line of /proc/stat: idle, and waiting for input or output
+_BUSY_FIELDS = 8  # up to the time stolen by other virtual machines; what follows is counted twice
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessorUse:
+    """What the processors that this process may use have done so far, in seconds.
+
+    Attributes:
+        at_s: When, by the monotonic clock.
+        busy_s: Of all programs, over all these processors.
+        own_s: Of this process.
+    """
+
+    at_s: float
+    busy_s: float
+    own_s: float
+
+
+def read_processor_use() -> ProcessorUse | None:
+    """The use of the processors until now; None where the system does not tell (not Linux)."""
+    try:
+        lines = Path("/proc/stat").read_text(encoding="ascii").splitlines()
+        allowed = {f"cpu{index}" for index in os.sched_getaffinity(0)}
+    except (OSError, AttributeError):
+        return None
+    ticks = sum(_busy_ticks(line) for line in lines if line.partition(" ")[0] in allowed)
+    times = os.times()
+    return ProcessorUse(
+        time.monotonic(), ticks / os.sysconf("SC_CLK_TCK"), times.user + times.system
+    )
+
+
+def _busy_ticks(line: str) -> int:
+    fields = line.split()[1 : 1 + _BUSY_FIELDS]
+    return sum(int(value) for index, value in enumerate(fields) if index not in _IDLE_FIELDS)
+
+
+def usable_processors() -> int:
+    """Processors that this process may run on."""
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+class ThreadGovernor:
+    """Sets the number of torch's threads of the calling thread, as other programs come and go.
+
+    It begins with the number that is set. `adjust` is called between frames by the thread that
+    computes, and looks at the processors no more often than every `EVERY_S` seconds.
+
+    Attributes:
+        threads: As set now.
+    """
+
+    def __init__(
+        self,
+        *,
+        most: int | None = None,
+        processors: int | None = None,
+        read: Callable[[], ProcessorUse | None] = read_processor_use,
+        set_threads: Callable[[int], None] = torch.set_num_threads,
+    ) -> None:
+        """Look at the processors for the first time.
+
+        Args:
+            most: Threads where nobody else computes; as many as torch has now if None.
+            processors: Number of processors; those that this process may use if None.
+            read: Tells the use of the processors.
+            set_threads: Sets the number of threads.
+        """
+        self._most = torch.get_num_threads() if most is None else most
+        self._processors = usable_processors() if processors is None else processors
+        self._read = read
+        self._set_threads = set_threads
+        self._before = read()
+        self._calm = 0
+        self.threads = self._most
+
+    def adjust(self) -> None:
+        """Give threads up, or take them back, where the processors ask for it."""
+        if self._before is None or self._most == 1:
+            return
+        if time.monotonic() - self._before.at_s < EVERY_S:
+            return
+        now = self._read()
+        if now is not None:
+            foreign = _foreign(self._before, now)
+            self._before = now
+            self._follow(self._processors - foreign)
+
+    def _follow(self, free: float) -> None:
+        """Move towards as many threads as there are processors free of others."""
+        down = max(1, min(self._most, int(free + _YIELD_ABOVE)))
+        up = max(1, min(self._most, int(free + _RETAKE_BELOW)))
+        self._calm = self._calm + 1 if up > self.threads else 0
+        if down < self.threads:
+            self._set(down)
+        elif self._calm >= _CALM_LOOKS:
+            self._set(up)
+
+    def _set(self, threads: int) -> None:
+        self._calm = 0
+        self.threads = threads
+        self._set_threads(threads)
+
+
+def _foreign(before: ProcessorUse, now: ProcessorUse) -> float:
+    """Processors' worth of work that other programs did between two looks."""
+    elapsed_s = max(now.at_s - before.at_s, 1e-6)
+    foreign_s = (now.busy_s - before.busy_s) - (now.own_s - before.own_s)
+    return max(0.0, foreign_s / elapsed_s)
