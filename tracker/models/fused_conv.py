@@ -46,9 +46,13 @@ class FusedConv(nn.Module):
 
 
 def can_fuse() -> bool:
-    """Whether this torch has the operator, which is not of its stable interface."""
+    """Whether this torch has the operator, not of its stable interface, and this CPU bf16 for it.
+
+    Without such a processor torch still computes in bf16, slowly, but this operator does not.
+    """
     available: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-    return available and hasattr(torch.ops.mkldnn, _NAME)
+    has_bf16 = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: False)
+    return available and hasattr(torch.ops.mkldnn, _NAME) and bool(has_bf16())
 
 
 def fuse_convolutions(module: nn.Module) -> None:
