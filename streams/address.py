@@ -5,7 +5,7 @@ import re
 import ssl
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
@@ -171,7 +171,7 @@ def parse_address(
             return _network_address(url, settings)
         case SourceKind.CAMERA:
             camera = url[len("webcam:") :] if _prefixed(url, "webcam:") else url
-            return camera_address(url, camera, platform, settings)
+            return _with_camera_options(camera_address(url, camera, platform), settings)
         case SourceKind.PATTERN:
             check_options(settings, "lavfi:", frozenset())
             graph = url[len("lavfi:") :]
@@ -299,47 +299,40 @@ def _trusted_certificates() -> str | None:
     return next((str(path) for path in candidates if path.is_file()), None)
 
 
-def camera_address(
-    url: str, camera: str, platform: str, settings: SourceOptions | None = None
-) -> Address:
+def camera_address(url: str, camera: str, platform: str) -> Address:
     """Return how to open a camera, given by number, device path (Linux) or name, on `platform`.
 
     Reading never blocks, so that the read timeout holds for devices as well.
 
     Raises:
-        SourceUsageError: `camera` cannot name a camera on this platform, or does not take an
-            option there.
+        SourceUsageError: `camera` cannot name a camera on this platform.
         SourceNotFound: Windows has no camera of this number.
     """
-    settings = settings or SourceOptions()
-    device = _device(camera, platform)
-    shown = redact(url)
-    if device is None:
-        raise SourceUsageError(f"no camera can be named {shown} on {platform}", "give webcam:0")
-    location, format_, names = device
-    check_options(settings, f"a webcam on {platform}", frozenset(names))
-    options = {"fflags": _NONBLOCK} | ({"framerate": "30"} if platform == "darwin" else {})
-    options |= {names[name]: f"{value}" for name, value in settings.given.items()}
-    return Address(SourceKind.CAMERA, shown, location, format_, options, settings=settings)
-
-
-_CAMERA_OPTIONS = {name: name for name in ("video_size", "framerate", "pixel_format")}
-
-
-def _device(camera: str, platform: str) -> tuple[str, str, Mapping[str, str]] | None:
-    """Location, FFmpeg's format and its names of the source options; None where there is none."""
+    options, shown = {"fflags": _NONBLOCK}, redact(url)
     if platform.startswith("linux"):
         if re.fullmatch(r"\d+", camera):
             camera = f"/dev/video{camera}"
         if camera.startswith("/dev/"):
-            return camera, "v4l2", _CAMERA_OPTIONS | {"input_format": "input_format"}
+            return Address(SourceKind.CAMERA, shown, camera, "v4l2", options)
     elif camera and not camera.startswith("/dev/"):
         if platform == "darwin":
-            return f"{camera}:none", "avfoundation", _CAMERA_OPTIONS
+            options["framerate"] = "30"
+            return Address(SourceKind.CAMERA, shown, f"{camera}:none", "avfoundation", options)
         if platform == "win32":
             name = _dshow_name(int(camera)) if camera.isdecimal() else camera
-            return f"video={name}", "dshow", _CAMERA_OPTIONS | {"input_format": "vcodec"}
-    return None
+            return Address(SourceKind.CAMERA, shown, f"video={name}", "dshow", options)
+    raise SourceUsageError(f"no camera can be named {shown} on {platform}", "give webcam:0")
+
+
+def _with_camera_options(address: Address, settings: SourceOptions) -> Address:
+    """The camera, asked for a size, a rate or a coding."""
+    names = {name: name for name in ("video_size", "framerate", "pixel_format")}
+    coding = {"v4l2": "input_format", "dshow": "vcodec"}.get(address.format or "")
+    if coding is not None:
+        names["input_format"] = coding
+    check_options(settings, f"a webcam ({address.format})", frozenset(names))
+    asked = {names[name]: str(value) for name, value in settings.given.items()}
+    return replace(address, options=dict(address.options) | asked, settings=settings)
 
 
 def _dshow_name(index: int) -> str:

@@ -5,8 +5,8 @@ from fractions import Fraction
 TIME_BASE = Fraction(1, 90_000)
 # FFmpeg invents the times of these, 25 pictures a second, whatever the sender does.
 CLOCKLESS_FORMATS = frozenset(
-    "mpjpeg mjpeg mjpeg_2000 jpeg_pipe h264 hevc vvc av1 obu m4v mpegvideo vc1 h263 h261 cavsvideo "
-    "dirac rawvideo image2pipe".split()
+    {"mpjpeg", "mjpeg", "mjpeg_2000", "jpeg_pipe", "image2pipe", "rawvideo", "dirac", "cavsvideo"}
+    | {"h264", "hevc", "vvc", "av1", "obu", "m4v", "mpegvideo", "vc1", "h263", "h261"}
 )
 
 

@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from types import TracebackType
-from typing import Self, cast
+from typing import Any, Self, cast
 
 import av
 import av.error
@@ -83,7 +83,10 @@ class AvSource:
         self._reformatter = VideoReformatter()
         self._orientation = _Orientation()
         with translated(address, open_timeout_s):
-            self._container = _open(address, feed, open_timeout_s, read_timeout_s)
+            if feed is None:
+                self._container = _open(address, open_timeout_s, read_timeout_s)
+            else:
+                self._container = _open_feed(feed, address, open_timeout_s)
         try:
             self._video = _video_stream(self._container, address)
             self._live = self._is_live()
@@ -233,22 +236,17 @@ class AvSource:
         self.close()
 
 
-def _open(
-    address: Address, feed: Feed | None, open_timeout_s: float, read_timeout_s: float
-) -> InputContainer:
+def _open(address: Address, open_timeout_s: float, read_timeout_s: float) -> InputContainer:
     # "file:" keeps a name such as "a:b.mp4" from being taken for a protocol.
     prefix = "file:" if address.kind is SourceKind.PATH else ""
     options = dict(address.options)
-    if address.kind in (SourceKind.PATH, SourceKind.NETWORK):
-        # What it refers to (a playlist does) is opened with no other protocols.
-        options["protocol_whitelist"] = address.protocols if feed is None else _NO_PROTOCOL
-    if feed is not None:
-        feed.patience.renew(open_timeout_s)
+    if address.protocols:  # what it refers to, as a playlist does, is opened with no others
+        options["protocol_whitelist"] = address.protocols
     started_s = time.monotonic()
     try:
         return av.open(
-            prefix + address.location if feed is None else feed,
-            format=address.format if feed is None else feed.format,
+            prefix + address.location,
+            format=address.format,
             options=options,
             timeout=(open_timeout_s, read_timeout_s),
             metadata_errors="replace",
@@ -258,6 +256,18 @@ def _open(
             # FFmpeg takes an RTSP greeting that it gave up waiting for as bad data.
             raise TimeoutError(f"interrupted after {open_timeout_s:g} s") from None
         raise
+
+
+def _open_feed(feed: Feed, address: Address, open_timeout_s: float) -> InputContainer:
+    feed.patience.renew(open_timeout_s)
+    container = av.open(
+        cast(Any, feed),  # PyAV's type of a file has more methods than it calls
+        mode="r",
+        format=feed.format,
+        options=dict(address.options) | {"protocol_whitelist": _NO_PROTOCOL},
+        metadata_errors="replace",
+    )
+    return cast(InputContainer, container)
 
 
 def _video_stream(container: InputContainer, address: Address) -> VideoStream:

@@ -9,7 +9,7 @@ import urllib.error
 import urllib.request
 from functools import partial
 from typing import Any
-from urllib.parse import unquote, urljoin, urlsplit
+from urllib.parse import quote, unquote, urljoin, urlsplit
 
 from streams.address import Address
 from streams.errors import SourceDenied, SourceNotFound, SourceUnreadable, StreamError
@@ -120,7 +120,7 @@ class NotModified(Exception):  # noqa: N818 - an outcome
 
 def _encoded(url: str) -> str:
     """The URL with what must not be sent as it is (spaces, other alphabets) percent-encoded."""
-    return urllib.request.quote(url, safe="%/:=&?~#+!$,;'@()*[]|^`{}\\\"<>")
+    return quote(url, safe="%/:=&?~#+!$,;'@()*[]|^`{}\\\"<>")
 
 
 def _refused(error: urllib.error.HTTPError, address: Address) -> StreamError:

@@ -1,9 +1,12 @@
 """HTTP sources: MJPEG and polled pictures of cameras, streams, and files, as bytes to decode."""
 
+import re
 import threading
 import time
 from http.client import HTTPException, HTTPResponse
+from pathlib import Path
 from typing import Protocol
+from urllib.parse import urlsplit
 
 from streams.address import Address
 from streams.errors import SourceUnreadable
@@ -28,8 +31,10 @@ class Feed(Protocol):
         patience: To be renewed for each piece of work that the decoder begins.
         live: Whether they come at the pace of the world; None where the container has to say.
         format: FFmpeg's input format; None to detect it.
+        name: For FFmpeg, which also looks at how a name ends.
     """
 
+    name: str
     patience: Patience
     live: bool | None
     format: str | None
@@ -106,6 +111,8 @@ class HttpBody:
     """
 
     def __init__(self, client: HttpClient, response: HTTPResponse) -> None:
+        ending = Path(urlsplit(client.address.location).path).suffix
+        self.name = f"body{ending}" if re.fullmatch(r"\.[A-Za-z0-9]{1,5}", ending) else "body"
         self.patience = client.patience
         self.live: bool | None = None
         self.format: str | None = None
@@ -207,6 +214,7 @@ class HttpBody:
 class _PictureFeed:
     """JPEG pictures one by one, in the form that FFmpeg's `mpjpeg` takes without waiting."""
 
+    name = "pictures"
     live: bool | None = True
     format: str | None = "mpjpeg"
 
@@ -295,8 +303,9 @@ class SnapshotFeed(_PictureFeed):
             if len(picture) > MAX_PICTURE_BYTES:
                 break
         if not picture.startswith(_JPEG) or len(picture) > MAX_PICTURE_BYTES:
+            kind = body.kind or "something else"
             raise SourceUnreadable(
-                f"no picture from {self._client.address.shown}, but {body.kind or 'something else'}",
+                f"no picture from {self._client.address.shown}, but {kind}",
                 "check the path and the login",
             )
         return bytes(picture)

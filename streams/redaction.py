@@ -8,12 +8,17 @@ import re
 from urllib.parse import unquote
 
 HIDDEN = "***"
-_NAME_LOGINS = frozenset("user usr username userid uid login loginuse account acct".split())
-_NAMES = _NAME_LOGINS | frozenset(
-    "password passwd passwort pass pwd psw psd pw loginpas pin token key apikey auth authorization "
-    "secret session sessionid sid jwt code sig signature hash cred credential credentials".split()
+_NAME_LOGINS = frozenset(
+    {"user", "usr", "username", "userid", "uid", "login", "loginuse", "account", "acct"}
 )
-_LOGINS = frozenset("admin administrator root guest viewer operator supervisor ubnt".split())
+_NAMES = _NAME_LOGINS | frozenset(
+    {"password", "passwd", "passwort", "pass", "pwd", "psw", "psd", "pw", "loginpas", "pin"}
+    | {"token", "key", "apikey", "auth", "authorization", "secret", "session", "sessionid", "sid"}
+    | {"jwt", "code", "sig", "signature", "hash", "cred", "credential", "credentials"}
+)
+_LOGINS = frozenset(
+    {"admin", "administrator", "root", "guest", "viewer", "operator", "supervisor", "ubnt"}
+)
 _NAME_STARTS = ("password", "passwd", "passwort", "username", "token", "secret", "apikey")
 _KNOWN_WORDS = re.compile(
     r"h\.?26[45]|hevc|avc|mpeg4?|mp4|m3u8|mjpe?g|jpe?g|stream(?:ing)?|channels?|cam(?:era)?|ch|main"
