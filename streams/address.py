@@ -141,7 +141,7 @@ def kind_of(url: str) -> SourceKind:
     # Taken for a path it would be shown with the password in it.
     if looks_like_address(url) and not os.path.lexists(url):
         raise SourceUsageError(
-            f"the source is neither an address nor a path: {redact(url)}",
+            f"the source {redact(url)} is neither an address nor a path",
             "write rtsp://…, or ./NAME for a file of that name",
         )
     return SourceKind.PATH
