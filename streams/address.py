@@ -79,13 +79,14 @@ _TLS = _LIVE | {"tls_verify"}
 _RTSP = _Scheme(_TLS | {"rtsp_transport", "user_agent"}, "rtp,srtp,udp,tcp,tls", "rtsp")
 _HTTP = _Scheme(_TLS | {"poll_s", "user_agent"}, "http,https,httpproxy,tcp,tls,crypto")
 _DATAGRAMS = {"overrun_nonfatal": "1"}  # a tracker that is slow for a while loses data, not all
+_RTMP_PROBE = {"analyzeduration": "2000000"}  # else it waits for sound that does not come
 _SCHEMES = {
     "rtsp": _RTSP,
     "rtsps": _RTSP,
     "http": _HTTP,
     "https": _HTTP,
-    "rtmp": _Scheme(_LIVE, "rtmp,tcp", "live_flv"),
-    "rtmps": _Scheme(_TLS, "rtmps,tls,tcp", "live_flv"),
+    "rtmp": _Scheme(_LIVE, "rtmp,tcp", "live_flv", _RTMP_PROBE),
+    "rtmps": _Scheme(_TLS, "rtmps,tls,tcp", "live_flv", _RTMP_PROBE),
     "udp": _Scheme(_LIVE, "udp", None, _DATAGRAMS),
     "rtp": _Scheme(_LIVE, "rtp,udp"),
     "tcp": _Scheme(_LIVE, "tcp"),

@@ -114,7 +114,7 @@ class AvSource:
             return asked
         if self._feed is not None and self._feed.live is not None:
             return self._feed.live
-        return self._container.duration is None and not self._video.frames
+        return not self._container.duration and not self._video.frames
 
     def _describe(self, first: Frame) -> SourceInfo:
         height, width = first.image.shape[:2]

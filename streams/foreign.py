@@ -63,10 +63,10 @@ def _stream_error(error: Exception, address: Address, timeout_s: float | None) -
         case av.error.InvalidDataError() if address.kind is SourceKind.PATH:
             return _unreadable_file(Path(address.location), shown)
         case av.error.InvalidDataError() if address.kind is SourceKind.NETWORK:
-            return SourceUnreadable(
-                f"no video that can be read: {shown}",
-                "check the path; an MP4 whose index comes last must be copied here first",
-            )
+            hint = "check the path, and that it is a video that FFmpeg can play"
+            if address.scheme == "rtp":
+                hint = "rtp:// is for MPEG-TS; take other streams by rtsp://"
+            return SourceUnreadable(f"no video that can be read: {shown}", hint)
     if getattr(error, "errno", None) == errno.EPROTONOSUPPORT and address.format == "rtsp":
         asked = address.options.get("rtsp_transport", "")
         return SourceUnreadable(

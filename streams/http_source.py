@@ -75,7 +75,9 @@ def open_feed(address: Address, *, open_timeout_s: float, poll_stills: bool) -> 
 def _classified(client: HttpClient, body: "HttpBody", poll_stills: bool) -> Feed | None:
     if body.kind.startswith("multipart/"):
         return MjpegFeed(body, boundary_of(body.content_type), client.address)
-    head = body.peek(_SNIFFED_BYTES).lstrip(b"\xef\xbb\xbf \t\r\n")
+    head = body.peek(_SNIFFED_BYTES)
+    body.is_mp4 = head[4:8] == b"ftyp"
+    head = head.lstrip(b"\xef\xbb\xbf \t\r\n")
     start = head.lower()
     if start.startswith(b"--") and b"content-type" in start:  # some do not name what they send
         return MjpegFeed(body, b"", client.address)
@@ -91,6 +93,8 @@ def _classified(client: HttpClient, body: "HttpBody", poll_stills: bool) -> Feed
     if head.startswith(_JPEG) and _is_polled(client.address, poll_stills):
         return SnapshotFeed(client, body)
     body.look()
+    if body.live is None and head.startswith(_JPEG):  # pictures with nothing between them
+        return MjpegFeed(body, b"", client.address)
     return body
 
 
@@ -108,6 +112,7 @@ class HttpBody:
         content_type: As the server names it.
         kind: Its media type, in lower case.
         tag: Its `ETag`.
+        is_mp4: Whether it begins as an MP4 does.
     """
 
     def __init__(self, client: HttpClient, response: HTTPResponse) -> None:
@@ -118,6 +123,7 @@ class HttpBody:
         self.format: str | None = None
         self.content_type = response.headers.get("Content-Type", "")
         self.kind = response.headers.get_content_type() if self.content_type else ""
+        self.is_mp4 = False
         self.tag = response.headers.get("ETag")
         self._client = client
         self._response: HTTPResponse | None = response

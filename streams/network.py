@@ -3,11 +3,13 @@
 import errno
 from dataclasses import replace
 
+import av.error
+
 from streams.address import Address
 from streams.av_source import AvSource
-from streams.errors import SourceTimeout, StreamError
+from streams.errors import SourceTimeout, SourceUnreadable, StreamError
 from streams.foreign import translated
-from streams.http_source import SnapshotFeed, open_feed
+from streams.http_source import Feed, HttpBody, SnapshotFeed, open_feed
 
 
 def open_network(
@@ -51,9 +53,19 @@ def open_network(
             read_timeout_s=read_timeout_s + (feed.poll_s if isinstance(feed, SnapshotFeed) else 0),
             feed=feed,
         )
-    except BaseException:
+    except BaseException as error:
         feed.close()
+        cause = error.__cause__
+        if isinstance(cause, av.error.InvalidDataError) and _must_seek(feed):
+            raise SourceUnreadable(
+                f"the index (moov) of {address.shown} comes last, and the server gives no parts",
+                "copy the file here, or write it with ffmpeg -movflags +faststart",
+            ) from cause
         raise
+
+
+def _must_seek(feed: Feed) -> bool:
+    return isinstance(feed, HttpBody) and feed.is_mp4 and not feed.seekable()
 
 
 def _sends_not(error: StreamError) -> bool:

@@ -32,7 +32,7 @@ _LONG_RUN, _LONGEST_RUN, _WORD = 10, 24, 4  # characters: a token has, a word ha
 _SCHEME = re.compile(r"\s*[\"'<]*([A-Za-z][A-Za-z0-9+.-]+)://(.*)", re.DOTALL)
 _DRIVE = re.compile(r"[A-Za-z]:[\\/]")
 _IPV4 = r"\d{1,3}(?:\.\d{1,3}){3}"
-_HOST_PORT = re.compile(r"(?:[\w.~-]+|\[[0-9A-Fa-f:.]+(?:%[\w.~-]+)?\])(?::\d{0,5})?")
+_HOST_PORT = re.compile(r"(?:[\w.~-]*|\[[0-9A-Fa-f:.]+(?:%[\w.~-]+)?\])(?::\d{0,5})?")
 _CLEAR_HOST = re.compile(
     rf"(?:(?:{_IPV4}|localhost|\[[^\]]*\])(?::\d{{1,5}})?|[\w-]+(?:\.[\w-]+)+)"
 )
@@ -117,24 +117,16 @@ def _split_authority(rest: str) -> tuple[str, str]:
 def _shown_rest(rest: str) -> str:
     """What follows the scheme, redacted."""
     authority, after = _split_authority(rest)
-    login = "@" in rest if has_unescaped_login(rest) else "@" in authority
-    if login:
-        whole = rest if has_unescaped_login(rest) else authority
-        host_and_after = whole.rpartition("@")[2] + ("" if whole is rest else after)
-        authority, after = _split_authority(host_and_after)
-    multicast = rest.startswith("@") and rest.count("@") == 1
-    shown = "" if not login else "@" if multicast else f"{HIDDEN}@"
-    if not _HOST_PORT.fullmatch(authority) and authority:
-        return HIDDEN if login or after else shown + HIDDEN
-    path, mark, _ = _partition_path(after)
-    return f"{shown}{authority}{_shown_path(path)}{f'{mark}{HIDDEN}' if mark else ''}"
-
-
-def _partition_path(after: str) -> tuple[str, str, str]:
-    found = re.search(r"[?#]", after)
-    if found is None or found.end() == len(after):
-        return after.rstrip("?#"), "", ""
-    return after[: found.start()], found[0], after[found.end() :]
+    if has_unescaped_login(rest):
+        login, _, host_and_after = rest.rpartition("@")
+        host, after = _split_authority(host_and_after)
+    else:
+        login, _, host = authority.rpartition("@")
+    if not _HOST_PORT.fullmatch(host):
+        return HIDDEN
+    at = f"{HIDDEN}@" if login else "@" if rest.startswith("@") else ""  # udp://@GROUP has none
+    path, mark, hidden = (*re.split(r"([?#])", after, maxsplit=1), "", "")[:3]
+    return f"{at}{host}{_shown_path(path)}" + (f"{mark}{HIDDEN}" if hidden else "")
 
 
 def _shown_path(path: str) -> str:
