@@ -54,7 +54,7 @@ class MultipartReader:
             headers = self._head()
             if headers is None:
                 return None
-            kind = headers.get(b"content-type", b"image/jpeg").lower()
+            kind = headers.get(b"content-type", b"").lower()
             length = _length(headers)
             if length is not None and length > MAX_PICTURE_BYTES:
                 raise self._too_large()
@@ -62,6 +62,8 @@ class MultipartReader:
             if body is None:
                 return None
             start = body.find(_START)
+            if kind.startswith(b"image/"):
+                return body[max(0, start) :]  # a damaged one is the decoder's to count
             if start >= 0 and not kind.startswith((b"text/", b"audio/")):
                 return body[start:]
         what = kind.decode("ascii", "replace")[:40]
@@ -196,7 +198,7 @@ class _JpegEnd:
         while True:
             at = data.find(b"\xff", self._at)
             if at < 0 or at + 1 >= len(data):
-                self._at = len(data) if at < 0 else at
+                self._at = max(self._at, len(data)) if at < 0 else at
                 return None
             marker = data[at + 1]
             if marker == _END:
