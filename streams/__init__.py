@@ -1,4 +1,11 @@
-"""Video in and out: open any source, read its frames, write a video."""
+"""Video in and out: open any source, read its frames, write a video.
+
+Names are imported when they are first used: `streams.options` and `streams.redaction` are also
+for programs that decode nothing, and need no FFmpeg.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from streams.errors import (
     SourceDenied,
@@ -9,9 +16,12 @@ from streams.errors import (
     StreamError,
     WriterError,
 )
-from streams.frame import Frame
-from streams.source import Source, SourceInfo, SourceStats, open_source
-from streams.writer import VideoWriter
+from streams.options import SourceOptions
+
+if TYPE_CHECKING:
+    from streams.frame import Frame
+    from streams.source import Source, SourceInfo, SourceStats, open_source
+    from streams.writer import VideoWriter
 
 __all__ = [
     "Frame",
@@ -19,6 +29,7 @@ __all__ = [
     "SourceDenied",
     "SourceInfo",
     "SourceNotFound",
+    "SourceOptions",
     "SourceStats",
     "SourceTimeout",
     "SourceUnreadable",
@@ -28,3 +39,20 @@ __all__ = [
     "WriterError",
     "open_source",
 ]
+
+_HOMES = {
+    "Frame": "streams.frame",
+    "Source": "streams.source",
+    "SourceInfo": "streams.source",
+    "SourceStats": "streams.source",
+    "VideoWriter": "streams.writer",
+    "open_source": "streams.source",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a name's module, once."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_HOMES[name]), name)
+    return value

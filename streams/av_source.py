@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from types import TracebackType
-from typing import Self, cast
+from typing import Any, Self, cast
 
 import av
 import av.error
@@ -20,15 +20,18 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from streams.address import Address, SourceKind
+from streams.arrival_clock import CLOCKLESS_FORMATS, TIME_BASE, ArrivalClock
 from streams.errors import SourceTimeout, SourceUnreadable
 from streams.foreign import translated
 from streams.frame import Frame
+from streams.http_source import Feed
 from streams.info import SourceInfo, SourceStats
 from streams.sender_clock import SenderClock
 
 _MAX_FPS = 1000  # above this the "rate" of a container is its clock, not its frames
 _MAX_ARRIVALS = 64  # packets that a decoder may hold back before it gives their frames
 _RETRY_S = 0.002
+_NO_PROTOCOL = "none"
 # These mark packets as corrupt at every joint or lost piece: what is left, the decoder judges.
 # Elsewhere the mark means that the file ends in the middle of the packet.
 _MARKS_LIGHTLY = ("mpegts", "hls", "rtsp")
@@ -39,7 +42,8 @@ class AvSource:
 
     The first frame is decoded while opening, so an open source is one that can be decoded. A
     packet that cannot be decoded is counted in `stats.corrupt_packets` and skipped. A size that
-    changes mid-stream changes `Frame.image`, nothing else. `pts` passes through as it is.
+    changes mid-stream changes `Frame.image`, nothing else. `pts` passes through as it is; a live
+    source without a clock gets one from when its data arrived.
 
     Opening has two steps (connect, then find the streams), each bound by `open_timeout_s`;
     every read is bound by `read_timeout_s`. The look-up of a host name is bound by the system.
@@ -49,24 +53,45 @@ class AvSource:
     """
 
     def __init__(
-        self, address: Address, *, stream: str, open_timeout_s: float, read_timeout_s: float
+        self,
+        address: Address,
+        *,
+        stream: str,
+        open_timeout_s: float,
+        read_timeout_s: float,
+        feed: Feed | None = None,
     ) -> None:
+        """Open it.
+
+        Args:
+            address: What to open.
+            stream: The name that its frames carry.
+            open_timeout_s: For each step of opening.
+            read_timeout_s: For each read.
+            feed: Gives the bytes, in place of the address; `close` closes it, too.
+        """
         self.stats = SourceStats()
         self._address = address
         self._stream = stream
         self._read_timeout_s = read_timeout_s
         self._arrived_ns: dict[int, int] = {}
         self._newest_ns = 0
+        self._newest_monotonic_ns = 0
+        self._arrival_clock: ArrivalClock | None = None
+        self._feed = feed
         self._sender_clock = SenderClock()
         self._reformatter = VideoReformatter()
         self._orientation = _Orientation()
         with translated(address, open_timeout_s):
-            self._container = _open(address, open_timeout_s, read_timeout_s)
+            if feed is None:
+                self._container = _open(address, open_timeout_s, read_timeout_s)
+            else:
+                self._container = _open_feed(feed, address, open_timeout_s)
         try:
             self._video = _video_stream(self._container, address)
-            self._live = address.kind is SourceKind.CAMERA or (
-                address.kind is SourceKind.NETWORK and self._container.duration is None
-            )
+            self._live = self._is_live()
+            if self._live and self._container.format.name in CLOCKLESS_FORMATS:
+                self._arrival_clock = ArrivalClock()
             self._video.thread_type = "SLICE" if self._live else "AUTO"
             decoded = self._decoded_frames()
             first = next(decoded, None)
@@ -81,10 +106,22 @@ class AvSource:
         self._closed = False
         self._frames = self._until_closed(itertools.chain((first,), decoded))
 
+    def _is_live(self) -> bool:
+        kind, asked = self._address.kind, self._address.settings.live
+        if kind is not SourceKind.NETWORK:
+            return kind is SourceKind.CAMERA
+        if asked is not None:
+            return asked
+        if self._feed is not None and self._feed.live is not None:
+            return self._feed.live
+        return not self._container.duration and not self._video.frames
+
     def _describe(self, first: Frame) -> SourceInfo:
         height, width = first.image.shape[:2]
         rate = self._video.average_rate or self._video.guessed_rate
         fps = Fraction(rate) if rate and rate <= _MAX_FPS else None
+        if self._arrival_clock is not None:
+            fps = None
         frame_count = self._video.frames or None
         return SourceInfo(self._address.shown, width, height, fps, frame_count, self._live)
 
@@ -119,16 +156,22 @@ class AvSource:
         """
         streams = list(self._container.streams) if self._live else [self._video]
         asked_s = time.monotonic()
+        self._renew_patience()
         while True:
             try:
                 for packet in self._container.demux(streams):
                     yield packet
                     asked_s = time.monotonic()
+                    self._renew_patience()
                 return
             except BlockingIOError:
                 if time.monotonic() - asked_s > self._read_timeout_s:
                     raise
                 time.sleep(_RETRY_S)
+
+    def _renew_patience(self) -> None:
+        if self._feed is not None:
+            self._feed.patience.renew(self._read_timeout_s)
 
     def _decode(self, packet: "Packet[Stream]") -> list[VideoFrame]:
         if packet.stream.index != self._video.index:
@@ -150,6 +193,7 @@ class AvSource:
         if packet.size == 0:  # the packet that flushes the decoder at the end
             return
         self._newest_ns = time.time_ns()
+        self._newest_monotonic_ns = time.monotonic_ns()
         self._sender_clock.note(self._container, packet)
         if packet.pts is not None:
             self._arrived_ns[packet.pts] = self._newest_ns
@@ -164,7 +208,10 @@ class AvSource:
         rgb = self._reformatter.reformat(picture, format="rgb24").to_ndarray()
         image = self._orientation.upright(np.asarray(rgb, np.uint8), picture)
         self.stats.decode_s += time.perf_counter() - started_s
-        return Frame(self._stream, seq, pts, picture.time_base, captured_ns, image, sender_ns)
+        time_base = picture.time_base
+        if self._arrival_clock is not None:
+            pts, time_base = self._arrival_clock.pts(self._newest_monotonic_ns), TIME_BASE
+        return Frame(self._stream, seq, pts, time_base, captured_ns, image, sender_ns)
 
     def __iter__(self) -> Iterator[Frame]:
         """Return the one iterator over the frames; a second call goes on where it stands."""
@@ -174,6 +221,8 @@ class AvSource:
         """Close the input; no more frames come. Call it from the thread that iterates."""
         self._closed = True
         self._container.close()
+        if self._feed is not None:
+            self._feed.close()
 
     def __enter__(self) -> Self:
         return self
@@ -190,12 +239,15 @@ class AvSource:
 def _open(address: Address, open_timeout_s: float, read_timeout_s: float) -> InputContainer:
     # "file:" keeps a name such as "a:b.mp4" from being taken for a protocol.
     prefix = "file:" if address.kind is SourceKind.PATH else ""
+    options = dict(address.options)
+    if address.protocols:  # what it refers to, as a playlist does, is opened with no others
+        options["protocol_whitelist"] = address.protocols
     started_s = time.monotonic()
     try:
         return av.open(
             prefix + address.location,
             format=address.format,
-            options=dict(address.options),
+            options=options,
             timeout=(open_timeout_s, read_timeout_s),
             metadata_errors="replace",
         )
@@ -204,6 +256,18 @@ def _open(address: Address, open_timeout_s: float, read_timeout_s: float) -> Inp
             # FFmpeg takes an RTSP greeting that it gave up waiting for as bad data.
             raise TimeoutError(f"interrupted after {open_timeout_s:g} s") from None
         raise
+
+
+def _open_feed(feed: Feed, address: Address, open_timeout_s: float) -> InputContainer:
+    feed.patience.renew(open_timeout_s)
+    container = av.open(
+        cast(Any, feed),  # PyAV's type of a file has more methods than it calls
+        mode="r",
+        format=feed.format,
+        options=dict(address.options) | {"protocol_whitelist": _NO_PROTOCOL},
+        metadata_errors="replace",
+    )
+    return cast(InputContainer, container)
 
 
 def _video_stream(container: InputContainer, address: Address) -> VideoStream:

@@ -62,6 +62,16 @@ def _stream_error(error: Exception, address: Address, timeout_s: float | None) -
             return SourceNotFound(f"no such file: {shown}", "check the path")
         case av.error.InvalidDataError() if address.kind is SourceKind.PATH:
             return _unreadable_file(Path(address.location), shown)
+        case av.error.InvalidDataError() if address.kind is SourceKind.NETWORK:
+            hint = "check the path, and that it is a video that FFmpeg can play"
+            if address.scheme == "rtp":
+                hint = "rtp:// is for MPEG-TS; take other streams by rtsp://"
+            return SourceUnreadable(f"no video that can be read: {shown}", hint)
+    if getattr(error, "errno", None) == errno.EPROTONOSUPPORT and address.format == "rtsp":
+        asked = address.options.get("rtsp_transport", "")
+        return SourceUnreadable(
+            f"{shown} does not send over {asked.upper()}", "set source option rtsp_transport=auto"
+        )
     if isinstance(error, OSError) and error.errno == errno.EBUSY:
         return SourceUnreadable(f"{shown} is busy", _CHECK[address.kind])
     reason = getattr(error, "strerror", None) or type(error).__name__

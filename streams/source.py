@@ -11,8 +11,10 @@ from streams.foreign import translated
 from streams.frame import Frame
 from streams.image_folder import ImageFolderSource, find_images
 from streams.info import SourceInfo, SourceStats
+from streams.network import open_network
+from streams.options import SourceOptions
 
-__all__ = ["Source", "SourceInfo", "SourceStats", "open_source"]
+__all__ = ["Source", "SourceInfo", "SourceOptions", "SourceStats", "open_source"]
 
 
 class Source(Protocol):
@@ -48,15 +50,21 @@ def open_source(
     stream: str = "main",
     open_timeout_s: float = 10.0,
     read_timeout_s: float = 10.0,
+    options: SourceOptions | None = None,
+    poll_stills: bool = False,
 ) -> Source:
     """Open a source and decode its first frame.
 
     Args:
-        url: A video file; an image folder (`DIR`, or `DIR/%05d.jpg`); `rtsp(s)://` (over TCP) or
-            `http(s)://`; `webcam:N` or `/dev/videoN`; a test pattern `lavfi:GRAPH`.
+        url: A video file, also as `file:URL`; an image folder (`DIR`, or `DIR/%05d.jpg`);
+            `rtsp(s)://`, `http(s)://`, `rtmp(s)://`, `udp://`, `rtp://` or `tcp://`; `webcam:N` or
+            `/dev/videoN`; a test pattern `lavfi:GRAPH`.
         stream: The name that its frames carry.
         open_timeout_s: Longest wait, in seconds, for each step of opening.
         read_timeout_s: Longest wait, in seconds, for the next piece of data.
+        options: How a camera or a server is spoken to.
+        poll_stills: Ask for a JPEG at an http(s) address again and again, as a camera's, where
+            the options do not say; else it is a source of one frame.
 
     Raises:
         SourceUsageError: The address is wrong.
@@ -65,12 +73,20 @@ def open_source(
         SourceDenied: The password or the access rights forbid it.
         SourceTimeout: It does not answer.
     """
-    address = parse_address(url)
+    address = parse_address(url, options)
     if address.kind is SourceKind.PATH:
         with translated(address):
             images = find_images(Path(address.location))
         if images is not None:
             return ImageFolderSource(address, images, stream=stream)
+    if address.kind is SourceKind.NETWORK:
+        return open_network(
+            address,
+            stream=stream,
+            open_timeout_s=open_timeout_s,
+            read_timeout_s=read_timeout_s,
+            poll_stills=poll_stills,
+        )
     return AvSource(
         address, stream=stream, open_timeout_s=open_timeout_s, read_timeout_s=read_timeout_s
     )

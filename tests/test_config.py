@@ -188,7 +188,7 @@ def test_check_says_what_a_file_means_without_its_secrets(write, capsys):
     assert main(["config", "check", str(write(_CAMERA))]) == 0
     printed = capsys.readouterr().out
     assert "camera.yaml: valid" in printed
-    assert "cam1: rtsp://***@10.0.0.9/live?token=***" in printed
+    assert "cam1: rtsp://***@10.0.0.9/live?***" in printed
     assert "only programs on this machine" in printed
     assert "hunter" not in printed
 

@@ -8,7 +8,7 @@ import time
 from functools import cache
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
 from tracker.errors import TrackdError
 
@@ -37,8 +37,20 @@ class RtspCamera:
     same port.
     """
 
-    def __init__(self, *clips: Path, user: str = "", password: str = "") -> None:
+    def __init__(
+        self,
+        *clips: Path,
+        user: str = "",
+        password: str = "",
+        transport: Literal["tcp", "udp"] | None = None,
+    ) -> None:
         """Prepare.
+
+        Args:
+            clips: What it plays.
+            user: Whom it lets in; "" for anyone.
+            password: The user's.
+            transport: The only one that it sends over; None for any.
 
         Raises:
             TrackdError: GStreamer's RTSP server is not installed.
@@ -48,6 +60,7 @@ class RtspCamera:
         self.port = 0
         self._user = user
         self._password = password
+        self._transport = transport
         self._clips = clips
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -62,6 +75,8 @@ class RtspCamera:
         command = [_PYTHON, str(_SCRIPT), "--port", str(self.port)]
         if self._user:
             command += ["--user", self._user, "--password", self._password]
+        if self._transport is not None:
+            command += ["--transport", self._transport]
         with tempfile.TemporaryFile() as errors:
             self._process = subprocess.Popen(
                 [*command, *map(str, self._clips)], stdout=subprocess.PIPE, stderr=errors

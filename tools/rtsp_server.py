@@ -1,6 +1,7 @@
 """An RTSP camera that plays clips: run it with Debian's Python, which has GStreamer's server.
 
-    /usr/bin/python3 tools/rtsp_server.py [--port N] [--user NAME --password WORD] CLIP [CLIP ...]
+    /usr/bin/python3 tools/rtsp_server.py [--port N] [--user NAME --password WORD]
+                                          [--transport tcp|udp] CLIP [CLIP ...]
 
 Prints the port once it listens. Every client gets the clips from their first frame, one after the
 other and over again, as they are encoded (H.264 in MP4), each frame at its time.
@@ -14,11 +15,13 @@ from typing import Any
 import gi
 
 gi.require_version("Gst", "1.0")
+gi.require_version("GstRtsp", "1.0")
 gi.require_version("GstRtspServer", "1.0")
-from gi.repository import GLib, Gst, GstRtspServer  # noqa: E402
+from gi.repository import GLib, Gst, GstRtsp, GstRtspServer  # noqa: E402
 
 H264 = "video/x-h264,stream-format=byte-stream,alignment=au"
 ROLE = "viewer"
+TRANSPORTS = {"tcp": GstRtsp.RTSPLowerTrans.TCP, "udp": GstRtsp.RTSPLowerTrans.UDP}
 
 
 def read_frames(clip: str) -> tuple[list[tuple[bytes, int]], int]:
@@ -55,7 +58,11 @@ def looped(clips: list[tuple[list[tuple[bytes, int]], int]]) -> Iterator[Any]:
 
 
 def serve(
-    clips: list[tuple[list[tuple[bytes, int]], int]], port: int, user: str, password: str
+    clips: list[tuple[list[tuple[bytes, int]], int]],
+    port: int,
+    user: str,
+    password: str,
+    transport: str | None,
 ) -> None:
     """Play the clips to whoever asks for `/live`, for ever."""
     server = GstRtspServer.RTSPServer(address="127.0.0.1", service=str(port))
@@ -71,6 +78,8 @@ def serve(
         source.connect("need-data", lambda src, _: src.emit("push-buffer", next(buffers)))
 
     factory.connect("media-configure", on_media)
+    if transport is not None:  # the others are refused: 461 Unsupported Transport
+        factory.set_protocols(TRANSPORTS[transport])
     if user:
         token = GstRtspServer.RTSPToken()
         token.set_string(GstRtspServer.RTSP_TOKEN_MEDIA_FACTORY_ROLE, ROLE)
@@ -95,9 +104,11 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--user", default="")
     parser.add_argument("--password", default="")
+    parser.add_argument("--transport", choices=sorted(TRANSPORTS))
     args = parser.parse_args()
     Gst.init(None)
-    serve([read_frames(clip) for clip in args.clips], args.port, args.user, args.password)
+    clips = [read_frames(clip) for clip in args.clips]
+    serve(clips, args.port, args.user, args.password, args.transport)
 
 
 if __name__ == "__main__":

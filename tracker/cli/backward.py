@@ -42,6 +42,7 @@ def track_back(
     """
     from streams import open_source
     from tracker.annotate.backward import BackwardPass
+    from tracker.cli import source_options
     from tracker.cli.progress import show_progress
     from tracker.engine import Session
 
@@ -57,5 +58,10 @@ def track_back(
         return "backward"
 
     with show_progress(back.total, quiet=args.quiet, doing=doing) as on_frame:
-        back.run(lambda: open_source(args.source), on_frame=on_frame, stop_asked=stop_asked)
+        options = source_options.given(args.source_options)
+        back.run(
+            lambda: open_source(args.source, **options),
+            on_frame=on_frame,
+            stop_asked=stop_asked,
+        )
     return back

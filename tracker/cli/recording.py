@@ -2,7 +2,6 @@
 
 import argparse
 from contextlib import ExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tracker.errors import UsageError
@@ -62,7 +61,7 @@ def describe(
     Raises:
         UsageError: The source cannot be read again.
     """
-    from streams.address import SourceKind, parse_address
+    from streams.address import local_path
     from tracker.annotate.run_state import RunDescription
 
     info = source.info
@@ -70,11 +69,10 @@ def describe(
         raise UsageError(
             "--resume reads the source again, a live one cannot be", "record it to a file first"
         )
-    is_path = parse_address(args.source).kind is SourceKind.PATH
-    path = Path(args.source)
+    path = local_path(args.source)
     return RunDescription(
-        source=str(path.resolve()) if is_path else info.url,
-        source_bytes=path.stat().st_size if is_path and path.is_file() else None,
+        source=info.url if path is None else str(path.resolve()),
+        source_bytes=path.stat().st_size if path is not None and path.is_file() else None,
         width=info.width,
         height=info.height,
         frame_count=info.frame_count,
@@ -84,5 +82,5 @@ def describe(
         dtype=model.precision,
         policy=session.policy,
         plan=plan.digest,
-        outputs={option: str(path.resolve()) for option, path in outputs.wanted()},
+        outputs={option: str(wanted.resolve()) for option, wanted in outputs.wanted()},
     )

@@ -2,10 +2,9 @@
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from tracker.cli import connection
+from tracker.cli import connection, source_options
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -22,6 +21,7 @@ examples:
   trackd streams add cam1 "$CAM1_URL"
   trackd streams add clip ./clip.mp4 --realtime --loop
   trackd streams add cam2 "$CAM2_URL" --deadline fps=15
+  trackd streams add cam3 "$CAM3_URL" --source-option rtsp_transport=udp
   trackd streams pause cam1
   trackd streams --json
 """
@@ -61,8 +61,8 @@ def _add_source_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "url",
         metavar="URL",
-        help="file or image folder on the daemon's machine, rtsp:// or http:// address, "
-        "webcam:0, or lavfi:PATTERN",
+        help="file or image folder on the daemon's machine, rtsp://, http://, rtmp://, udp://, "
+        "rtp:// or tcp:// address, webcam:0, or lavfi:PATTERN",
     )
     group = parser.add_argument_group("source")
 
@@ -97,6 +97,7 @@ def _add_source_options(parser: argparse.ArgumentParser) -> None:
         type=_deadline,
         metavar="TARGET",
     )
+    source_options.add_option(group)
 
 
 def _deadline(text: str) -> "DeadlineSettings":
@@ -139,14 +140,15 @@ def _change(client: "Client", args: argparse.Namespace) -> None:
 
 def _options(args: argparse.Namespace) -> "StreamOptions":
     given = {name: value for name, value in vars(args).items() if name in _OPTIONS}
-    return cast("StreamOptions", given)
+    return cast("StreamOptions", given | source_options.given(args.source_options))
 
 
 def _located(url: str) -> str:
     """A path from the root: the daemon's working directory is another one."""
-    from streams.address import SourceKind, kind_of
+    from streams.address import local_path
 
-    return str(Path(url).absolute()) if kind_of(url) is SourceKind.PATH else url
+    path = local_path(url)
+    return url if path is None else str(path.absolute())
 
 
 def _print(streams: "Sequence[StreamInfo]", *, as_json: bool) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tracker.cli import backward
+from tracker.cli import backward, source_options
 from tracker.errors import PromptError, UsageError
 
 # The packages that do the work take seconds to import: only a run imports them.
@@ -50,9 +50,10 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     parser.add_argument(
         "source",
         metavar="SOURCE",
-        help="video file, image folder (DIR or DIR/%%05d.jpg), rtsp:// or http:// address, "
-        "webcam:0, or lavfi:PATTERN",
+        help="video file, image folder (DIR or DIR/%%05d.jpg), rtsp://, http://, rtmp://, udp://, "
+        "rtp:// or tcp:// address, webcam:0, or lavfi:PATTERN",
     )
+    source_options.add_option(parser)
     _add_model_options(parser)
     _add_prompt_options(parser)
     _add_output_options(parser)
@@ -143,7 +144,8 @@ def run(args: argparse.Namespace) -> int:
     outputs = Outputs(args.out, args.davis, args.coco, args.resume)
     begun = state is not None and state.begun
     outputs.check(_inputs(args), plan.object_ids, begun=begun)
-    with open_source(args.source) as source:
+    options = source_options.given(args.source_options)
+    with open_source(args.source, **options) as source:
         backward.check(args, source)
         plan.check_range(source.info.frame_count)
         plan.check_size(source.info.height, source.info.width)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
 
+from streams.options import SourceOptions
 from tracker.client.errors import DaemonError, not_understood
 from tracker.errors import UsageError
 from tracker.protocol import replies, requests
@@ -56,6 +57,7 @@ class NewPlace(Place, total=False):
 class StreamOptions(TypedDict, total=False):
     """How a stream is read and sent; see `tracker.protocol.fields.StreamSettings`."""
 
+    options: SourceOptions
     policy: Literal["auto", "latest", "every"]
     realtime: bool
     loop: bool

@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-import re
 import time
 import traceback
 from collections.abc import Callable
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any
 
+from streams.redaction import redact_text
 from tracker.daemon.config import ControlConfig, LimitsConfig
 from tracker.daemon.rates import Rates
 from tracker.daemon.replies_memory import Key, Remembered, RepliesMemory
@@ -27,7 +27,6 @@ Address = tuple[bytes, ...]
 UNREAD = "unread"
 OK = "ok"
 _LOG = logging.getLogger("trackd.control")
-_CREDENTIALS = re.compile(r"//\S*@")
 _LONGEST_TEXT = 500
 # Nothing was begun: the same request may be sent again, and is then tried again.
 _PASSING = frozenset({ErrorCode.RATE_LIMITED, ErrorCode.BUSY, ErrorCode.SHUTTING_DOWN})
@@ -235,7 +234,7 @@ def _success(request_id: str, result: Result) -> Reply:
 def _failure(request_id: str, err: Exception) -> Reply:
     """The reply to a request that was refused, or that found a fault of the daemon's own."""
     if not isinstance(err, Refused):
-        _LOG.error("a request failed: %s", _CREDENTIALS.sub("//***@", _trace(err)))
+        _LOG.error("a request failed: %s", redact_text(_trace(err)))
         err = Refused(
             ErrorCode.INTERNAL,
             f"{type(err).__name__} in the daemon",

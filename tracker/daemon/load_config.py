@@ -11,7 +11,7 @@ from typing import Any, get_args, get_origin
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from streams.address import SourceKind, kind_of, parse_address
+from streams.address import local_path, parse_address
 from streams.errors import SourceNotFound, SourceUsageError
 from tracker.daemon.bind import parse_bind
 from tracker.daemon.config import DaemonConfig
@@ -200,7 +200,8 @@ def _anchored(config: DaemonConfig, folder: Path) -> DaemonConfig:
         return None if path is None else folder / path
 
     def place_url(url: str) -> str:
-        return str(folder / url) if kind_of(url) is SourceKind.PATH else url
+        path = local_path(url)
+        return url if path is None else str(folder / path)
 
     security = {name: place(path) for name, path in config.security}
     return config.model_copy(
@@ -234,7 +235,7 @@ def _check(config: DaemonConfig) -> None:
     for name, settings in config.streams.items():
         try:
             with contextlib.suppress(SourceNotFound):  # it may be plugged in later
-                parse_address(settings.url)
+                parse_address(settings.url, settings.options)
         except SourceUsageError as error:
             raise _Fault(f": streams.{name}.url: {error.message}", error.hint) from error
         try:

@@ -6,22 +6,13 @@ import re
 import sys
 import time
 
-from streams.address import redact
+from streams.redaction import redact_text
 from tracker.daemon.config import LogConfig
 
-_URL = re.compile(
-    r"[A-Za-z][A-Za-z0-9+.-]*://"
-    # A password with spaces in it, but not a port followed by other text with an @ in it.
-    r"(?:[^\s/@:]*:(?!\d*(?:[/\s]|$))[^@\n]{0,256}@)?"
-    r"\S*"
-)
+__all__ = ["JsonFormatter", "PlainFormatter", "redact_text", "setup_logs"]
+
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _NAME = "trackd stderr"
-
-
-def redact_text(text: str) -> str:
-    """Return `text` with user names, passwords and secret parameters of its URLs as `***`."""
-    return _URL.sub(lambda match: redact(match[0]), text)
 
 
 def setup_logs(config: LogConfig) -> None:

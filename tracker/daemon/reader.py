@@ -11,6 +11,7 @@ from streams.errors import SourceUnreadable
 from streams.frame import Frame
 from streams.info import SourceInfo
 from streams.mailbox import Mailbox
+from streams.options import SourceOptions
 from streams.source import Source
 from tracker.daemon.pacer import Pacer
 from tracker.daemon.thinner import Thinner
@@ -22,7 +23,14 @@ class OpenSource(Protocol):
     """How a source is opened: `streams.open_source`."""
 
     def __call__(
-        self, url: str, *, stream: str, open_timeout_s: float, read_timeout_s: float
+        self,
+        url: str,
+        *,
+        stream: str,
+        open_timeout_s: float,
+        read_timeout_s: float,
+        options: SourceOptions,
+        poll_stills: bool,
     ) -> Source:
         """Open it and decode its first frame; raises a StreamError."""
         ...
@@ -89,6 +97,7 @@ class Reader:
         self._hang_margin_s = hang_margin_s
         self._leaves = threading.Event()
         self._back_by_s: float | None = None
+        self._stall_timeout_s = settings.stall_timeout_s + (settings.options.poll_s or 0.0)
         deadline = settings.deadline
         fps = None if deadline is None else deadline.fps
         self._thinner = None if fps is None else Thinner(fps)
@@ -139,13 +148,15 @@ class Reader:
 
     def _open(self) -> Source:
         settings = self._settings
-        # Two steps of opening, then the first frame.
-        with self._bounded(2 * settings.open_timeout_s + settings.stall_timeout_s):
+        # Two steps of opening, then the first frame; an RTSP camera is asked for UDP after TCP.
+        with self._bounded(2 * (2 * settings.open_timeout_s + self._stall_timeout_s)):
             return self._open_source(
                 settings.url,
                 stream=self._stream,
                 open_timeout_s=settings.open_timeout_s,
                 read_timeout_s=settings.stall_timeout_s,
+                options=settings.options,
+                poll_stills=True,
             )
 
     def _read(self, source: Source, pacer: Pacer | None) -> None:
@@ -154,7 +165,7 @@ class Reader:
         while not self._leaves.is_set():
             decoded_before_s = self.decode_s
             try:
-                with self._bounded(self._settings.stall_timeout_s):
+                with self._bounded(self._stall_timeout_s):
                     frame = next(frames, None)
             finally:
                 self.corrupt_packets = corrupt_before + source.stats.corrupt_packets

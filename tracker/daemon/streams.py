@@ -112,7 +112,7 @@ class Streams:
             Refused: `BAD_SOURCE`, `BAD_REQUEST` (its deadline), `STREAM_EXISTS`, `LIMIT` or
                 `SHUTTING_DOWN`.
         """
-        shown = _checked_address(settings.url)
+        shown = _checked_address(settings)
         try:
             check_deadline(settings)
         except UsageError as err:
@@ -262,14 +262,14 @@ class Streams:
         self._publisher.event(Event(stream, name, time.time_ns(), text=text))
 
 
-def _checked_address(url: str) -> str:
-    """The address for people, if it is one.
+def _checked_address(settings: StreamSettings) -> str:
+    """The address for people, if it is one and takes its options.
 
     Raises:
         Refused: `BAD_SOURCE`.
     """
     try:
-        return parse_address(url).shown
+        return parse_address(settings.url, settings.options).shown
     except StreamError as err:
         raise Refused(ErrorCode.BAD_SOURCE, err.message, err.hint) from err
 

@@ -4,6 +4,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from streams.options import SourceOptions
+
 VERSION = 1
 MAX_LABEL = 200
 MAX_RLE_CHARS = 1_000_000
@@ -113,8 +115,10 @@ class StreamSettings(Message):
     """A source and how it is read.
 
     Attributes:
-        url: A file, an image folder, `rtsp(s)://`, `http(s)://`, `webcam:N`, `lavfi:GRAPH`. May
-            hold credentials: it is never sent back or written to a log.
+        url: A file, an image folder, `file:`, `rtsp(s)://`, `http(s)://`, `rtmp(s)://`, `udp://`,
+            `rtp://`, `tcp://`, `webcam:N`, `lavfi:GRAPH`. May hold credentials: it is never sent
+            back or written to a log.
+        options: How its camera or server is spoken to; which there are depends on the url.
         policy: "latest" drops stale frames so that the newest is tracked, "every" tracks each
             frame and lets the source wait; "auto" is "latest" for live sources, for files
             played in real time and with a deadline, else "every".
@@ -129,6 +133,7 @@ class StreamSettings(Message):
     """
 
     url: Annotated[str, Field(min_length=1, max_length=4096, repr=False)]
+    options: SourceOptions = SourceOptions()
     policy: Literal["auto", "latest", "every"] = "auto"
     realtime: bool = False
     loop: bool = False
