@@ -11,6 +11,7 @@ from streams.foreign import translated
 from streams.frame import Frame
 from streams.image_folder import ImageFolderSource, find_images
 from streams.info import SourceInfo, SourceStats
+from streams.webp_animation import WebpAnimationSource, is_webp_animation
 
 __all__ = ["Source", "SourceInfo", "SourceStats", "open_source"]
 
@@ -69,8 +70,11 @@ def open_source(
     if address.kind is SourceKind.PATH:
         with translated(address):
             images = find_images(Path(address.location))
+            animated = images is None and is_webp_animation(Path(address.location))
         if images is not None:
             return ImageFolderSource(address, images, stream=stream)
+        if animated:
+            return WebpAnimationSource(address, stream=stream)
     return AvSource(
         address, stream=stream, open_timeout_s=open_timeout_s, read_timeout_s=read_timeout_s
     )
