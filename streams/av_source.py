@@ -3,6 +3,7 @@
 import itertools
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -186,12 +187,19 @@ class AvSource:
             self._container,
             self._address,
             progress,
-            lambda: self._goes_further(progress.end_bytes),
+            was_cut_off=lambda: self._was_cut_off(progress),
         )
 
-    def _goes_further(self, end_bytes: int) -> bool:
+    def _was_cut_off(self, progress: Progress) -> bool:
+        """Ask the server again: whether it was the connection that ended, not the data."""
+        raw = replace(self._address, format="data")  # the plain bytes, whatever they hold
+        return self._reads_past(self._address, progress.end_bytes) or not self._reads_past(
+            raw, progress.end_bytes + progress.largest_bytes
+        )
+
+    def _reads_past(self, address: Address, end_bytes: int) -> bool:
         until_s = time.monotonic() + self._read_timeout_s
-        with _open(self._address, self._read_timeout_s, self._read_timeout_s) as second:
+        with _open(address, self._read_timeout_s, self._read_timeout_s) as second:
             return reads_past(second.demux(), end_bytes, until_s=until_s)
 
     def _decode(self, packet: "Packet[Stream]") -> list[VideoFrame]:
@@ -212,7 +220,7 @@ class AvSource:
             return []
         finally:
             self.stats.decode_s += time.perf_counter() - started_s
-        self.stats.packets += packet.size > 0
+        self.stats.packets += packet.size > 0 and not packet.is_discard
         return pictures
 
     def _given_to_decoder(self, packet: "Packet[Stream]") -> list[VideoFrame]:

@@ -77,20 +77,20 @@ def damage_of_download(
     container: InputContainer,
     address: Address,
     progress: Progress,
-    goes_further: Callable[[], bool],
+    *,
+    was_cut_off: Callable[[], bool],
 ) -> str | None:
     """Return what is wrong with the data at the end of a finite network source.
 
-    Where the server announced more bytes than came, the connection was lost, unless a second
-    connection gives nothing more either. Some demuxers report a lost connection as bad data, and
-    FFmpeg reports one as the end where the server had said that it would close it.
+    Where the server announced more bytes than came, either the connection was lost or nothing
+    can be read past a damaged place: some demuxers report a lost connection as bad data.
 
     Args:
         error: What FFmpeg raised; None where it came to the end.
         container: The source.
         address: Its address.
         progress: How far it was read.
-        goes_further: Whether a second connection gives more.
+        was_cut_off: Asks the server whether the connection was lost.
 
     Raises:
         Exception: `error`, where the network failed.
@@ -98,37 +98,37 @@ def damage_of_download(
     """
     size = container.size
     slack_bytes = _SLACK_BYTES + 2 * progress.largest_bytes
-    cut_off = progress.end_bytes > 0 and size - progress.end_bytes > slack_bytes
-    if error is None and not (cut_off and _ends_early(container, progress)):
+    short = progress.end_bytes > 0 and size - progress.end_bytes > slack_bytes
+    if error is None and not (short and _ends_early(container, progress)):
         return None
-    if isinstance(error, _LOST) and (cut_off or size <= 0):
+    if isinstance(error, _LOST) and (short or size <= 0):
         raise error
-    if cut_off and goes_further():
+    if short and was_cut_off():
         raise SourceUnreadable(
             f"the connection to {address.shown} broke after {progress.end_bytes} of {size} bytes",
             "check the network and the server",
         ) from error
     if error is None:
-        return f"nothing follows byte {progress.end_bytes} of {size}"
+        return f"nothing can be read after {progress.end_bytes} of {size} bytes"
     return _reason(error)
 
 
 def reads_past(packets: Iterable["Packet[Stream]"], end_bytes: int, *, until_s: float) -> bool:
-    """Whether packets reach beyond a place of the file, or nobody can tell in time.
+    """Whether packets reach beyond a place of the file, or time is up before.
 
     Args:
-        packets: Those of a second connection, from the start.
-        end_bytes: Where the first connection stopped.
+        packets: Those of a new connection, from the start.
+        end_bytes: The place.
         until_s: `time.monotonic()` at which to give up.
     """
+    read_bytes = 0
     try:
         for packet in packets:
-            if packet.pos is not None and packet.pos >= end_bytes:
+            read_bytes += packet.size
+            if (read_bytes if packet.pos is None else packet.pos) >= end_bytes:
                 return True
             if time.monotonic() > until_s:
                 return True
-    except _LOST:
-        return True
     except av.error.FFmpegError:
         return False
     return False

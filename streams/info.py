@@ -32,7 +32,7 @@ class SourceStats:
 
     Attributes:
         frames: Frames yielded.
-        packets: Packets that the decoder took; some hold no picture of their own.
+        packets: Packets to be shown that the decoder took; some hold no picture of their own.
         corrupt_packets: Packets (or image files) that could not be decoded and were skipped.
         decode_s: Seconds spent decoding and converting, not reading or waiting for data.
         damage: Why a finite source ended before its end; None where it did not, or goes on.
