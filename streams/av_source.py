@@ -2,8 +2,9 @@
 
 import itertools
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from fractions import Fraction
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, cast
 
@@ -12,26 +13,27 @@ import av.error
 import numpy as np
 from av.container import InputContainer
 from av.packet import Packet
-from av.sidedata.sidedata import SideData
-from av.stream import Disposition, Stream
+from av.stream import Stream
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
-from av.video.stream import VideoStream
-from numpy.typing import NDArray
 
 from streams.address import Address, SourceKind
 from streams.arrival_clock import CLOCKLESS_FORMATS, TIME_BASE, ArrivalClock
+from streams.ending import damage_of_file, damage_of_stream, is_finite
 from streams.errors import SourceTimeout, SourceUnreadable
 from streams.foreign import translated
 from streams.frame import Frame
 from streams.http_source import Feed
 from streams.info import SourceInfo, SourceStats
+from streams.orientation import Orientation
 from streams.sender_clock import SenderClock
+from streams.video_track import choose_video, refuse_pages, shown_frames
 
 _MAX_FPS = 1000  # above this the "rate" of a container is its clock, not its frames
 _MAX_ARRIVALS = 64  # packets that a decoder may hold back before it gives their frames
 _RETRY_S = 0.002
 _NO_PROTOCOL = "none"
+_MAX_BARREN_PACKETS = 5000  # in a row without a picture: nothing is to come
 # These mark packets as corrupt at every joint or lost piece: what is left, the decoder judges.
 # Elsewhere the mark means that the file ends in the middle of the packet.
 _MARKS_LIGHTLY = ("mpegts", "hls", "rtsp")
@@ -41,9 +43,12 @@ class AvSource:
     """Frames of one FFmpeg input, decoded in order, upright, in RGB.
 
     The first frame is decoded while opening, so an open source is one that can be decoded. A
-    packet that cannot be decoded is counted in `stats.corrupt_packets` and skipped. A size that
-    changes mid-stream changes `Frame.image`, nothing else. `pts` passes through as it is; a live
-    source without a clock gets one from when its data arrived.
+    packet or picture that the decoder refuses, for whatever reason, is counted in
+    `stats.corrupt_packets` and skipped. A file whose data end in damage ends there, with every
+    picture before it, and `stats.damage` tells it; where the disk or the network fails, and where
+    a live source ends in an error, that error is raised. A size that changes mid-stream changes
+    `Frame.image`, nothing else. `pts` passes through as it is; a live source without a clock gets
+    one from when its data arrived.
 
     Opening has two steps (connect, then find the streams), each bound by `open_timeout_s`;
     every read is bound by `read_timeout_s`. The look-up of a host name is bound by the system.
@@ -81,24 +86,24 @@ class AvSource:
         self._feed = feed
         self._sender_clock = SenderClock()
         self._reformatter = VideoReformatter()
-        self._orientation = _Orientation()
+        self._orientation = Orientation()
+        self._refusal = ""  # what the decoder said last
         with translated(address, open_timeout_s):
             if feed is None:
                 self._container = _open(address, open_timeout_s, read_timeout_s)
             else:
                 self._container = _open_feed(feed, address, open_timeout_s)
         try:
-            self._video = _video_stream(self._container, address)
+            self._video = choose_video(self._container, address)
             self._live = self._is_live()
             if self._live and self._container.format.name in CLOCKLESS_FORMATS:
                 self._arrival_clock = ArrivalClock()
-            self._video.thread_type = "SLICE" if self._live else "AUTO"
+            # Not by frames: those errors come when the decoder is emptied, and PyAV then stops.
+            self._video.thread_type = "SLICE"
             decoded = self._decoded_frames()
             first = next(decoded, None)
             if first is None:
-                raise SourceUnreadable(
-                    f"no frame of {address.shown} can be decoded", "it is empty or damaged"
-                )
+                raise self._unreadable(f"no frame of {address.shown} can be decoded")
             self.info = self._describe(first)
         except BaseException:
             self._container.close()
@@ -116,13 +121,18 @@ class AvSource:
             return self._feed.live
         return not self._container.duration and not self._video.frames
 
+    def _unreadable(self, message: str) -> SourceUnreadable:
+        reason = self._refusal or self.stats.damage
+        hint = "it is empty or damaged, or FFmpeg does not decode its kind of video"
+        return SourceUnreadable(f"{message}: {reason}" if reason else message, hint)
+
     def _describe(self, first: Frame) -> SourceInfo:
         height, width = first.image.shape[:2]
         rate = self._video.average_rate or self._video.guessed_rate
-        fps = Fraction(rate) if rate and rate <= _MAX_FPS else None
+        fps = Fraction(rate) if rate and 0 < rate <= _MAX_FPS else None
         if self._arrival_clock is not None:
             fps = None
-        frame_count = self._video.frames or None
+        frame_count = shown_frames(self._container, self._video)
         return SourceInfo(self._address.shown, width, height, fps, frame_count, self._live)
 
     def _until_closed(self, frames: Iterator[Frame]) -> Iterator[Frame]:
@@ -135,39 +145,81 @@ class AvSource:
 
     def _decoded_frames(self) -> Iterator[Frame]:
         seq = 0
+        barren = 0  # packets of the video since the last picture
         picture_s = time.monotonic()
-        with translated(self._address, self._read_timeout_s):
-            for packet in self._packets():
-                for picture in self._decode(packet):
-                    yield self._frame(picture, seq)
-                    seq += 1
-                    picture_s = time.monotonic()
-                if self._live and time.monotonic() - picture_s > self._read_timeout_s:
-                    raise SourceTimeout(
-                        f"no picture from {self._address.shown} in {self._read_timeout_s:g} s",
-                        "it sends data that cannot be decoded",
-                    )
+        for packet in self._packets():
+            barren += packet.stream.index == self._video.index
+            for picture in self._decode(packet):
+                frame = self._frame(picture, seq)
+                if frame is None:
+                    continue
+                yield frame
+                seq += 1
+                barren, picture_s = 0, time.monotonic()
+            silent_s = time.monotonic() - picture_s
+            if self._live and packet.size and silent_s > self._read_timeout_s:
+                raise SourceTimeout(
+                    f"no picture from {self._address.shown} in {self._read_timeout_s:g} s",
+                    "it sends data that cannot be decoded",
+                )
+            if not self._live and barren >= _MAX_BARREN_PACKETS:
+                raise self._unreadable(
+                    f"{barren} packets in a row of {self._address.shown} give no picture"
+                )
+
+    def _flush(self) -> "Packet[Stream]":
+        """Return the empty packet for which the decoder gives its rest."""
+        packet: Packet[Stream] = Packet()
+        packet.stream, packet.time_base = self._video, self._video.time_base or Fraction(1)
+        return packet
 
     def _packets(self) -> "Iterator[Packet[Stream]]":
-        """Yield packets in stream order; ask a device that has none yet until it has one.
+        """Yield packets in stream order, and an empty one at the end.
 
-        A live source gives those of its other streams too: while its sound goes on, FFmpeg itself
-        does not notice that its pictures stopped.
+        A device that has no packet yet is asked until it has one. A live source gives the packets
+        of its other streams too: while its sound goes on, FFmpeg itself does not notice that its
+        pictures stopped.
         """
         streams = list(self._container.streams) if self._live else [self._video]
         asked_s = time.monotonic()
+        end_bytes = 0  # where the farthest packet ends in the file
         self._renew_patience()
+        failure: Exception | None = None
         while True:
             try:
                 for packet in self._container.demux(streams):
-                    yield packet
+                    if packet.size:  # PyAV's empty ones at the end; those of an AVI show no change
+                        end_bytes = max(end_bytes, (packet.pos or 0) + packet.size)
+                        yield packet
                     asked_s = time.monotonic()
                     self._renew_patience()
-                return
-            except BlockingIOError:
-                if time.monotonic() - asked_s > self._read_timeout_s:
-                    raise
-                time.sleep(_RETRY_S)
+            except BlockingIOError as error:
+                if time.monotonic() - asked_s <= self._read_timeout_s:
+                    time.sleep(_RETRY_S)
+                    continue
+                failure = error
+            except IndexError:  # PyAV's, at the end, where a stream came up that was not announced
+                pass
+            except (av.error.FFmpegError, OSError) as error:
+                failure = error
+            break
+        yield self._flush()
+        with translated(self._address, self._read_timeout_s):
+            self.stats.damage = self._damage(failure, end_bytes)
+
+    def _damage(self, failure: Exception | None, end_bytes: int) -> str | None:
+        """Return what damage ends a finite source; raise what ends another one.
+
+        Raises:
+            Exception: `failure`, or what the check of the disk gave.
+        """
+        if failure is None:
+            return None
+        if not is_finite(self._address, live=self._live) or isinstance(failure, BlockingIOError):
+            raise failure
+        if self._address.kind is SourceKind.PATH:
+            return damage_of_file(failure, Path(self._address.location), end_bytes)
+        return damage_of_stream(failure, own_connection=self._feed is not None)
 
     def _renew_patience(self) -> None:
         if self._feed is not None:
@@ -176,22 +228,37 @@ class AvSource:
     def _decode(self, packet: "Packet[Stream]") -> list[VideoFrame]:
         if packet.stream.index != self._video.index:
             return []
-        self._note_arrival(packet)
+        if packet.size:
+            self._note_arrival(packet)
         if packet.is_corrupt and self._container.format.name not in _MARKS_LIGHTLY:
             self.stats.corrupt_packets += 1
             return []
+        if self._container.format.name == "tiff_pipe":
+            refuse_pages(packet, self._address)
         started_s = time.perf_counter()
         try:
-            return self._video.decode(packet)
-        except av.error.InvalidDataError:
-            self.stats.corrupt_packets += 1
+            pictures = self._given_to_decoder(packet)
+        except Exception as error:  # whatever the decoder says, the source goes on
+            self._skip(error)
             return []
         finally:
             self.stats.decode_s += time.perf_counter() - started_s
+        self.stats.packets += packet.size > 0 and not packet.is_discard
+        return pictures
+
+    def _given_to_decoder(self, packet: "Packet[Stream]") -> list[VideoFrame]:
+        try:
+            return self._video.decode(packet)
+        except (av.error.BlockingIOError, av.error.EOFError):
+            # It holds an earlier packet still, or takes itself to be at its end: begin anew.
+            self._video.codec_context.flush_buffers()
+            return self._video.decode(packet)
+
+    def _skip(self, error: Exception) -> None:
+        self.stats.corrupt_packets += 1
+        self._refusal = getattr(error, "strerror", None) or str(error) or type(error).__name__
 
     def _note_arrival(self, packet: "Packet[Stream]") -> None:
-        if packet.size == 0:  # the packet that flushes the decoder at the end
-            return
         self._newest_ns = time.time_ns()
         self._newest_monotonic_ns = time.monotonic_ns()
         self._sender_clock.note(self._container, packet)
@@ -200,14 +267,20 @@ class AvSource:
         if len(self._arrived_ns) > _MAX_ARRIVALS:
             del self._arrived_ns[next(iter(self._arrived_ns))]
 
-    def _frame(self, picture: VideoFrame, seq: int) -> Frame:
+    def _frame(self, picture: VideoFrame, seq: int) -> Frame | None:
+        """Return the frame of a decoded picture; None where it cannot be turned into RGB."""
         started_s = time.perf_counter()
         pts = picture.pts
         captured_ns = self._newest_ns if pts is None else self._arrived_ns.pop(pts, self._newest_ns)
         sender_ns = self._sender_clock.at_ns(pts, picture.time_base)
-        rgb = self._reformatter.reformat(picture, format="rgb24").to_ndarray()
-        image = self._orientation.upright(np.asarray(rgb, np.uint8), picture)
-        self.stats.decode_s += time.perf_counter() - started_s
+        try:
+            rgb = self._reformatter.reformat(picture, format="rgb24").to_ndarray()
+            image = self._orientation.upright(np.asarray(rgb, np.uint8), picture)
+        except Exception as error:  # a format that FFmpeg cannot convert, or too little memory
+            self._skip(error)
+            return None
+        finally:
+            self.stats.decode_s += time.perf_counter() - started_s
         time_base = picture.time_base
         if self._arrival_clock is not None:
             pts, time_base = self._arrival_clock.pts(self._newest_monotonic_ns), TIME_BASE
@@ -268,51 +341,3 @@ def _open_feed(feed: Feed, address: Address, open_timeout_s: float) -> InputCont
         metadata_errors="replace",
     )
     return cast(InputContainer, container)
-
-
-def _video_stream(container: InputContainer, address: Address) -> VideoStream:
-    if container.format.name == "tty":  # FFmpeg draws any .txt file as a picture
-        raise SourceUnreadable(f"not a video but text: {address.shown}", "give a video")
-    video = container.streams.best("video")
-    if not isinstance(video, VideoStream) or video.disposition & Disposition.attached_pic:
-        raise SourceUnreadable(f"no video in {address.shown}", "give a source with pictures")
-    if video.codec_context is None:
-        raise SourceUnreadable(
-            f"no decoder for the video of {address.shown}", "convert it to H.264"
-        )
-    return video
-
-
-class _Orientation:
-    """Turns and mirrors pictures by quarter turns, as their display matrix says.
-
-    The matrix is read only where the angle differs from that of the picture before: reading it
-    ties a picture into a cycle of references, which holds its memory until Python looks for cycles.
-    """
-
-    def __init__(self) -> None:
-        self._angle: int | None = None
-        self._transposed = False
-        self._steps_yx = (1, 1)
-
-    def upright(self, image_hwc: NDArray[np.uint8], picture: VideoFrame) -> NDArray[np.uint8]:
-        """Return the image of `picture` as it is to be seen, C-contiguous."""
-        if picture.rotation != self._angle:
-            self._angle = picture.rotation
-            self._read(picture)
-        if self._transposed:
-            image_hwc = image_hwc.transpose(1, 0, 2)
-        down, across = self._steps_yx
-        return np.ascontiguousarray(image_hwc[::down, ::across])
-
-    def _read(self, picture: VideoFrame) -> None:
-        self._transposed, self._steps_yx = False, (1, 1)
-        side_data = cast(Mapping[str, SideData], picture.side_data)  # PyAV types it as a dictionary
-        if "DISPLAYMATRIX" not in side_data:
-            return
-        matrix = np.frombuffer(bytes(side_data["DISPLAYMATRIX"]), np.int32)
-        # Shown x = a*x + c*y and shown y = b*x + d*y, in 16.16 fixed point.
-        a, b, c, d = (int(np.rint(matrix[i] / 65536)) for i in (0, 1, 3, 4))
-        if a == d == 0 and b and c:
-            self._transposed, a, d = True, c, b
-        self._steps_yx = (-1 if d < 0 else 1, -1 if a < 0 else 1)

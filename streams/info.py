@@ -13,7 +13,8 @@ class SourceInfo:
         width: Width of the first upright frame, in pixels.
         height: Height of the first upright frame, in pixels.
         fps: Average frames per second; None where unknown (an image folder).
-        frame_count: Number of frames that the container claims; None where it claims none.
+        frame_count: Number of frames that the container claims to show; None where it claims
+            none. Those that an edit list hides do not count.
         live: True where frames come at the pace of the world and waiting loses them.
     """
 
@@ -27,14 +28,18 @@ class SourceInfo:
 
 @dataclass(slots=True)
 class SourceStats:
-    """Counters of one source; they only grow.
+    """Counters of one source, which only grow, and what became of it.
 
     Attributes:
         frames: Frames yielded.
+        packets: Packets to be shown that the decoder took; some hold no picture of their own.
         corrupt_packets: Packets (or image files) that could not be decoded and were skipped.
         decode_s: Seconds spent decoding and converting, not reading or waiting for data.
+        damage: Why a finite source ended before its end; None where it did not, or goes on.
     """
 
     frames: int = 0
+    packets: int = 0
     corrupt_packets: int = 0
     decode_s: float = 0.0
+    damage: str | None = None

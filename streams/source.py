@@ -13,6 +13,7 @@ from streams.image_folder import ImageFolderSource, find_images
 from streams.info import SourceInfo, SourceStats
 from streams.network import open_network
 from streams.options import SourceOptions
+from streams.webp_animation import WebpAnimationSource, is_webp_animation
 
 __all__ = ["Source", "SourceInfo", "SourceOptions", "SourceStats", "open_source"]
 
@@ -77,8 +78,11 @@ def open_source(
     if address.kind is SourceKind.PATH:
         with translated(address):
             images = find_images(Path(address.location))
+            animated = images is None and is_webp_animation(Path(address.location))
         if images is not None:
             return ImageFolderSource(address, images, stream=stream)
+        if animated:
+            return WebpAnimationSource(address, stream=stream)
     if address.kind is SourceKind.NETWORK:
         return open_network(
             address,

@@ -37,14 +37,17 @@ class Loss:
     Attributes:
         claimed: Frames that the container claims; None where it claims none.
         decoded: Frames that were decoded, those before the range included.
-        missing: Claimed but not decoded, once the source was read to its end; else 0.
+        missing: Claimed but not decoded, once the source was read to its end; else 0. What the
+            decoder took without giving a picture of its own is no loss.
         corrupt_packets: Packets, or image files, that were skipped.
+        damage: What is wrong with the data where the source ended early; None where nothing is.
     """
 
     claimed: int | None
     decoded: int
     missing: int
     corrupt_packets: int
+    damage: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +113,8 @@ class Summary:
             )
         if lost.corrupt_packets:
             lines.append(f"skipped {lost.corrupt_packets} corrupt packets")
+        if lost.damage:
+            lines.append(f"the source is damaged at its end: {lost.damage}")
         return lines
 
 
@@ -152,10 +157,11 @@ def summarize(
 
 
 def _loss(tally: Tally, plan: PromptPlan, source: Source) -> Loss:
-    claimed, decoded = source.info.frame_count, source.stats.frames
+    claimed, stats = source.info.frame_count, source.stats
     read_whole = not tally.stopped_early and plan.frames.stop is None
-    missing = max(0, (claimed or 0) - decoded) if read_whole else 0
-    return Loss(claimed, decoded, missing, source.stats.corrupt_packets)
+    taken = max(stats.frames, stats.packets)
+    missing = max(0, (claimed or 0) - taken) if read_whole else 0
+    return Loss(claimed, stats.frames, missing, stats.corrupt_packets, stats.damage)
 
 
 def _written(outputs: Outputs) -> dict[str, str]:

@@ -63,6 +63,7 @@ class Reader:
         is_done: Its thread ended, or is about to.
         corrupt_packets: As `SourceStats`, over all rounds of a loop.
         decode_s: Likewise.
+        damage: As `SourceStats`, of the last round.
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class Reader:
         self.is_done = False
         self.corrupt_packets = 0
         self.decode_s = 0.0
+        self.damage: str | None = None
         self._stream = stream
         self._settings = settings
         self._mailbox = mailbox
@@ -170,6 +172,7 @@ class Reader:
             finally:
                 self.corrupt_packets = corrupt_before + source.stats.corrupt_packets
                 self.decode_s = decode_before_s + source.stats.decode_s
+                self.damage = source.stats.damage
             if frame is None:
                 return
             self._deliver(frame, pacer, self.decode_s - decoded_before_s)

@@ -301,7 +301,8 @@ class Supervisor:
         if reader.error is not None:
             return self._failed(reader.error)
         self._retry_now = False
-        self._become(StreamState.ENDED, f"{self._url} was read to its end")
+        damage = f", where it is damaged: {reader.damage}" if reader.damage else ""
+        self._become(StreamState.ENDED, f"{self._url} was read to its end{damage}")
         return None
 
     def _failed(self, error: Exception) -> float:

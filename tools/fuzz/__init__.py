@@ -1,0 +1,1 @@
+"""Fuzzers: what hostile input makes of trackd."""
