@@ -1,6 +1,6 @@
 """What a source says about itself, and what it counts while it runs."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 
 
@@ -25,6 +25,10 @@ class SourceInfo:
     live: bool
 
 
+#: Names of damaged pictures that are kept: a folder may hold any number of them.
+MAX_DAMAGED_NAMES = 20
+
+
 @dataclass(slots=True)
 class SourceStats:
     """Counters of one source; they only grow.
@@ -33,8 +37,10 @@ class SourceStats:
         frames: Frames yielded.
         corrupt_packets: Packets (or image files) that could not be decoded and were skipped.
         decode_s: Seconds spent decoding and converting, not reading or waiting for data.
+        damaged_names: Of the skipped image files, the names of the first `MAX_DAMAGED_NAMES`.
     """
 
     frames: int = 0
     corrupt_packets: int = 0
     decode_s: float = 0.0
+    damaged_names: list[str] = field(default_factory=list)

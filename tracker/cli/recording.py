@@ -40,12 +40,15 @@ def record(
 
     journal = state.begin(description)
     stack.callback(journal.close)
-    resumed_at = plan.frames.start
+    resumed_at, next_frame = plan.frames.start, None
     if state.snapshot_path.exists():
         session = Session.load(state.snapshot_path, model)
         # The session's first frame was that of the first prompt.
-        resumed_at = plan.placed[0].frame + session.result().step + 1
-    tracker = PlanTracker(session, plan)
+        steps = session.result().step + 1
+        resumed_at = next_frame = journal.keep_session(plan.placed[0].frame, steps)
+    else:
+        journal.keep(0)
+    tracker = PlanTracker(session, plan, next_frame)
     return RecordedTracker(tracker, session, plan, state, journal, resumed_at)
 
 
@@ -61,8 +64,10 @@ def describe(
 
     Raises:
         UsageError: The source cannot be read again.
+        StreamError: It cannot be read now.
     """
     from streams.address import SourceKind, parse_address
+    from streams.content_digest import content_digest
     from tracker.annotate.run_state import RunDescription
 
     info = source.info
@@ -71,10 +76,9 @@ def describe(
             "--resume reads the source again, a live one cannot be", "record it to a file first"
         )
     is_path = parse_address(args.source).kind is SourceKind.PATH
-    path = Path(args.source)
     return RunDescription(
-        source=str(path.resolve()) if is_path else info.url,
-        source_bytes=path.stat().st_size if is_path and path.is_file() else None,
+        source=str(Path(args.source).resolve()) if is_path else info.url,
+        content=content_digest(args.source),
         width=info.width,
         height=info.height,
         frame_count=info.frame_count,
