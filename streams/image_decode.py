@@ -87,11 +87,12 @@ def _check_single(content: bytes) -> None:
         pages = sum(not kind & _REDUCED_OR_MASK for kind in kinds)
         if pages > 1:
             raise SeveralPictures(f"{pages} pages")
-    elif _is_animated(content):
+    elif is_animation(content):
         raise SeveralPictures("an animation")
 
 
-def _is_animated(content: bytes) -> bool:
+def is_animation(content: bytes) -> bool:
+    """Whether a file that begins with `content` is an animated WebP, PNG or AVIF."""
     if content[8:16] == b"WEBPVP8X":
         return bool(content[20] & 0b10)
     if content.startswith(b"\x89PNG"):

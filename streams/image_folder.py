@@ -1,4 +1,4 @@
-"""Frames from a folder of images, or from the files that match a printf pattern."""
+"""Frames from a folder of images, from the files that match a printf pattern, or from one image."""
 
 import re
 import time
@@ -14,11 +14,11 @@ from streams.address import Address, SourceKind
 from streams.errors import SourceNotFound, SourceUnreadable, SourceUsageError
 from streams.foreign import translated
 from streams.frame import Frame
-from streams.image_decode import SUFFIXES, SeveralPictures, decode_image
+from streams.image_decode import SUFFIXES, SeveralPictures, decode_image, is_animation
 from streams.info import MAX_DAMAGED_NAMES, SourceInfo, SourceStats
 
 _COUNTER = re.compile(r"%0?\d*d")
-_READ_ALONE = (".tif", ".tiff")  # FFmpeg gives the first page and leaves out the others
+_HEAD_BYTES = 2**20  # of a file, in which an animation shows
 
 
 def images_folder(path: Path) -> Path | None:
@@ -29,9 +29,7 @@ def images_folder(path: Path) -> Path | None:
     """
     if path.is_dir():
         return path
-    if _is_pattern(path) or path.suffix.lower() in _READ_ALONE:
-        return path.parent
-    return None
+    return path.parent if _is_pattern(path) or _is_still(path) else None
 
 
 def find_images(path: Path) -> tuple[Path, ...] | None:
@@ -39,7 +37,7 @@ def find_images(path: Path) -> tuple[Path, ...] | None:
 
     A folder gives its images in natural order (`9.jpg` before `10.jpg`), hidden files left out.
     A pattern (`DIR/%05d.jpg`) gives the files that match it, by number; numbers may be missing.
-    A TIFF file is its own only image.
+    An image file that is no animation is its own only image.
 
     Raises:
         SourceNotFound: The folder holds no images, or nothing matches the pattern.
@@ -50,7 +48,7 @@ def find_images(path: Path) -> tuple[Path, ...] | None:
         return _folder_images(path)
     if _is_pattern(path):
         return _pattern_images(path)
-    return (path,) if path.suffix.lower() in _READ_ALONE else None
+    return (path,) if _is_still(path) else None
 
 
 def stem_of(name: str) -> str:
@@ -61,6 +59,13 @@ def stem_of(name: str) -> str:
 
 def _is_pattern(path: Path) -> bool:
     return _COUNTER.search(path.name) is not None and not path.exists()
+
+
+def _is_still(path: Path) -> bool:
+    if path.suffix.lower() not in SUFFIXES or not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return not is_animation(file.read(_HEAD_BYTES))
 
 
 def _folder_images(folder: Path) -> tuple[Path, ...]:
@@ -172,6 +177,6 @@ def read_image(path: Path) -> NDArray[np.uint8] | None:
         return decode_image(content)
     except SeveralPictures as error:
         raise SourceUnreadable(
-            f"{path} holds {error}, where each file of a folder is one frame",
+            f"{path} holds {error}, and an image file is one frame",
             "save each picture as a file of its own",
         ) from error

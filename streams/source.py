@@ -52,8 +52,8 @@ def open_source(
     """Open a source and decode its first frame.
 
     Args:
-        url: A video file; an image folder (`DIR`, or `DIR/%05d.jpg`); `rtsp(s)://` (over TCP) or
-            `http(s)://`; `webcam:N` or `/dev/videoN`; a test pattern `lavfi:GRAPH`.
+        url: A video file; an image file or folder (`DIR`, or `DIR/%05d.jpg`); `rtsp(s)://` (over
+            TCP) or `http(s)://`; `webcam:N` or `/dev/videoN`; a test pattern `lavfi:GRAPH`.
         stream: The name that its frames carry.
         open_timeout_s: Longest wait, in seconds, for each step of opening.
         read_timeout_s: Longest wait, in seconds, for the next piece of data.

@@ -31,13 +31,17 @@ class Pictures:
         """List the pictures of a source without decoding any.
 
         Raises:
-            StreamError: The address is wrong, or there are none in its folder.
+            StreamError: The address is wrong, or there is nothing at it.
         """
         address = parse_address(url)
         if address.kind is not SourceKind.PATH:
             return cls(address.shown)
+        path = Path(address.location)
         with translated(address):
-            return cls(address.shown, find_images(Path(address.location)) or ())
+            images = find_images(path)
+            if images is None:
+                path.stat()
+        return cls(address.shown, images or ())
 
     def number(self, address: FrameAddress, where: str) -> int:
         """The number of the frame that is meant; `where` says in errors who means it.

@@ -30,11 +30,10 @@ _Side = Annotated[int, Field(ge=1, le=MAX_SIDE_PX)]
 
 
 def _check_frame(value: Any) -> Any:
-    if isinstance(value, str):
-        if not value.startswith(NAME_PREFIX) or value == NAME_PREFIX:
-            raise ValueError(f"give a frame number, or {NAME_PREFIX} and a picture's name")
-    elif type(value) is int and value < 0:
-        raise ValueError("frames are numbered from 0")
+    is_name = isinstance(value, str) and value.startswith(NAME_PREFIX) and value != NAME_PREFIX
+    is_number = type(value) is int and value >= 0
+    if not is_name and not is_number:
+        raise ValueError(f"give a frame number from 0, or {NAME_PREFIX} and a picture's name")
     return value
 
 

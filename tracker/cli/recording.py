@@ -77,7 +77,7 @@ def describe(
         )
     is_path = parse_address(args.source).kind is SourceKind.PATH
     return RunDescription(
-        source=str(Path(args.source).resolve()) if is_path else info.url,
+        source=_text(Path(args.source)) if is_path else info.url,
         content=content_digest(args.source),
         width=info.width,
         height=info.height,
@@ -88,5 +88,10 @@ def describe(
         dtype=model.precision,
         policy=session.policy,
         plan=plan.digest,
-        outputs={option: str(path.resolve()) for option, path in outputs.wanted()},
+        outputs={option: _text(path) for option, path in outputs.wanted()},
     )
+
+
+def _text(path: Path) -> str:
+    """The whole path, even where its bytes are no text."""
+    return str(path.resolve()).encode(errors="backslashreplace").decode()
