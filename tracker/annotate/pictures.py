@@ -8,14 +8,8 @@ from typing import Self
 from streams.address import SourceKind, parse_address
 from streams.foreign import translated
 from streams.image_folder import find_images, read_image, stem_of
-from tracker.annotate.plan import FrameRange, PromptPlan
+from tracker.annotate.plan import NAME_PREFIX, FrameAddress, FrameRange, PromptPlan
 from tracker.errors import PromptError, UsageError
-
-NAME_PREFIX = "name:"
-
-#: The number of a frame in its source, or "name:" and the name of the picture's file, whole or
-#: without its suffix.
-FrameAddress = int | str
 
 
 class Pictures:

@@ -16,8 +16,8 @@ from pydantic import (
 )
 
 from tracker.annotate.mask_png import read_mask_png
-from tracker.annotate.pictures import NAME_PREFIX, Pictures
-from tracker.annotate.plan import PlacedPrompt, Removal
+from tracker.annotate.pictures import Pictures
+from tracker.annotate.plan import NAME_PREFIX, PlacedPrompt, Removal
 from tracker.errors import UsageError
 from tracker.rle import MAX_SIDE_PX, Rle, encode_rle
 from tracker.types import Prompt

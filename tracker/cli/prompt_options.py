@@ -2,15 +2,19 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tracker.annotate.mask_png import read_mask_png
-from tracker.annotate.pictures import NAME_PREFIX, Pictures
-from tracker.annotate.plan import PlacedPrompt, Removal
+from tracker.annotate.plan import NAME_PREFIX, FrameAddress, PlacedPrompt, Removal
 from tracker.errors import PromptError
 from tracker.rle import encode_rle
 from tracker.types import Prompt
+
+# It decodes pictures, and its packages take seconds to import: `--help` needs none of them.
+if TYPE_CHECKING:
+    from tracker.annotate.pictures import Pictures
 
 _FRAME = rf"@(?:(?P<frame>\d{{1,9}})|(?P<name>{NAME_PREFIX}.+))"
 _FORM = re.compile(rf"(?P<id>\d{{1,9}}):(?P<value>.+?)(?:{_FRAME})?", re.DOTALL)
@@ -25,14 +29,14 @@ REMOVE_FORM = "ID@FRAME"
 
 @dataclass(frozen=True, slots=True)
 class PromptOptions:
-    """The options as typed; `pictures` are the frames of the source, by name."""
+    """The options as typed; `pictures` are the frames of the source, None without names."""
 
     boxes: Sequence[str] = ()
     points: Sequence[str] = ()
     masks: Sequence[str] = ()
     labels: Sequence[str] = ()
     removals: Sequence[str] = ()
-    pictures: Pictures = field(default_factory=lambda: Pictures("the source"))
+    pictures: "Pictures | None" = None
 
     def prompts(self, first_frame: int) -> tuple[PlacedPrompt, ...]:
         """What the options say; without @FRAME a prompt is on `first_frame`.
@@ -64,7 +68,7 @@ class PromptOptions:
             match = _REMOVAL.fullmatch(text)
             if match is None:
                 raise PromptError(f"--remove {text} is not {REMOVE_FORM}", "as in --remove 1@250")
-            frame = self.pictures.number(_address(match), f"--remove {text}")
+            frame = self._number(_address(match), f"--remove {text}")
             removals.append(Removal(frame, int(match["id"])))
         return tuple(removals)
 
@@ -92,8 +96,15 @@ class PromptOptions:
             raise PromptError(f"{option} {text} is not {form}", "ids are whole numbers from 1")
         frame = first_frame
         if match["frame"] or match["name"]:
-            frame = self.pictures.number(_address(match), f"{option} {text}")
+            frame = self._number(_address(match), f"{option} {text}")
         return int(match["id"]), match["value"], frame
+
+    def _number(self, address: FrameAddress, where: str) -> int:
+        if isinstance(address, int):
+            return address
+        if self.pictures is None:
+            raise PromptError(f"{where}: the frames have no names", "give the frame's number")
+        return self.pictures.number(address, where)
 
     def _labels(self) -> dict[int, str]:
         labels: dict[int, str] = {}
@@ -107,7 +118,7 @@ class PromptOptions:
         return labels
 
 
-def _address(match: re.Match[str]) -> int | str:
+def _address(match: re.Match[str]) -> FrameAddress:
     name: str | None = match["name"]
     return int(match["frame"]) if name is None else name
 
