@@ -50,7 +50,7 @@ class Job:
         tracker: FrameTracker,
         plan: PromptPlan,
         writers: Sequence[Writer],
-        pictures: int = 0,
+        picture_count: int = 0,
     ) -> None:
         """Prepare; `run` does the work, once.
 
@@ -58,13 +58,13 @@ class Job:
             tracker: Says what is on each frame.
             plan: The range, and the prompts that must lie before the end of the source.
             writers: Take what it says.
-            pictures: Frames of a folder, damaged ones at its end included; 0 for a video, whose
-                end is its last frame whatever it claims.
+            picture_count: Frames of a folder, damaged ones at its end included; 0 for a video,
+                whose end is its last frame whatever it claims.
         """
         self._tracker = tracker
         self._plan = plan
         self._writers = writers
-        self._pictures = pictures
+        self._picture_count = picture_count
         self.tally = Tally()
 
     def run(
@@ -145,7 +145,7 @@ class Job:
             raise UsageError(
                 f"the source ended before --start {self._plan.frames.start}", "start earlier"
             )
-        self._plan.check_range(max(self.tally.last_frame + 1, self._pictures))
+        self._plan.check_range(max(self.tally.last_frame + 1, self._picture_count))
 
     def _close(self) -> None:
         begun_s = time.perf_counter()

@@ -190,7 +190,7 @@ def _track(
     plan: "PromptPlan",
     outputs: "Outputs",
     state: "RunState | None",
-    pictures: int,
+    picture_count: int,
 ) -> int:
     from tracker.annotate.backward import MergedTracker
     from tracker.annotate.job import Job
@@ -222,7 +222,7 @@ def _track(
             stack.callback(back.results.close)
             tracker = MergedTracker(tracker, back.results, plan)
         writers = outputs.open(source_name(args.source), source.info.fps)
-        job = Job(tracker, plan, writers, pictures)
+        job = Job(tracker, plan, writers, picture_count)
         total = plan.frames.count(source.info.frame_count)
         with show_progress(total, quiet=args.quiet, doing=doing) as on_frame:
             frames = source if source.info.live else read_ahead(source, session)
