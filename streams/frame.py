@@ -13,7 +13,8 @@ class Frame:
 
     Attributes:
         stream: Name of the stream that it belongs to.
-        seq: 0-based count of the frames that this source has yielded, without gaps.
+        seq: 0-based place of the frame in its source. A picture of a folder that cannot be decoded
+            leaves a gap; every other source counts the frames that it has yielded.
         pts: Presentation time in units of `time_base`, exactly as the source gives it;
             None where the source gives none.
         time_base: Seconds per unit of `pts`; None where the source has no clock.
@@ -22,6 +23,7 @@ class Frame:
             from that of the frame before.
         sender_ns: Wall clock of the sender, in ns since 1970, when it took the picture; None
             where the source does not tell it. RTSP cameras tell it some seconds after they start.
+        name: File name of the picture in its folder; None for a frame of a video.
     """
 
     stream: str
@@ -31,6 +33,7 @@ class Frame:
     captured_ns: int
     image: NDArray[np.uint8]
     sender_ns: int | None = None
+    name: str | None = None
 
     @property
     def time_s(self) -> float | None:

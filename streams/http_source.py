@@ -133,6 +133,11 @@ class HttpBody:
         self._ahead = bytearray()  # read, but not given yet
         self._ended = False
 
+    @property
+    def size_bytes(self) -> int | None:
+        """Bytes in all; None where the server does not tell."""
+        return self._size
+
     def peek(self, size: int) -> bytes:
         """The next bytes, which stay unread; fewer than `size` only at the end."""
         while len(self._ahead) < size and not self._ended:

@@ -1,4 +1,4 @@
-"""Frames from a folder of images, or from the files that match a printf pattern."""
+"""Frames from a folder of images, from the files that match a printf pattern, or from one image."""
 
 import re
 import time
@@ -7,7 +7,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,17 +14,30 @@ from streams.address import Address, SourceKind
 from streams.errors import SourceNotFound, SourceUnreadable, SourceUsageError
 from streams.foreign import translated
 from streams.frame import Frame
-from streams.info import SourceInfo, SourceStats
+from streams.image_decode import SUFFIXES, SeveralPictures, decode_image, is_animation
+from streams.info import MAX_DAMAGED_NAMES, SourceInfo, SourceStats
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 _COUNTER = re.compile(r"%0?\d*d")
+_HEAD_BYTES = 2**20  # of a file, in which an animation shows
+
+
+def images_folder(path: Path) -> Path | None:
+    """Return the folder of the images that `path` names; None where it names a video.
+
+    A path is a pattern where its last part holds a counter, as in `DIR/%05d.jpg`, and nothing is
+    there under this very name.
+    """
+    if path.is_dir():
+        return path
+    return path.parent if _is_pattern(path) or _is_still(path) else None
 
 
 def find_images(path: Path) -> tuple[Path, ...] | None:
-    """Return the images of a folder or of a printf pattern; None where `path` is neither.
+    """Return the images that `path` names, each of them a frame; None where it names a video.
 
     A folder gives its images in natural order (`9.jpg` before `10.jpg`), hidden files left out.
     A pattern (`DIR/%05d.jpg`) gives the files that match it, by number; numbers may be missing.
+    An image file that is no animation is its own only image.
 
     Raises:
         SourceNotFound: The folder holds no images, or nothing matches the pattern.
@@ -34,9 +46,26 @@ def find_images(path: Path) -> tuple[Path, ...] | None:
     """
     if path.is_dir():
         return _folder_images(path)
-    if _COUNTER.search(path.name) and not path.exists():
+    if _is_pattern(path):
         return _pattern_images(path)
-    return None
+    return (path,) if _is_still(path) else None
+
+
+def stem_of(name: str) -> str:
+    """The name of an image file without its suffix; a number is no suffix, as in `frame.0001`."""
+    stem, dot, suffix = name.rpartition(".")
+    return name if not stem or not dot or suffix.isdecimal() else stem
+
+
+def _is_pattern(path: Path) -> bool:
+    return _COUNTER.search(path.name) is not None and not path.exists()
+
+
+def _is_still(path: Path) -> bool:
+    if path.suffix.lower() not in SUFFIXES or not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return not is_animation(file.read(_HEAD_BYTES))
 
 
 def _folder_images(folder: Path) -> tuple[Path, ...]:
@@ -75,13 +104,11 @@ class ImageFolderSource:
     """Frames from image files, one each, turned upright as their EXIF data says.
 
     The files have no clock: `pts` and `time_base` are None. A file that is no image is counted
-    in `stats.corrupt_packets` and skipped.
-
-    OpenCV decodes: to JPEG it gives the same pixels as the readers that SAM 2 was trained with,
-    which FFmpeg's own decoder does not.
+    in `stats.corrupt_packets` and skipped; its place in the listing, `seq`, stays empty.
 
     Raises:
-        StreamError: No file can be decoded; or, while iterating too, one cannot be read.
+        StreamError: No file can be decoded; or, while iterating too, one cannot be read, or holds
+            several pictures.
     """
 
     def __init__(self, address: Address, images: tuple[Path, ...], *, stream: str) -> None:
@@ -89,7 +116,7 @@ class ImageFolderSource:
         self._images = images
         self._stream = stream
         self._closed = False
-        first = next((image for image in map(_decode, images) if image is not None), None)
+        first = next((image for image in map(read_image, images) if image is not None), None)
         if first is None:
             raise SourceUnreadable(
                 f"none of the {len(images)} images of {address.shown} can be decoded",
@@ -100,19 +127,23 @@ class ImageFolderSource:
         self._frames = self._run()
 
     def _run(self) -> Iterator[Frame]:
-        for path in self._images:
+        for seq, path in enumerate(self._images):
             if self._closed:
                 return
             started_s = time.perf_counter()
             captured_ns = time.time_ns()
-            image = _decode(path)
+            image = read_image(path)
             self.stats.decode_s += time.perf_counter() - started_s
             if image is None:
-                self.stats.corrupt_packets += 1
+                self._note_damaged(path.name)
                 continue
-            seq = self.stats.frames
             self.stats.frames += 1
-            yield Frame(self._stream, seq, None, None, captured_ns, image)
+            yield Frame(self._stream, seq, None, None, captured_ns, image, name=path.name)
+
+    def _note_damaged(self, name: str) -> None:
+        self.stats.corrupt_packets += 1
+        if len(self.stats.damaged_names) < MAX_DAMAGED_NAMES:
+            self.stats.damaged_names.append(name)
 
     def __iter__(self) -> Iterator[Frame]:
         """Return the one iterator over the frames; a second call goes on where it stands."""
@@ -134,15 +165,18 @@ class ImageFolderSource:
         self.close()
 
 
-def _decode(path: Path) -> NDArray[np.uint8] | None:
-    """Return an image file as uint8 RGB (height, width, 3); None where it is no image.
+def read_image(path: Path) -> NDArray[np.uint8] | None:
+    """Return an image file as uint8 RGB (height, width, 3); None where it cannot be decoded.
 
     Raises:
-        StreamError: The file cannot be read from the disk.
+        StreamError: The file cannot be read from the disk, or holds several pictures.
     """
     with translated(Address(SourceKind.PATH, str(path), str(path))):
-        encoded = np.frombuffer(path.read_bytes(), np.uint8)
-    image_bgr = cv2.imdecode(encoded, cv2.IMREAD_COLOR) if encoded.size else None
-    if image_bgr is None:
-        return None
-    return np.asarray(cv2.cvtColor(image_bgr, cv2.COLOR_BGR2RGB), np.uint8)
+        content = path.read_bytes()
+    try:
+        return decode_image(content)
+    except SeveralPictures as error:
+        raise SourceUnreadable(
+            f"{path} holds {error}, and an image file is one frame",
+            "save each picture as a file of its own",
+        ) from error

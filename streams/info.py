@@ -1,6 +1,6 @@
 """What a source says about itself, and what it counts while it runs."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 
 
@@ -26,6 +26,10 @@ class SourceInfo:
     live: bool
 
 
+#: Names of damaged pictures that are kept: a folder may hold any number of them.
+MAX_DAMAGED_NAMES = 20
+
+
 @dataclass(slots=True)
 class SourceStats:
     """Counters of one source, which only grow, and what became of it.
@@ -36,6 +40,7 @@ class SourceStats:
         corrupt_packets: Packets (or image files) that could not be decoded and were skipped.
         decode_s: Seconds spent decoding and converting, not reading or waiting for data.
         damage: Why a finite source ended before its end; None where it did not, or goes on.
+        damaged_names: Of the skipped image files, the names of the first `MAX_DAMAGED_NAMES`.
     """
 
     frames: int = 0
@@ -43,3 +48,4 @@ class SourceStats:
     corrupt_packets: int = 0
     decode_s: float = 0.0
     damage: str | None = None
+    damaged_names: list[str] = field(default_factory=list)

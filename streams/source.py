@@ -57,7 +57,7 @@ def open_source(
     """Open a source and decode its first frame.
 
     Args:
-        url: A video file, also as `file:URL`; an image folder (`DIR`, or `DIR/%05d.jpg`);
+        url: A video file, also as `file:URL`; an image file or folder (`DIR`, or `DIR/%05d.jpg`);
             `rtsp(s)://`, `http(s)://`, `rtmp(s)://`, `udp://`, `rtp://` or `tcp://`; `webcam:N` or
             `/dev/videoN`; a test pattern `lavfi:GRAPH`.
         stream: The name that its frames carry.

@@ -134,3 +134,42 @@ def test_a_journal_is_cut_after_whole_lines(tmp_path: Path):
         with pytest.raises(SnapshotError, match="frame 0 stands in place of 1"):
             journal.read(1)
     assert path.read_bytes().count(b"\n") == 2
+
+
+def test_a_journal_is_cut_after_a_step_of_the_session_whatever_frames_are_left_out(tmp_path: Path):
+    numbers = [1, 2, 4, 7, 8, 11, 12]  # of the frames that the source gave; the prompt is on 4
+    for steps, resumed_at in ((1, 5), (2, 8), (4, 12), (5, 13)):
+        with (tmp_path / "results.jsonl").open("w+b") as file:
+            journal = Journal(file)
+            for number, item in zip(numbers, results(7), strict=True):
+                journal.append(number, item)
+            assert journal.keep_session(4, steps) == resumed_at
+            for number in numbers[: 2 + steps]:
+                journal.read(number)
+            with pytest.raises(SnapshotError, match="cannot be read"):
+                journal.read(numbers[-1])
+            with pytest.raises(SnapshotError, match=f"it ends after {2 + steps} of 8 frames"):
+                journal.keep_session(4, 6)
+
+
+def test_damaged_frames_before_the_prompt_are_left_out(monkeypatch):
+    monkeypatch.setattr(backward, "_HELD_BYTES", 2 * picture(0).nbytes)
+
+    class Gaps(Film):
+        @contextmanager
+        def open(self) -> Iterator[Iterator[Frame]]:
+            with super().open() as whole:
+                yield (frame for frame in whole if frame.seq not in (0, 1, 5, 6))
+
+    back = BackwardPass(ColourSession(), PLAN)
+    tracked: list[int | None] = []
+    tally = back.run(
+        Gaps(10).open,
+        on_frame=lambda tally: tracked.append(tally.last_frame),
+        stop_asked=lambda: False,
+    )
+    assert tracked == [7, 4, 3, 2]
+    assert not tally.stopped_early
+    found = [frame for frame in range(8) if back.results.get(frame) is not None]
+    assert found == [2, 3, 4]  # on the frame of the prompt itself the other pass says what is there
+    back.results.close()

@@ -158,3 +158,32 @@ def test_a_removed_object_is_gone_until_it_is_prompted_again():
     plan = PromptPlan(placed, FrameRange(), [Removal(3, 2), Removal(4, 1)])
     run(job_of(session, plan, [notes]), iter(frames(6)))
     assert [ids for _, ids in notes.rows] == [[1], [1, 2], [1, 2], [1], [], [2]]
+
+
+def without(*damaged: int, count: int = 9) -> Iterator[Frame]:
+    return (frame for frame in frames(count) if frame.seq not in damaged)
+
+
+def test_damaged_frames_are_left_out_and_the_stop_holds():
+    notes = Notes()
+    tally = run(job_of(ColourSession(), plan_of((2, RED), start=1, stop=6), [notes]), without(1, 5))
+    assert [seq for seq, _ in notes.rows] == [2, 3, 4]
+    assert (tally.last_frame, tally.stopped_early) == (4, False)
+
+
+def test_a_removal_on_a_damaged_frame_holds_from_the_next_but_a_prompt_is_not_lost():
+    notes = Notes()
+    placed = [PlacedPrompt(0, RED), PlacedPrompt(0, GREEN)]
+    plan = PromptPlan(placed, FrameRange(), [Removal(2, 1), Removal(3, 2)])
+    run(job_of(ColourSession(), plan, [notes]), without(2, 3, count=6))
+    assert notes.rows == [(0, [1, 2]), (1, [1, 2]), (4, []), (5, [])]
+    with pytest.raises(PromptError, match="a prompt on frame 3, which is damaged"):
+        run(job_of(ColourSession(), plan_of((0, RED), (3, GREEN)), [Notes()]), without(3))
+
+
+def test_a_removal_on_the_damaged_last_picture_is_within_the_folder():
+    plan = PromptPlan([PlacedPrompt(0, RED)], FrameRange(), [Removal(4, 1)])
+    tally = run(Job(PlanTracker(ColourSession(), plan), plan, [], 5), without(4, count=5))
+    assert tally.frames == 4
+    with pytest.raises(PromptError, match=r"past the end of the source \(4 frames\)"):
+        run(job_of(ColourSession(), plan, []), iter(frames(4)))

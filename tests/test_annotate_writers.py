@@ -1,6 +1,8 @@
 """What the writers leave on disk."""
 
 import json
+from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -9,8 +11,11 @@ import pytest
 from moving_square import HEIGHT, WIDTH, ColourSession, frames
 from PIL import Image
 from pycocotools import mask as coco_mask
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
 
 from streams import Frame
+from tracker.annotate.coco_frames_writer import CocoFramesWriter
 from tracker.annotate.coco_writer import CocoWriter
 from tracker.annotate.davis_writer import DavisWriter, davis_palette, label_map
 from tracker.annotate.overlay_writer import OverlayWriter, Painter
@@ -124,9 +129,104 @@ def test_coco_tracks_longer_than_memory_go_to_disk(tmp_path: Path, monkeypatch):
     assert all(red["segmentations"])
 
 
+def renamed(pairs: list[tuple[Frame, TrackResult]]) -> list[tuple[Frame, TrackResult]]:
+    """The same frames as pictures of a folder, of which every third is damaged."""
+    return [
+        (replace(frame, name=f"50% {frame.seq * 5:05d}.v1.JPG", pts=None), result)
+        for frame, result in pairs
+        if frame.seq % 3 != 1
+    ]
+
+
+def test_outputs_are_named_by_the_pictures_and_lists_leave_out_damaged_ones(tmp_path: Path):
+    pairs = renamed(tracked(8, {0: RED_PROMPT}))
+    writers = (
+        DavisWriter(tmp_path / "masks"),
+        CocoWriter(tmp_path / "tracks.json", "shots.v2"),
+        CocoFramesWriter(tmp_path / "frames.json", "shots.v2"),
+    )
+    for writer in writers:
+        for frame, result in pairs:
+            writer.write(frame, result)
+        writer.close()
+    numbers = [0, 2, 3, 5, 6]
+    stems = [f"50% {number * 5:05d}.v1" for number in numbers]
+    assert sorted(p.name for p in (tmp_path / "masks").iterdir()) == [f"{s}.png" for s in stems]
+    (video,) = json.loads((tmp_path / "tracks.json").read_text())["videos"]
+    names = [f"shots.v2/{stem}.JPG" for stem in stems]
+    assert video["file_names"] == names
+    assert (video["frames"], video["length"]) == (numbers, 5)
+    assert "times_s" not in video
+    images = json.loads((tmp_path / "frames.json").read_text())["images"]
+    assert [(image["file_name"], image["frame"]) for image in images] == list(
+        zip(names, numbers, strict=True)
+    )
+    assert all("time_s" not in image for image in images)
+
+
+def test_frames_of_a_video_have_their_times(tmp_path: Path):
+    pairs = [
+        (replace(frame, pts=900 + 7 * frame.seq**2, time_base=Fraction(1, 90)), result)
+        for frame, result in tracked(5, {0: RED_PROMPT})
+    ]
+    tracks = CocoWriter(tmp_path / "tracks.json", "clip")
+    images = CocoFramesWriter(tmp_path / "frames.json", "clip")
+    for writer in (tracks, images):
+        for frame, result in pairs[1:]:
+            writer.write(frame, result)
+        writer.close()
+    times_s = [10 + 7 * index**2 / 90 for index in range(1, 5)]
+    (video,) = json.loads((tmp_path / "tracks.json").read_text())["videos"]
+    assert video["times_s"] == pytest.approx(times_s)
+    assert video["frames"] == [1, 2, 3, 4]
+    content = json.loads((tmp_path / "frames.json").read_text())
+    assert [image["time_s"] for image in content["images"]] == pytest.approx(times_s)
+    assert content["images"][0]["file_name"] == "clip/00001.jpg"
+
+
+@pytest.mark.parametrize("spool_bytes", [2**18, 100])
+def test_coco_frames_load_and_evaluate_with_pycocotools(tmp_path: Path, monkeypatch, spool_bytes):
+    monkeypatch.setattr("tracker.annotate.coco_frames_writer._SPOOL_BYTES", spool_bytes)
+    path, masks = tmp_path / "frames.json", tmp_path / "masks"
+    pairs = renamed(tracked(12, {0: RED_PROMPT, 3: GREEN_PROMPT}))
+    coco_writer, davis_writer = CocoFramesWriter(path, "shots"), DavisWriter(masks)
+    for frame, result in pairs:
+        coco_writer.write(frame, result)
+        davis_writer.write(frame, result)
+        assert not path.exists()
+    coco_writer.close()
+
+    coco = COCO(str(path))
+    assert [c["name"] for c in coco.loadCats(coco.getCatIds())] == ["object", "red"]
+    for image, (frame, result) in zip(coco.loadImgs(coco.getImgIds()), pairs, strict=True):
+        assert image["file_name"] == f"shots/{frame.name}"
+        assert (image["height"], image["width"]) == (HEIGHT, WIDTH)
+        with Image.open(masks / f"{Path(str(frame.name)).stem}.png") as png:
+            ids = np.asarray(png)
+        annotations = coco.loadAnns(coco.getAnnIds(imgIds=image["id"]))
+        assert [a["track_id"] for a in annotations] == [i for i in np.unique(ids) if i]
+        for annotation in annotations:
+            mask = coco.annToMask(annotation)
+            assert np.array_equal(mask == 1, ids == annotation["track_id"])
+            rows, columns = np.nonzero(mask)
+            x0, y0 = int(columns.min()), int(rows.min())
+            sides = [int(np.ptp(columns)) + 1, int(np.ptp(rows)) + 1]
+            assert annotation["bbox"] == [x0, y0, *sides]
+            assert (annotation["area"], annotation["iscrowd"]) == (mask.sum(), 0)
+            (item,) = (i for i in result.objects if i.id == annotation["track_id"])
+            assert annotation["score"] == pytest.approx(item.score)
+    for kind in ("segm", "bbox"):
+        evaluation = COCOeval(coco, coco.loadRes(json.loads(path.read_text())["annotations"]), kind)
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+        assert evaluation.stats[0] == pytest.approx(1.0)
+
+
 def test_writers_without_a_frame_leave_nothing(tmp_path: Path):
     for writer in (
         CocoWriter(tmp_path / "a.json", "clip"),
+        CocoFramesWriter(tmp_path / "b.json", "clip"),
         DavisWriter(tmp_path / "masks"),
         OverlayWriter(tmp_path / "a.mp4", None),
     ):

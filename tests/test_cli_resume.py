@@ -1,16 +1,22 @@
 """`trackd track --resume`: a run that was interrupted ends like one that was not."""
 
+import http.server
+import itertools
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import threading
+from collections.abc import Callable
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import pytest
 from moving_scene import HEIGHT, WIDTH, frame
+from PIL import Image
 
 from streams import VideoWriter
 from tracker.annotate import recorded
@@ -159,6 +165,19 @@ class Stop:
         return None
 
 
+def after(frames: int) -> Callable[[], bool]:
+    """Asks to stop after so many frames."""
+    asked = itertools.count()
+    return lambda: next(asked) >= frames
+
+
+class QuietHandler(http.server.SimpleHTTPRequestHandler):
+    """Python's own server, which gives no parts of files."""
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
 def test_half_a_line_at_the_end_does_no_harm(folder, uninterrupted, capsys):
     interrupt(folder, signal.SIGKILL, 4)
     with (folder / "state" / "results.jsonl").open("ab") as journal:
@@ -193,6 +212,101 @@ def test_another_run_or_a_damaged_one_is_refused_and_nothing_changes(folder, cap
     (folder / "state" / "run.json").write_text("{")
     assert resumed(*ARGV) == 1
     assert "run.json is damaged" in line(capsys)
+
+
+def test_a_source_that_was_exchanged_is_refused(folder, capsys):
+    assert interrupt(folder, signal.SIGINT, 100) == 130
+    status, content = (folder / "clip.mp4").stat(), (folder / "clip.mp4").read_bytes()
+    for at in (len(content) // 2, len(content) - 1):
+        other = content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :]
+        (folder / "clip.mp4").write_bytes(other)
+        os.utime(folder / "clip.mp4", ns=(status.st_atime_ns, status.st_mtime_ns))
+        assert resumed(*ARGV) == 2
+        text = line(capsys)
+        assert "clip.mp4 is not what it was when the run in state began" in text
+        assert "differs in content" in text
+    (folder / "clip.mp4").write_bytes(content)
+    os.utime(folder / "clip.mp4", ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert resumed(*ARGV) == 0
+
+
+def test_a_folder_resumes_over_a_damaged_picture_but_not_over_another_folder(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "shots").mkdir()
+    names = [f"{5 * index:05d}.png" for index in range(8)]
+    for index, name in enumerate(names):
+        Image.fromarray(frame(2 * index)).save(tmp_path / "shots" / name)
+    damaged = tmp_path / "shots" / names[3]
+    damaged.write_bytes(damaged.read_bytes()[:-100])
+    argv = ["track", "shots", "--box", "1:52,40,92,80@name:00005", "--remove", "1@3", "--quiet"]
+    argv += ["--box", "1:60,40,100,80@name:00025"]
+    assert main([*argv, "--davis", "whole", "--coco", "whole.json"]) == 0
+
+    argv += ["--davis", "masks", "--coco", "out.json", "--resume", "state"]
+    for frames in (2, 5):  # the second time it stops after the damaged one
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("tracker.cli.interrupt.stop_on_signal", lambda n=frames: Stop(after(n)))
+            assert main(argv) == 130
+
+    exchanged = tmp_path / "shots" / names[6]
+    status, content = exchanged.stat(), exchanged.read_bytes()
+    exchanged.write_bytes(content[:-20] + bytes([content[-20] ^ 1]) + content[-19:])
+    os.utime(exchanged, ns=(status.st_atime_ns, status.st_mtime_ns))
+    capsys.readouterr()
+    assert main(argv) == 2
+    assert "shots is not what it was when the run in state began" in line(capsys)
+    exchanged.write_bytes(content)
+    os.utime(exchanged, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+    assert main([*argv, "--json"]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert (summary["frames"], summary["replayed"]) == (7, 5)
+    assert summary["damaged_pictures"] == {"count": 1, "names": [names[3]]}
+    assert (tmp_path / "out.json").read_bytes() == (tmp_path / "whole.json").read_bytes()
+    masks = {p.name: p.read_bytes() for p in (tmp_path / "masks").iterdir()}
+    assert masks == {p.name: p.read_bytes() for p in (tmp_path / "whole").iterdir()}
+    assert sorted(masks) == [name for name in names if name != names[3]]
+
+
+def test_a_state_of_another_version_is_refused_and_holds_no_credentials(folder, capsys):
+    assert interrupt(folder, signal.SIGINT, 100) == 130
+    path = folder / "state" / "run.json"
+    description = json.loads(path.read_text())
+    for version, age in ((1, "an older"), (99, "a newer")):
+        path.write_text(json.dumps({"version": version, "anything": True}))
+        assert resumed(*ARGV) == 1
+        text = line(capsys)
+        assert f"state was written by {age} version of trackd (state version {version}," in text
+        assert "finish the run with that version, or delete the folder" in text
+    path.write_text(json.dumps(description))
+    assert resumed(*ARGV) == 0
+
+
+def test_a_clip_on_a_server_resumes_unless_it_was_exchanged(folder, uninterrupted, capsys):
+    handler = partial(QuietHandler, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        argv = list(ARGV)
+        argv[1] = f"http://me:topsecret@127.0.0.1:{server.server_port}/clip.mp4?token=alsosecret"
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("tracker.cli.interrupt.stop_on_signal", lambda: Stop(after(5)))
+            assert resumed(*argv) == 130
+        state = b"".join(p.read_bytes() for p in (folder / "state").iterdir())
+        assert b"secret" not in state
+        status, content = (folder / "clip.mp4").stat(), (folder / "clip.mp4").read_bytes()
+        at = len(content) - 200
+        (folder / "clip.mp4").write_bytes(content[:at] + bytes(100) + content[at + 100 :])
+        os.utime(folder / "clip.mp4", ns=(status.st_atime_ns, status.st_mtime_ns))
+        capsys.readouterr()
+        assert resumed(*argv) == 2
+        text = line(capsys)
+        assert "clip.mp4?token=*** is not what it was when the run in state began" in text
+        (folder / "clip.mp4").write_bytes(content)
+        assert resumed(*argv) == 0
+        server.shutdown()
+    assert {name: (folder / name).read_bytes() for name in uninterrupted} == uninterrupted
 
 
 def test_a_folder_of_something_else_is_refused(folder, capsys):

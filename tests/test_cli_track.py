@@ -117,7 +117,7 @@ def test_an_image_folder(tmp_path, colour_model):
         argv = ["track", str(source), "--box", RED_BOX, "--coco", str(coco), "--out", str(out)]
         assert main([*argv, "--quiet"]) == 0
         video = json.loads(coco.read_text())["videos"][0]
-        assert video["file_names"][0] == "pictures/00000.jpg"
+        assert video["file_names"] == [f"pictures/{index:05d}.png" for index in range(4)]
         assert video["length"] == 4
         assert len(frame_times(out)) == 4
 

@@ -8,6 +8,7 @@ import pytest
 from streams_clips import big_buck_bunny, corners, gray, read_corners
 
 from streams import SourceNotFound, SourceUnreadable, SourceUsageError, open_source
+from streams.image_folder import stem_of
 
 
 def save(folder: Path, name: str, level: int, *, width: int = 32, height: int = 24) -> None:
@@ -69,16 +70,53 @@ def test_a_size_that_changes_goes_on(tmp_path: Path) -> None:
         assert [frame.image.shape for frame in source] == [(24, 32, 3), (8, 64, 3)]
 
 
-def test_an_undecodable_image_is_counted_and_skipped(tmp_path: Path) -> None:
+def test_an_undecodable_image_leaves_its_place_empty_and_is_named(tmp_path: Path) -> None:
     (tmp_path / "0.jpg").write_bytes(b"")
     save(tmp_path, "1.png", 10)
     (tmp_path / "2.jpg").write_text("hello")
     save(tmp_path, "3.png", 30)
     with open_source(str(tmp_path)) as source:
         frames = list(source)
-    assert [frame.seq for frame in frames] == [0, 1]
+    assert [(frame.seq, frame.name) for frame in frames] == [(1, "1.png"), (3, "3.png")]
     assert (source.stats.frames, source.stats.corrupt_packets) == (2, 2)
+    assert source.stats.damaged_names == ["0.jpg", "2.jpg"]
     assert source.info.frame_count == 4
+
+
+def test_of_many_damaged_images_the_first_names_are_kept(tmp_path: Path) -> None:
+    save(tmp_path, "000.png", 10)
+    for number in range(1, 200):
+        (tmp_path / f"{number:03d}.png").write_bytes(b"damaged")
+    with open_source(str(tmp_path)) as source:
+        assert len(list(source)) == 1
+    assert source.stats.corrupt_packets == 199
+    assert source.stats.damaged_names == [f"{number:03d}.png" for number in range(1, 21)]
+
+
+def test_frames_carry_the_names_of_their_files(tmp_path: Path) -> None:
+    names = ["-1.png", "100%.PNG", "50%d off.png", "a b.c.png", "größe.png"]
+    for name in names:
+        save(tmp_path, name, 10)
+    with open_source(str(tmp_path)) as source:
+        assert sorted(frame.name or "" for frame in source) == names
+    with open_source(str(tmp_path / "50%d off.png")) as source:  # a file of this very name
+        assert [frame.name for frame in source] == ["50%d off.png"]
+    save(tmp_path, "100%_007.png", 10)
+    with open_source(str(tmp_path / "100%_%03d.png")) as source:
+        assert [(frame.seq, frame.name) for frame in source] == [(0, "100%_007.png")]
+    with open_source("lavfi:testsrc2=size=64x48") as source:
+        assert next(iter(source)).name is None
+
+
+def test_a_stem_is_a_name_without_its_suffix() -> None:
+    for name, stem in (
+        ("a.jpg", "a"),
+        ("a.b.JPG", "a.b"),
+        ("a", "a"),
+        (".hidden", ".hidden"),
+        ("shot.0001", "shot.0001"),  # of a pattern such as shot.%04d
+    ):
+        assert stem_of(name) == stem
 
 
 def test_a_pattern_takes_the_files_that_match_by_number(tmp_path: Path) -> None:

@@ -99,7 +99,7 @@ class ReadingProcess:
 def read(path: Path) -> Verdict:
     """Read every frame of a file, and of the folder that it is alone in where it is an image."""
     from streams import StreamError
-    from streams.image_folder import SUFFIXES
+    from streams.image_decode import SUFFIXES
 
     frames = 0
     try:

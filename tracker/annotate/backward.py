@@ -81,7 +81,7 @@ class BackwardPass:
 
     @property
     def total(self) -> int:
-        """Frames to track."""
+        """Frames to track, damaged ones included."""
         return self._stop - self._start
 
     def run(
@@ -113,7 +113,7 @@ class BackwardPass:
             tally.last_frame = frame.seq
             tally.elapsed_s = time.perf_counter() - began_s
             on_frame(tally)
-        tally.stopped_early = tally.frames < self.total
+        tally.stopped_early = stop_asked()
         return tally
 
     def _track(self, frame: Frame) -> None:
@@ -133,24 +133,29 @@ class BackwardPass:
         stop = self._stop
         while stop > self._start:
             held = self._held_before(stop, open_frames, stop_asked)
+            if not held:
+                return
             while held:
                 frame = held.pop()
                 stop = frame.seq
                 yield frame
-            if stop_asked():
-                return
 
     def _held_before(
         self, stop: int, open_frames: OpenFrames, stop_asked: Callable[[], bool]
     ) -> deque[Frame]:
-        """The last frames before `stop`, as many as may be held, one at least."""
+        """The last frames before `stop`, as many as may be held.
+
+        There is one at least, unless all up to the start are damaged, or a stop was asked for.
+        """
         held: deque[Frame] = deque()
-        held_bytes, decoded = 0, 0
+        held_bytes, ended_at = 0, 0
         with open_frames() as frames:
             for frame in frames:
                 if stop_asked():
                     return deque()
-                decoded += 1
+                if frame.seq >= stop:  # the frame before it is damaged
+                    return held
+                ended_at = frame.seq + 1
                 if frame.seq >= self._start:
                     held.append(frame)
                     held_bytes += frame.image.nbytes
@@ -158,7 +163,7 @@ class BackwardPass:
                     held_bytes -= held.popleft().image.nbytes
                 if frame.seq == stop - 1:
                     return held
-        self._plan.check_range(decoded)
+        self._plan.check_range(ended_at)
         raise AssertionError("the source lost frames between two readings")
 
 

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from streams.frame import Frame
+from streams.image_folder import stem_of
 from tracker.errors import OutputError
 from tracker.types import TrackResult
 
@@ -41,7 +42,11 @@ def label_map(result: TrackResult, height: int, width: int) -> NDArray[np.uint8]
 
 
 class DavisWriter:
-    """Writes `00000.png`, `00001.png`, ... named by frame number; pixel value = object id."""
+    """Writes a PNG per frame; pixel value = object id.
+
+    The mask of a picture has the picture's name; those of a video are named by frame number,
+    `00000.png`, `00001.png`, ...
+    """
 
     def __init__(self, folder: Path) -> None:
         """Write into `folder`, which is made when the first frame comes."""
@@ -54,7 +59,8 @@ class DavisWriter:
         height, width = frame.image.shape[:2]
         image = Image.fromarray(label_map(result, height, width), mode="P")
         image.putpalette(self._palette)
-        target = self._folder / f"{frame.seq:05d}.png"
+        stem = f"{frame.seq:05d}" if frame.name is None else stem_of(frame.name)
+        target = self._folder / f"{stem}.png"
         try:
             self._folder.mkdir(exist_ok=True)
             image.save(self._part, format="PNG")

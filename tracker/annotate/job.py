@@ -45,11 +45,26 @@ class Tally:
 class Job:
     """Runs the frames of a plan's range through a tracker, and what it says into writers."""
 
-    def __init__(self, tracker: FrameTracker, plan: PromptPlan, writers: Sequence[Writer]) -> None:
-        """Prepare; `run` does the work, once."""
+    def __init__(
+        self,
+        tracker: FrameTracker,
+        plan: PromptPlan,
+        writers: Sequence[Writer],
+        picture_count: int = 0,
+    ) -> None:
+        """Prepare; `run` does the work, once.
+
+        Args:
+            tracker: Says what is on each frame.
+            plan: The range, and the prompts that must lie before the end of the source.
+            writers: Take what it says.
+            picture_count: Frames of a folder, damaged ones at its end included; 0 for a video,
+                whose end is its last frame whatever it claims.
+        """
         self._tracker = tracker
         self._plan = plan
         self._writers = writers
+        self._picture_count = picture_count
         self.tally = Tally()
 
     def run(
@@ -65,7 +80,7 @@ class Job:
         a frame they leave nothing.
 
         Args:
-            source: Frames from the source's first, numbered without gaps.
+            source: Frames from the source's first, in ascending order.
             on_frame: Called after each frame.
             stop_asked: Asked before each frame.
 
@@ -98,7 +113,7 @@ class Job:
                 return
             asked_s = time.perf_counter()
             frame = next(iterator, None)
-            if frame is None:
+            if frame is None or (stop is not None and frame.seq >= stop):
                 return
             if frame.seq < self._plan.frames.start:
                 began_s = time.perf_counter()
@@ -130,7 +145,7 @@ class Job:
             raise UsageError(
                 f"the source ended before --start {self._plan.frames.start}", "start earlier"
             )
-        self._plan.check_range(self.tally.last_frame + 1)
+        self._plan.check_range(max(self.tally.last_frame + 1, self._picture_count))
 
     def _close(self) -> None:
         begun_s = time.perf_counter()

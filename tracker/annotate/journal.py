@@ -1,6 +1,7 @@
 """Results on disk, one line of JSON per frame, from which every output can be written again."""
 
 import os
+import re
 from typing import BinaryIO
 
 import numpy as np
@@ -9,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from tracker.errors import OutputError, PromptError, SnapshotError
 from tracker.rle import Rle, decode_rle, encode_rle
 from tracker.types import ObjectResult, ObjectState, StageTimes, TrackResult
+
+_HEAD = re.compile(rb'\{"frame":(\d+),')
 
 
 class _Strict(BaseModel):
@@ -80,18 +83,43 @@ class Journal:
             raise _damaged(f"frame {frame} cannot be read") from error
         return TrackResult(line.step, objects, StageTimes(0.0, 0.0))
 
-    def keep(self, lines: int) -> None:
-        """Keep the first lines, whole ones, and drop what follows.
+    def keep_session(self, first_frame: int, steps: int) -> int:
+        """Keep the lines up to the last of a session's steps, and return the frame after it.
+
+        Args:
+            first_frame: The session's first; lines of frames before it stay too.
+            steps: How many frames the session has seen; the source may have left out some.
 
         Raises:
             SnapshotError: There are fewer.
         """
         self._file.seek(0)
+        lines_before = 0
+        while (frame := _frame_of(self._file.readline())) is not None and frame < first_frame:
+            lines_before += 1
+        newest = self.keep(lines_before + steps)
+        if newest is None:
+            raise _damaged("its last line cannot be read")
+        return newest + 1
+
+    def keep(self, lines: int) -> int | None:
+        """Keep the first lines, whole ones, and drop what follows.
+
+        Returns:
+            The frame of the last line that is kept; None where there is none.
+
+        Raises:
+            SnapshotError: There are fewer.
+        """
+        self._file.seek(0)
+        text = b""
         for number in range(lines):
-            if not self._file.readline().endswith(b"\n"):
+            text = self._file.readline()
+            if not text.endswith(b"\n"):
                 raise _damaged(f"it ends after {number} of {lines} frames")
         self._file.truncate(self._file.tell())
         self._read_at = 0
+        return _frame_of(text)
 
     def sync(self) -> None:
         """Have what was appended survive a crash.
@@ -108,6 +136,11 @@ class Journal:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+
+def _frame_of(line: bytes) -> int | None:
+    found = _HEAD.match(line)
+    return int(found[1]) if found else None
 
 
 def _damaged(what: str) -> SnapshotError:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
+from tracker.annotate.coco_frames_writer import CocoFramesWriter
 from tracker.annotate.coco_writer import CocoWriter
 from tracker.annotate.davis_writer import MAX_ID, DavisWriter
 from tracker.annotate.writer import Writer
@@ -22,12 +23,14 @@ class Outputs:
         video: MP4 with the masks drawn.
         davis: Folder of palette PNGs.
         coco: YouTube-VIS style JSON.
+        coco_frames: COCO instances JSON, a frame an image.
         state: Folder from which the run goes on after an interruption.
     """
 
     video: Path | None = None
     davis: Path | None = None
     coco: Path | None = None
+    coco_frames: Path | None = None
     state: Path | None = None
 
     def check(
@@ -60,8 +63,9 @@ class Outputs:
                     )
         _check_file("--out", self.video, ".mp4")
         _check_file("--coco", self.coco, ".json")
-        _check_folder("--davis", self.davis, r"\d{5,}\.png|frame\.part" if begun else "")
-        _check_folder("--resume", self.state, ".*" if begun else "")
+        _check_file("--coco-frames", self.coco_frames, ".json")
+        _check_folder("--davis", self.davis, r"(?s:.+\.png)|frame\.part" if begun else "")
+        _check_folder("--resume", self.state, "(?s:.*)" if begun else "")
         largest = max(object_ids, default=0)
         if self.davis is not None and largest > MAX_ID:
             raise UsageError(
@@ -85,6 +89,8 @@ class Outputs:
             writers.append(DavisWriter(self.davis))
         if self.coco is not None:
             writers.append(CocoWriter(self.coco, source_name))
+        if self.coco_frames is not None:
+            writers.append(CocoFramesWriter(self.coco_frames, source_name))
         return tuple(writers)
 
     def wanted(self) -> Iterator[tuple[str, Path]]:
@@ -93,6 +99,7 @@ class Outputs:
             ("--out", self.video),
             ("--davis", self.davis),
             ("--coco", self.coco),
+            ("--coco-frames", self.coco_frames),
             ("--resume", self.state),
         )
         return ((option, path) for option, path in named if path is not None)

@@ -8,6 +8,12 @@ from tracker.errors import PromptError, UsageError
 from tracker.rle import Rle, decode_rle
 from tracker.types import Prompt
 
+NAME_PREFIX = "name:"
+
+#: The number of a frame in its source, or "name:" and the name of the picture's file, whole or
+#: without its suffix.
+FrameAddress = int | str
+
 
 @dataclass(frozen=True, slots=True)
 class FrameRange:

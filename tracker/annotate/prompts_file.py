@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Discriminator,
     Field,
@@ -15,7 +16,8 @@ from pydantic import (
 )
 
 from tracker.annotate.mask_png import read_mask_png
-from tracker.annotate.plan import PlacedPrompt, Removal
+from tracker.annotate.pictures import Pictures
+from tracker.annotate.plan import NAME_PREFIX, PlacedPrompt, Removal
 from tracker.errors import UsageError
 from tracker.rle import MAX_SIDE_PX, Rle, encode_rle
 from tracker.types import Prompt
@@ -25,6 +27,22 @@ MAX_FILE_BYTES = 64 * 1024 * 1024
 _Point = tuple[float, float]
 _Box = tuple[float, float, float, float]
 _Side = Annotated[int, Field(ge=1, le=MAX_SIDE_PX)]
+
+
+def _check_frame(value: Any) -> Any:
+    is_name = isinstance(value, str) and value.startswith(NAME_PREFIX) and value != NAME_PREFIX
+    is_number = type(value) is int and value >= 0
+    if not is_name and not is_number:
+        raise ValueError(f"give a frame number from 0, or {NAME_PREFIX} and a picture's name")
+    return value
+
+
+# Checked beforehand, so that a fault is told in one line and not once for either kind.
+_Frame = Annotated[
+    Annotated[int, Field(ge=0)]
+    | Annotated[str, Field(pattern=rf"^{NAME_PREFIX}[\s\S]+$", max_length=1024)],
+    BeforeValidator(_check_frame),
+]
 
 
 class _Strict(BaseModel):
@@ -47,7 +65,10 @@ def _mask_kind(value: Any) -> str:
 class FilePrompt(_Strict):
     """Where the object is on one frame: points, a box, points and a box, or a mask."""
 
-    frame: int = Field(ge=0, description="frame number in the source, from 0")
+    frame: _Frame = Field(
+        description="frame number in the source, from 0; or, in a folder of pictures, name:NAME, "
+        "the name of the picture's file with or without its suffix"
+    )
     points: list[_Point] = Field(
         default=[], max_length=1000, description="clicks [x, y] in pixels, x right, y down"
     )
@@ -92,10 +113,11 @@ class FileObject(_Strict):
         max_length=10_000,
         description="in any order; those after the first correct the object, or bring it back",
     )
-    removed_at: list[Annotated[int, Field(ge=0)]] = Field(
+    removed_at: list[_Frame] = Field(
         default=[],
         max_length=10_000,
-        description="frames from which on the object is gone, until a later prompt if there is one",
+        description="frames, by number or by name:NAME, from which on the object is gone, until a "
+        "later prompt if there is one",
     )
 
 
@@ -123,12 +145,16 @@ class FileContent:
     removals: tuple[Removal, ...] = ()
 
 
-def load_prompts(path: Path) -> FileContent:
+def load_prompts(path: Path, pictures: Pictures | None = None) -> FileContent:
     """Read a prompts file.
+
+    Args:
+        path: The file.
+        pictures: The frames of the source, by name; None where they have no names.
 
     Raises:
         UsageError: The file cannot be read or does not follow the format.
-        PromptError: One of its masks cannot be read.
+        PromptError: One of its masks cannot be read, or a name is not that of one picture.
     """
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
@@ -140,12 +166,16 @@ def load_prompts(path: Path) -> FileContent:
         content = PromptsFile.model_validate_json(text)
     except ValidationError as error:
         raise UsageError(f"{path}: {_first_fault(error)}", "see trackd schema prompts") from error
-    return FileContent(
-        tuple(
-            _place(item, entry, path.parent) for item in content.objects for entry in item.prompts
-        ),
-        tuple(Removal(frame, item.id) for item in content.objects for frame in item.removed_at),
-    )
+    pictures = pictures or Pictures("the source")
+    placed, removals = [], []
+    for item in content.objects:
+        where = f"{path}, object {item.id}"
+        for entry in item.prompts:
+            frame = pictures.number(entry.frame, where)
+            placed.append(_place(item, entry, frame, path.parent))
+        frames = (pictures.number(frame, where) for frame in item.removed_at)
+        removals += [Removal(frame, item.id) for frame in frames]
+    return FileContent(tuple(placed), tuple(removals))
 
 
 def _first_fault(error: ValidationError) -> str:
@@ -158,7 +188,7 @@ def _first_fault(error: ValidationError) -> str:
     return f"{where.lstrip('.')}: {text}{more}" if where else f"{text}{more}"
 
 
-def _place(item: FileObject, entry: FilePrompt, folder: Path) -> PlacedPrompt:
+def _place(item: FileObject, entry: FilePrompt, frame: int, folder: Path) -> PlacedPrompt:
     prompt = Prompt(
         object_id=item.id,
         points_xy=tuple(entry.points),
@@ -166,7 +196,7 @@ def _place(item: FileObject, entry: FilePrompt, folder: Path) -> PlacedPrompt:
         box_xyxy=entry.box,
         label=item.label,
     )
-    return PlacedPrompt(entry.frame, prompt, _mask_of(item, entry, folder))
+    return PlacedPrompt(frame, prompt, _mask_of(item, entry, folder))
 
 
 def _mask_of(item: FileObject, entry: FilePrompt, folder: Path) -> Rle | None:

@@ -23,7 +23,12 @@ class SavedSession(Protocol):
 
 
 class RecordedTracker:
-    """Keeps what another tracker finds; what was kept before is not tracked again."""
+    """Keeps what another tracker finds; what was kept before is not tracked again.
+
+    Attributes:
+        resumed_at: The first frame that is tracked; the results of those before it are kept.
+        replayed: Frames of the journal that were given again.
+    """
 
     def __init__(
         self,
@@ -34,21 +39,17 @@ class RecordedTracker:
         journal: Journal,
         resumed_at: int,
     ) -> None:
-        """Go on at frame `resumed_at`, before which `session` stands.
-
-        Raises:
-            SnapshotError: The journal does not reach so far.
-        """
+        """Go on at frame `resumed_at`, before which `session` and `journal` stand."""
         self.resumed_at = resumed_at
+        self.replayed = 0
         self._tracker = tracker
         self._session = session
         self._first_prompt = plan.placed[0].frame
         self._journal = journal
         self._state = state
-        self._start = plan.frames.start
-        self._next = self._start
+        self._next = plan.frames.start
+        self._frames = 0
         self._saved_at = resumed_at
-        journal.keep(resumed_at - self._start)
 
     def track(self, frame: Frame) -> TrackResult:
         """All objects on the next frame, from the journal or tracked.
@@ -60,11 +61,13 @@ class RecordedTracker:
         """
         if frame.seq < self.resumed_at:
             result = self._kept(frame)
+            self.replayed += 1
         else:
             result = self._tracker.track(frame)
             self._journal.append(frame.seq, result)
         self._next = frame.seq + 1
-        if (self._next - self._start) % SNAPSHOT_EVERY == 0:
+        self._frames += 1
+        if self._frames % SNAPSHOT_EVERY == 0:
             self._save()
         return result
 

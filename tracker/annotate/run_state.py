@@ -15,13 +15,20 @@ from tracker.atomic import write_atomically
 from tracker.engine import Policy
 from tracker.errors import OutputError, SnapshotError, UsageError
 
+#: Version of the folder's files. Another one is refused: its runs cannot be gone on with.
+STATE_VERSION: Literal[2] = 2
+
+
+class _Versioned(BaseModel):
+    version: int
+
 
 class RunDescription(BaseModel):
     """What a run is; it must be the same for the run to go on.
 
     Attributes:
         source: Address without credentials, an absolute path for files.
-        source_bytes: Size of the file; None for anything but a file.
+        content: Digest of what the source holds.
         width, height: Of the first frame, in pixels.
         frame_count: As the container claims.
         fingerprint: Of the model's weights.
@@ -32,9 +39,9 @@ class RunDescription(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    version: Literal[1] = 1
+    version: Literal[2] = STATE_VERSION
     source: str
-    source_bytes: int | None
+    content: str
     width: int
     height: int
     frame_count: int | None
@@ -82,12 +89,7 @@ class RunState:
         if self._previous is None:
             self._write(description)
         elif self._previous != description:
-            before, now = self._previous.model_dump(), description.model_dump()
-            differing = ", ".join(key for key in now if now[key] != before[key])
-            raise UsageError(
-                f"{self.folder} holds another run: it differs in {differing}",
-                "give the command of that run, or another folder",
-            )
+            raise self._differs(self._previous, description)
         self._previous = description
         path = self.folder / "results.jsonl"
         try:
@@ -95,6 +97,20 @@ class RunState:
             return Journal(path.open("r+b"))
         except OSError as error:
             raise OutputError(f"cannot write {path}: {error.strerror}") from error
+
+    def _differs(self, before: RunDescription, now: RunDescription) -> UsageError:
+        fields = RunDescription.model_fields
+        differing = [key for key in fields if getattr(before, key) != getattr(now, key)]
+        if before.source == now.source and before.content != now.content:
+            return UsageError(
+                f"{now.source} is not what it was when the run in {self.folder} began: "
+                f"it was exchanged or changed (differs in {', '.join(differing)})",
+                "give the source as it was, or begin anew with another folder",
+            )
+        return UsageError(
+            f"{self.folder} holds another run: it differs in {', '.join(differing)}",
+            "give the command of that run, or another folder",
+        )
 
     def finish(self) -> None:
         """Note that nothing is left to do.
@@ -109,13 +125,20 @@ class RunState:
     def _read(self) -> RunDescription | None:
         path = self._description_path
         try:
-            return RunDescription.model_validate_json(path.read_bytes())
+            text = path.read_bytes()
+            version = _Versioned.model_validate_json(text).version
+            if version == STATE_VERSION:
+                return RunDescription.model_validate_json(text)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, ValidationError) as error:
-            raise SnapshotError(
-                f"{path} is damaged or of another version", "delete the folder to begin anew"
-            ) from error
+            raise SnapshotError(f"{path} is damaged", "delete the folder to begin anew") from error
+        age = "an older" if version < STATE_VERSION else "a newer"
+        raise SnapshotError(
+            f"{self.folder} was written by {age} version of trackd "
+            f"(state version {version}, this one reads {STATE_VERSION})",
+            "finish the run with that version, or delete the folder to begin anew",
+        )
 
     def _write(self, description: RunDescription) -> None:
         try:

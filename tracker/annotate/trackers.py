@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from streams.frame import Frame
 from tracker.annotate.plan import PromptPlan
+from tracker.errors import PromptError
 from tracker.types import Prompt, Prompted, StageTimes, TrackResult
 
 _NO_OBJECTS = TrackResult(step=0, objects=(), times=StageTimes(0.0, 0.0))
@@ -38,21 +39,29 @@ class TrackSession(Protocol):
 class PlanTracker:
     """Tracks the objects of a plan; the session's first frame is that of the first prompt."""
 
-    def __init__(self, session: TrackSession, plan: PromptPlan) -> None:
-        """Track with `session`, which is new, or was restored on the frame before the next."""
+    def __init__(
+        self, session: TrackSession, plan: PromptPlan, next_frame: int | None = None
+    ) -> None:
+        """Track with `session`, which is new, or was restored on the frame before `next_frame`."""
         self._session = session
         self._plan = plan
+        self._first = plan.placed[0].frame
+        self._next = self._first if next_frame is None else next_frame
 
     def track(self, frame: Frame) -> TrackResult:
         """All objects on the next frame: removals come first, prompts last.
 
         Raises:
-            PromptError: A prompt does not fit the frame.
+            PromptError: A prompt does not fit the frame, or is on one that the source left out.
         """
-        if frame.seq < self._plan.placed[0].frame:
+        if frame.seq < self._first:
             return _NO_OBJECTS
-        for object_id in self._plan.removed(frame.seq):
-            self._session.remove(object_id)
+        for number in range(self._next, frame.seq + 1):
+            if number < frame.seq and self._plan.due(number):
+                raise PromptError(f"there is a prompt on frame {number}, which is damaged")
+            for object_id in self._plan.removed(number):
+                self._session.remove(object_id)
+        self._next = frame.seq + 1
         result = self._session.step(frame.image)
         due = self._plan.due(frame.seq)
         if not due:

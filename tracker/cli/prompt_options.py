@@ -4,15 +4,21 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tracker.annotate.mask_png import read_mask_png
-from tracker.annotate.plan import PlacedPrompt, Removal
+from tracker.annotate.plan import NAME_PREFIX, FrameAddress, PlacedPrompt, Removal
 from tracker.errors import PromptError
 from tracker.rle import encode_rle
 from tracker.types import Prompt
 
-_FORM = re.compile(r"(?P<id>\d{1,9}):(?P<value>.+?)(?:@(?P<frame>\d{1,9}))?", re.DOTALL)
-_REMOVAL = re.compile(r"(?P<id>\d{1,9})@(?P<frame>\d{1,9})")
+# It decodes pictures, and its packages take seconds to import: `--help` needs none of them.
+if TYPE_CHECKING:
+    from tracker.annotate.pictures import Pictures
+
+_FRAME = rf"@(?:(?P<frame>\d{{1,9}})|(?P<name>{NAME_PREFIX}.+))"
+_FORM = re.compile(rf"(?P<id>\d{{1,9}}):(?P<value>.+?)(?:{_FRAME})?", re.DOTALL)
+_REMOVAL = re.compile(rf"(?P<id>\d{{1,9}}){_FRAME}", re.DOTALL)
 _LABEL = re.compile(r"(?P<id>\d{1,9}):(?P<name>.{1,100})")
 BOX_FORM = "ID:X0,Y0,X1,Y1[@FRAME]"
 POINT_FORM = "ID:X,Y[,0|1][@FRAME]"
@@ -23,19 +29,21 @@ REMOVE_FORM = "ID@FRAME"
 
 @dataclass(frozen=True, slots=True)
 class PromptOptions:
-    """The options as typed."""
+    """The options as typed; `pictures` are the frames of the source, None without names."""
 
     boxes: Sequence[str] = ()
     points: Sequence[str] = ()
     masks: Sequence[str] = ()
     labels: Sequence[str] = ()
     removals: Sequence[str] = ()
+    pictures: "Pictures | None" = None
 
     def prompts(self, first_frame: int) -> tuple[PlacedPrompt, ...]:
         """What the options say; without @FRAME a prompt is on `first_frame`.
 
         Raises:
-            PromptError: One does not follow its form, names no readable mask, or labels nothing.
+            PromptError: One does not follow its form, names no readable mask or no picture, or
+                labels nothing.
         """
         placed = tuple(self._placed(first_frame))
         labels = self._labels()
@@ -53,32 +61,50 @@ class PromptOptions:
         """The removals.
 
         Raises:
-            PromptError: One does not follow its form.
+            PromptError: One does not follow its form, or names no picture.
         """
         removals = []
         for text in self.removals:
             match = _REMOVAL.fullmatch(text)
             if match is None:
                 raise PromptError(f"--remove {text} is not {REMOVE_FORM}", "as in --remove 1@250")
-            removals.append(Removal(int(match["frame"]), int(match["id"])))
+            frame = self._number(_address(match), f"--remove {text}")
+            removals.append(Removal(frame, int(match["id"])))
         return tuple(removals)
 
     def _placed(self, first_frame: int) -> Iterator[PlacedPrompt]:
         for text in self.boxes:
-            object_id, value, frame = _split("--box", text, BOX_FORM, first_frame)
+            object_id, value, frame = self._split("--box", text, BOX_FORM, first_frame)
             x0, y0, x1, y1 = _numbers("--box", text, value, BOX_FORM, (4,))
             yield PlacedPrompt(frame, Prompt(object_id, box_xyxy=(x0, y0, x1, y1)))
         for text in self.points:
-            object_id, value, frame = _split("--point", text, POINT_FORM, first_frame)
+            object_id, value, frame = self._split("--point", text, POINT_FORM, first_frame)
             x, y, *rest = _numbers("--point", text, value, POINT_FORM, (2, 3))
             if rest not in ([], [0], [1]):
                 raise PromptError(f"--point {text}: label {rest[0]:g}", "use 1 (object) or 0 (not)")
             clicked = Prompt(object_id, ((x, y),), (int(rest[0]) if rest else 1,))
             yield PlacedPrompt(frame, clicked)
         for text in self.masks:
-            object_id, value, frame = _split("--mask", text, MASK_FORM, first_frame)
+            object_id, value, frame = self._split("--mask", text, MASK_FORM, first_frame)
             mask = encode_rle(read_mask_png(Path(value)))
             yield PlacedPrompt(frame, Prompt(object_id), mask)
+
+    def _split(self, option: str, text: str, form: str, first_frame: int) -> tuple[int, str, int]:
+        """Object id, value and frame of an option."""
+        match = _FORM.fullmatch(text)
+        if match is None:
+            raise PromptError(f"{option} {text} is not {form}", "ids are whole numbers from 1")
+        frame = first_frame
+        if match["frame"] or match["name"]:
+            frame = self._number(_address(match), f"{option} {text}")
+        return int(match["id"]), match["value"], frame
+
+    def _number(self, address: FrameAddress, where: str) -> int:
+        if isinstance(address, int):
+            return address
+        if self.pictures is None:
+            raise PromptError(f"{where}: the frames have no names", "give the frame's number")
+        return self.pictures.number(address, where)
 
     def _labels(self) -> dict[int, str]:
         labels: dict[int, str] = {}
@@ -92,13 +118,9 @@ class PromptOptions:
         return labels
 
 
-def _split(option: str, text: str, form: str, first_frame: int) -> tuple[int, str, int]:
-    """Object id, value and frame of an option."""
-    match = _FORM.fullmatch(text)
-    if match is None:
-        raise PromptError(f"{option} {text} is not {form}", "ids are whole numbers from 1")
-    frame = first_frame if match["frame"] is None else int(match["frame"])
-    return int(match["id"]), match["value"], frame
+def _address(match: re.Match[str]) -> FrameAddress:
+    name: str | None = match["name"]
+    return int(match["frame"]) if name is None else name
 
 
 def _numbers(

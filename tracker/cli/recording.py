@@ -2,6 +2,7 @@
 
 import argparse
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tracker.errors import UsageError
@@ -39,12 +40,15 @@ def record(
 
     journal = state.begin(description)
     stack.callback(journal.close)
-    resumed_at = plan.frames.start
+    resumed_at, next_frame = plan.frames.start, None
     if state.snapshot_path.exists():
         session = Session.load(state.snapshot_path, model, helper=session.helper)
         # The session's first frame was that of the first prompt.
-        resumed_at = plan.placed[0].frame + session.result().step + 1
-    tracker = PlanTracker(session, plan)
+        steps = session.result().step + 1
+        resumed_at = next_frame = journal.keep_session(plan.placed[0].frame, steps)
+    else:
+        journal.keep(0)
+    tracker = PlanTracker(session, plan, next_frame)
     return RecordedTracker(tracker, session, plan, state, journal, resumed_at)
 
 
@@ -60,9 +64,12 @@ def describe(
 
     Raises:
         UsageError: The source cannot be read again.
+        StreamError: It cannot be read now.
     """
     from streams.address import local_path
+    from streams.content_digest import content_digest
     from tracker.annotate.run_state import RunDescription
+    from tracker.cli import source_options
 
     info = source.info
     if info.live:
@@ -71,8 +78,8 @@ def describe(
         )
     path = local_path(args.source)
     return RunDescription(
-        source=info.url if path is None else str(path.resolve()),
-        source_bytes=path.stat().st_size if path is not None and path.is_file() else None,
+        source=info.url if path is None else _text(path),
+        content=content_digest(args.source, **source_options.given(args.source_options)),
         width=info.width,
         height=info.height,
         frame_count=info.frame_count,
@@ -82,5 +89,10 @@ def describe(
         dtype=model.precision,
         policy=session.policy,
         plan=plan.digest,
-        outputs={option: str(wanted.resolve()) for option, wanted in outputs.wanted()},
+        outputs={option: _text(path) for option, path in outputs.wanted()},
     )
+
+
+def _text(path: Path) -> str:
+    """The whole path, even where its bytes are no text."""
+    return str(path.resolve()).encode(errors="backslashreplace").decode()

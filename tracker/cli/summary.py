@@ -8,6 +8,7 @@ from streams.source import Source
 from tracker.annotate.job import Tally
 from tracker.annotate.outputs import Outputs
 from tracker.annotate.plan import PromptPlan
+from tracker.cli.printable import printable
 from tracker.models import Model
 
 
@@ -51,6 +52,14 @@ class Loss:
 
 
 @dataclass(frozen=True, slots=True)
+class DamagedPictures:
+    """Files of a folder that could not be decoded, which no output holds; `names` are the first."""
+
+    count: int
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Summary:
     """One run. Frame numbers count from 0; `stopped_at` is None for a run to the end.
 
@@ -71,6 +80,7 @@ class Summary:
     ms_per_frame: StageSummary
     objects: tuple[ObjectSummary, ...]
     lost: Loss
+    damaged_pictures: DamagedPictures
     outputs: dict[str, str]
 
     def as_json(self) -> str:
@@ -105,7 +115,15 @@ class Summary:
             lines.append(f"stopped early at frame {self.stopped_at}")
         elif self.frames == 0:
             lines.append("stopped before the first frame; nothing was written")
-        lost = self.lost
+        lost, damaged = self.lost, self.damaged_pictures
+        if damaged.count:
+            names = ", ".join(printable(name) for name in damaged.names)
+            more = damaged.count - len(damaged.names)
+            pictures = (
+                "1 damaged picture" if damaged.count == 1 else f"{damaged.count} damaged pictures"
+            )
+            lines.append(f"left out {pictures}: {names}" + (f" and {more} more" if more else ""))
+            return lines
         if lost.missing:
             lines.append(
                 f"lost {lost.missing} frames: the source claims {lost.claimed}, "
@@ -125,14 +143,13 @@ def summarize(
     outputs: Outputs,
     source: Source,
     *,
-    resumed_at: int,
+    replayed: int,
     backward: int,
 ) -> Summary:
     """Put together what a run left behind.
 
-    Frames before `resumed_at` were only replayed; `backward` frames were tracked backward.
+    `replayed` frames had been tracked before; `backward` frames were tracked backward.
     """
-    ready = 0 if tally.last_frame is None else min(resumed_at, tally.last_frame + 1)
     per_frame_ms = 1000 / max(tally.frames, 1)
     times = (tally.decode_s, tally.encode_s, tally.track_s, tally.write_s)
     return Summary(
@@ -141,7 +158,7 @@ def summarize(
         device=str(model.device),
         dtype=model.precision,
         frames=tally.frames,
-        replayed=max(0, ready - plan.frames.start),
+        replayed=replayed,
         backward=backward,
         last_frame=tally.last_frame,
         stopped_at=tally.last_frame if tally.stopped_early else None,
@@ -152,6 +169,7 @@ def summarize(
             for object_id in sorted(tally.frames_by_object)
         ),
         lost=_loss(tally, plan, source),
+        damaged_pictures=_damaged(source),
         outputs=_written(outputs) if tally.frames else {},
     )
 
@@ -164,11 +182,17 @@ def _loss(tally: Tally, plan: PromptPlan, source: Source) -> Loss:
     return Loss(claimed, stats.frames, missing, stats.corrupt_packets, stats.damage)
 
 
+def _damaged(source: Source) -> DamagedPictures:
+    names = tuple(source.stats.damaged_names)
+    return DamagedPictures(source.stats.corrupt_packets if names else 0, names)
+
+
 def _written(outputs: Outputs) -> dict[str, str]:
     named: tuple[tuple[str, Path | None], ...] = (
         ("video", outputs.video),
         ("davis", outputs.davis),
         ("coco", outputs.coco),
+        ("coco_frames", outputs.coco_frames),
         ("state", outputs.state),
     )
     return {kind: str(path) for kind, path in named if path is not None}

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from streams.source import Source
     from tracker.annotate.job import Tally
     from tracker.annotate.outputs import Outputs
+    from tracker.annotate.pictures import Pictures
     from tracker.annotate.plan import PromptPlan
     from tracker.annotate.run_state import RunState
     from tracker.engine import Policy, Session
@@ -26,15 +27,17 @@ examples:
   trackd track clip.mp4 --box 1:120,80,340,400 --label 1:dog --out tracked.mp4
   trackd track clip.mp4 --point 1:200,150 --point 1:90,40,0 --davis masks --coco masks.json
   trackd track frames/%05d.jpg --mask 1:first.png --box 2:10,10,60,80@25 --davis masks
+  trackd track frames --box 1:10,10,60,80@name:00045 --davis masks --coco-frames masks.json
   trackd track clip.mp4 --prompts prompts.json --start 100 --stop 400 --json
   trackd track clip.mp4 --box 1:120,80,340,400@90 --remove 1@250 --backward --coco masks.json
   trackd track long.mp4 --prompts prompts.json --coco masks.json --resume state
 
 Coordinates are pixels of the source, x to the right, y down. A box holds its left and top edge
-and ends before its right and bottom edge. Frames are numbered from 0; without @FRAME a prompt is
-on the first frame that is tracked. Options that prompt the same object on the same frame work
-together: a box with clicks, several clicks. A prompt for a known object on a later frame corrects
-it; after --remove it brings the object back.
+and ends before its right and bottom edge. FRAME is a number from 0 (in a folder the place in its
+listing, damaged pictures included) or, in a folder, name:NAME with the name of the picture's file,
+its suffix or not; without @FRAME a prompt is on the first frame of the range. Options that prompt
+the same object on the same frame work together: a box with clicks, several clicks. A prompt for a
+known object on a later frame corrects it; after --remove it brings the object back.
 """
 
 
@@ -103,8 +106,24 @@ def _add_prompt_options(parser: argparse.ArgumentParser) -> None:
 def _add_output_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("output")
     group.add_argument("--out", type=Path, metavar="OUT.mp4", help="video with the masks drawn")
-    group.add_argument("--davis", type=Path, metavar="DIR", help="palette PNGs, pixel = id")
-    group.add_argument("--coco", type=Path, metavar="FILE.json", help="YouTube-VIS style JSON")
+    group.add_argument(
+        "--davis",
+        type=Path,
+        metavar="DIR",
+        help="palette PNGs, pixel = id, named as the pictures of a folder or by frame number",
+    )
+    group.add_argument(
+        "--coco",
+        type=Path,
+        metavar="FILE.json",
+        help="YouTube-VIS style JSON: one annotation per object, with lists over the frames",
+    )
+    group.add_argument(
+        "--coco-frames",
+        type=Path,
+        metavar="FILE.json",
+        help="COCO instances JSON, for pycocotools: each frame an image, each mask an annotation",
+    )
     group.add_argument("--start", type=int, default=0, metavar="F", help="first frame to track")
     group.add_argument("--stop", type=int, metavar="F", help="frame to stop before")
     group.add_argument(
@@ -135,21 +154,26 @@ def run(args: argparse.Namespace) -> int:
     """
     from streams import open_source
     from tracker.annotate.outputs import Outputs
+    from tracker.annotate.pictures import Pictures
     from tracker.annotate.run_state import RunState
 
     if args.backward and args.resume is not None:
         raise UsageError("--backward and --resume do not go together", "leave one out")
-    plan = _plan(args)
+    pictures = Pictures.of(args.source)
+    plan = _plan(args, pictures)
     state = None if args.resume is None else RunState(args.resume)
-    outputs = Outputs(args.out, args.davis, args.coco, args.resume)
+    outputs = Outputs(args.out, args.davis, args.coco, args.coco_frames, args.resume)
     begun = state is not None and state.begun
     outputs.check(_inputs(args), plan.object_ids, begun=begun)
+    if args.davis is not None:
+        pictures.check_stems(plan.frames)
     options = source_options.given(args.source_options)
     with open_source(args.source, **options) as source:
         backward.check(args, source)
         plan.check_range(source.info.frame_count)
         plan.check_size(source.info.height, source.info.width)
-        return _track(args, source, plan, outputs, state)
+        pictures.check_prompted(plan)
+        return _track(args, source, plan, outputs, state, len(pictures.paths))
 
 
 def open_session(args: argparse.Namespace) -> "tuple[Model, Session]":
@@ -170,10 +194,12 @@ def _track(
     plan: "PromptPlan",
     outputs: "Outputs",
     state: "RunState | None",
+    picture_count: int,
 ) -> int:
     from tracker.annotate.backward import MergedTracker
     from tracker.annotate.job import Job
     from tracker.annotate.read_ahead import read_ahead
+    from tracker.annotate.source_name import source_name
     from tracker.annotate.trackers import FrameTracker, PlanTracker
     from tracker.cli.failures import INTERRUPTED
     from tracker.cli.interrupt import stop_on_signal
@@ -199,7 +225,8 @@ def _track(
             back = backward.track_back(args, model, session.policy, plan, stop_asked)
             stack.callback(back.results.close)
             tracker = MergedTracker(tracker, back.results, plan)
-        job = Job(tracker, plan, outputs.open(_name(source), source.info.fps))
+        writers = outputs.open(source_name(args.source), source.info.fps)
+        job = Job(tracker, plan, writers, picture_count)
         total = plan.frames.count(source.info.frame_count)
         adjust_threads = _thread_adjustment(model, live=source.info.live)
         with show_progress(total, quiet=args.quiet, doing=doing) as show:
@@ -212,9 +239,10 @@ def _track(
             tally = job.run(frames, on_frame=on_frame, stop_asked=stop_asked)
         if recorded is not None:
             recorded.end(stopped_early=tally.stopped_early)
+    replayed = 0 if recorded is None else recorded.replayed
     frames_back = 0 if back is None else back.tally.frames
     summary = summarize(
-        tally, model, plan, outputs, source, resumed_at=resumed_at, backward=frames_back
+        tally, model, plan, outputs, source, replayed=replayed, backward=frames_back
     )
     print(summary.as_json() if args.json else summary.as_text())
     return INTERRUPTED if tally.stopped_early else 0
@@ -238,22 +266,16 @@ def _thread_adjustment(model: "Model", *, live: bool) -> "Callable[[], None]":
     return lambda: None
 
 
-def _name(source: "Source") -> str:
-    """What the frames of the source are called together."""
-    path = Path(source.info.url)
-    return path.parent.name if "%" in path.name else path.stem
-
-
-def _plan(args: argparse.Namespace) -> "PromptPlan":
+def _plan(args: argparse.Namespace, pictures: "Pictures") -> "PromptPlan":
     """All prompts of the options and of the file."""
     from tracker.annotate.plan import FrameRange, PromptPlan
     from tracker.annotate.prompts_file import FileContent, load_prompts
     from tracker.cli.prompt_options import PromptOptions
 
     frames = FrameRange(args.start, args.stop)
-    options = PromptOptions(args.box, args.point, args.mask, args.label, args.remove)
+    options = PromptOptions(args.box, args.point, args.mask, args.label, args.remove, pictures)
     typed = options.prompts(args.start)
-    filed = load_prompts(args.prompts) if args.prompts is not None else FileContent()
+    filed = FileContent() if args.prompts is None else load_prompts(args.prompts, pictures)
     ids = [{item.prompt.object_id for item in placed} for placed in (typed, filed.placed)]
     both = ids[0] & ids[1]
     if both:
@@ -284,11 +306,11 @@ def _check_policy(plan: "PromptPlan", policy: "Policy") -> None:
 def _inputs(args: argparse.Namespace) -> list[Path]:
     """The files and folders that the run reads and must not write."""
     from streams.address import SourceKind, parse_address
+    from streams.image_folder import images_folder
 
     inputs = [] if args.prompts is None else [args.prompts]
     address = parse_address(args.source)
     if address.kind is SourceKind.PATH:
         path = Path(address.location)
-        # A pattern such as DIR/%05d.jpg reads the folder.
-        inputs.append(path.parent if "%" in path.name and not path.exists() else path)
+        inputs.append(images_folder(path) or path)
     return inputs

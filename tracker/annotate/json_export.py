@@ -1,0 +1,127 @@
+"""JSON files that grow with the video, while memory does not."""
+
+import json
+import tempfile
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from streams.frame import Frame
+from tracker.errors import OutputError
+from tracker.rle import encode_rle
+from tracker.types import ObjectResult, TrackResult
+
+_UNNAMED = "object"
+
+
+class Spool:
+    """JSON records, appended one by one, then read back in the same order."""
+
+    def __init__(self, folder: Path, memory_bytes: int) -> None:
+        """Hold `memory_bytes` in memory; what goes beyond, in a nameless file in `folder`."""
+        self.count = 0
+        self._file = tempfile.SpooledTemporaryFile(  # noqa: SIM115 - closed by `close`
+            memory_bytes, mode="w+", encoding="ascii", dir=str(folder)
+        )
+
+    def add(self, record: dict[str, Any]) -> None:
+        """Append a record; raises `OSError` where the disk is full."""
+        self._file.write(json.dumps(record) + "\n")
+        self.count += 1
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """All records, from the first."""
+        self._file.seek(0)
+        for line in self._file:
+            yield json.loads(line)
+
+    def close(self) -> None:
+        """Forget them."""
+        self._file.close()
+
+
+class JsonExport(ABC):
+    """A writer whose file is put together when it is closed: beside it, then renamed."""
+
+    def __init__(self, path: Path, source_name: str) -> None:
+        """Write to `path`; `source_name` is what the frames are called together."""
+        self._path = path
+        self._part = path.with_name(path.name + ".part")
+        self._source_name = source_name
+        self._labels: dict[int, str] = {}
+        self._length = 0
+        self._closed = False
+
+    def write(self, frame: Frame, result: TrackResult) -> None:
+        """Record the objects of one frame."""
+        for item in result.objects:
+            self._labels[item.id] = item.label or self._labels.get(item.id, _UNNAMED)
+        try:
+            self._record(frame, result)
+        except OSError as error:
+            self._closed = True
+            self._forget()
+            raise self._refused(error) from error
+        self._length += 1
+
+    def close(self) -> None:
+        """Assemble the JSON and put it in place."""
+        if self._length == 0 or self._closed:
+            return
+        self._closed = True
+        try:
+            with self._part.open("w", encoding="utf-8") as out:
+                self._assemble(out)
+            self._part.replace(self._path)
+        except OSError as error:
+            self._part.unlink(missing_ok=True)
+            raise self._refused(error) from error
+        finally:
+            self._forget()
+
+    @abstractmethod
+    def _record(self, frame: Frame, result: TrackResult) -> None:
+        """Spool what is to be written of one frame; `_length` frames came before it."""
+
+    @abstractmethod
+    def _assemble(self, out: IO[str]) -> None:
+        """Write the whole file."""
+
+    @abstractmethod
+    def _forget(self) -> None:
+        """Close the spools."""
+
+    def _refused(self, error: OSError) -> OutputError:
+        return OutputError(f"cannot write {self._path}: {error.strerror or error}")
+
+    def _file_name(self, frame: Frame) -> str:
+        """The picture's file, or what a frame of a video is called, in the folder of the source."""
+        name = f"{frame.seq:05d}.jpg" if frame.name is None else frame.name
+        return f"{self._source_name}/{name}" if self._source_name else name
+
+    @property
+    def _category_ids(self) -> dict[str, int]:
+        """A category for each label."""
+        return {name: index for index, name in enumerate(sorted(set(self._labels.values())), 1)}
+
+    @property
+    def _categories(self) -> list[dict[str, Any]]:
+        return [
+            {"id": index, "name": name, "supercategory": "object"}
+            for name, index in self._category_ids.items()
+        ]
+
+
+def segmentation_of(item: ObjectResult) -> dict[str, Any]:
+    """A mask as COCO's compressed RLE."""
+    rle = encode_rle(item.mask_hw)
+    return {"size": [rle.height, rle.width], "counts": rle.counts}
+
+
+def write_list(out: IO[str], values: Iterable[Any], separator: str = ", ") -> None:
+    """Write a JSON list, one element at a time."""
+    out.write("[")
+    for position, value in enumerate(values):
+        out.write((separator if position else "") + json.dumps(value))
+    out.write("]")
