@@ -60,6 +60,7 @@ class AvSource:
         self._sender_clock = SenderClock()
         self._reformatter = VideoReformatter()
         self._orientation = _Orientation()
+        self._coded_sar: Fraction | None = None
         with translated(address, open_timeout_s):
             self._container = _open(address, open_timeout_s, read_timeout_s)
         try:
@@ -68,6 +69,8 @@ class AvSource:
                 address.kind is SourceKind.NETWORK and self._container.duration is None
             )
             self._video.thread_type = "SLICE" if self._live else "AUTO"
+            self._coded_sar = self._video.codec_context.sample_aspect_ratio
+            self._end_pts = _end_pts(self._container, self._video)
             decoded = self._decoded_frames()
             first = next(decoded, None)
             if first is None:
@@ -164,7 +167,36 @@ class AvSource:
         rgb = self._reformatter.reformat(picture, format="rgb24").to_ndarray()
         image = self._orientation.upright(np.asarray(rgb, np.uint8), picture)
         self.stats.decode_s += time.perf_counter() - started_s
-        return Frame(self._stream, seq, pts, picture.time_base, captured_ns, image, sender_ns)
+        return Frame(
+            self._stream,
+            seq,
+            pts,
+            picture.time_base,
+            captured_ns,
+            image,
+            sender_ns,
+            duration=self._duration(picture),
+            sample_aspect_ratio=self._sample_aspect_ratio(),
+        )
+
+    def _duration(self, picture: VideoFrame) -> int | None:
+        """For how long a picture is shown, in its time base; never beyond the stream's end.
+
+        Where a file states the times of its pictures only, FFmpeg takes their mean distance, which
+        is far too long for the last one of a video that is mostly one still.
+        """
+        if picture.duration <= 0:
+            return None
+        left = None if self._end_pts is None or picture.pts is None else self._end_pts - picture.pts
+        return picture.duration if left is None or left <= 0 else min(picture.duration, left)
+
+    def _sample_aspect_ratio(self) -> Fraction:
+        """Shape of the upright picture's pixels: the container's, until the coded one changes."""
+        coded = self._video.codec_context.sample_aspect_ratio
+        ratio = self._video.sample_aspect_ratio if coded == self._coded_sar else coded
+        if ratio is None or ratio <= 0:
+            return Fraction(1)
+        return 1 / ratio if self._orientation.transposed else ratio
 
     def __iter__(self) -> Iterator[Frame]:
         """Return the one iterator over the frames; a second call goes on where it stands."""
@@ -219,6 +251,15 @@ def _video_stream(container: InputContainer, address: Address) -> VideoStream:
     return video
 
 
+def _end_pts(container: InputContainer, video: VideoStream) -> int | None:
+    """Where the video ends, in units of its time base; None where the source does not tell."""
+    if video.duration is not None and video.start_time is not None:
+        return video.start_time + video.duration
+    if container.duration is not None and video.time_base is not None:
+        return round(Fraction(container.duration, av.time_base) / video.time_base)
+    return None
+
+
 class _Orientation:
     """Turns and mirrors pictures by quarter turns, as their display matrix says.
 
@@ -228,7 +269,7 @@ class _Orientation:
 
     def __init__(self) -> None:
         self._angle: int | None = None
-        self._transposed = False
+        self.transposed = False
         self._steps_yx = (1, 1)
 
     def upright(self, image_hwc: NDArray[np.uint8], picture: VideoFrame) -> NDArray[np.uint8]:
@@ -236,13 +277,13 @@ class _Orientation:
         if picture.rotation != self._angle:
             self._angle = picture.rotation
             self._read(picture)
-        if self._transposed:
+        if self.transposed:
             image_hwc = image_hwc.transpose(1, 0, 2)
         down, across = self._steps_yx
         return np.ascontiguousarray(image_hwc[::down, ::across])
 
     def _read(self, picture: VideoFrame) -> None:
-        self._transposed, self._steps_yx = False, (1, 1)
+        self.transposed, self._steps_yx = False, (1, 1)
         side_data = cast(Mapping[str, SideData], picture.side_data)  # PyAV types it as a dictionary
         if "DISPLAYMATRIX" not in side_data:
             return
@@ -250,5 +291,5 @@ class _Orientation:
         # Shown x = a*x + c*y and shown y = b*x + d*y, in 16.16 fixed point.
         a, b, c, d = (int(np.rint(matrix[i] / 65536)) for i in (0, 1, 3, 4))
         if a == d == 0 and b and c:
-            self._transposed, a, d = True, c, b
+            self.transposed, a, d = True, c, b
         self._steps_yx = (-1 if d < 0 else 1, -1 if a < 0 else 1)

@@ -22,6 +22,8 @@ class Frame:
             from that of the frame before.
         sender_ns: Wall clock of the sender, in ns since 1970, when it took the picture; None
             where the source does not tell it. RTSP cameras tell it some seconds after they start.
+        duration: For how long it is shown, in units of `time_base`; None where unknown.
+        sample_aspect_ratio: Width of a pixel of `image` over its height, as it is to be seen.
     """
 
     stream: str
@@ -31,6 +33,8 @@ class Frame:
     captured_ns: int
     image: NDArray[np.uint8]
     sender_ns: int | None = None
+    duration: int | None = None
+    sample_aspect_ratio: Fraction = Fraction(1)
 
     @property
     def time_s(self) -> float | None:
