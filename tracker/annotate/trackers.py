@@ -51,12 +51,13 @@ class PlanTracker:
         """
         if frame.seq < self._plan.placed[0].frame:
             return _NO_OBJECTS
+        height, width = frame.image.shape[:2]
+        prompts = [item.fitted(height, width) for item in self._plan.due(frame.seq)]
         for object_id in self._plan.removed(frame.seq):
             self._session.remove(object_id)
         result = self._session.step(frame.image)
-        due = self._plan.due(frame.seq)
-        if not due:
+        if not prompts:
             return result
-        for item in due:
-            self._session.prompt(item.resolve())
+        for prompt in prompts:
+            self._session.prompt(prompt)
         return self._session.result()

@@ -1,6 +1,7 @@
 """`trackd track`: follow objects through a video and write what was found."""
 
 import argparse
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from tracker.errors import PromptError, UsageError
 
 # The packages that do the work take seconds to import: only a run imports them.
 if TYPE_CHECKING:
+    from streams.frame import Frame
     from streams.source import Source
     from tracker.annotate.job import Tally
     from tracker.annotate.outputs import Outputs
@@ -100,6 +102,9 @@ def _add_prompt_options(parser: argparse.ArgumentParser) -> None:
 def _add_output_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("output")
     group.add_argument("--out", type=Path, metavar="OUT.mp4", help="video with the masks drawn")
+    group.add_argument(
+        "--out-width", type=int, metavar="N", help="scale that video to this even width in pixels"
+    )
     group.add_argument("--davis", type=Path, metavar="DIR", help="palette PNGs, pixel = id")
     group.add_argument("--coco", type=Path, metavar="FILE.json", help="YouTube-VIS style JSON")
     group.add_argument("--start", type=int, default=0, metavar="F", help="first frame to track")
@@ -131,6 +136,7 @@ def run(args: argparse.Namespace) -> int:
         StreamError: The source cannot be opened or decoded.
     """
     from streams import open_source
+    from tracker.annotate.first_frame import checked_frames
     from tracker.annotate.outputs import Outputs
     from tracker.annotate.run_state import RunState
 
@@ -138,14 +144,14 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("--backward and --resume do not go together", "leave one out")
     plan = _plan(args)
     state = None if args.resume is None else RunState(args.resume)
-    outputs = Outputs(args.out, args.davis, args.coco, args.resume)
+    outputs = Outputs(args.out, args.davis, args.coco, args.resume, args.out_width)
     begun = state is not None and state.begun
     outputs.check(_inputs(args), plan.object_ids, begun=begun)
     with open_source(args.source) as source:
         backward.check(args, source)
         plan.check_range(source.info.frame_count)
-        plan.check_size(source.info.height, source.info.width)
-        return _track(args, source, plan, outputs, state)
+        frames = checked_frames(source, plan, outputs)
+        return _track(args, source, frames, plan, outputs, state)
 
 
 def open_session(args: argparse.Namespace) -> "tuple[Model, Session]":
@@ -163,6 +169,7 @@ def open_session(args: argparse.Namespace) -> "tuple[Model, Session]":
 def _track(
     args: argparse.Namespace,
     source: "Source",
+    frames: "Iterator[Frame]",
     plan: "PromptPlan",
     outputs: "Outputs",
     state: "RunState | None",
@@ -198,8 +205,8 @@ def _track(
         job = Job(tracker, plan, outputs.open(_name(source), source.info.fps))
         total = plan.frames.count(source.info.frame_count)
         with show_progress(total, quiet=args.quiet, doing=doing) as on_frame:
-            frames = source if source.info.live else read_ahead(source, session)
-            tally = job.run(frames, on_frame=on_frame, stop_asked=stop_asked)
+            taken = frames if source.info.live else read_ahead(frames, session)
+            tally = job.run(taken, on_frame=on_frame, stop_asked=stop_asked)
         if recorded is not None:
             recorded.end(stopped_early=tally.stopped_early)
     frames_back = 0 if back is None else back.tally.frames
