@@ -14,7 +14,7 @@ from pydantic import (
     model_validator,
 )
 
-from tracker.annotate.mask_png import read_mask_png
+from tracker.annotate.mask_png import read_mask
 from tracker.annotate.plan import PlacedPrompt, Removal
 from tracker.errors import UsageError
 from tracker.rle import MAX_SIDE_PX, Rle, encode_rle
@@ -68,7 +68,8 @@ class FilePrompt(_Strict):
         | None
     ) = Field(
         default=None,
-        description="a PNG file (nonzero pixels are the object; relative to this file) or RLE",
+        description="a PNG file (nonzero pixels are the object, or those of one id: FILE.png#ID; "
+        "relative to this file) or RLE",
     )
 
     @model_validator(mode="after")
@@ -171,7 +172,7 @@ def _place(item: FileObject, entry: FilePrompt, folder: Path) -> PlacedPrompt:
 
 def _mask_of(item: FileObject, entry: FilePrompt, folder: Path) -> Rle | None:
     if isinstance(entry.mask, str):
-        return encode_rle(read_mask_png(folder / entry.mask))
+        return encode_rle(read_mask(entry.mask, folder))
     if entry.mask is None:
         return None
     height, width = entry.mask.size

@@ -5,18 +5,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tracker.annotate.mask_png import read_mask_png
+from tracker.annotate.mask_png import read_mask, read_object_masks
 from tracker.annotate.plan import PlacedPrompt, Removal
 from tracker.errors import PromptError
 from tracker.rle import encode_rle
 from tracker.types import Prompt
 
 _FORM = re.compile(r"(?P<id>\d{1,9}):(?P<value>.+?)(?:@(?P<frame>\d{1,9}))?", re.DOTALL)
+_PLACED_FILE = re.compile(r"(?P<file>.+?)(?:@(?P<frame>\d{1,9}))?", re.DOTALL)
 _REMOVAL = re.compile(r"(?P<id>\d{1,9})@(?P<frame>\d{1,9})")
 _LABEL = re.compile(r"(?P<id>\d{1,9}):(?P<name>.{1,100})")
 BOX_FORM = "ID:X0,Y0,X1,Y1[@FRAME]"
 POINT_FORM = "ID:X,Y[,0|1][@FRAME]"
-MASK_FORM = "ID:FILE.png[@FRAME]"
+MASK_FORM = "ID:FILE.png[#N][@FRAME]"
+MASKS_FORM = "FILE.png[@FRAME]"
 LABEL_FORM = "ID:NAME"
 REMOVE_FORM = "ID@FRAME"
 
@@ -30,6 +32,7 @@ class PromptOptions:
     masks: Sequence[str] = ()
     labels: Sequence[str] = ()
     removals: Sequence[str] = ()
+    object_masks: Sequence[str] = ()
 
     def prompts(self, first_frame: int) -> tuple[PlacedPrompt, ...]:
         """What the options say; without @FRAME a prompt is on `first_frame`.
@@ -77,8 +80,14 @@ class PromptOptions:
             yield PlacedPrompt(frame, clicked)
         for text in self.masks:
             object_id, value, frame = _split("--mask", text, MASK_FORM, first_frame)
-            mask = encode_rle(read_mask_png(Path(value)))
-            yield PlacedPrompt(frame, Prompt(object_id), mask)
+            yield PlacedPrompt(frame, Prompt(object_id), encode_rle(read_mask(value)))
+        for text in self.object_masks:
+            match = _PLACED_FILE.fullmatch(text)
+            if match is None:
+                raise PromptError(f"--masks {text} is not {MASKS_FORM}", "give a PNG with ids")
+            frame = first_frame if match["frame"] is None else int(match["frame"])
+            for object_id, mask_hw in read_object_masks(Path(match["file"])):
+                yield PlacedPrompt(frame, Prompt(object_id), encode_rle(mask_hw))
 
     def _labels(self) -> dict[int, str]:
         labels: dict[int, str] = {}

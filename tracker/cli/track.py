@@ -26,6 +26,7 @@ examples:
   trackd track clip.mp4 --box 1:120,80,340,400 --label 1:dog --out tracked.mp4
   trackd track clip.mp4 --point 1:200,150 --point 1:90,40,0 --davis masks --coco masks.json
   trackd track frames/%05d.jpg --mask 1:first.png --box 2:10,10,60,80@25 --davis masks
+  trackd track frames --masks 00000.png --label 1:dog --davis masks
   trackd track clip.mp4 --prompts prompts.json --start 100 --stop 400 --json
   trackd track clip.mp4 --box 1:120,80,340,400@90 --remove 1@250 --backward --coco masks.json
   trackd track long.mp4 --prompts prompts.json --coco masks.json --resume state
@@ -80,6 +81,7 @@ def _add_prompt_options(parser: argparse.ArgumentParser) -> None:
         BOX_FORM,
         LABEL_FORM,
         MASK_FORM,
+        MASKS_FORM,
         POINT_FORM,
         REMOVE_FORM,
     )
@@ -91,7 +93,13 @@ def _add_prompt_options(parser: argparse.ArgumentParser) -> None:
 
     add("--box", BOX_FORM, "a box around the object")
     add("--point", POINT_FORM, "a click on the object (1, default) or off it (0)")
-    add("--mask", MASK_FORM, "a PNG of the video's size; nonzero pixels are the object")
+    add(
+        "--mask",
+        MASK_FORM,
+        "a PNG of the video's size; nonzero pixels are the object, or those of palette index or "
+        "grey value N",
+    )
+    add("--masks", MASKS_FORM, "a palette or grey PNG: each id in it, 255 left out, is an object")
     add("--label", LABEL_FORM, "the object's name")
     add("--remove", REMOVE_FORM, "the object is gone from this frame on, until a later prompt")
     group.add_argument(
@@ -230,7 +238,7 @@ def _plan(args: argparse.Namespace) -> "PromptPlan":
     from tracker.cli.prompt_options import PromptOptions
 
     frames = FrameRange(args.start, args.stop)
-    options = PromptOptions(args.box, args.point, args.mask, args.label, args.remove)
+    options = PromptOptions(args.box, args.point, args.mask, args.label, args.remove, args.masks)
     typed = options.prompts(args.start)
     filed = load_prompts(args.prompts) if args.prompts is not None else FileContent()
     ids = [{item.prompt.object_id for item in placed} for placed in (typed, filed.placed)]
