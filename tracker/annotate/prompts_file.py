@@ -18,6 +18,7 @@ from tracker.annotate.mask_png import read_mask
 from tracker.annotate.plan import PlacedPrompt, Removal
 from tracker.errors import UsageError
 from tracker.rle import MAX_SIDE_PX, Rle, encode_rle
+from tracker.text_file import decode_text
 from tracker.types import Prompt
 
 MAX_FILE_BYTES = 64 * 1024 * 1024
@@ -134,9 +135,11 @@ def load_prompts(path: Path) -> FileContent:
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
             raise UsageError(f"{path}: larger than {MAX_FILE_BYTES >> 20} MiB", "split the work")
-        text = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
+        text = decode_text(path.read_bytes())
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}", "check --prompts") from error
+    except ValueError as error:
+        raise UsageError(f"{path}: {error}") from error
     try:
         content = PromptsFile.model_validate_json(text)
     except ValidationError as error:

@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
     place = _place(args)
     with connection.open_client(args) as client:
         result = client.prompt(args.stream, **place)
-    print(result.model_dump_json() if args.json else _told(result))
+    print(result.model_dump_json(ensure_ascii=True) if args.json else _told(result))
     return 0
 
 

@@ -97,8 +97,18 @@ class PromptOptions:
                 raise PromptError(f"--label {text} is not {LABEL_FORM}", "as in --label 1:dog")
             if int(match["id"]) in labels:
                 raise PromptError(f"--label {text}: object {match['id']} has a label", "give one")
-            labels[int(match["id"])] = match["name"]
+            labels[int(match["id"])] = _as_text(match["name"])
         return labels
+
+
+def _as_text(name: str) -> str:
+    """`name` without the half surrogates that stand for bytes that are none in this locale."""
+    try:
+        return name.encode(errors="surrogateescape").decode()
+    except UnicodeError as error:
+        raise PromptError(
+            f"--label {name} is not UTF-8", "check the terminal's encoding"
+        ) from error
 
 
 def _split(option: str, text: str, form: str, first_frame: int) -> tuple[int, str, int]:

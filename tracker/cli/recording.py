@@ -73,7 +73,7 @@ def describe(
     is_path = parse_address(args.source).kind is SourceKind.PATH
     path = Path(args.source)
     return RunDescription(
-        source=str(path.resolve()) if is_path else info.url,
+        source=_encodable(str(path.resolve()) if is_path else info.url),
         source_bytes=path.stat().st_size if is_path and path.is_file() else None,
         width=info.width,
         height=info.height,
@@ -84,5 +84,10 @@ def describe(
         dtype=model.precision,
         policy=session.policy,
         plan=plan.digest,
-        outputs={option: str(path.resolve()) for option, path in outputs.wanted()},
+        outputs={option: _encodable(str(path.resolve())) for option, path in outputs.wanted()},
     )
+
+
+def _encodable(name: str) -> str:
+    """`name` with the bytes of a file name that are no text escaped."""
+    return name.encode(errors="backslashreplace").decode()

@@ -8,6 +8,7 @@ from streams.source import Source
 from tracker.annotate.job import Tally
 from tracker.annotate.outputs import Outputs
 from tracker.annotate.plan import PromptPlan
+from tracker.cli.printable import printable
 from tracker.models import Model
 
 
@@ -90,7 +91,7 @@ class Summary:
         lines += [f"  {kind}: {path}" for kind, path in self.outputs.items()]
         if self.stopped_at is not None and "state" in self.outputs:
             lines.append("  the same command goes on from here")
-        return "\n".join(lines)
+        return "\n".join(map(printable, lines))
 
     def _mishaps(self) -> list[str]:
         lines = []
