@@ -16,6 +16,7 @@ from av.packet import Packet
 from av.stream import Stream
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
+from av.video.stream import VideoStream
 
 from streams.address import Address, SourceKind
 from streams.arrival_clock import CLOCKLESS_FORMATS, TIME_BASE, ArrivalClock
@@ -88,6 +89,7 @@ class AvSource:
         self._reformatter = VideoReformatter()
         self._orientation = Orientation()
         self._refusal = ""  # what the decoder said last
+        self._coded_sar: Fraction | None = None
         with translated(address, open_timeout_s):
             if feed is None:
                 self._container = _open(address, open_timeout_s, read_timeout_s)
@@ -100,6 +102,8 @@ class AvSource:
                 self._arrival_clock = ArrivalClock()
             # Not by frames: those errors come when the decoder is emptied, and PyAV then stops.
             self._video.thread_type = "SLICE"
+            self._coded_sar = self._video.codec_context.sample_aspect_ratio
+            self._end_pts = _end_pts(self._container, self._video)
             decoded = self._decoded_frames()
             first = next(decoded, None)
             if first is None:
@@ -281,10 +285,40 @@ class AvSource:
             return None
         finally:
             self.stats.decode_s += time.perf_counter() - started_s
-        time_base = picture.time_base
+        time_base, duration = picture.time_base, self._duration(picture)
         if self._arrival_clock is not None:
             pts, time_base = self._arrival_clock.pts(self._newest_monotonic_ns), TIME_BASE
-        return Frame(self._stream, seq, pts, time_base, captured_ns, image, sender_ns)
+            duration = None
+        return Frame(
+            self._stream,
+            seq,
+            pts,
+            time_base,
+            captured_ns,
+            image,
+            sender_ns,
+            duration=duration,
+            sample_aspect_ratio=self._sample_aspect_ratio(),
+        )
+
+    def _duration(self, picture: VideoFrame) -> int | None:
+        """For how long a picture is shown, in its time base; never beyond the stream's end.
+
+        Where a file states the times of its pictures only, FFmpeg takes their mean distance, which
+        is far too long for the last one of a video that is mostly one still.
+        """
+        if picture.duration <= 0:
+            return None
+        left = None if self._end_pts is None or picture.pts is None else self._end_pts - picture.pts
+        return picture.duration if left is None or left <= 0 else min(picture.duration, left)
+
+    def _sample_aspect_ratio(self) -> Fraction:
+        """Shape of the upright picture's pixels: the container's, until the coded one changes."""
+        coded = self._video.codec_context.sample_aspect_ratio
+        ratio = self._video.sample_aspect_ratio if coded == self._coded_sar else coded
+        if ratio is None or ratio <= 0:
+            return Fraction(1)
+        return 1 / ratio if self._orientation.transposed else ratio
 
     def __iter__(self) -> Iterator[Frame]:
         """Return the one iterator over the frames; a second call goes on where it stands."""
@@ -341,3 +375,12 @@ def _open_feed(feed: Feed, address: Address, open_timeout_s: float) -> InputCont
         metadata_errors="replace",
     )
     return cast(InputContainer, container)
+
+
+def _end_pts(container: InputContainer, video: VideoStream) -> int | None:
+    """Where the video ends, in units of its time base; None where the source does not tell."""
+    if video.duration is not None and video.start_time is not None:
+        return video.start_time + video.duration
+    if container.duration is not None and video.time_base is not None:
+        return round(Fraction(container.duration, av.time_base) / video.time_base)
+    return None

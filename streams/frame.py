@@ -24,6 +24,8 @@ class Frame:
         sender_ns: Wall clock of the sender, in ns since 1970, when it took the picture; None
             where the source does not tell it. RTSP cameras tell it some seconds after they start.
         name: File name of the picture in its folder; None for a frame of a video.
+        duration: For how long it is shown, in units of `time_base`; None where unknown.
+        sample_aspect_ratio: Width of a pixel of `image` over its height, as it is to be seen.
     """
 
     stream: str
@@ -34,6 +36,8 @@ class Frame:
     image: NDArray[np.uint8]
     sender_ns: int | None = None
     name: str | None = None
+    duration: int | None = None
+    sample_aspect_ratio: Fraction = Fraction(1)
 
     @property
     def time_s(self) -> float | None:

@@ -25,7 +25,7 @@ class Orientation:
 
     def __init__(self) -> None:
         self._angle: int | None = None
-        self._transposed = False
+        self.transposed = False
         self._steps_yx = (1, 1)
         self._reader = _MatrixReader()
 
@@ -35,19 +35,19 @@ class Orientation:
         if picture.key_frame or angle != self._angle:
             self._angle = angle
             self._turn_as(self._reader.read(picture))
-        if self._transposed:
+        if self.transposed:
             image_hwc = image_hwc.transpose(1, 0, 2)
         down, across = self._steps_yx
         return np.ascontiguousarray(image_hwc[::down, ::across])
 
     def _turn_as(self, matrix: NDArray[np.int32] | None) -> None:
-        self._transposed, self._steps_yx = False, (1, 1)
+        self.transposed, self._steps_yx = False, (1, 1)
         if matrix is None:
             return
         # Shown x = a*x + c*y and shown y = b*x + d*y, in 16.16 fixed point.
         a, b, c, d = (int(matrix[index]) for index in (0, 1, 3, 4))
         if abs(b) + abs(c) > abs(a) + abs(d):
-            self._transposed, a, d = True, c, b
+            self.transposed, a, d = True, c, b
         self._steps_yx = (-1 if d < 0 else 1, -1 if a < 0 else 1)
 
 

@@ -10,6 +10,7 @@ from typing import Self
 import av
 import av.error
 import numpy as np
+from av.codec.context import Flags
 from av.container import OutputContainer
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
@@ -18,7 +19,22 @@ from numpy.typing import NDArray
 
 from streams.errors import WriterError
 
+MAX_SIDE_PX = 16384  # of libx264
+_MAX_SAR_TERM = 65535  # of H.264
+_SQUARE = Fraction(1)
 _BT709 = 1  # the same code for FFmpeg's matrix, primaries and transfer curve
+
+
+def scaled_size(width: int, height: int, target_width: int) -> tuple[int, int]:
+    """Return width and height, both even, of a picture that is scaled to an even width."""
+    return target_width, max(2, 2 * round(height * target_width / width / 2))
+
+
+def _in_lowest_terms(ratio: Fraction) -> Fraction:
+    """Return the ratio, or the nearest one whose terms H.264 can hold."""
+    if ratio > 1:
+        return 1 / _in_lowest_terms(1 / ratio)
+    return max(ratio.limit_denominator(_MAX_SAR_TERM), Fraction(1, _MAX_SAR_TERM))
 
 
 class VideoWriter:
@@ -33,12 +49,22 @@ class VideoWriter:
     row. A frame of another size than the writer's is stretched to it.
 
     Times are those of the source, shifted so that the first frame is at 0. A frame whose pts is
-    missing, or not after that of the frame before, comes one tick of `fps` after it.
+    missing, or not after that of the frame before, comes one tick of `fps` after it. Each frame
+    lasts until the next one; the last lasts as long as it says, or one tick of `fps`. There are no
+    B-frames, for readers of MP4 do not agree on how long a picture lasts that is decoded early.
 
     The same frames and times give the same bytes on the same machine.
     """
 
-    def __init__(self, path: str | Path, *, width: int, height: int, fps: Fraction) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        width: int,
+        height: int,
+        fps: Fraction,
+        sample_aspect_ratio: Fraction = _SQUARE,
+    ) -> None:
         """Create `PATH.part`.
 
         Args:
@@ -46,18 +72,23 @@ class VideoWriter:
             width: Width of the frames, in pixels.
             height: Height of the frames, in pixels.
             fps: Frames per second, for frames without pts and for the encoder.
+            sample_aspect_ratio: Width of a pixel over its height, as it is to be seen.
 
         Raises:
             WriterError: `path` is a folder, or cannot be written.
-            ValueError: A size or `fps` is not positive.
+            ValueError: A size, `fps` or `sample_aspect_ratio` is not positive, or a side is longer
+                than `MAX_SIDE_PX`.
         """
-        if width < 1 or height < 1 or fps <= 0:
+        if not (0 < width <= MAX_SIDE_PX and 0 < height <= MAX_SIDE_PX and fps > 0):
             raise ValueError(f"bad video of {width}x{height} at {fps} fps")
+        if sample_aspect_ratio <= 0:
+            raise ValueError(f"bad pixels of {sample_aspect_ratio}")
         self._path = Path(path)
         self._part = self._path.with_name(self._path.name + ".part")
         self._width = width + width % 2
         self._height = height + height % 2
         self._fps = fps
+        self._sample_aspect_ratio = _in_lowest_terms(sample_aspect_ratio)
         self._reformatter = VideoReformatter()
         self._output: tuple[OutputContainer, VideoStream] | None = None
         self._time_base = 1 / fps
@@ -72,7 +103,11 @@ class VideoWriter:
             raise self._failure(error) from error
 
     def write(
-        self, image_hwc: NDArray[np.uint8], pts: int | None, time_base: Fraction | None
+        self,
+        image_hwc: NDArray[np.uint8],
+        pts: int | None,
+        time_base: Fraction | None,
+        duration: int | None = None,
     ) -> None:
         """Encode one frame.
 
@@ -80,6 +115,7 @@ class VideoWriter:
             image_hwc: uint8 RGB (height, width, 3).
             pts: Presentation time in units of `time_base`; None where unknown.
             time_base: Seconds per unit of `pts`; None where unknown.
+            duration: For how long it is shown, in units of `time_base`; None where unknown.
 
         Raises:
             WriterError: The encoder or the disk fails, or the writer is closed.
@@ -91,6 +127,7 @@ class VideoWriter:
             frame = self._encodable(image_hwc)
             frame.time_base = self._time_base
             frame.pts = self._next_pts(pts, time_base)
+            frame.duration = self._ticks(duration, time_base)
             container.mux(video.encode(frame))
 
     def close(self) -> None:
@@ -118,9 +155,11 @@ class VideoWriter:
         )
         video = container.add_stream("libx264", rate=self._fps)
         # x264's macroblock tree reads memory that it never wrote: other bytes on every run.
-        video.options = {"crf": "20", "preset": "veryfast", "x264-params": "mbtree=0"}
+        video.options = {"crf": "20", "preset": "veryfast", "x264-params": "mbtree=0:bframes=0"}
         video.width, video.height, video.pix_fmt = self._width, self._height, "yuv420p"
+        video.codec_context.sample_aspect_ratio = self._sample_aspect_ratio
         video.time_base = video.codec_context.time_base = self._time_base
+        video.codec_context.flags |= Flags.frame_duration
         video.color_range = ColorRange.MPEG
         video.colorspace = video.color_primaries = video.color_trc = _BT709
         self._output = (container, video)
@@ -128,8 +167,9 @@ class VideoWriter:
 
     def _encodable(self, image_hwc: NDArray[np.uint8]) -> VideoFrame:
         height, width = image_hwc.shape[:2]
-        if height % 2 or width % 2:
-            image_hwc = np.pad(image_hwc, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+        lacking = (self._height - height, self._width - width)
+        if lacking in ((0, 1), (1, 0), (1, 1)):
+            image_hwc = np.pad(image_hwc, ((0, lacking[0]), (0, lacking[1]), (0, 0)), mode="edge")
         return self._reformatter.reformat(
             VideoFrame.from_ndarray(np.ascontiguousarray(image_hwc), format="rgb24"),
             width=self._width,
@@ -141,10 +181,7 @@ class VideoWriter:
 
     def _next_pts(self, pts: int | None, time_base: Fraction | None) -> int:
         """Return the time of the next frame in the video's time base."""
-        if self._last is None:
-            expected = 0
-        else:
-            expected = self._last + max(1, round(1 / (self._fps * self._time_base)))
+        expected = 0 if self._last is None else self._last + self._ticks(None, None)
         result = expected
         if pts is not None and time_base is not None:
             source = pts * time_base / self._time_base
@@ -155,6 +192,13 @@ class VideoWriter:
                 result = shifted
         self._last = result
         return result
+
+    def _ticks(self, duration: int | None, time_base: Fraction | None) -> int:
+        """Return a duration in the video's time base, that of a tick of `fps` where unknown."""
+        seconds = 1 / self._fps
+        if duration is not None and time_base is not None:
+            seconds = duration * time_base
+        return max(1, round(seconds / self._time_base))
 
     @contextmanager
     def _translated(self) -> Iterator[None]:

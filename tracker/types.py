@@ -43,8 +43,10 @@ class Prompt:
     mask_hw: NDArray[np.bool_] | None = None
     label: str | None = None
 
-    def validate(self, height: int, width: int) -> None:
+    def validate(self, height: int | None = None, width: int | None = None) -> None:
         """Check the prompt against a frame of `height` x `width` pixels.
+
+        Where the size is not known yet, what fits no frame is refused.
 
         Raises:
             PromptError: Nothing was prompted, a mask came together with clicks, or a coordinate
@@ -67,19 +69,16 @@ class Prompt:
                 raise PromptError(f"{who}: point label {label}", "use 1 (object) or 0 (not)")
             if not (math.isfinite(x) and math.isfinite(y)):
                 raise PromptError(f"{who}: point {x},{y} is not a number", "give x,y in pixels")
-            if not (0 <= x < width and 0 <= y < height):
-                raise PromptError(
-                    f"{who}: point {x:g},{y:g} is outside the {width}x{height} frame",
-                    f"keep x in 0..{width - 1} and y in 0..{height - 1}",
-                )
+            if not (0 <= x < (width or math.inf) and 0 <= y < (height or math.inf)):
+                raise _outside(f"{who}: point {x:g},{y:g}", height, width, largest=-1)
         if self.box_xyxy is not None:
             _validate_box(who, self.box_xyxy, height, width)
 
-    def _validate_mask(self, who: str, height: int, width: int) -> None:
+    def _validate_mask(self, who: str, height: int | None, width: int | None) -> None:
         assert self.mask_hw is not None
         if self.points_xy or self.box_xyxy is not None:
             raise PromptError(f"{who} has a mask and clicks", "give one or the other")
-        if self.mask_hw.shape != (height, width):
+        if height is not None and self.mask_hw.shape != (height, width):
             got = "x".join(str(n) for n in self.mask_hw.shape[::-1])
             raise PromptError(
                 f"{who}: mask is {got}, the frame is {width}x{height}",
@@ -90,7 +89,7 @@ class Prompt:
 
 
 def _validate_box(
-    who: str, box_xyxy: tuple[float, float, float, float], height: int, width: int
+    who: str, box_xyxy: tuple[float, float, float, float], height: int | None, width: int | None
 ) -> None:
     x0, y0, x1, y1 = box_xyxy
     text = f"{x0:g},{y0:g},{x1:g},{y1:g}"
@@ -100,11 +99,18 @@ def _validate_box(
         raise PromptError(
             f"{who}: box {text} is reversed or empty", "give left,top,right,bottom in pixels"
         )
-    if x0 < 0 or y0 < 0 or x1 > width or y1 > height:
-        raise PromptError(
-            f"{who}: box {text} is outside the {width}x{height} frame",
-            f"keep x in 0..{width} and y in 0..{height}",
-        )
+    if x0 < 0 or y0 < 0 or x1 > (width or math.inf) or y1 > (height or math.inf):
+        raise _outside(f"{who}: box {text}", height, width)
+
+
+def _outside(what: str, height: int | None, width: int | None, largest: int = 0) -> PromptError:
+    """The error of coordinates beyond a frame, the largest of which is its size plus `largest`."""
+    if height is None or width is None:
+        return PromptError(f"{what} is outside of any frame", "coordinates are 0 or more")
+    return PromptError(
+        f"{what} is outside the {width}x{height} frame",
+        f"keep x in 0..{width + largest} and y in 0..{height + largest}",
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from collections.abc import Sequence as Arguments
 from pathlib import Path
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from streams.errors import StreamError
@@ -14,6 +13,7 @@ from tools.evaluate.dataset import Sequence, find_sequences
 from tools.evaluate.prompting import PromptKind
 from tools.evaluate.report import Report, worst_png
 from tools.evaluate.scoring import SequenceScore, score_sequence
+from tracker.cli.terminal import make_console
 from tracker.engine import POLICIES, Session
 from tracker.errors import OutputError, TrackdError
 from tracker.models import load_model
@@ -73,7 +73,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     policy = POLICIES[options.policy]
     scores, finished = _score_all(lambda: Session(model, policy), sequences, kind, options.worst)
     report = Report(model, kind, scores)
-    Console().print(report.table())
+    make_console().print(report.table())
     if options.json is not None:
         _write(options.json, report.to_json().encode())
     if not finished:
@@ -93,8 +93,8 @@ def _score_all(
 ) -> tuple[tuple[SequenceScore, ...], bool]:
     """Score the sequences in turn; Ctrl-C ends it early with those done, if there are any."""
     scores: list[SequenceScore] = []
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as progress:
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=make_console(stderr=True)) as progress:
         task = progress.add_task("", total=sum(len(s.annotations) for s in sequences))
         try:
             for sequence in sequences:

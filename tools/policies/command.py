@@ -10,7 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from rich.console import Console
 
 from streams.errors import StreamError
 from tools.evaluate.prompting import PromptKind
@@ -26,11 +25,11 @@ from tools.policies.report import (
     to_markdown,
 )
 from tools.policies.video import Video, davis_videos
+from tracker.cli.terminal import make_console
 from tracker.engine import OFFICIAL, Policy
 from tracker.errors import OutputError, TrackdError
 from tracker.models import Model, load_model
 
-TABLE_WIDTH = 116  # a pipe would get 80, too few
 RESULTS = Path(__file__).parent / "results"
 POLICIES = (
     Named("all", Policy(keep_memories="all")),
@@ -86,7 +85,7 @@ def _run(options: argparse.Namespace, command: str) -> int:
         runs = len(options.prompt) * len(policies)
         print(_progress(scores[-runs:]), file=sys.stderr, flush=True)
     rows = aggregate([*scores, *pooled(scores, GROUPS, "all made clips")])
-    console = Console(width=max(TABLE_WIDTH, Console().width))
+    console = make_console()
     for prompt, of_prompt in by_prompt(rows).items():
         console.print(table(prompt, of_prompt))
     setting = _setting(model, command, (time.perf_counter() - start) / 60)

@@ -3,6 +3,8 @@
 import sys
 from types import TracebackType
 
+from tracker.cli.terminal import make_console
+
 
 class Progress:
     """Shows how far a run is, for as long as it is entered."""
@@ -41,7 +43,6 @@ class Progress:
 
 class _Bar:
     def __init__(self, done: int, total: int) -> None:
-        from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
         from rich.progress import Progress as RichProgress
         from rich.progress import TimeRemainingColumn as TimeLeft
@@ -52,7 +53,7 @@ class _Bar:
             BarColumn(),
             TextColumn("left"),
             TimeLeft(),
-            console=Console(stderr=True),
+            console=make_console(stderr=True),
         )
         self._task = self._progress.add_task("step", total=total, completed=done)
 
@@ -66,4 +67,4 @@ class _Bar:
         self._progress.update(self._task, completed=done)
 
     def print(self, line: str) -> None:
-        self._progress.console.print(line, highlight=False)
+        self._progress.console.print(line)

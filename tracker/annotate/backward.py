@@ -117,6 +117,7 @@ class BackwardPass:
         return tally
 
     def _track(self, frame: Frame) -> None:
+        height, width = frame.image.shape[:2]
         result = self._session.step(frame.image)
         if result.objects:
             self.results.put(frame.seq, result)
@@ -125,7 +126,7 @@ class BackwardPass:
             self.tally.frames_by_object[item.id] = seen + (item.box_xyxy is not None)
         for due in self._plan.due(frame.seq):
             if self._first_frames[due.prompt.object_id] == frame.seq:
-                self._session.prompt(due.resolve())
+                self._session.prompt(due.fitted(height, width))
 
     def _descending(
         self, open_frames: OpenFrames, stop_asked: Callable[[], bool]

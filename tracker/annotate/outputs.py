@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
+from streams.writer import MAX_SIDE_PX, scaled_size
 from tracker.annotate.coco_frames_writer import CocoFramesWriter
 from tracker.annotate.coco_writer import CocoWriter
 from tracker.annotate.davis_writer import MAX_ID, DavisWriter
@@ -25,6 +26,7 @@ class Outputs:
         coco: YouTube-VIS style JSON.
         coco_frames: COCO instances JSON, a frame an image.
         state: Folder from which the run goes on after an interruption.
+        video_width: Width that the video is scaled to, in pixels; None for the source's.
     """
 
     video: Path | None = None
@@ -32,6 +34,7 @@ class Outputs:
     coco: Path | None = None
     coco_frames: Path | None = None
     state: Path | None = None
+    video_width: int | None = None
 
     def check(
         self, inputs: Sequence[Path], object_ids: Iterable[int], *, begun: bool = False
@@ -62,6 +65,7 @@ class Outputs:
                         f"{other_option} and {option} are both {path}", "give each its own path"
                     )
         _check_file("--out", self.video, ".mp4")
+        self._check_width()
         _check_file("--coco", self.coco, ".json")
         _check_file("--coco-frames", self.coco_frames, ".json")
         _check_folder("--davis", self.davis, r"(?s:.+\.png)|frame\.part" if begun else "")
@@ -70,6 +74,36 @@ class Outputs:
         if self.davis is not None and largest > MAX_ID:
             raise UsageError(
                 f"--davis holds ids up to {MAX_ID}, not {largest}", "number the objects from 1"
+            )
+
+    def _check_width(self) -> None:
+        width = self.video_width
+        if width is None:
+            return
+        if self.video is None:
+            raise UsageError("--out-width scales the video of --out", "give --out as well")
+        if width % 2 or not 2 <= width <= MAX_SIDE_PX:
+            raise UsageError(
+                f"--out-width {width}: not a width of H.264",
+                f"give an even number from 2 to {MAX_SIDE_PX}",
+            )
+
+    def check_size(self, height: int, width: int) -> None:
+        """Check that frames of this size, in pixels, can be written.
+
+        Raises:
+            UsageError: They are too large for the video.
+        """
+        if self.video is None:
+            return
+        size = (width, height)
+        if self.video_width is not None:
+            size = scaled_size(width, height, self.video_width)
+        if max(size) > MAX_SIDE_PX:
+            fitting = max(2, min(MAX_SIDE_PX, width * MAX_SIDE_PX // height) // 2 * 2)
+            raise UsageError(
+                f"--out {self.video}: {size[0]}x{size[1]} pixels, H.264 holds {MAX_SIDE_PX} a side",
+                f"--out-width {fitting} scales it",
             )
 
     def open(self, source_name: str, fps: Fraction | None) -> tuple[Writer, ...]:
@@ -84,7 +118,7 @@ class Outputs:
             # The drawing packages take seconds to import: only for those who draw.
             from tracker.annotate.overlay_writer import OverlayWriter
 
-            writers.append(OverlayWriter(self.video, fps))
+            writers.append(OverlayWriter(self.video, fps, self.video_width))
         if self.davis is not None:
             writers.append(DavisWriter(self.davis))
         if self.coco is not None:

@@ -8,7 +8,7 @@ import supervision as sv
 from numpy.typing import NDArray
 
 from streams.frame import Frame
-from streams.writer import VideoWriter
+from streams.writer import VideoWriter, scaled_size
 from tracker.types import ObjectResult, TrackResult
 
 _MASK_OPACITY = 0.45
@@ -90,22 +90,45 @@ class Painter:
 
 
 class OverlayWriter:
-    """Writes the painted frames as H.264 MP4 with the source's timestamps."""
+    """Writes the painted frames as H.264 MP4 with the source's timestamps and pixel shape.
 
-    def __init__(self, path: Path, fps: Fraction | None) -> None:
-        """Write to `path`; `fps` is the source's rate, None where it has none."""
+    The video has the size and the pixel shape of the first frame; others are stretched to it.
+    """
+
+    def __init__(self, path: Path, fps: Fraction | None, width: int | None = None) -> None:
+        """Write to `path`.
+
+        Args:
+            path: The file to write.
+            fps: The source's rate, None where it has none.
+            width: To scale to, in pixels, even; None for the source's.
+        """
         self._path = path
         self._fps = fps or _FALLBACK_FPS
-        self._painter: Painter | None = None
+        self._width = width
+        self._painters: dict[tuple[int, int], Painter] = {}
         self._video: VideoWriter | None = None
 
     def write(self, frame: Frame, result: TrackResult) -> None:
         """Paint and encode one frame."""
-        if self._video is None or self._painter is None:
-            height, width = frame.image.shape[:2]
-            self._painter = Painter(height, width)
-            self._video = VideoWriter(self._path, width=width, height=height, fps=self._fps)
-        self._video.write(self._painter.paint(frame.image, result), frame.pts, frame.time_base)
+        size_hw = frame.image.shape[:2]
+        if size_hw not in self._painters:
+            self._painters = {size_hw: Painter(*size_hw)}
+        if self._video is None:
+            self._video = self._open(frame)
+        painted = self._painters[size_hw].paint(frame.image, result)
+        self._video.write(painted, frame.pts, frame.time_base, frame.duration)
+
+    def _open(self, frame: Frame) -> VideoWriter:
+        height, width = frame.image.shape[:2]
+        pixel_shape = frame.sample_aspect_ratio
+        if self._width is not None:
+            display_shape = pixel_shape * width / height
+            width, height = scaled_size(width, height, self._width)
+            pixel_shape = display_shape * height / width
+        return VideoWriter(
+            self._path, width=width, height=height, fps=self._fps, sample_aspect_ratio=pixel_shape
+        )
 
     def close(self) -> None:
         """Finish the video and put it in place."""

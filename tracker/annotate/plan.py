@@ -63,8 +63,26 @@ class PlacedPrompt:
         try:
             return replace(self.prompt, mask_hw=decode_rle(self.mask))
         except PromptError as error:
-            who = f"prompt for object {self.prompt.object_id}"
-            raise PromptError(f"{who}: {error.message}", error.hint) from error
+            raise PromptError(f"{self._who}: {error.message}", error.hint) from error
+
+    def fitted(self, height: int, width: int) -> Prompt:
+        """The same, checked against its frame of `height` x `width` pixels.
+
+        Raises:
+            PromptError: It does not fit, or as `resolve`.
+        """
+        try:
+            prompt = self.resolve()
+            prompt.validate(height, width)
+        except PromptError as error:
+            fault = error.message.removeprefix(self._who)
+            message = f"{self._who} on frame {self.frame}{fault}"
+            raise PromptError(message, error.hint) from error
+        return prompt
+
+    @property
+    def _who(self) -> str:
+        return f"prompt for object {self.prompt.object_id}"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -159,13 +177,19 @@ class PromptPlan:
         return self._removed_by_frame.get(frame, ())
 
     def check_size(self, height: int, width: int) -> None:
-        """Check every prompt against the frame size in pixels.
+        """Check the prompts on the first frame of the range against its size in pixels.
+
+        The others may be on frames of another size: what fits no frame at all is found here, the
+        rest when their frame comes.
 
         Raises:
             PromptError: One does not fit.
         """
         for item in self.placed:
-            item.resolve().validate(height, width)
+            if item.frame == self.frames.start:
+                item.resolve().validate(height, width)
+            else:
+                item.resolve().validate()
 
     def check_range(self, frame_count: int | None) -> None:
         """Check prompts and removals against the range in a source of `frame_count` frames.

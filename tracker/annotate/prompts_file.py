@@ -15,11 +15,12 @@ from pydantic import (
     model_validator,
 )
 
-from tracker.annotate.mask_png import read_mask_png
+from tracker.annotate.mask_png import read_mask
 from tracker.annotate.pictures import Pictures
 from tracker.annotate.plan import NAME_PREFIX, PlacedPrompt, Removal
 from tracker.errors import UsageError
 from tracker.rle import MAX_SIDE_PX, Rle, encode_rle
+from tracker.text_file import decode_text
 from tracker.types import Prompt
 
 MAX_FILE_BYTES = 64 * 1024 * 1024
@@ -89,7 +90,8 @@ class FilePrompt(_Strict):
         | None
     ) = Field(
         default=None,
-        description="a PNG file (nonzero pixels are the object; relative to this file) or RLE",
+        description="a PNG file (nonzero pixels are the object, or those of one id: FILE.png#ID; "
+        "relative to this file) or RLE",
     )
 
     @model_validator(mode="after")
@@ -159,9 +161,11 @@ def load_prompts(path: Path, pictures: Pictures | None = None) -> FileContent:
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
             raise UsageError(f"{path}: larger than {MAX_FILE_BYTES >> 20} MiB", "split the work")
-        text = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
+        text = decode_text(path.read_bytes())
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}", "check --prompts") from error
+    except ValueError as error:
+        raise UsageError(f"{path}: {error}") from error
     try:
         content = PromptsFile.model_validate_json(text)
     except ValidationError as error:
@@ -201,7 +205,7 @@ def _place(item: FileObject, entry: FilePrompt, frame: int, folder: Path) -> Pla
 
 def _mask_of(item: FileObject, entry: FilePrompt, folder: Path) -> Rle | None:
     if isinstance(entry.mask, str):
-        return encode_rle(read_mask_png(folder / entry.mask))
+        return encode_rle(read_mask(entry.mask, folder))
     if entry.mask is None:
         return None
     height, width = entry.mask.size

@@ -56,6 +56,8 @@ class PlanTracker:
         """
         if frame.seq < self._first:
             return _NO_OBJECTS
+        height, width = frame.image.shape[:2]
+        prompts = [item.fitted(height, width) for item in self._plan.due(frame.seq)]
         for number in range(self._next, frame.seq + 1):
             if number < frame.seq and self._plan.due(number):
                 raise PromptError(f"there is a prompt on frame {number}, which is damaged")
@@ -63,9 +65,8 @@ class PlanTracker:
                 self._session.remove(object_id)
         self._next = frame.seq + 1
         result = self._session.step(frame.image)
-        due = self._plan.due(frame.seq)
-        if not due:
+        if not prompts:
             return result
-        for item in due:
-            self._session.prompt(item.resolve())
+        for prompt in prompts:
+            self._session.prompt(prompt)
         return self._session.result()

@@ -5,9 +5,12 @@ import contextlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
+from tracker.cli.printable import printable
+from tracker.cli.terminal import make_console
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from tracker.models.download import OnProgress
 
 _LINE_EVERY_PERCENT = 10
@@ -37,16 +40,16 @@ def run(args: argparse.Namespace) -> int:
         TrackdError: The model is unknown, or its weights could not be fetched or written.
     """
     if args.action == "list":
-        return _list(Console())
+        return _list(make_console())
     if args.action == "path":
         from tracker.models.checkpoints import models_dir
 
         print(models_dir())
         return 0
-    return _get(args.name, args.url, Console(stderr=True))
+    return _get(args.name, args.url, make_console(stderr=True))
 
 
-def _list(console: Console) -> int:
+def _list(console: "Console") -> int:
     from rich.table import Table
 
     from tracker.models.checkpoints import list_checkpoints, models_dir
@@ -61,11 +64,11 @@ def _list(console: Console) -> int:
         where = "in the package" if found.spec.embedded else found.path.name
         table.add_row(found.spec.name, found.state.value, size, where)
     console.print(table)
-    console.print(f"directory: {models_dir()}", soft_wrap=True, highlight=False, markup=False)
+    _say(console, f"directory: {models_dir()}")
     return 0
 
 
-def _get(name: str, url: str | None, console: Console) -> int:
+def _get(name: str, url: str | None, console: "Console") -> int:
     from tracker.models.checkpoints import checkpoint_path
     from tracker.models.download import download
     from tracker.models.registry import find_spec
@@ -90,7 +93,7 @@ def _get(name: str, url: str | None, console: Console) -> int:
 
 
 @contextlib.contextmanager
-def _progress(console: Console) -> Iterator["OnProgress"]:
+def _progress(console: "Console") -> Iterator["OnProgress"]:
     """A bar on a terminal, a line now and then elsewhere."""
     if not console.is_terminal:
         yield _ProgressLines(console)
@@ -112,7 +115,7 @@ def _progress(console: Console) -> Iterator["OnProgress"]:
 class _ProgressLines:
     """Prints a line every tenth of the file, or every 100 MB where its size is unknown."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: "Console") -> None:
         self._console = console
         self._last_step: int | None = None
 
@@ -132,5 +135,5 @@ def _megabytes(size_bytes: int) -> str:
     return f"{size_bytes / 1e6:.1f} MB"
 
 
-def _say(console: Console, text: str) -> None:
-    console.print(text, soft_wrap=True, highlight=False, markup=False)
+def _say(console: "Console", text: str) -> None:
+    console.print(printable(text), soft_wrap=True)

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tracker.cli.printable import printable
+
 if TYPE_CHECKING:
     from tracker.daemon.config import DaemonConfig
     from tracker.daemon.curve import Security
@@ -42,9 +44,9 @@ def run(args: argparse.Namespace) -> int:
         security = Security.from_config(config.security, list(listeners(config).values()))
     except UsageError as error:
         raise UsageError(f"{args.file}: {error.message}", error.hint) from error
-    print(f"{args.file}: valid")
+    print(printable(f"{args.file}: valid"))
     for key, text in _summary(config, security):
-        print(f"  {key:<9}{text}")
+        print(printable(f"  {key:<9}{text}"))
     return 0
 
 

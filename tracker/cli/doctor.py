@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from tracker.cli.check import Check, Status, examine, ok
+from tracker.cli.printable import printable
+from tracker.cli.terminal import make_console
 
 _COLOURS = {Status.OK: "green", Status.WARN: "yellow", Status.FAIL: "red"}
 _Look = Callable[[], Iterable[Check]]
@@ -57,16 +59,15 @@ def _shown(*, as_json: bool) -> Callable[[Check], None]:
     if as_json:
         return lambda check: None
     if not sys.stdout.isatty():
-        return lambda check: print(check, flush=True)
-    from rich.console import Console
+        return lambda check: print(printable(str(check)), flush=True)
     from rich.text import Text
 
-    console = Console(soft_wrap=True, highlight=False)
+    console = make_console()
 
     def show(check: Check) -> None:
-        line = Text(str(check))
+        line = Text(printable(str(check)))
         line.stylize(_COLOURS[check.status], 0, len(check.status.value))
-        console.print(line)
+        console.print(line, soft_wrap=True)
 
     return show
 

@@ -6,6 +6,7 @@ import sys
 import traceback
 from typing import NoReturn
 
+from tracker.cli.printable import printable
 from tracker.errors import TrackdError, UsageError
 
 INTERRUPTED = 130
@@ -36,5 +37,5 @@ def report(error: BaseException) -> int:
     else:
         text, code = f"{type(error).__name__}: {error}", 1
         text += "; this is a bug" + ("" if debug else "; run with TRACKD_DEBUG=1 for the traceback")
-    print("trackd: error:", " ".join(text.split()), file=sys.stderr)
+    print("trackd: error:", printable(" ".join(text.split())), file=sys.stderr)
     return code

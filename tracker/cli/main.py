@@ -18,6 +18,7 @@ from tracker.cli import (
     track,
     watch,
 )
+from tracker.cli.terminal import prepare_output
 from tracker.cli.version import version
 from tracker.process import prepare_process
 
@@ -42,6 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     The code is 0 for success, 1 for a failure, 2 for wrong usage, 130 when interrupted.
     """
     prepare_process()
+    prepare_output()
     parser = _parser()
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments:

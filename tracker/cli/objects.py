@@ -70,7 +70,8 @@ def _print(stream: str, objects: "Sequence[ObjectInfo]", *, as_json: bool) -> No
     from tracker.protocol.replies import ObjectsResult
 
     if as_json:
-        print(ObjectsResult(stream=stream, objects=list(objects)).model_dump_json())
+        result = ObjectsResult(stream=stream, objects=list(objects))
+        print(result.model_dump_json(ensure_ascii=True))
     elif not objects:
         print(f"{stream} tracks nothing; see `trackd prompt --help`")
     for item in () if as_json else objects:

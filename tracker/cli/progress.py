@@ -8,6 +8,7 @@ from datetime import timedelta
 from types import TracebackType
 
 from tracker.annotate.job import Tally
+from tracker.cli.terminal import make_console
 
 _LINE_EVERY_S = 5.0
 
@@ -64,7 +65,6 @@ class _Lines:
 
 class _Bar:
     def __init__(self, total: int | None, doing: Callable[[Tally], str]) -> None:
-        from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
         from rich.progress import TimeRemainingColumn as TimeLeft
 
@@ -75,7 +75,7 @@ class _Bar:
             BarColumn(),
             TextColumn("{task.fields[fps]:.1f} fps, objects: {task.fields[objects]}, left"),
             TimeLeft(),
-            console=Console(stderr=True),
+            console=make_console(stderr=True),
         )
         self._task = self._progress.add_task("frame", total=total, fps=0.0, objects=0)
 

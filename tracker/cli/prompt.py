@@ -2,7 +2,6 @@
 
 import argparse
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tracker.cli import connection
@@ -49,7 +48,9 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
         help="a click on the object (1, default) or off it (0); repeats",
     )
     group.add_argument(
-        "--mask", type=Path, metavar="FILE.png", help="of the stream's size; not zero is object"
+        "--mask",
+        metavar="FILE.png[#N]",
+        help="of the stream's size; not zero is object, or palette index or grey value N",
     )
     group.add_argument("--object", type=int, metavar="ID", help="the object; a new one without")
     group.add_argument("--label", metavar="NAME", help="the object's name")
@@ -73,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
     place = _place(args)
     with connection.open_client(args) as client:
         result = client.prompt(args.stream, **place)
-    print(result.model_dump_json() if args.json else _told(result))
+    print(result.model_dump_json(ensure_ascii=True) if args.json else _told(result))
     return 0
 
 
@@ -92,9 +93,9 @@ def _place(args: argparse.Namespace) -> "NewPlace":
         place["points"] = [(x, y) for x, y, *_ in clicks]
         place["labels"] = [_click_label(rest) for _, _, *rest in clicks]
     if args.mask is not None:
-        from tracker.annotate.mask_png import read_mask_png
+        from tracker.annotate.mask_png import read_mask
 
-        place["mask"] = read_mask_png(args.mask)
+        place["mask"] = read_mask(args.mask)
     return place
 
 

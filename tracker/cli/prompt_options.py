@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tracker.annotate.mask_png import read_mask_png
+from tracker.annotate.mask_png import read_mask, read_object_masks
 from tracker.annotate.plan import NAME_PREFIX, FrameAddress, PlacedPrompt, Removal
 from tracker.errors import PromptError
 from tracker.rle import encode_rle
@@ -18,11 +18,13 @@ if TYPE_CHECKING:
 
 _FRAME = rf"@(?:(?P<frame>\d{{1,9}})|(?P<name>{NAME_PREFIX}.+))"
 _FORM = re.compile(rf"(?P<id>\d{{1,9}}):(?P<value>.+?)(?:{_FRAME})?", re.DOTALL)
+_PLACED_FILE = re.compile(rf"(?P<file>.+?)(?:{_FRAME})?", re.DOTALL)
 _REMOVAL = re.compile(rf"(?P<id>\d{{1,9}}){_FRAME}", re.DOTALL)
 _LABEL = re.compile(r"(?P<id>\d{1,9}):(?P<name>.{1,100})")
 BOX_FORM = "ID:X0,Y0,X1,Y1[@FRAME]"
 POINT_FORM = "ID:X,Y[,0|1][@FRAME]"
-MASK_FORM = "ID:FILE.png[@FRAME]"
+MASK_FORM = "ID:FILE.png[#N][@FRAME]"
+MASKS_FORM = "FILE.png[@FRAME]"
 LABEL_FORM = "ID:NAME"
 REMOVE_FORM = "ID@FRAME"
 
@@ -36,6 +38,7 @@ class PromptOptions:
     masks: Sequence[str] = ()
     labels: Sequence[str] = ()
     removals: Sequence[str] = ()
+    object_masks: Sequence[str] = ()
     pictures: "Pictures | None" = None
 
     def prompts(self, first_frame: int) -> tuple[PlacedPrompt, ...]:
@@ -86,18 +89,30 @@ class PromptOptions:
             yield PlacedPrompt(frame, clicked)
         for text in self.masks:
             object_id, value, frame = self._split("--mask", text, MASK_FORM, first_frame)
-            mask = encode_rle(read_mask_png(Path(value)))
-            yield PlacedPrompt(frame, Prompt(object_id), mask)
+            yield PlacedPrompt(frame, Prompt(object_id), encode_rle(read_mask(value)))
+        for text in self.object_masks:
+            match = _PLACED_FILE.fullmatch(text)
+            if match is None:
+                raise PromptError(f"--masks {text} is not {MASKS_FORM}", "give a PNG with ids")
+            frame = self._frame_of(match, f"--masks {text}", first_frame)
+            for object_id, mask_hw in read_object_masks(Path(match["file"])):
+                yield PlacedPrompt(frame, Prompt(object_id), encode_rle(mask_hw))
 
     def _split(self, option: str, text: str, form: str, first_frame: int) -> tuple[int, str, int]:
         """Object id, value and frame of an option."""
         match = _FORM.fullmatch(text)
         if match is None:
             raise PromptError(f"{option} {text} is not {form}", "ids are whole numbers from 1")
-        frame = first_frame
+        return (
+            int(match["id"]),
+            match["value"],
+            self._frame_of(match, f"{option} {text}", first_frame),
+        )
+
+    def _frame_of(self, match: re.Match[str], where: str, first_frame: int) -> int:
         if match["frame"] or match["name"]:
-            frame = self._number(_address(match), f"{option} {text}")
-        return int(match["id"]), match["value"], frame
+            return self._number(_address(match), where)
+        return first_frame
 
     def _number(self, address: FrameAddress, where: str) -> int:
         if isinstance(address, int):
@@ -114,13 +129,23 @@ class PromptOptions:
                 raise PromptError(f"--label {text} is not {LABEL_FORM}", "as in --label 1:dog")
             if int(match["id"]) in labels:
                 raise PromptError(f"--label {text}: object {match['id']} has a label", "give one")
-            labels[int(match["id"])] = match["name"]
+            labels[int(match["id"])] = _as_text(match["name"])
         return labels
 
 
 def _address(match: re.Match[str]) -> FrameAddress:
     name: str | None = match["name"]
     return int(match["frame"]) if name is None else name
+
+
+def _as_text(name: str) -> str:
+    """`name` without the half surrogates that stand for bytes that are none in this locale."""
+    try:
+        return name.encode(errors="surrogateescape").decode()
+    except UnicodeError as error:
+        raise PromptError(
+            f"--label {name} is not UTF-8", "check the terminal's encoding"
+        ) from error
 
 
 def _numbers(

@@ -2,7 +2,6 @@
 
 import argparse
 from contextlib import ExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tracker.errors import UsageError
@@ -78,7 +77,7 @@ def describe(
         )
     path = local_path(args.source)
     return RunDescription(
-        source=info.url if path is None else _text(path),
+        source=_encodable(info.url if path is None else str(path.resolve())),
         content=content_digest(args.source, **source_options.given(args.source_options)),
         width=info.width,
         height=info.height,
@@ -89,10 +88,10 @@ def describe(
         dtype=model.precision,
         policy=session.policy,
         plan=plan.digest,
-        outputs={option: _text(path) for option, path in outputs.wanted()},
+        outputs={option: _encodable(str(path.resolve())) for option, path in outputs.wanted()},
     )
 
 
-def _text(path: Path) -> str:
-    """The whole path, even where its bytes are no text."""
-    return str(path.resolve()).encode(errors="backslashreplace").decode()
+def _encodable(name: str) -> str:
+    """`name` with the bytes of a file name that are no text escaped."""
+    return name.encode(errors="backslashreplace").decode()

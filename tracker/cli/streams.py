@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from tracker.cli import connection, source_options
+from tracker.cli.printable import printable
+from tracker.cli.terminal import cells, make_console
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -152,19 +154,17 @@ def _located(url: str) -> str:
 
 
 def _print(streams: "Sequence[StreamInfo]", *, as_json: bool) -> None:
-    from rich.console import Console
-
     from tracker.protocol.replies import StreamsResult
 
     if as_json:
-        print(StreamsResult(streams=list(streams)).model_dump_json())
+        print(StreamsResult(streams=list(streams)).model_dump_json(ensure_ascii=True))
         return
     if not streams:
         print("no streams; see `trackd streams add --help`")
         return
-    Console().print(_table(streams))
+    make_console().print(_table(streams))
     for item in streams:
-        print(f"{item.stream}: {item.url}" + (f"; {item.error}" if item.error else ""))
+        print(printable(f"{item.stream}: {item.url}" + (f"; {item.error}" if item.error else "")))
 
 
 def _table(streams: "Sequence[StreamInfo]") -> "Table":
@@ -181,5 +181,6 @@ def _table(streams: "Sequence[StreamInfo]") -> "Table":
         size = f"{item.width}x{item.height}" if item.width else ""
         rung = "" if item.effort is None else item.effort.rung
         counts = (item.objects, item.tracked, item.dropped, item.reconnects, rung)
-        table.add_row(item.stream, item.state.value, size, f"{item.fps:.1f}", *map(str, counts))
+        named = (item.stream, item.state.value, size, f"{item.fps:.1f}")
+        table.add_row(*cells(*named, *map(str, counts)))
     return table

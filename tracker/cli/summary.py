@@ -103,7 +103,7 @@ class Summary:
         lines += [f"  {kind}: {path}" for kind, path in self.outputs.items()]
         if self.stopped_at is not None and "state" in self.outputs:
             lines.append("  the same command goes on from here")
-        return "\n".join(lines)
+        return "\n".join(map(printable, lines))
 
     def _mishaps(self) -> list[str]:
         lines = []

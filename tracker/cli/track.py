@@ -1,6 +1,7 @@
 """`trackd track`: follow objects through a video and write what was found."""
 
 import argparse
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from tracker.errors import PromptError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from streams.frame import Frame
     from streams.source import Source
     from tracker.annotate.job import Tally
     from tracker.annotate.outputs import Outputs
@@ -28,6 +30,7 @@ examples:
   trackd track clip.mp4 --point 1:200,150 --point 1:90,40,0 --davis masks --coco masks.json
   trackd track frames/%05d.jpg --mask 1:first.png --box 2:10,10,60,80@25 --davis masks
   trackd track frames --box 1:10,10,60,80@name:00045 --davis masks --coco-frames masks.json
+  trackd track frames --masks 00000.png --label 1:dog --davis masks
   trackd track clip.mp4 --prompts prompts.json --start 100 --stop 400 --json
   trackd track clip.mp4 --box 1:120,80,340,400@90 --remove 1@250 --backward --coco masks.json
   trackd track long.mp4 --prompts prompts.json --coco masks.json --resume state
@@ -84,6 +87,7 @@ def _add_prompt_options(parser: argparse.ArgumentParser) -> None:
         BOX_FORM,
         LABEL_FORM,
         MASK_FORM,
+        MASKS_FORM,
         POINT_FORM,
         REMOVE_FORM,
     )
@@ -95,7 +99,13 @@ def _add_prompt_options(parser: argparse.ArgumentParser) -> None:
 
     add("--box", BOX_FORM, "a box around the object")
     add("--point", POINT_FORM, "a click on the object (1, default) or off it (0)")
-    add("--mask", MASK_FORM, "a PNG of the video's size; nonzero pixels are the object")
+    add(
+        "--mask",
+        MASK_FORM,
+        "a PNG of the video's size; nonzero pixels are the object, or those of palette index or "
+        "grey value N",
+    )
+    add("--masks", MASKS_FORM, "a palette or grey PNG: each id in it, 255 left out, is an object")
     add("--label", LABEL_FORM, "the object's name")
     add("--remove", REMOVE_FORM, "the object is gone from this frame on, until a later prompt")
     group.add_argument(
@@ -106,6 +116,9 @@ def _add_prompt_options(parser: argparse.ArgumentParser) -> None:
 def _add_output_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("output")
     group.add_argument("--out", type=Path, metavar="OUT.mp4", help="video with the masks drawn")
+    group.add_argument(
+        "--out-width", type=int, metavar="N", help="scale that video to this even width in pixels"
+    )
     group.add_argument(
         "--davis",
         type=Path,
@@ -153,6 +166,7 @@ def run(args: argparse.Namespace) -> int:
         StreamError: The source cannot be opened or decoded.
     """
     from streams import open_source
+    from tracker.annotate.first_frame import checked_frames
     from tracker.annotate.outputs import Outputs
     from tracker.annotate.pictures import Pictures
     from tracker.annotate.run_state import RunState
@@ -162,7 +176,9 @@ def run(args: argparse.Namespace) -> int:
     pictures = Pictures.of(args.source)
     plan = _plan(args, pictures)
     state = None if args.resume is None else RunState(args.resume)
-    outputs = Outputs(args.out, args.davis, args.coco, args.coco_frames, args.resume)
+    outputs = Outputs(
+        args.out, args.davis, args.coco, args.coco_frames, args.resume, args.out_width
+    )
     begun = state is not None and state.begun
     outputs.check(_inputs(args), plan.object_ids, begun=begun)
     if args.davis is not None:
@@ -171,9 +187,9 @@ def run(args: argparse.Namespace) -> int:
     with open_source(args.source, **options) as source:
         backward.check(args, source)
         plan.check_range(source.info.frame_count)
-        plan.check_size(source.info.height, source.info.width)
+        frames = checked_frames(source, plan, outputs)
         pictures.check_prompted(plan)
-        return _track(args, source, plan, outputs, state, len(pictures.paths))
+        return _track(args, source, frames, plan, outputs, state, len(pictures.paths))
 
 
 def open_session(args: argparse.Namespace) -> "tuple[Model, Session]":
@@ -191,6 +207,7 @@ def open_session(args: argparse.Namespace) -> "tuple[Model, Session]":
 def _track(
     args: argparse.Namespace,
     source: "Source",
+    frames: "Iterator[Frame]",
     plan: "PromptPlan",
     outputs: "Outputs",
     state: "RunState | None",
@@ -235,8 +252,8 @@ def _track(
                 show(tally)
                 adjust_threads()
 
-            frames = source if source.info.live else read_ahead(source, session)
-            tally = job.run(frames, on_frame=on_frame, stop_asked=stop_asked)
+            taken = frames if source.info.live else read_ahead(frames, session)
+            tally = job.run(taken, on_frame=on_frame, stop_asked=stop_asked)
         if recorded is not None:
             recorded.end(stopped_early=tally.stopped_early)
     replayed = 0 if recorded is None else recorded.replayed
@@ -273,7 +290,9 @@ def _plan(args: argparse.Namespace, pictures: "Pictures") -> "PromptPlan":
     from tracker.cli.prompt_options import PromptOptions
 
     frames = FrameRange(args.start, args.stop)
-    options = PromptOptions(args.box, args.point, args.mask, args.label, args.remove, pictures)
+    options = PromptOptions(
+        args.box, args.point, args.mask, args.label, args.remove, args.masks, pictures
+    )
     typed = options.prompts(args.start)
     filed = FileContent() if args.prompts is None else load_prompts(args.prompts, pictures)
     ids = [{item.prompt.object_id for item in placed} for placed in (typed, filed.placed)]

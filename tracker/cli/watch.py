@@ -7,6 +7,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from tracker.cli import connection, failures
+from tracker.cli.printable import printable
+from tracker.cli.terminal import make_console
 
 if TYPE_CHECKING:
     from tracker.client import Client, Event, Result, Subscription
@@ -65,7 +67,8 @@ def _check_names(client: "Client", names: list[str]) -> None:
     known = {item.stream for item in client.streams()}
     for name in names:
         if name not in known:
-            print(f"trackd: no stream {name} yet; waiting for it", file=sys.stderr)
+            text = f"trackd: no stream {printable(name)} yet; waiting for it"
+            print(text, file=sys.stderr)
 
 
 def _print_lines(subscription: "Subscription[Result | Event]", args: argparse.Namespace) -> None:
@@ -97,7 +100,8 @@ def _show_table(subscription: "Subscription[Result | Event]", args: argparse.Nam
 
     table = WatchTable(show_events=args.events)
     shown, drawn_s = 0, 0.0
-    with Live(table.render(time.monotonic()), auto_refresh=False) as live:
+    first = table.render(time.monotonic())
+    with Live(first, console=make_console(), auto_refresh=False) as live:
         while shown != args.count:
             received = subscription.receive(_REFRESH_S)
             now_s = time.monotonic()

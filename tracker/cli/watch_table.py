@@ -4,11 +4,10 @@ from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 
 from rich.console import Group
-from rich.markup import escape
 from rich.table import Table
-from rich.text import Text
 
 from tracker.cli.printable import printable
+from tracker.cli.terminal import cells
 from tracker.client import Event, Result
 from tracker.protocol.data import EventMessage, EventName, MasksMessage, ObjectMessage
 
@@ -31,7 +30,7 @@ def line(received: Result | Event) -> str:
     """One message as one line."""
     message = received.message
     text = _event(message) if isinstance(message, EventMessage) else _frame(message)
-    return text + (f"  lost {received.lost}" if received.lost else "")
+    return printable(text + (f"  lost {received.lost}" if received.lost else ""))
 
 
 def _frame(message: MasksMessage) -> str:
@@ -46,16 +45,12 @@ def _latency(message: MasksMessage) -> str:
 
 
 def _object(item: ObjectMessage) -> str:
-    words = [str(item.id), _label(item), _state(item), f"{item.score:.2f}", _box(item)]
+    words = [str(item.id), item.label or "", _state(item), f"{item.score:.2f}", _box(item)]
     return " ".join(word for word in words if word)
 
 
 def _state(item: ObjectMessage) -> str:
     return item.state.value if item.fresh else f"{item.state.value}, no turn"
-
-
-def _label(item: ObjectMessage) -> str:
-    return printable(item.label or "")
 
 
 def _box(item: ObjectMessage) -> str:
@@ -67,7 +62,7 @@ def _event(message: EventMessage) -> str:
     if message.object is not None:
         parts += ["object", str(message.object), message.label or ""]
     parts += [message.state.value if message.state is not None else "", message.text]
-    return printable(" ".join(part for part in parts if part))
+    return " ".join(part for part in parts if part)
 
 
 @dataclass(slots=True)
@@ -136,21 +131,17 @@ class WatchTable:
             table.columns[column].justify = "right"
         for name in sorted(self._streams):
             self._add(table, name, self._streams[name], now_s)
-        return Group(table, *(Text(text) for text in self._events or ()))
+        return Group(table, *cells(*self._events or ()))
 
     def _add(self, table: Table, name: str, stream: _Stream, now_s: float) -> None:
         objects = stream.newest.objects if stream.newest is not None else []
         named = f"{name} {stream.state}".rstrip()
         of_stream = (named, f"{stream.fps:.1f}", stream.latency(now_s), str(stream.lost))
         if not objects:
-            table.add_row(*of_stream, end_section=True)
+            table.add_row(*cells(*of_stream), end_section=True)
         for row, item in enumerate(objects):
+            of_object = (str(item.id), item.label or "", _state(item), f"{item.score:.2f}")
             table.add_row(
-                *(of_stream if row == 0 else ("", "", "", "")),
-                str(item.id),
-                escape(_label(item)),
-                _state(item),
-                f"{item.score:.2f}",
-                _box(item),
+                *cells(*(of_stream if row == 0 else ("", "", "", "")), *of_object, _box(item)),
                 end_section=row == len(objects) - 1,
             )

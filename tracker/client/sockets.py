@@ -11,6 +11,7 @@ import zmq
 import zmq.auth
 
 from tracker.errors import UsageError
+from tracker.text_file import encoding_of
 
 DEFAULT_CONTROL = "tcp://127.0.0.1:5570"
 DEFAULT_DATA = "tcp://127.0.0.1:5571"
@@ -90,6 +91,9 @@ def _read_certificate(path: Path) -> tuple[bytes, bytes | None]:
         reason = error.strerror or "no such file"
         raise UsageError(f"cannot read the key file {path}: {reason}", "check the path") from error
     except ValueError as error:
+        encoding = encoding_of(path.read_bytes())
+        if encoding != "UTF-8":
+            raise UsageError(f"{path} is {encoding} text", "save it as UTF-8") from error
         raise UsageError(f"{path} is no key file", _MAKE_KEYS) from error
     for key in (public, secret):
         if key is not None and not _KEY.fullmatch(key):

@@ -17,6 +17,7 @@ from zmq.auth.thread import ThreadAuthenticator
 from tracker.daemon.bind import parse_bind
 from tracker.daemon.config import SecurityConfig
 from tracker.errors import OutputError, UsageError
+from tracker.text_file import encoding_of
 
 MAX_CLIENT_KEYS = 4096
 MAX_KEY_FILE_BYTES = 64 * 1024
@@ -87,6 +88,9 @@ def read_keys(path: Path) -> tuple[bytes, bytes | None]:
     try:
         public, secret = load_certificate(path)
     except ValueError:
+        encoding = encoding_of(path.read_bytes())
+        if encoding != "UTF-8":
+            raise ValueError(f"{encoding} text; save it as UTF-8") from None
         raise ValueError("no public-key in it") from None
     for kind, key in (("public-key", public), ("secret-key", secret)):
         if key is not None and not _KEY.fullmatch(key):

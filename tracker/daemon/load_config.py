@@ -18,6 +18,7 @@ from tracker.daemon.config import DaemonConfig
 from tracker.daemon.thinner import check_deadline
 from tracker.errors import UsageError
 from tracker.models.registry import find_spec
+from tracker.text_file import decode_text
 
 MAX_CONFIG_BYTES = 1024 * 1024
 MAX_VALUES = 10_000
@@ -75,9 +76,9 @@ def _read(path: Path) -> str:
     if len(data) > MAX_CONFIG_BYTES:
         raise _Fault(f": larger than {MAX_CONFIG_BYTES >> 20} MiB", "is it the right file?")
     try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise _Fault(": not UTF-8 text", "is it the right file?") from error
+        return decode_text(data)
+    except ValueError as error:
+        raise _Fault(f": {error}", "is it the right file?") from error
 
 
 class _Loader(yaml.SafeLoader):

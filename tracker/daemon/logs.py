@@ -11,7 +11,8 @@ from tracker.daemon.config import LogConfig
 
 __all__ = ["JsonFormatter", "PlainFormatter", "redact_text", "setup_logs"]
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+# Control characters, line ends, and what changes the direction of the text that follows.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
 _NAME = "trackd stderr"
 
 
@@ -56,7 +57,8 @@ class JsonFormatter(logging.Formatter):
         trace = _traceback(self, record)
         if trace:
             fields["traceback"] = "\n".join(trace)
-        line = json.dumps(fields, ensure_ascii=False)
+        # In ASCII, for a standard error of another encoding would not escape it as JSON does.
+        line = json.dumps(fields)
         return _CONTROL.sub(lambda match: f"\\u{ord(match[0]):04x}", line)
 
 
