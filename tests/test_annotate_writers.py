@@ -17,8 +17,9 @@ from pycocotools.cocoeval import COCOeval
 from streams import Frame
 from tracker.annotate.coco_frames_writer import CocoFramesWriter
 from tracker.annotate.coco_writer import CocoWriter
-from tracker.annotate.davis_writer import DavisWriter, davis_palette, label_map
+from tracker.annotate.davis_writer import DavisWriter, label_map
 from tracker.annotate.overlay_writer import OverlayWriter, Painter
+from tracker.annotate.palette import davis_palette
 from tracker.errors import OutputError
 from tracker.types import ObjectResult, ObjectState, Prompt, StageTimes, TrackResult
 

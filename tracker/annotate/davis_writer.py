@@ -8,25 +8,11 @@ from PIL import Image
 
 from streams.frame import Frame
 from streams.image_folder import stem_of
+from tracker.annotate.palette import davis_palette
 from tracker.errors import OutputError
 from tracker.types import TrackResult
 
 MAX_ID = 255
-
-
-def davis_palette() -> bytes:
-    """The 256 RGB colours of PASCAL VOC and DAVIS, as 768 bytes.
-
-    The bits of an id go round the channels red, green, blue, its lowest three bits to the
-    highest bit of each, so that neighbouring ids differ most.
-    """
-    palette = bytearray()
-    for identity in range(256):
-        rgb = [0, 0, 0]
-        for bit in range(8):
-            rgb[bit % 3] |= (identity >> bit & 1) << (7 - bit // 3)
-        palette += bytes(rgb)
-    return bytes(palette)
 
 
 def label_map(result: TrackResult, height: int, width: int) -> NDArray[np.uint8]:

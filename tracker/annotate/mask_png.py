@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from tracker.annotate.davis_writer import davis_palette
+from tracker.annotate.palette import davis_palette
 from tracker.errors import PromptError
 from tracker.rle import MAX_SIDE_PX
 
