@@ -26,7 +26,7 @@ from streams.frame import Frame
 from streams.info import SourceInfo, SourceStats
 from streams.orientation import Orientation
 from streams.sender_clock import SenderClock
-from streams.video_track import choose_video, refuse_pages, shown_frames
+from streams.video_track import choose_video, refuse_parts, shown_frames
 
 _MAX_FPS = 1000  # above this the "rate" of a container is its clock, not its frames
 _MAX_ARRIVALS = 64  # packets that a decoder may hold back before it gives their frames
@@ -210,8 +210,7 @@ class AvSource:
         if packet.is_corrupt and self._container.format.name not in _MARKS_LIGHTLY:
             self.stats.corrupt_packets += 1
             return []
-        if self._container.format.name == "tiff_pipe":
-            refuse_pages(packet, self._address)
+        refuse_parts(self._container, packet, self._address)
         started_s = time.perf_counter()
         try:
             pictures = self._given_to_decoder(packet)
