@@ -75,7 +75,8 @@ class AvSource:
                 address.kind is SourceKind.NETWORK and self._container.duration is None
             )
             # Not by frames: those errors come when the decoder is emptied, and PyAV then stops.
-            self._video.thread_type = "SLICE"
+            self._decoder = self._video.codec_context
+            self._decoder.thread_type = "SLICE"
             decoded = self._decoded_frames()
             first = next(decoded, None)
             if first is None:
@@ -224,11 +225,11 @@ class AvSource:
 
     def _given_to_decoder(self, packet: "Packet[Stream]") -> list[VideoFrame]:
         try:
-            return self._video.decode(packet)
+            return self._decoder.decode(packet)
         except (av.error.BlockingIOError, av.error.EOFError):
             # It holds an earlier packet still, or takes itself to be at its end: begin anew.
-            self._video.codec_context.flush_buffers()
-            return self._video.decode(packet)
+            self._decoder.flush_buffers()
+            return self._decoder.decode(packet)
 
     def _skip(self, error: Exception) -> None:
         self.stats.corrupt_packets += 1
