@@ -31,7 +31,9 @@ from streams.video_track import choose_video, refuse_parts, shown_frames
 _MAX_FPS = 1000  # above this the "rate" of a container is its clock, not its frames
 _MAX_ARRIVALS = 64  # packets that a decoder may hold back before it gives their frames
 _RETRY_S = 0.002
+_MAX_PIXELS = 2**27  # of a picture, 400 MB of RGB; a few bytes can claim far more
 _MAX_BARREN_PACKETS = 5000  # in a row without a picture: nothing is to come
+_DECODER_OPTIONS = {"max_pixels": str(_MAX_PIXELS)}
 # These mark packets as corrupt at every joint or lost piece: what is left, the decoder judges.
 # Elsewhere the mark means that the file ends in the middle of the packet.
 _MARKS_LIGHTLY = ("mpegts", "hls", "rtsp")
@@ -77,6 +79,7 @@ class AvSource:
             # Not by frames: those errors come when the decoder is emptied, and PyAV then stops.
             self._decoder = self._video.codec_context
             self._decoder.thread_type = "SLICE"
+            self._decoder.options = dict(_DECODER_OPTIONS)
             decoded = self._decoded_frames()
             first = next(decoded, None)
             if first is None:
@@ -288,7 +291,7 @@ def _open(address: Address, open_timeout_s: float, read_timeout_s: float) -> Inp
         return av.open(
             prefix + address.location,
             format=address.format,
-            options=dict(address.options),
+            options=dict(address.options) | _DECODER_OPTIONS,  # to find the streams
             timeout=(open_timeout_s, read_timeout_s),
             metadata_errors="replace",
         )

@@ -142,7 +142,10 @@ def _decode(path: Path) -> NDArray[np.uint8] | None:
     """
     with translated(Address(SourceKind.PATH, str(path), str(path))):
         encoded = np.frombuffer(path.read_bytes(), np.uint8)
-    image_bgr = cv2.imdecode(encoded, cv2.IMREAD_COLOR) if encoded.size else None
+    try:
+        image_bgr = cv2.imdecode(encoded, cv2.IMREAD_COLOR) if encoded.size else None
+    except cv2.error:  # of more pixels than it allows
+        return None
     if image_bgr is None:
         return None
     return np.asarray(cv2.cvtColor(image_bgr, cv2.COLOR_BGR2RGB), np.uint8)

@@ -275,3 +275,16 @@ def test_a_picture_without_end_of_memory_is_refused_in_one_line(tmp_path: Path) 
     with pytest.raises(SourceUnreadable, match="no frame of") as caught:
         open_source(str(path))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("of_a_folder", [False, True])
+def test_a_small_file_that_unpacks_to_a_huge_picture_is_refused(
+    tmp_path: Path, of_a_folder: bool
+) -> None:
+    # OpenCV allows 2**30 pixels, and FFmpeg is told to allow 2**27.
+    size = (40000, 30000) if of_a_folder else (16400, 8200)
+    path = tmp_path / "huge.png"
+    Image.new("1", size).save(path)
+    assert path.stat().st_size < 1_000_000
+    with pytest.raises(SourceUnreadable, match="can be decoded"):
+        open_source(str(tmp_path if of_a_folder else path))
