@@ -25,16 +25,18 @@ from streams.errors import SourceTimeout, SourceUnreadable
 from streams.foreign import translated
 from streams.frame import Frame
 from streams.http_source import Feed
+from streams.image_decode import MAX_PIXELS
 from streams.info import SourceInfo, SourceStats
 from streams.orientation import Orientation
 from streams.sender_clock import SenderClock
-from streams.video_track import choose_video, refuse_pages, shown_frames
+from streams.video_track import choose_video, refuse_parts, shown_frames
 
 _MAX_FPS = 1000  # above this the "rate" of a container is its clock, not its frames
 _MAX_ARRIVALS = 64  # packets that a decoder may hold back before it gives their frames
 _RETRY_S = 0.002
 _NO_PROTOCOL = "none"
 _MAX_BARREN_PACKETS = 5000  # in a row without a picture: nothing is to come
+_DECODER_OPTIONS = {"max_pixels": str(MAX_PIXELS)}
 # These mark packets as corrupt at every joint or lost piece: what is left, the decoder judges.
 # Elsewhere the mark means that the file ends in the middle of the packet.
 _MARKS_LIGHTLY = ("mpegts", "hls", "rtsp")
@@ -101,8 +103,10 @@ class AvSource:
             if self._live and self._container.format.name in CLOCKLESS_FORMATS:
                 self._arrival_clock = ArrivalClock()
             # Not by frames: those errors come when the decoder is emptied, and PyAV then stops.
-            self._video.thread_type = "SLICE"
-            self._coded_sar = self._video.codec_context.sample_aspect_ratio
+            self._decoder = self._video.codec_context
+            self._decoder.thread_type = "SLICE"
+            self._decoder.options = dict(_DECODER_OPTIONS)
+            self._coded_sar = self._decoder.sample_aspect_ratio
             self._end_pts = _end_pts(self._container, self._video)
             decoded = self._decoded_frames()
             first = next(decoded, None)
@@ -237,8 +241,7 @@ class AvSource:
         if packet.is_corrupt and self._container.format.name not in _MARKS_LIGHTLY:
             self.stats.corrupt_packets += 1
             return []
-        if self._container.format.name == "tiff_pipe":
-            refuse_pages(packet, self._address)
+        refuse_parts(self._container, packet, self._address)
         started_s = time.perf_counter()
         try:
             pictures = self._given_to_decoder(packet)
@@ -252,11 +255,11 @@ class AvSource:
 
     def _given_to_decoder(self, packet: "Packet[Stream]") -> list[VideoFrame]:
         try:
-            return self._video.decode(packet)
+            return self._decoder.decode(packet)
         except (av.error.BlockingIOError, av.error.EOFError):
             # It holds an earlier packet still, or takes itself to be at its end: begin anew.
-            self._video.codec_context.flush_buffers()
-            return self._video.decode(packet)
+            self._decoder.flush_buffers()
+            return self._decoder.decode(packet)
 
     def _skip(self, error: Exception) -> None:
         self.stats.corrupt_packets += 1
@@ -314,7 +317,7 @@ class AvSource:
 
     def _sample_aspect_ratio(self) -> Fraction:
         """Shape of the upright picture's pixels: the container's, until the coded one changes."""
-        coded = self._video.codec_context.sample_aspect_ratio
+        coded = self._decoder.sample_aspect_ratio
         ratio = self._video.sample_aspect_ratio if coded == self._coded_sar else coded
         if ratio is None or ratio <= 0:
             return Fraction(1)
@@ -354,7 +357,7 @@ def _open(address: Address, open_timeout_s: float, read_timeout_s: float) -> Inp
         return av.open(
             prefix + address.location,
             format=address.format,
-            options=options,
+            options=options | _DECODER_OPTIONS,  # to find the streams
             timeout=(open_timeout_s, read_timeout_s),
             metadata_errors="replace",
         )
@@ -371,7 +374,7 @@ def _open_feed(feed: Feed, address: Address, open_timeout_s: float) -> InputCont
         cast(Any, feed),  # PyAV's type of a file has more methods than it calls
         mode="r",
         format=feed.format,
-        options=dict(address.options) | {"protocol_whitelist": _NO_PROTOCOL},
+        options=dict(address.options) | {"protocol_whitelist": _NO_PROTOCOL} | _DECODER_OPTIONS,
         metadata_errors="replace",
     )
     return cast(InputContainer, container)

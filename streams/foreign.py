@@ -1,6 +1,7 @@
 """The one boundary where errors of FFmpeg and of the operating system become stream errors."""
 
 import errno
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -45,6 +46,10 @@ def translated(address: Address, timeout_s: float | None = None) -> Iterator[Non
 def _stream_error(error: Exception, address: Address, timeout_s: float | None) -> StreamError:
     shown = address.shown
     within = "" if timeout_s is None else f" within {timeout_s:g} s"
+    reason = getattr(error, "strerror", None) or type(error).__name__
+    if isinstance(error, OSError) and _is_readable(address):
+        # Demuxers take the errors of the disk for those of the data: "no permission", "no file".
+        return SourceUnreadable(f"cannot read {shown}: {reason}", _CHECK[SourceKind.PATH])
     match error:
         case av.error.ExitError() | TimeoutError() | BlockingIOError():
             return SourceTimeout(f"no answer from {shown}{within}", _CHECK[address.kind])
@@ -74,19 +79,33 @@ def _stream_error(error: Exception, address: Address, timeout_s: float | None) -
         )
     if isinstance(error, OSError) and error.errno == errno.EBUSY:
         return SourceUnreadable(f"{shown} is busy", _CHECK[address.kind])
-    reason = getattr(error, "strerror", None) or type(error).__name__
     return SourceUnreadable(f"cannot read {shown}: {reason}", _CHECK[address.kind])
+
+
+def _is_readable(address: Address) -> bool:
+    path = Path(address.location)
+    return address.kind is SourceKind.PATH and os.access(path, os.R_OK) and path.is_file()
 
 
 def _unreadable_file(path: Path, shown: str) -> SourceUnreadable:
     """Say what is wrong with a file that FFmpeg finds no sense in."""
-    with path.open("rb") as file:
-        head = file.read(12)
-    if not head:
+    head = _head(path)
+    if head == b"":
         return SourceUnreadable(f"the file is empty: {shown}", "copy or record it again")
-    if head[4:8] == b"ftyp":
+    if head is not None and head[4:8] == b"ftyp":
         return SourceUnreadable(
             f"the index (moov) of {shown} is missing or broken",
             "its recording or copy was cut short: copy it again or repair it",
         )
     return SourceUnreadable(f"not a video, or a damaged one: {shown}", _CHECK[SourceKind.PATH])
+
+
+def _head(path: Path) -> bytes | None:
+    """Return the first bytes of a file; None where it is a pipe, or gone since."""
+    try:
+        if path.is_file():
+            with path.open("rb") as file:
+                return file.read(12)
+    except OSError:
+        pass
+    return None

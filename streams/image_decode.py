@@ -7,6 +7,7 @@ leaves out, JPEG 2000 in luma and chroma, and TIFF with alpha, which it blends w
 
 import io
 import struct
+import warnings
 from collections.abc import Iterator
 
 import cv2
@@ -28,12 +29,19 @@ _BIG_TIFF = _TIFF[2:]
 _NEW_SUBFILE_TYPE = 254
 _REDUCED_OR_MASK = 0b101  # a preview or a mask of another page, not a picture of its own
 
+#: Pixels of the largest picture that is decoded, 400 MB of RGB; a few bytes can claim far more.
+MAX_PIXELS = 2**27
+
 # OpenCV logs several lines for a damaged file, whose name it does not know.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
 class SeveralPictures(Exception):  # noqa: N818 - reads better than SeveralPicturesError
     """The file holds more than one picture: TIFF pages, or an animation."""
+
+
+class TooLarge(Exception):  # noqa: N818
+    """The picture has more pixels than are decoded."""
 
 
 def decode_image(content: bytes) -> NDArray[np.uint8] | None:
@@ -43,7 +51,9 @@ def decode_image(content: bytes) -> NDArray[np.uint8] | None:
 
     Raises:
         SeveralPictures: Giving one of them would leave out the others in silence.
+        TooLarge: It claims more than `MAX_PIXELS`; none of it was decoded.
     """
+    _check_size(content)
     is_for_pillow = content.startswith(_JPEG_2000) or content[4:12] in _AVIF
     decode = _decode_with_pillow if is_for_pillow else _decode_with_opencv
     try:
@@ -53,6 +63,19 @@ def decode_image(content: bytes) -> NDArray[np.uint8] | None:
     if image_rgb is not None:
         _check_single(content)
     return image_rgb
+
+
+def _check_size(content: bytes) -> None:
+    """Look at the size that the header states; where Pillow cannot, the decoder judges."""
+    try:
+        with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(content)) as image:
+            width, height = image.size
+    except Image.DecompressionBombError:
+        raise TooLarge(f"more than {MAX_PIXELS >> 20} million pixels") from None
+    except Exception:
+        return
+    if width * height > MAX_PIXELS:
+        raise TooLarge(f"{width}x{height} pixels")
 
 
 def _decode_with_opencv(content: bytes) -> NDArray[np.uint8] | None:

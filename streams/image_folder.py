@@ -14,7 +14,7 @@ from streams.address import Address, SourceKind
 from streams.errors import SourceNotFound, SourceUnreadable, SourceUsageError
 from streams.foreign import translated
 from streams.frame import Frame
-from streams.image_decode import SUFFIXES, SeveralPictures, decode_image, is_animation
+from streams.image_decode import SUFFIXES, SeveralPictures, TooLarge, decode_image, is_animation
 from streams.info import MAX_DAMAGED_NAMES, SourceInfo, SourceStats
 
 _COUNTER = re.compile(r"%0?\d*d")
@@ -169,7 +169,8 @@ def read_image(path: Path) -> NDArray[np.uint8] | None:
     """Return an image file as uint8 RGB (height, width, 3); None where it cannot be decoded.
 
     Raises:
-        StreamError: The file cannot be read from the disk, or holds several pictures.
+        StreamError: The file cannot be read from the disk, or holds several pictures, or one
+            that is too large.
     """
     with translated(Address(SourceKind.PATH, str(path), str(path))):
         content = path.read_bytes()
@@ -180,3 +181,5 @@ def read_image(path: Path) -> NDArray[np.uint8] | None:
             f"{path} holds {error}, and an image file is one frame",
             "save each picture as a file of its own",
         ) from error
+    except TooLarge as error:
+        raise SourceUnreadable(f"{path} is too large: {error}", "scale it down") from error

@@ -13,7 +13,7 @@ from streams.image_folder import ImageFolderSource, find_images
 from streams.info import SourceInfo, SourceStats
 from streams.network import open_network
 from streams.options import SourceOptions
-from streams.webp_animation import WebpAnimationSource, is_webp_animation
+from streams.webp_animation import HEAD_BYTES, WebpAnimationSource, is_webp_animation
 
 __all__ = ["Source", "SourceInfo", "SourceOptions", "SourceStats", "open_source"]
 
@@ -77,8 +77,9 @@ def open_source(
     address = parse_address(url, options)
     if address.kind is SourceKind.PATH:
         with translated(address):
-            images = find_images(Path(address.location))
-            animated = images is None and is_webp_animation(Path(address.location))
+            path = Path(address.location)
+            images = find_images(path)
+            animated = images is None and is_webp_animation(_head(path))
         if images is not None:
             return ImageFolderSource(address, images, stream=stream)
         if animated:
@@ -94,3 +95,10 @@ def open_source(
     return AvSource(
         address, stream=stream, open_timeout_s=open_timeout_s, read_timeout_s=read_timeout_s
     )
+
+
+def _head(path: Path) -> bytes:
+    if not path.is_file():  # reading a pipe would take from it
+        return b""
+    with path.open("rb") as file:
+        return file.read(HEAD_BYTES)

@@ -11,6 +11,7 @@ from PIL import Image, TiffImagePlugin
 
 from streams.address import Address
 from streams.errors import SourceUnreadable
+from streams.webp_animation import is_webp_animation
 
 _HEIF_BRANDS = ("avif", "avis", "mif1", "msf1", "heic", "heix", "heim", "heis", "hevc", "hevx")
 _FULLY_INDEXED = ("mov,mp4,m4a,3gp,3g2,mj2", "avi")
@@ -98,13 +99,19 @@ def shown_frames(container: InputContainer, video: VideoStream) -> int | None:
     return video.frames
 
 
-def refuse_pages(packet: "Packet[Stream]", address: Address) -> None:
-    """Refuse a TIFF of several pages: FFmpeg decodes the first.
+def refuse_parts(container: InputContainer, packet: "Packet[Stream]", address: Address) -> None:
+    """Refuse what FFmpeg shows a part of, or nothing: TIFFs of several pages, animated WebPs.
 
     Raises:
-        SourceUnreadable: It has another page that is no smaller copy of the first.
+        SourceUnreadable: The packet is one of these.
     """
-    pages = _tiff_pages(bytes(packet))
+    format_name = container.format.name
+    if format_name == "webp_pipe" and is_webp_animation(bytes(packet)):
+        raise SourceUnreadable(
+            f"{address.shown} is an animated WebP, which is read from a file only",
+            "download it, and give the file",
+        )
+    pages = _tiff_pages(bytes(packet)) if format_name == "tiff_pipe" else 1
     if pages > 1:
         raise SourceUnreadable(
             f"{address.shown} is a TIFF of {pages} pages",

@@ -1,5 +1,6 @@
 """Frames of an animated WebP, which FFmpeg does not decode."""
 
+import io
 import time
 import warnings
 from collections.abc import Iterator
@@ -17,32 +18,26 @@ from streams.foreign import translated
 from streams.frame import Frame
 from streams.info import SourceInfo, SourceStats
 
-_ANIMATED = 0b10  # among the flags of a VP8X chunk
+HEAD_BYTES = 21  # what tells an animation: up to the flags of the VP8X chunk
+_ANIMATED = 0b10  # among these flags
 _MILLISECOND = Fraction(1, 1000)
 
 
-def is_webp_animation(path: Path) -> bool:
-    """Tell an animated WebP by its first bytes.
-
-    Raises:
-        OSError: The file cannot be read.
-    """
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
-        head = file.read(21)
+def is_webp_animation(head: bytes) -> bool:
+    """Tell an animated WebP by its first bytes."""
     return (
-        (head[:4], head[8:16]) == (b"RIFF", b"WEBPVP8X")
-        and len(head) == 21
-        and bool(head[20] & _ANIMATED)
+        len(head) >= HEAD_BYTES
+        and (head[:4], head[8:16]) == (b"RIFF", b"WEBPVP8X")
+        and bool(head[HEAD_BYTES - 1] & _ANIMATED)
     )
 
 
 class WebpAnimationSource:
     """Frames of one animated WebP file with the times that it gives, in milliseconds.
 
-    Pillow decodes one frame at a time; the encoded file and one picture are in memory. What
-    comes after a frame that cannot be decoded is lost, and `stats.damage` says so.
+    Pillow decodes one frame at a time; the encoded file and one picture are in memory. Of a file
+    that is cut short, the whole frames come; what follows a frame that cannot be decoded is lost.
+    `stats.damage` says so.
 
     Raises:
         StreamError: While opening: no frame can be decoded.
@@ -52,12 +47,15 @@ class WebpAnimationSource:
         self.stats = SourceStats()
         self._stream = stream
         self._closed = False
-        with translated(address), warnings.catch_warnings(action="ignore"):
-            try:
-                self._image = Image.open(address.location, formats=["WEBP"])
+        with translated(address):
+            encoded = Path(address.location).read_bytes()
+        whole = _whole_chunks(encoded)
+        try:
+            with warnings.catch_warnings(action="ignore"):
+                self._image = Image.open(io.BytesIO(whole), formats=["WEBP"])
                 self._count = int(getattr(self._image, "n_frames", 1))
-            except (Image.DecompressionBombError, SyntaxError, ValueError) as error:
-                raise self._unreadable(address) from error
+        except Exception as error:  # Pillow's are of many kinds
+            raise self._unreadable(address) from error
         first = self._decode(0)
         if first is None:
             raise self._unreadable(address)
@@ -65,6 +63,7 @@ class WebpAnimationSource:
         duration_ms = self._image.info.get("duration")
         fps = Fraction(1000, int(duration_ms)) if duration_ms else None
         self.info = SourceInfo(address.shown, width, height, fps, self._count, live=False)
+        self._cut = "the file is cut short" if len(encoded) < _riff_bytes(encoded) else None
         self._frames = self._run(first)
 
     @staticmethod
@@ -80,24 +79,24 @@ class WebpAnimationSource:
             upright = ImageOps.exif_transpose(self._image)
             pts = int(self._image.info["timestamp"])
             image = np.ascontiguousarray(np.asarray(upright.convert("RGB"), np.uint8))
-        except (OSError, EOFError, SyntaxError, ValueError, KeyError, MemoryError):
+        except Exception:  # whatever Pillow says
             return None
         finally:
             self.stats.decode_s += time.perf_counter() - started_s
         return Frame(self._stream, seq, pts, _MILLISECOND, captured_ns, image)
 
     def _run(self, first: Frame) -> Iterator[Frame]:
-        frame: Frame | None = first
         for seq in range(self._count):
             if self._closed:
                 return
-            frame = first if seq == 0 else self._decode(seq)
+            frame = self._decode(seq) if seq else first
             if frame is None:
                 self.stats.corrupt_packets += 1
                 self.stats.damage = f"frame {seq} of {self._count} cannot be decoded"
                 return
             self.stats.frames += 1
             yield frame
+        self.stats.damage = self._cut
 
     def __iter__(self) -> Iterator[Frame]:
         """Return the one iterator over the frames; a second call goes on where it stands."""
@@ -118,3 +117,18 @@ class WebpAnimationSource:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _riff_bytes(encoded: bytes) -> int:
+    return 8 + int.from_bytes(encoded[4:8], "little")
+
+
+def _whole_chunks(encoded: bytes) -> bytes:
+    """Return a WebP without the chunk that its end cuts, for libwebp takes no other."""
+    end = HEAD_BYTES - 9  # where the VP8X chunk begins
+    while end + 8 <= len(encoded):
+        size = int.from_bytes(encoded[end + 4 : end + 8], "little")
+        if end + 8 + size > len(encoded):
+            break
+        end += 8 + size + size % 2
+    return encoded[:4] + (end - 8).to_bytes(4, "little") + encoded[8:end]

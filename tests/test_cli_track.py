@@ -49,7 +49,8 @@ def test_every_output_of_one_run_tells_the_same(clip, tmp_path, colour_model, ca
         {"id": 2, "label": "green", "frames": 3},
     ]
     assert set(summary["ms_per_frame"]) == {"decode", "encode", "track", "write"}
-    assert summary["lost"] == {"claimed": 12, "decoded": 12, "missing": 0, "corrupt_packets": 0}
+    lost = {"claimed": 12, "decoded": 12, "missing": 0, "corrupt_packets": 0, "damage": None}
+    assert summary["lost"] == lost
     assert summary["outputs"] == {"video": str(out), "davis": str(davis), "coco": str(coco)}
 
     assert frame_times(out) == list(range(12))

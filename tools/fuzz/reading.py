@@ -52,6 +52,11 @@ class ReadingProcess:
         self.files = 0
 
     @property
+    def pid(self) -> int:
+        """Id of the process."""
+        return self._process.pid
+
+    @property
     def alive(self) -> bool:
         """Whether it can read another file."""
         return self._process.poll() is None
