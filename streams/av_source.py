@@ -317,7 +317,7 @@ class AvSource:
 
     def _sample_aspect_ratio(self) -> Fraction:
         """Shape of the upright picture's pixels: the container's, until the coded one changes."""
-        coded = self._decoder.sample_aspect_ratio
+        coded = self._video.codec_context.sample_aspect_ratio
         ratio = self._video.sample_aspect_ratio if coded == self._coded_sar else coded
         if ratio is None or ratio <= 0:
             return Fraction(1)

@@ -410,7 +410,7 @@ def test_a_connection_that_breaks_is_no_damage(tmp_path: Path, container: str) -
         data = write_pattern(tmp_path / f"clip.{container}").read_bytes()
     with (
         serving(data) as host,
-        pytest.raises(SourceUnreadable, match=r"Input/output error|the connection to .* broke"),
+        pytest.raises(SourceUnreadable, match=r"the connection to .* was lost"),
     ):
         read(f"{host}/broken.{container}")
 
@@ -421,10 +421,13 @@ def test_damage_in_the_middle_of_a_file_on_a_server_is_no_broken_connection(
     data = bytearray(long_rm(tmp_path / "clip.rm"))
     half = len(data) // 2
     data[half:] = np.random.default_rng(2).bytes(len(data) - half)
+    (tmp_path / "damaged.rm").write_bytes(data)
+    _, expected = read(str(tmp_path / "damaged.rm"))
     with serving(bytes(data)) as host:
         source, frames = read(f"{host}/clip.rm")
+    assert len(frames) == len(expected)
     assert 0 < len(frames) < 80
-    assert source.stats.damage is not None
+    assert source.stats.corrupt_packets > 0
 
 
 class MjpegHandler(http.server.BaseHTTPRequestHandler):

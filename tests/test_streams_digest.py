@@ -48,9 +48,12 @@ class Handler(http.server.SimpleHTTPRequestHandler):
             self.send_header("Content-Length", "0")
             return self.end_headers()
         content = Path(self.translate_path(self.path)).read_bytes()
-        start = int(self.headers["Range"].removeprefix("bytes=").split("-")[0])
-        self.send_response(206)
-        self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+        asked = self.headers.get("Range")
+        start = int(asked.removeprefix("bytes=").split("-")[0]) if asked else 0
+        self.send_response(206 if asked else 200)
+        self.send_header("Accept-Ranges", "bytes")
+        if asked:
+            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
         self.send_header("Content-Length", str(len(content) - start))
         self.end_headers()
         self.wfile.write(content[start:])

@@ -86,7 +86,7 @@ def test_each_picture_of_a_stream_is_turned_as_it_says(tmp_path: Path) -> None:
     # 2 and 3 have the same angle, 1 and 4 have none.
     orientations = (1, 4, 2, 3, 1)
     paths = [save(tmp_path / f"{at}.png", corners(), at) for at in orientations]
-    joined = tmp_path / "joined.png"
+    joined = tmp_path / "joined.pngs"  # no image file, but a stream of pictures
     joined.write_bytes(b"".join(path.read_bytes() for path in paths))
     seen = [read_corners(frame.image) for frame in frames_of(joined)[1]]
     expected = []
@@ -185,7 +185,7 @@ def test_pages_of_a_tiff_are_refused_but_not_its_smaller_copies(tmp_path: Path) 
     large, small = (Image.fromarray(gray(90, width=w, height=w)) for w in (96, 48))
     pages, pyramid = tmp_path / "pages.tif", tmp_path / "pyramid.tif"
     large.save(pages, save_all=True, append_images=[large, large])
-    with pytest.raises(SourceUnreadable, match="is a TIFF of 3 pages"):
+    with pytest.raises(SourceUnreadable, match="holds 3 pages"):
         open_source(str(pages))
     small.encoderinfo = {"tiffinfo": {254: 1}}  # NewSubfileType: a smaller copy
     large.save(pyramid, save_all=True, append_images=[small])
@@ -272,7 +272,7 @@ def test_a_picture_without_end_of_memory_is_refused_in_one_line(tmp_path: Path) 
     header = bytearray(save(path, gray(9)).read_bytes())
     header[16:24] = (60000).to_bytes(4, "big") * 2
     path.write_bytes(header)
-    with pytest.raises(SourceUnreadable, match="no frame of") as caught:
+    with pytest.raises(SourceUnreadable, match="can be decoded") as caught:
         open_source(str(path))
     assert "\n" not in str(caught.value)
 
@@ -286,5 +286,5 @@ def test_a_small_file_that_unpacks_to_a_huge_picture_is_refused(
     path = tmp_path / "huge.png"
     Image.new("1", size).save(path)
     assert path.stat().st_size < 1_000_000
-    with pytest.raises(SourceUnreadable, match="can be decoded"):
+    with pytest.raises(SourceUnreadable, match="is too large"):
         open_source(str(tmp_path if of_a_folder else path))
