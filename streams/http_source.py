@@ -194,11 +194,11 @@ class HttpBody:
         try:
             data = response.read1(min(size, _PIECE))
         except HTTPException:
-            raise self._lost() from None
+            raise self._broken(at) from None
         if not data:
             self._ended = True
             if self._size is not None:
-                raise self._lost()
+                raise self._broken(at)
         return data
 
     def _asked_from(self, at: int) -> HTTPResponse:
@@ -212,9 +212,12 @@ class HttpBody:
         self._response, self._ended = response, False
         return response
 
-    def _lost(self) -> SourceUnreadable:
-        shown = self._client.address.shown
-        return SourceUnreadable(f"the connection to {shown} was lost", "check the network")
+    def _broken(self, at: int) -> SourceUnreadable:
+        of = "" if self._size is None else f" of {self._size}"
+        return SourceUnreadable(
+            f"the connection to {self._client.address.shown} broke after {at}{of} bytes",
+            "check the network and the server",
+        )
 
 
 class _PictureFeed:

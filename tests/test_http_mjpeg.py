@@ -1,6 +1,7 @@
 """MJPEG cameras over HTTP: bodies as cameras really send them, and the times of their pictures."""
 
 import io
+import itertools
 from collections.abc import Iterable
 
 import numpy as np
@@ -195,7 +196,7 @@ def test_times_are_those_of_the_arrival() -> None:
     captured_s = [frame.captured_ns / 1e9 for frame in frames]
     assert source.info.fps is None
     assert times_s[0] == 0
-    assert all(later > earlier for earlier, later in zip(times_s, times_s[1:], strict=False))
+    assert all(later > earlier for earlier, later in itertools.pairwise(times_s))
     assert times_s[-1] >= 0.1 * (len(LEVELS) - 2)
     assert times_s[-1] == pytest.approx(captured_s[-1] - captured_s[0], abs=0.05)
 
