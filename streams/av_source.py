@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 from streams.address import Address, SourceKind
 from streams.arrival_clock import CLOCKLESS_FORMATS, TIME_BASE, ArrivalClock
 from streams.errors import SourceTimeout, SourceUnreadable
+from streams.feed import Feed
 from streams.foreign import translated
 from streams.frame import Frame
-from streams.http_source import Feed
 from streams.info import SourceInfo, SourceStats
 from streams.sender_clock import SenderClock
 

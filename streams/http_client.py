@@ -4,7 +4,6 @@ import http.client
 import io
 import socket
 import ssl
-import time
 import urllib.error
 import urllib.request
 from functools import partial
@@ -14,32 +13,11 @@ from urllib.parse import quote, unquote, urlsplit
 from streams.address import Address
 from streams.errors import SourceDenied, SourceNotFound, SourceUnreadable, StreamError
 from streams.http_auth import Login
+from streams.patience import Patience, PatientReader
 
 _MAX_HOPS = 5
 _USER_AGENT = "trackd"
 _DENIED, _MISSING = (401, 403, 407), (404, 410)
-
-
-class Patience:
-    """How long the socket operations of a source may go on, all of them together."""
-
-    def __init__(self, timeout_s: float) -> None:
-        self._until_s = time.monotonic() + timeout_s
-
-    def renew(self, timeout_s: float) -> None:
-        """Give them so many seconds from now on."""
-        self._until_s = time.monotonic() + timeout_s
-
-    def left_s(self) -> float:
-        """Seconds that are left.
-
-        Raises:
-            TimeoutError: None are.
-        """
-        left_s = self._until_s - time.monotonic()
-        if left_s <= 0:
-            raise TimeoutError("timed out")
-        return left_s
 
 
 class HttpClient:
@@ -150,26 +128,6 @@ def _untrusted(error: ssl.SSLCertVerificationError, address: Address) -> SourceU
     )
 
 
-class _PatientReader(io.RawIOBase):
-    """The bytes that a socket receives, each wait bounded by what is left of the patience."""
-
-    def __init__(self, sock: socket.socket, patience: Patience) -> None:
-        self._sock = sock
-        self._patience = patience
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        self._sock.settimeout(self._patience.left_s())
-        return self._sock.recv_into(buffer)
-
-    def close(self) -> None:
-        if not self.closed:
-            self._sock.close()
-        super().close()
-
-
 class _PatientSocket:
     """What `http.client` needs of a socket; the reader owns the real one once it is made."""
 
@@ -184,7 +142,7 @@ class _PatientSocket:
 
     def makefile(self, mode: str) -> io.BufferedReader:
         self._is_read = True
-        return io.BufferedReader(_PatientReader(self._sock, self._patience), 1 << 16)
+        return io.BufferedReader(PatientReader(self._sock, self._patience), 1 << 16)
 
     def close(self) -> None:
         if not self._is_read:
