@@ -15,6 +15,7 @@ from av.container import Flags
 
 from streams.errors import SourceNotFound, SourceUsageError
 from streams.options import SourceOptions
+from streams.pattern import check_graph
 from streams.redaction import has_unescaped_login, looks_like_address, redact
 
 __all__ = [
@@ -176,8 +177,7 @@ def parse_address(
         case SourceKind.PATTERN:
             check_options(settings, "lavfi:", frozenset())
             graph = url[len("lavfi:") :]
-            if not graph:
-                raise SourceUsageError("lavfi: names no pattern", "for example lavfi:testsrc2")
+            check_graph(graph)
             return Address(SourceKind.PATTERN, redact(f"lavfi:{graph}"), graph, "lavfi")
     check_options(settings, "a file", _FILE.takes)
     path = _file_path(url) if _is_file_url(url) else url

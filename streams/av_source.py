@@ -22,9 +22,9 @@ from streams.address import Address, SourceKind
 from streams.arrival_clock import CLOCKLESS_FORMATS, TIME_BASE, ArrivalClock
 from streams.ending import damage_of_file, damage_of_stream, is_finite
 from streams.errors import SourceTimeout, SourceUnreadable
+from streams.feed import Feed
 from streams.foreign import translated
 from streams.frame import Frame
-from streams.http_source import Feed
 from streams.image_decode import MAX_PIXELS
 from streams.info import SourceInfo, SourceStats
 from streams.orientation import Orientation

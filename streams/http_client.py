@@ -4,42 +4,20 @@ import http.client
 import io
 import socket
 import ssl
-import time
 import urllib.error
 import urllib.request
 from functools import partial
 from typing import Any
-from urllib.parse import quote, unquote, urljoin, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from streams.address import Address
 from streams.errors import SourceDenied, SourceNotFound, SourceUnreadable, StreamError
 from streams.http_auth import Login
+from streams.patience import Patience, PatientReader
 
 _MAX_HOPS = 5
 _USER_AGENT = "trackd"
 _DENIED, _MISSING = (401, 403, 407), (404, 410)
-
-
-class Patience:
-    """How long the socket operations of a source may go on, all of them together."""
-
-    def __init__(self, timeout_s: float) -> None:
-        self._until_s = time.monotonic() + timeout_s
-
-    def renew(self, timeout_s: float) -> None:
-        """Give them so many seconds from now on."""
-        self._until_s = time.monotonic() + timeout_s
-
-    def left_s(self) -> float:
-        """Seconds that are left.
-
-        Raises:
-            TimeoutError: None are.
-        """
-        left_s = self._until_s - time.monotonic()
-        if left_s <= 0:
-            raise TimeoutError("timed out")
-        return left_s
 
 
 class HttpClient:
@@ -77,7 +55,8 @@ class HttpClient:
             error.close()
             if error.code == 304:
                 raise NotModified from None
-            raise _refused(error, self.address) from error
+            refusal, error.msg = _refused(error, self.address), ""  # it may tell an address
+            raise refusal from error
         except urllib.error.URLError as error:
             if isinstance(error.reason, ssl.SSLCertVerificationError):
                 raise _untrusted(error.reason, self.address) from error.reason
@@ -105,7 +84,7 @@ class HttpClient:
             _HttpHandler(self.patience),
             _HttpsHandler(self.patience, context),
             _LoginHandler(self._login, self._url),
-            _RedirectHandler(self.address),
+            _RedirectHandler(),
             urllib.request.HTTPDefaultErrorHandler(),
             urllib.request.HTTPErrorProcessor(),
             urllib.request.UnknownHandler(),
@@ -132,6 +111,11 @@ def _refused(error: urllib.error.HTTPError, address: Address) -> StreamError:
         return SourceDenied(f"access denied: {shown}", hint)
     if error.code in _MISSING:
         return SourceNotFound(f"the server has nothing at {shown}", "check the path")
+    if 300 <= error.code < 400:
+        if error.msg.startswith(_RedirectHandler.inf_msg):
+            return SourceUnreadable(f"{shown} redirects again and again", "check the path")
+        hint = "give the address that it means"
+        return SourceUnreadable(f"{shown} redirects to something else than http", hint)
     reason = http.client.responses.get(error.code, "")
     text = f"the server answered {error.code} {reason}".rstrip()
     return SourceUnreadable(f"{text}: {shown}", "check the path, or try again later")
@@ -142,26 +126,6 @@ def _untrusted(error: ssl.SSLCertVerificationError, address: Address) -> SourceU
         f"the certificate of {address.shown} is not trusted: {error.verify_message}",
         "set SSL_CERT_FILE, or source option tls_verify=false if you trust the network",
     )
-
-
-class _PatientReader(io.RawIOBase):
-    """The bytes that a socket receives, each wait bounded by what is left of the patience."""
-
-    def __init__(self, sock: socket.socket, patience: Patience) -> None:
-        self._sock = sock
-        self._patience = patience
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        self._sock.settimeout(self._patience.left_s())
-        return self._sock.recv_into(buffer)
-
-    def close(self) -> None:
-        if not self.closed:
-            self._sock.close()
-        super().close()
 
 
 class _PatientSocket:
@@ -178,7 +142,7 @@ class _PatientSocket:
 
     def makefile(self, mode: str) -> io.BufferedReader:
         self._is_read = True
-        return io.BufferedReader(_PatientReader(self._sock, self._patience), 1 << 16)
+        return io.BufferedReader(PatientReader(self._sock, self._patience), 1 << 16)
 
     def close(self) -> None:
         if not self._is_read:
@@ -252,27 +216,14 @@ class _LoginHandler(urllib.request.BaseHandler):
 
 
 class _RedirectHandler(urllib.request.HTTPRedirectHandler):
-    """Follows few redirects, within http and https."""
+    """Follows few redirects, within http and https; the login is not among what it sends on."""
 
     max_redirections = _MAX_HOPS
-
-    def __init__(self, address: Address) -> None:
-        self._address = address
 
     def redirect_request(
         self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str
     ) -> urllib.request.Request | None:
-        fp.close()
+        fp.close()  # else its body would be read to the end
         if urlsplit(newurl).scheme not in ("http", "https"):
-            raise SourceUnreadable(
-                f"{self._address.shown} redirects to something else than http",
-                "give the address that it means",
-            )
-        hops = getattr(req, "hops", 0) + 1
-        if hops > _MAX_HOPS:
-            raise SourceUnreadable(
-                f"{self._address.shown} redirects more than {_MAX_HOPS} times", "check the path"
-            )
-        made = urllib.request.Request(_encoded(urljoin(req.full_url, newurl)), headers=req.headers)
-        made.hops = hops  # type: ignore[attr-defined]
-        return made
+            return None
+        return urllib.request.Request(_encoded(newurl), headers=req.headers)

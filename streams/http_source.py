@@ -5,13 +5,14 @@ import threading
 import time
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
-from typing import Protocol
 from urllib.parse import urlsplit
 
 from streams.address import Address
 from streams.errors import SourceUnreadable
-from streams.http_client import HttpClient, NotModified, Patience
-from streams.multipart import MAX_PICTURE_BYTES, MultipartReader, boundary_of
+from streams.feed import JPEG_START, Feed, MjpegFeed, PictureFeed
+from streams.http_client import HttpClient, NotModified
+from streams.multipart import MAX_PICTURE_BYTES, boundary_of
+from streams.patience import Patience
 
 DEFAULT_POLL_S = 1.0
 _PIECE = 1 << 15
@@ -21,31 +22,6 @@ _SNIFFED_BYTES = 256
 _TEXT_KINDS = ("text/html", "application/xhtml+xml", "application/json", "text/xml")
 _PAGE_STARTS = (b"<!doctype html", b"<html", b"<head", b"<script", b"<?xml")
 _PLAYLIST = b"#extm3u"
-_JPEG = b"\xff\xd8\xff"
-
-
-class Feed(Protocol):
-    """The bytes of a source, in place of a location that FFmpeg opens.
-
-    Attributes:
-        patience: To be renewed for each piece of work that the decoder begins.
-        live: Whether they come at the pace of the world; None where the container has to say.
-        format: FFmpeg's input format; None to detect it.
-        name: For FFmpeg, which also looks at how a name ends.
-    """
-
-    name: str
-    patience: Patience
-    live: bool | None
-    format: str | None
-
-    def read(self, size: int) -> bytes:
-        """The next bytes, at most so many; b"" at the end."""
-        ...
-
-    def close(self) -> None:
-        """Let go of the connection."""
-        ...
 
 
 def open_feed(address: Address, *, open_timeout_s: float, poll_stills: bool) -> Feed | None:
@@ -90,10 +66,10 @@ def _classified(client: HttpClient, body: "HttpBody", poll_stills: bool) -> Feed
             f"the server sent a web page, not a video: {client.address.shown}",
             "check the path; if the page asks for a login, give http://user:password@host/…",
         )
-    if head.startswith(_JPEG) and _is_polled(client.address, poll_stills):
+    if head.startswith(JPEG_START) and _is_polled(client.address, poll_stills):
         return SnapshotFeed(client, body)
     body.look()
-    if body.live is None and head.startswith(_JPEG):  # pictures with nothing between them
+    if body.live is None and head.startswith(JPEG_START):  # pictures with nothing between them
         return MjpegFeed(body, b"", client.address)
     return body
 
@@ -199,11 +175,11 @@ class HttpBody:
         try:
             data = response.read1(min(size, _PIECE))
         except HTTPException:
-            raise self._lost() from None
+            raise self._broken(at) from None
         if not data:
             self._ended = True
             if self._size is not None:
-                raise self._lost()
+                raise self._broken(at)
         return data
 
     def _asked_from(self, at: int) -> HTTPResponse:
@@ -217,53 +193,15 @@ class HttpBody:
         self._response, self._ended = response, False
         return response
 
-    def _lost(self) -> SourceUnreadable:
-        shown = self._client.address.shown
-        return SourceUnreadable(f"the connection to {shown} was lost", "check the network")
+    def _broken(self, at: int) -> SourceUnreadable:
+        of = "" if self._size is None else f" of {self._size}"
+        return SourceUnreadable(
+            f"the connection to {self._client.address.shown} broke after {at}{of} bytes",
+            "check the network and the server",
+        )
 
 
-class _PictureFeed:
-    """JPEG pictures one by one, in the form that FFmpeg's `mpjpeg` takes without waiting."""
-
-    name = "pictures"
-    live: bool | None = True
-    format: str | None = "mpjpeg"
-
-    def __init__(self, patience: Patience) -> None:
-        self.patience = patience
-        self._pending = b""
-
-    def _next(self) -> bytes | None:
-        raise NotImplementedError
-
-    def read(self, size: int) -> bytes:
-        if not self._pending:
-            picture = self._next()
-            if picture is None:
-                return b""
-            head = b"--next\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n"
-            self._pending = head % len(picture) + picture + b"\r\n"
-        data, self._pending = self._pending[:size], self._pending[size:]
-        return data
-
-
-class MjpegFeed(_PictureFeed):
-    """The pictures of a `multipart/x-mixed-replace` response."""
-
-    def __init__(self, body: HttpBody, boundary: bytes, address: Address) -> None:
-        super().__init__(body.patience)
-        self._body = body
-        self._reader = MultipartReader(body.read, boundary, address.shown)
-
-    def _next(self) -> bytes | None:
-        return self._reader.picture()
-
-    def close(self) -> None:
-        """Let go of the connection."""
-        self._body.close()
-
-
-class SnapshotFeed(_PictureFeed):
+class SnapshotFeed(PictureFeed):
     """A JPEG address of a camera, asked again and again at a pace.
 
     A picture that is the same as the one before is given again only as a sign of life: where
@@ -313,7 +251,7 @@ class SnapshotFeed(_PictureFeed):
             picture += data
             if len(picture) > MAX_PICTURE_BYTES:
                 break
-        if not picture.startswith(_JPEG) or len(picture) > MAX_PICTURE_BYTES:
+        if not picture.startswith(JPEG_START) or len(picture) > MAX_PICTURE_BYTES:
             kind = body.kind or "something else"
             raise SourceUnreadable(
                 f"no picture from {self._client.address.shown}, but {kind}",

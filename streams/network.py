@@ -8,8 +8,10 @@ import av.error
 from streams.address import Address
 from streams.av_source import AvSource
 from streams.errors import SourceTimeout, SourceUnreadable, StreamError
+from streams.feed import Feed
 from streams.foreign import translated
-from streams.http_source import Feed, HttpBody, SnapshotFeed, open_feed
+from streams.http_source import HttpBody, SnapshotFeed, open_feed
+from streams.tcp_source import open_tcp_feed
 
 
 def open_network(
@@ -39,12 +41,15 @@ def open_network(
                 raise
         options = dict(address.options) | {"rtsp_transport": "udp"}
         return opened(replace(address, options=options))
-    if address.scheme not in ("http", "https"):
-        return opened(address)
+    feed = None
     with translated(address, open_timeout_s):
-        feed = open_feed(address, open_timeout_s=open_timeout_s, poll_stills=poll_stills)
+        if address.scheme in ("http", "https"):
+            feed = open_feed(address, open_timeout_s=open_timeout_s, poll_stills=poll_stills)
+            address = replace(address, format=None if feed else "hls")
+        elif address.scheme == "tcp":
+            feed = open_tcp_feed(address, open_timeout_s=open_timeout_s)
     if feed is None:
-        return opened(replace(address, format="hls"))
+        return opened(address)
     try:
         return AvSource(
             address,

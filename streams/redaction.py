@@ -25,6 +25,9 @@ _KNOWN_WORDS = re.compile(
     r"|sub|live|media|profile|video|audio|onvif|unicast|multicast|track|\d{3,4}[pi]|[\d]+x[\d]+",
     re.IGNORECASE,
 )
+_PORTAL = re.compile(
+    r"(?P<before>.*)/(?P<user>[^/]+)/(?P<password>[^/]+)/(?P<number>\d+(?:\.\w{2,4})?)"
+)
 _CLASSES = re.compile(r"[A-Z][a-z]+|[A-Z]+|[a-z]+|\d+")
 _GROUPS = re.compile(r"[a-z0-9]{4,12}(?:-[a-z0-9]{4,12}){2,}", re.IGNORECASE)
 _LONG_RUN, _LONGEST_RUN, _WORD = 10, 24, 4  # characters: a token has, a word has not
@@ -66,7 +69,7 @@ def looks_like_address(text: str) -> bool:
 
     A path that looks like one can be written `./PATH` or from the root.
     """
-    if _DRIVE.match(text) or text.startswith(("./", "../", "~")):
+    if _DRIVE.match(text) or text.startswith(("./", "../", "~", "file:")):
         return False
     return _MISSPELT.match(text) is not None
 
@@ -81,7 +84,7 @@ def redact(url: str) -> str:
     if url[:7].lower() == "webcam:":
         return f"webcam:{HIDDEN}" if re.search(r"[@=?]|//", url) else url
     if url[:6].lower() == "lavfi:":
-        return redact_text(url)
+        return f"lavfi:{HIDDEN}" if re.search(r"@|//", url) else url
     if looks_like_address(url):
         return _shown_rest(url.strip(" \t\"'<>").lstrip("/"))
     return url
@@ -131,7 +134,7 @@ def _shown_rest(rest: str) -> str:
 
 def _shown_path(path: str) -> str:
     shown, to_hide = [], 0
-    for segment in path.split("/"):
+    for segment in _without_portal_login(path).split("/"):
         plain = _decoded(segment)
         name = plain.lower()
         hidden = bool(segment) and (to_hide > 0 or (name not in _NAMES and _may_hold_secret(plain)))
@@ -139,6 +142,14 @@ def _shown_path(path: str) -> str:
         if segment:
             to_hide = max(to_hide - 1, _secrets_after(name))
     return "/".join(shown)
+
+
+def _without_portal_login(path: str) -> str:
+    """The path; of `/USER/PASSWORD/NUMBER`, as IPTV portals have it, without the first two."""
+    found = _PORTAL.fullmatch(path)
+    if found and not any(_KNOWN_WORDS.fullmatch(found[part]) for part in ("user", "password")):
+        return f"{found['before']}/{HIDDEN}/{HIDDEN}/{found['number']}"
+    return path
 
 
 def _secrets_after(name: str) -> int:

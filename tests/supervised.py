@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from streams import SourceOptions
 from tracker.daemon.config import RetryConfig
 from tracker.daemon.supervisor import Supervisor
 from tracker.daemon.values import Event, LiveFrame
@@ -66,9 +67,16 @@ class Watched:
 
 @contextmanager
 def watched(
-    url: str, retry: RetryConfig = QUICK, *, options: dict[str, Any] | None = None, **settings: Any
+    url: str,
+    retry: RetryConfig = QUICK,
+    *,
+    options: dict[str, Any] | None = None,
+    source_options: SourceOptions | None = None,
+    **settings: Any,
 ) -> Iterator[Watched]:
     """Run a supervisor on `url` inside the block; at its end no thread of it is left."""
+    if source_options is not None:
+        settings["options"] = source_options
     result = Watched(StreamSettings(url=url, **settings), retry, **(options or {}))
     result.supervisor.start()
     try:

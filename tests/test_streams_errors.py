@@ -183,3 +183,35 @@ def test_an_address_hides_what_it_opens() -> None:
     assert address.options == {"rtsp_transport": "tcp"}
     assert "hunter2" in address.location
     assert "hunter2" not in repr(address)
+
+
+@pytest.mark.parametrize(
+    "graph",
+    [
+        "movie={file}",
+        "color=size=64x64:rate=1,metadata=mode=add:key=k:value=x,metadata=print:file={file}",
+        " [in] amovie = {file}",
+        "testsrc2 [a]; movie@x={file} [b]; [a][b] hstack",
+        "testsrc2,sendcmd=f={file}",
+        "life=filename={file}",
+        "mo\\vie={file}",
+        "'movie'={file}",
+        "['x]y=']movie={file}",
+        "testsrc2,scale=w='32',\nmovie={file}",
+        "testsrc2,lut3d=file={file}",
+        "testsrc2,format=yuv420p,psnr=stats_file={file}",
+    ],
+)
+def test_a_pattern_reads_and_writes_no_files(graph: str, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("mine\n")
+    error = raised_by(f"lavfi:{graph.format(file=file)}")
+    assert type(error) is SourceUsageError
+    assert error.message.startswith("lavfi: takes no filter")
+    assert file.read_text() == "mine\n"
+
+
+def test_a_pattern_may_be_changed_before_it_is_shown() -> None:
+    graph = "testsrc2=size=64x48:rate=25:duration=0.2,scale=32:24,hflip,format=rgb24"
+    with open_source(f"lavfi:{graph}") as source:
+        assert [frame.image.shape for frame in source] == [(24, 32, 3)] * 5
