@@ -202,7 +202,10 @@ def _anchored(config: DaemonConfig, folder: Path) -> DaemonConfig:
     def place_url(url: str) -> str:
         return str(folder / url) if kind_of(url) is SourceKind.PATH else url
 
-    security = {name: place(path) for name, path in config.security}
+    security = {
+        "server_key": place(config.security.server_key),
+        "client_keys": place(config.security.client_keys),
+    }
     return config.model_copy(
         update={
             "model": config.model.model_copy(update={"checkpoint": place(config.model.checkpoint)}),
