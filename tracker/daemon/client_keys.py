@@ -6,6 +6,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -135,12 +136,11 @@ class AllowedClients:
         _LOG.info("%s", self.summary())
         loose = sum(not sight.place for sight in seen)
         if loose:
-            hint = "move those that may do more or less to watch/, prompt/ or admin/ in it"
-            _LOG.info(
-                "keys in %s itself: %d, role %s; %s", self._folder, loose, self._places[""], hint
-            )
-        if sys.platform != "win32" and self._folder.stat().st_mode & 0o022:
-            _LOG.warning("other users can add keys to %s; chmod go-w it", self._folder)
+            text = "%d of these keys are in the folder of no role, and have the role %s"
+            _LOG.info(text, loose, self._places[""])
+        with suppress(OSError):
+            if sys.platform != "win32" and self._folder.stat().st_mode & 0o022:
+                _LOG.warning("other users can add keys to %s; chmod go-w it", self._folder)
 
 
 def _is_key(entry: os.DirEntry[str]) -> bool:

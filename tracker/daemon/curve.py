@@ -1,6 +1,7 @@
 """A door with CURVE keys: who is let in by them, and what each may do."""
 
 import logging
+import time
 from collections.abc import Sequence
 from typing import Any, Self
 
@@ -11,7 +12,7 @@ from tracker.daemon.bind import parse_bind
 from tracker.daemon.client_keys import AllowedClients
 from tracker.daemon.config import SecurityConfig
 from tracker.daemon.door import Door, Question, Verdict, prop
-from tracker.daemon.entrance import Connection
+from tracker.daemon.entrance import Connection, Entrance
 from tracker.daemon.grants import Caller
 from tracker.daemon.keys import HOW, KeyFiles, read_keys, read_server_keys, write_keys
 from tracker.errors import UsageError
@@ -19,6 +20,7 @@ from tracker.errors import UsageError
 __all__ = ["KeyFiles", "Security", "read_keys", "write_keys"]
 
 _LOG = logging.getLogger("trackd.keys")
+_LAST_WORDS_S = 30.0  # so long the requests of a removed key are refused with a reason
 _KEY = "X-Trackd-Key"  # property of each message: the public key of its sender
 
 
@@ -26,7 +28,8 @@ class Security(Door):
     """The daemon's key, and the clients that it lets in.
 
     The `User-Id` of what clients send is the name of their key's file. A client whose key is
-    removed loses its connections within about a second, and is refused until then.
+    removed gets nothing more within about a second: its requests are refused, and its connections
+    to the data sockets are closed.
 
     Attributes:
         public_key: What clients must know to trust the daemon.
@@ -123,15 +126,27 @@ class Security(Door):
     def _tick(self) -> None:
         """Close the connections of clients that may no longer see what they could.
 
-        Each request is checked anyway. Subscriptions are checked when they come: who may see other
-        streams by now connects again, and subscribes again.
+        Each request is checked anyway: a connection for requests is left for some time, so that
+        the client is told why. Subscriptions are checked when they come: who may see other streams
+        by now connects again, and subscribes again.
         """
         for entrance in self._entrances:
             for connection in entrance.wanted():
                 if connection.key is None:
                     continue
                 client = self.clients.client_of(connection.key)
-                before, now = connection.grant, None if client is None else client.grant
-                if before is None or now is None or now.streams != before.streams:
-                    _LOG.info("closed a connection whose key was removed, or may see other streams")
+                if client is None:
+                    self._revoke(entrance, connection)
+                    continue
+                connection.revoked_s = None
+                before = connection.grant
+                if entrance.publishes and before and client.grant.streams != before.streams:
                     connection.cut()
+
+    def _revoke(self, entrance: Entrance, connection: Connection) -> None:
+        now_s = time.monotonic()
+        if connection.revoked_s is None:
+            connection.revoked_s = now_s
+        if entrance.publishes or now_s >= connection.revoked_s + _LAST_WORDS_S:
+            connection.cut()
+            _LOG.info("closed a connection whose key was removed")

@@ -29,6 +29,8 @@ _LOG = logging.getLogger("trackd.keys")
 _DOMAIN = b"trackd"
 _VERSION = b"1.0"
 _TICK_S = 1.0
+_ROUNDS = 8
+_ANSWERS_AT_ONCE = 64
 _NUMBER = "X-Trackd-Handshake"  # property of each message: the number of its connection's handshake
 _DESCRIPTOR = "__fd"
 
@@ -80,6 +82,7 @@ class Door(ABC):
         self._opened = 0
         self._authenticated = 0
         self._next_warning_s = 0.0
+        self._next_tick_s = 0.0
 
     # --- for subclasses
 
@@ -200,11 +203,15 @@ class Door(ABC):
 
     def _catch_up(self) -> None:
         """Take in all news of connections, and look at those that are new."""
-        while True:
+        for _ in range(_ROUNDS):
             fresh = [one for e in self._entrances for one in e.read(self._authenticated)]
             if not fresh:
                 break
             self._meet(fresh)
+        else:  # they come faster than they can be looked at
+            for entrance in self._entrances:
+                for connection in entrance.read(self._authenticated):
+                    self._shed(connection)
         self._entrances = [entrance for entrance in self._entrances if entrance.is_open]
         for entrance in self._entrances:
             if len(entrance.connections) > self._most:
@@ -212,11 +219,14 @@ class Door(ABC):
 
     def _trim(self, entrance: Entrance) -> None:
         for connection in surplus(entrance.wanted(), self._most):
-            connection.cut()
-            self.refused_for["limit"] += 1
-            self._warn("more than %d connections to a socket; closed one (%d so far)", self._most)
+            self._shed(connection)
 
-    def _warn(self, text: str, *args: object, reason: str = "limit") -> None:
+    def _shed(self, connection: Connection) -> None:
+        connection.cut()
+        self.refused_for["limit"] += 1
+        self._warn("closed a connection: there are too many (%d closed so far)", reason="limit")
+
+    def _warn(self, text: str, *args: object, reason: str) -> None:
         """Log a refusal, with their number; whoever tries on and on does not fill the disk."""
         now_s = time.monotonic()
         if now_s >= self._next_warning_s:
@@ -226,19 +236,27 @@ class Door(ABC):
     # --- in the thread
 
     def _run(self) -> None:
-        next_tick_s = 0.0
         while not self._stopping.is_set():
+            answered_all = True
             try:
                 with self._lock:
-                    self._catch_up()
-                    while self._answer():
-                        self._catch_up()
-                    if time.monotonic() >= next_tick_s:
-                        next_tick_s = time.monotonic() + _TICK_S
-                        self._tick()
+                    answered_all = self._serve()
             except Exception:  # nothing that a client can cause; whatever it is, go on
                 _LOG.exception("a connection was not looked at")
-            self._wait()
+            if answered_all:
+                self._wait()
+
+    def _serve(self) -> bool:
+        """Do what there is to do; False where there is more."""
+        self._catch_up()
+        now_s = time.monotonic()
+        if now_s >= self._next_tick_s:
+            self._next_tick_s = now_s + _TICK_S
+            self._tick()
+        for _ in range(_ANSWERS_AT_ONCE):
+            if not self._answer():
+                return True
+        return False
 
     def _wait(self) -> None:
         poll = select.poll()

@@ -29,6 +29,7 @@ class Connection:
         grant: What that key was good for when its newest message came.
         spoke: A message came from it.
         unwanted: It was, or is to be, closed from this side.
+        revoked_s: Since when its key is not allowed, by `time.monotonic()`.
     """
 
     descriptor: int
@@ -39,6 +40,7 @@ class Connection:
     grant: Grant | None = None
     spoke: bool = False
     unwanted: bool = False
+    revoked_s: float | None = None
 
     def cut(self) -> None:
         """Close it, both ways and at once; libzmq then finds it closed and frees it.
@@ -58,10 +60,15 @@ class Entrance:
     libzmq tells of a connection before it reads from it, and of its end before it closes the
     descriptor. So what is looked up about a descriptor is true of its connection where no news of
     its end has come by then.
+
+    Attributes:
+        connections: By the descriptor that each has now.
+        publishes: The socket sends to whoever subscribes; else it answers.
     """
 
     def __init__(self, watched: zmq.Socket[Any], context: zmq.Context[Any], name: str) -> None:
         self.connections: dict[int, Connection] = {}
+        self.publishes = watched.socket_type == zmq.XPUB
         self._watched = watched
         endpoint = f"inproc://trackd-monitor-{name}"
         watched.monitor(endpoint, _WATCHED)

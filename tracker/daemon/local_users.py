@@ -11,11 +11,12 @@ import zmq
 from tracker.daemon.door import Door, Question, Verdict
 from tracker.daemon.entrance import Connection
 from tracker.daemon.grants import LOCAL, Caller
-from tracker.daemon.peers import PeerUsers, can_tell
+from tracker.daemon.peers import PeerUsers
 from tracker.errors import UsageError
 
 _LOG = logging.getLogger("trackd.keys")
 _ROOT = 0
+_LOOKS = 2
 _CLOSE_WITHIN_S = 1.0
 _LOOK_EVERY_S = 0.001
 
@@ -37,36 +38,41 @@ class LocalUsers(Door):
     def __init__(self, users: Sequence[str | int] = (), most: int = 512) -> None:
         super().__init__(most)
         self._allowed = {_ROOT, _own_user(), *map(_number_of, users)}
-        self._can_tell = can_tell()
+        self._users = PeerUsers()
 
     def start(self, context: zmq.Context[Any]) -> None:
         """Begin to answer for the sockets of `context`; before these bind."""
-        if not self._can_tell:
+        if not self._users.tells_tcp:
             _LOG.warning(
                 "this system does not tell whose program connects: without keys, programs of "
                 "all its users are let in"
             )
         super().start(context)
 
+    def stop(self) -> None:
+        """End it; before the context is closed."""
+        super().stop()
+        self._users.close()
+
     def _set_up(self, socket: zmq.Socket[Any]) -> None:
         """Nothing: authentication is that of NULL."""
 
     def _meet(self, connections: Sequence[Connection]) -> None:
-        users = PeerUsers()
-        for connection in connections:
-            connection.user = users.user_of(connection.descriptor)
-        unknown = [one for one in connections if one.user is None]
-        if unknown and self._can_tell:  # the table may have moved while it was read
-            users = PeerUsers()
+        unknown = list(connections)
+        for _ in range(_LOOKS):  # a table may move while it is read
+            self._users.look_again()
             for connection in unknown:
-                connection.user = users.user_of(connection.descriptor)
+                connection.user = self._users.user_of(connection.descriptor)
+            unknown = [connection for connection in unknown if connection.user is None]
+            if not unknown:
+                break
         for connection in connections:
             if not self._welcome(connection):
                 self._turn_away(connection)
 
     def _welcome(self, connection: Connection) -> bool:
         if connection.user is None:
-            return not self._can_tell
+            return not self._users.tells_tcp
         return connection.user in self._allowed
 
     def _turn_away(self, connection: Connection) -> None:

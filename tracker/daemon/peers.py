@@ -5,18 +5,14 @@ import socket
 import struct
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TextIO
 
 _PROC = Path("/proc/net")
 _TABLES = ("tcp", "tcp6")
 _MAPPED = bytes(10) + b"\xff\xff"  # an IPv4 address as IPv6 has it
 _CREDENTIALS = struct.Struct("iII")  # of SO_PEERCRED: process, user, group
-
-
-def can_tell() -> bool:
-    """Whether this system says whose program is at the other end of a TCP connection."""
-    return (_PROC / "tcp").exists()
 
 
 @contextmanager
@@ -36,11 +32,29 @@ def borrowed(descriptor: int) -> Iterator[socket.socket]:
 class PeerUsers:
     """Looks up who is at the other end of connections.
 
-    The kernel's tables are read once, when they are first needed: make a new one for each moment.
+    The kernel's tables stay open, for a time when no descriptor is to be had.
+
+    Attributes:
+        tells_tcp: This system says so of TCP connections.
     """
 
     def __init__(self) -> None:
-        self._tables: dict[str, str] = {}
+        self._files: dict[str, TextIO] = {}
+        self._texts: dict[str, str] = {}
+        for table in _TABLES:
+            with suppress(OSError):
+                self._files[table] = (_PROC / table).open(encoding="ascii")
+        self.tells_tcp = "tcp" in self._files
+
+    def close(self) -> None:
+        """Free the descriptors."""
+        for file in self._files.values():
+            file.close()
+        self._files.clear()
+
+    def look_again(self) -> None:
+        """Look at connections as they are from now on; until then each table is read once."""
+        self._texts.clear()
 
     def user_of(self, descriptor: int) -> int | None:
         """User id of the program at the other end; None where it cannot be told, or has gone."""
@@ -53,7 +67,7 @@ class PeerUsers:
             return None
 
     def _user_of_tcp(self, theirs: tuple[str, int], ours: tuple[str, int]) -> int | None:
-        for table in _TABLES:
+        for table in self._files:
             ends = [_as_in(table, end) for end in (theirs, ours)]
             if None in ends:
                 continue
@@ -63,9 +77,10 @@ class PeerUsers:
         return None
 
     def _find(self, table: str, ends: str) -> int | None:
-        text = self._tables.get(table)
+        text = self._texts.get(table)
         if text is None:
-            text = self._tables[table] = (_PROC / table).read_text("ascii")
+            self._files[table].seek(0)
+            text = self._texts[table] = self._files[table].read()
         start = text.find(ends)
         if start < 0:
             return None
