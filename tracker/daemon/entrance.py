@@ -68,7 +68,7 @@ class Entrance:
 
     def __init__(self, watched: zmq.Socket[Any], context: zmq.Context[Any], name: str) -> None:
         self.connections: dict[int, Connection] = {}
-        self.publishes = watched.socket_type == zmq.XPUB
+        self.publishes = watched.type == zmq.XPUB
         self._watched = watched
         endpoint = f"inproc://trackd-monitor-{name}"
         watched.monitor(endpoint, _WATCHED)
