@@ -28,7 +28,8 @@ async function crafted(port) {
   // The page learns from its own server what its header looks like to another one.
   const header = await (await fetch("/header", {method: "POST", mode: "no-cors",
     headers: {"Content-Type": "text/plain"}, body: new Blob([new Uint8Array(size)])})).text();
-  const head = text(header.replace(location.host, "127.0.0.1:" + port));
+  const head = text(header.replace("Host: " + location.host, "Host: 127.0.0.1:" + port)
+    .replace("Sec-Fetch-Site: same-origin", "Sec-Fetch-Site: same-site"));
   let at = 0;
   while (at < head.length) at += 1 + head[at];
   const parts = [new Uint8Array(at - head.length).fill(65), shortFrame(text("end")),
