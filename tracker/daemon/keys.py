@@ -11,7 +11,9 @@ from typing import NamedTuple
 import zmq
 from zmq.auth.certs import load_certificate
 
+from tracker.atomic import write_atomically
 from tracker.errors import OutputError, UsageError
+from tracker.protocol.roles import Role
 
 MAX_KEY_FILE_BYTES = 64 * 1024
 HOW = "make keys with `trackd keys new NAME` and set security.server_key and security.client_keys"
@@ -57,6 +59,35 @@ def write_keys(folder: Path, name: str) -> KeyFiles:
     except OSError as error:
         raise OutputError(f"cannot write keys to {folder}: {error.strerror}") from error
     return files
+
+
+def allow_key(public: Path, folder: Path, role: Role) -> Path:
+    """Copy a client's public key to where a role's keys are, in place of any that it had there.
+
+    Returns:
+        The copy. Nothing of a secret key gets into it.
+
+    Raises:
+        UsageError: There is no public key in the file.
+        OutputError: It cannot be written.
+    """
+    try:
+        key, _ = read_keys(public)
+    except OSError as error:
+        raise UsageError(f"{public}: {error.strerror}", "give a NAME.key file") from error
+    except ValueError as error:
+        raise UsageError(f"{public}: {error}", "give a NAME.key file") from error
+    made = folder / role.value / f"{public.stem}.key"
+    try:
+        made.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
+        write_atomically(made, f'curve\n    public-key = "{key.decode()}"\n'.encode(), mode=0o644)
+        for other in Role:
+            if other is not role:
+                (folder / other.value / made.name).unlink(missing_ok=True)
+        (folder / made.name).unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot write a key to {made.parent}: {error.strerror}") from error
+    return made
 
 
 def _write_new(path: Path, text: str) -> None:
