@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from streams.address import Address, SourceKind, parse_address
+from streams.feed import Patience
 from streams.foreign import translated
-from streams.http_client import HttpClient, Patience
+from streams.http_client import HttpClient
 from streams.http_source import HttpBody
 from streams.image_folder import find_images
 from streams.options import SourceOptions

@@ -10,7 +10,8 @@ import zmq
 
 from tracker.daemon.config import ControlConfig, LimitsConfig
 from tracker.daemon.control import Control
-from tracker.daemon.curve import Security
+from tracker.daemon.door import Door
+from tracker.daemon.permissions import Permissions
 from tracker.protocol.requests import AnyRequest
 
 PATIENCE_MS = 20_000  # far longer than anything takes
@@ -21,7 +22,8 @@ def running(
     handle: Callable[[AnyRequest], dict[str, Any] | Future[dict[str, Any]]],
     *,
     limits: LimitsConfig | None = None,
-    security: Security | None = None,
+    security: Door | None = None,
+    permissions: Permissions | None = None,
     **config: Any,
 ) -> Iterator[Control]:
     """A control socket that answers by `handle`."""
@@ -36,6 +38,7 @@ def running(
         security,
         context=context,
         handle=handle,
+        permissions=permissions,
     )
     try:
         control.start()

@@ -39,3 +39,42 @@ def test_a_folder_that_cannot_be_made_is_one_line(tmp_path, capsys):
     assert main(["keys", "new", "viewer", "--out", str(tmp_path / "file" / "keys")]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert "cannot write keys to" in line
+
+
+def public_keys(folder):
+    return {
+        str(path.relative_to(folder)): zmq.auth.load_certificate(path)
+        for path in folder.rglob("*.key")
+    }
+
+
+def test_a_client_is_let_in_with_one_role_at_a_time(tmp_path, capsys):
+    assert main(["keys", "new", "viewer", "--out", str(tmp_path)]) == 0
+    public, _ = zmq.auth.load_certificate(tmp_path / "viewer.key")
+    clients = tmp_path / "clients"
+    allow = ["keys", "allow", str(tmp_path / "viewer.key"), "--in", str(clients)]
+    assert main(allow) == 0
+    assert public_keys(clients) == {"watch/viewer.key": (public, None)}
+    assert main([*allow, "--role", "admin"]) == 0
+    assert public_keys(clients) == {"admin/viewer.key": (public, None)}
+    assert "viewer has the role admin" in capsys.readouterr().out
+
+
+def test_no_secret_gets_into_the_folder_of_clients(tmp_path):
+    assert main(["keys", "new", "viewer", "--out", str(tmp_path)]) == 0
+    _, secret = zmq.auth.load_certificate(tmp_path / "viewer.key_secret")
+    clients = tmp_path / "clients"
+    assert main(["keys", "allow", str(tmp_path / "viewer.key_secret"), "--in", str(clients)]) == 0
+    (path,) = clients.rglob("*.key")
+    assert secret not in path.read_bytes()
+
+
+@pytest.mark.parametrize("content", [None, "hello"])
+def test_what_is_no_key_lets_nobody_in(tmp_path, capsys, content):
+    path = tmp_path / "viewer.key"
+    if content is not None:
+        path.write_text(content)
+    assert main(["keys", "allow", str(path), "--in", str(tmp_path / "clients")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "viewer.key" in line
+    assert not (tmp_path / "clients").exists()

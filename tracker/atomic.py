@@ -1,7 +1,12 @@
 """Files that are there whole, or as they were before."""
 
+import errno
 import os
+import time
 from pathlib import Path
+
+_DESCRIPTOR_WITHIN_S = 2.0
+_TRY_EVERY_S = 0.005
 
 
 def write_atomically(path: Path, data: bytes, *, mode: int = 0o666) -> None:
@@ -18,7 +23,7 @@ def write_atomically(path: Path, data: bytes, *, mode: int = 0o666) -> None:
     part = path.with_name(path.name + ".part")
     part.unlink(missing_ok=True)
     try:
-        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        descriptor = _open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
         with open(descriptor, "wb") as file:  # noqa: PTH123 - not a path
             file.write(data)
             file.flush()
@@ -27,8 +32,20 @@ def write_atomically(path: Path, data: bytes, *, mode: int = 0o666) -> None:
     except OSError:
         part.unlink(missing_ok=True)
         raise
-    folder = os.open(path.parent, os.O_RDONLY)
+    folder = _open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def _open(path: Path, flags: int, mode: int = 0o777) -> int:
+    """Open a file; wait a little for a free descriptor where connections hold all of them."""
+    until_s = time.monotonic() + _DESCRIPTOR_WITHIN_S
+    while True:
+        try:
+            return os.open(path, flags, mode)
+        except OSError as err:
+            if err.errno != errno.EMFILE or time.monotonic() >= until_s:
+                raise
+        time.sleep(_TRY_EVERY_S)

@@ -60,10 +60,11 @@ def _summary(config: "DaemonConfig", security: "Security | None") -> Iterator[tu
     host = f"[{config.http.host}]" if ":" in config.http.host else config.http.host
     yield "http", f"http://{host}:{config.http.port}/metrics" if config.http.port else "off"
     if security is None:
-        yield "keys", "none: only programs on this machine can connect"
+        users = ", ".join(map(str, ["the daemon's own user", "root", *config.security.allow_users]))
+        yield "keys", f"none: only programs on this machine can connect, of {users}"
     else:
         yield "keys", f"server {security.public_key.decode()}"
-        yield "", f"{len(security.clients)} client keys in {config.security.client_keys}"
+        yield "", security.clients.summary()
     yield (
         "state",
         f"{state.dir}, every {state.every_s:g} s" if state.dir else "none",

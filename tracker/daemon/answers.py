@@ -12,6 +12,8 @@ from typing import Any
 
 from streams.redaction import redact_text
 from tracker.daemon.config import ControlConfig, LimitsConfig
+from tracker.daemon.grants import LOCAL, Caller
+from tracker.daemon.permissions import Permissions
 from tracker.daemon.rates import Rates
 from tracker.daemon.replies_memory import Key, Remembered, RepliesMemory
 from tracker.daemon.requests import OPS, Rejected, glance_at_id, parse
@@ -52,6 +54,7 @@ class Answers:
         config: Sizes, rates and times.
         limits: How many clients are counted for.
         handle: Does a request: returns its result or a future of it, or raises `Refused`.
+        permissions: What each client may do; None for everything.
         send: Takes a reply; drops it where the client is gone or does not read.
         wake: Called in any thread when there is something to `settle`.
 
@@ -66,12 +69,14 @@ class Answers:
         config: ControlConfig,
         limits: LimitsConfig,
         handle: Handle,
+        permissions: Permissions | None = None,
         *,
         send: Callable[[Address, bytes], None],
         wake: Callable[[], None],
     ) -> None:
         self._config = config
         self._handle = handle
+        self._permissions = permissions
         self._send = send
         self._wake = wake
         self._rates = Rates(config.requests_per_s, config.burst, limits.clients)
@@ -81,13 +86,16 @@ class Answers:
         self.requests = dict.fromkeys([*OPS, UNREAD], 0)
         self.replies = dict.fromkeys([OK, *(code.value for code in ErrorCode)], 0)
 
-    def request(self, client: bytes, address: Address, payload: bytes) -> None:
+    def request(
+        self, client: bytes, address: Address, payload: bytes, caller: Caller = LOCAL
+    ) -> None:
         """Answer a request, now or later.
 
         Args:
             client: Whose rate and whose ids these are.
             address: Where the reply goes.
             payload: The request as it came.
+            caller: Who asks.
         """
         if not self._rates.allow(client, time.monotonic()):
             self.requests[UNREAD] += 1
@@ -99,9 +107,15 @@ class Answers:
         if isinstance(request, Rejected):
             self._reply(address, Reply(id=request.id, ok=False, error=request.error))
             return
+        if self._permissions is not None:
+            try:
+                self._permissions.check(caller, request)
+            except Refused as refusal:
+                self._reply(address, _failure(request.id, refusal))
+                return
         key, digest = (client, request.id), _digest(request)
         if not self._answer_again(key, digest, address):
-            self._begin(key, digest, address, request)
+            self._begin(key, digest, address, request, caller)
 
     def settle(self) -> None:
         """Answer the requests that are done, and those that took too long."""
@@ -167,10 +181,15 @@ class Answers:
             self._send(address, remembered.reply)
         return True
 
-    def _begin(self, key: Key, digest: bytes, address: Address, request: AnyRequest) -> None:
+    def _begin(
+        self, key: Key, digest: bytes, address: Address, request: AnyRequest, caller: Caller
+    ) -> None:
         """Do a request for the first time."""
         try:
-            result = self._handle(request)
+            if self._permissions is None:
+                result = self._handle(request)
+            else:
+                result = self._permissions.handle(caller, request, self._handle)
         except Exception as err:
             self._finish(key, digest, address, _failure(request.id, err))
             return

@@ -6,7 +6,12 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from tracker.protocol.fields import Message, StreamName, StreamSettings
+from tracker.protocol.roles import Role
 
+KeyName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+StreamPattern = Annotated[str, Field(pattern=r"^[A-Za-z0-9_*?-]{1,64}$")]
+UserName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9._-]{0,255}$")]
+UserId = Annotated[int, Field(ge=0, lt=2**32)]
 _Seconds = Annotated[float, Field(gt=0, le=86400)]
 
 
@@ -76,16 +81,25 @@ class HttpConfig(Message):
 
 
 class SecurityConfig(Message):
-    """CURVE keys.
+    """Who is let in, and what they may do.
 
     Attributes:
-        server_key: The daemon's secret key file, made by `trackd keys new`; null for none.
-        client_keys: Folder of public keys, `NAME.key`, of the clients that are let in; read again
-            when it changes.
+        server_key: The daemon's secret key file, made by `trackd keys new`; null for none: then
+            only programs on this machine are let in.
+        client_keys: Folder of public keys of the clients that are let in, in its folders
+            `watch/`, `prompt/` and `admin/` by role; read again when it changes.
+        default_role: Of the keys in `client_keys` itself.
+        streams: Patterns of the names of the streams that a client may see, by the name of its
+            key, such as `lobby: [door, "yard-*"]`; who is not listed sees all.
+        allow_users: Without keys: users of this machine besides the daemon's own and root whose
+            programs are let in, by name or number.
     """
 
     server_key: Path | None = None
     client_keys: Path | None = None
+    default_role: Role = Role.WATCH
+    streams: dict[KeyName, tuple[StreamPattern, ...]] = Field(default_factory=dict)
+    allow_users: tuple[UserName | UserId, ...] = ()
 
 
 class LimitsConfig(Message):
@@ -96,12 +110,15 @@ class LimitsConfig(Message):
         objects_per_stream: Objects tracked on a stream at a time.
         commands_queued: Commands that may wait for one stream.
         clients: Clients that requests are counted for; the one silent longest is forgotten.
+        connections: Connections at a time to each ZeroMQ socket. One more closes the oldest that
+            never sent anything, or else the newest. Fewer where the system allows few open files.
     """
 
     streams: Annotated[int, Field(ge=1, le=256)] = 8
     objects_per_stream: Annotated[int, Field(ge=1, le=1024)] = 32
     commands_queued: Annotated[int, Field(ge=1, le=10**4)] = 64
     clients: Annotated[int, Field(ge=1, le=10**5)] = 256
+    connections: Annotated[int, Field(ge=4, le=10**4)] = 512
 
 
 class StateConfig(Message):

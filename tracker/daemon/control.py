@@ -21,8 +21,10 @@ import zmq
 from tracker.daemon.answers import Address, Answers, Handle
 from tracker.daemon.bell import Bell
 from tracker.daemon.config import ControlConfig, LimitsConfig
-from tracker.daemon.curve import Security
+from tracker.daemon.door import Door, Guarded
+from tracker.daemon.grants import LOCAL
 from tracker.daemon.listen import listen
+from tracker.daemon.permissions import Permissions
 from tracker.daemon.status import ControlStatus
 from tracker.errors import TrackdError
 
@@ -32,9 +34,6 @@ _READ_FACTOR = 4
 _QUEUED_REQUESTS = 16  # per client, before it has to wait
 _QUEUED_REPLIES = 256  # per client, before replies to it are dropped
 _LINGER_MS = 1000
-_HANDSHAKE_MS = 10_000
-_HEARTBEAT_MS = 10_000
-_SILENT_MS = 30_000
 _ENVELOPES = ((), (b"",))  # of a DEALER, and of a REQ or of a DEALER that does as a REQ does
 
 
@@ -44,26 +43,32 @@ class Control:
     Args:
         config: Where to listen, sizes, rates, times.
         limits: How many clients are counted for.
-        security: Keys; None leaves the socket open to who reaches it.
+        security: Who is let in; None leaves the socket open to who reaches it.
         context: Of the socket.
         handle: Does a request, in the control thread: returns its result or a future of it, or
             raises `Refused`. It must not wait.
+        permissions: What each client may do; None for everything.
     """
 
     def __init__(
         self,
         config: ControlConfig,
         limits: LimitsConfig,
-        security: Security | None,
+        security: Door | None,
         *,
         context: zmq.Context[Any],
         handle: Handle,
+        permissions: Permissions | None = None,
     ) -> None:
         self._config = config
         self._security = security
+        self._guarded: Guarded | None = None
         self._context = context
         self._bell = Bell()
-        self._answers = Answers(config, limits, handle, send=self._send, wake=self._bell.ring)
+        self._permissions = permissions
+        self._answers = Answers(
+            config, limits, handle, permissions, send=self._send, wake=self._bell.ring
+        )
         self._thread = threading.Thread(target=self._run, name="control", daemon=True)
         self._stopping = threading.Event()
         self._unanswerable = 0
@@ -80,7 +85,7 @@ class Control:
             self._prepare(router)
             self.endpoint = listen(router, self._config.bind)
         except TrackdError:
-            router.close()
+            self._close(router)
             raise
         self._router = router
         self._thread.start()
@@ -98,9 +103,9 @@ class Control:
 
     def status(self) -> ControlStatus:
         """What it has done, and holds; from any thread."""
-        answers = self._answers
+        answers, door = self._answers, self._security
         return ControlStatus(
-            healthy=self._thread.is_alive(),
+            healthy=self._thread.is_alive() and (door is None or door.healthy),
             requests=dict(answers.requests),
             replies=dict(answers.replies),
             unanswerable=self._unanswerable,
@@ -108,7 +113,9 @@ class Control:
             remembered=len(answers.remembered),
             remembered_bytes=answers.remembered.nbytes,
             clients=answers.clients,
-            refused_clients=0 if self._security is None else self._security.refused,
+            refused_clients=0 if door is None else door.refused_for["key"],
+            refused_connections={} if door is None else dict(door.refused_for),
+            changes={} if self._permissions is None else self._permissions.changes(),
         )
 
     def _prepare(self, router: zmq.Socket[Any]) -> None:
@@ -117,12 +124,19 @@ class Control:
         router.setsockopt(zmq.RCVHWM, _QUEUED_REQUESTS)
         router.setsockopt(zmq.SNDHWM, _QUEUED_REPLIES)
         router.setsockopt(zmq.ROUTER_HANDOVER, 1)  # who comes back replaces its old connection
-        router.setsockopt(zmq.HANDSHAKE_IVL, _HANDSHAKE_MS)
-        router.setsockopt(zmq.HEARTBEAT_IVL, _HEARTBEAT_MS)
-        router.setsockopt(zmq.HEARTBEAT_TIMEOUT, _SILENT_MS)
-        router.setsockopt(zmq.HEARTBEAT_TTL, _SILENT_MS)
+        # A peer that vanished is noticed within two minutes. ZeroMQ's own heartbeats would end the
+        # process when a client goes whose requests wait in a full queue: zeromq/libzmq#4364.
+        router.setsockopt(zmq.TCP_KEEPALIVE, 1)
+        router.setsockopt(zmq.TCP_KEEPALIVE_IDLE, 60)
+        router.setsockopt(zmq.TCP_KEEPALIVE_INTVL, 10)
+        router.setsockopt(zmq.TCP_KEEPALIVE_CNT, 6)
         if self._security is not None:
-            self._security.apply(router)
+            self._guarded = self._security.apply(router)
+
+    def _close(self, router: zmq.Socket[Any]) -> None:
+        if self._guarded is not None:
+            self._guarded.close()
+        router.close()
 
     def _run(self) -> None:
         poller = zmq.Poller()
@@ -139,7 +153,7 @@ class Control:
             except Exception:  # nothing that a client can cause; whatever it is, go on
                 _LOG.exception("a message was given up")
         self._answers.abandon()
-        self._router.close()
+        self._close(self._router)
 
     def _patience_ms(self) -> int | None:
         """How long nothing has to be done unless something comes; None: for ever."""
@@ -155,14 +169,10 @@ class Control:
         if envelope not in _ENVELOPES:
             self._unanswerable += 1
             return
-        client = self._client(routing_id.bytes, payload)
-        self._answers.request(client, (routing_id.bytes, *envelope), payload.bytes)
-
-    def _client(self, routing_id: bytes, payload: zmq.Frame) -> bytes:
-        """Who sent it: the owner of the key where there are keys, else the connection."""
-        if self._security is None:
-            return routing_id
-        return str(payload.get("User-Id")).encode()
+        caller = LOCAL if self._guarded is None else self._guarded.identify(payload)[0]
+        # The owner of the key where there are keys, else the connection.
+        client = routing_id.bytes if caller.account is None else caller.account.encode()
+        self._answers.request(client, (routing_id.bytes, *envelope), payload.bytes, caller)
 
     def _send(self, address: Address, reply: bytes) -> None:
         # A ROUTER never waits: it drops what a client that is gone, or does not read, cannot take.

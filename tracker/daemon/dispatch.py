@@ -27,6 +27,7 @@ from tracker.models import Model
 from tracker.protocol import requests as ask
 from tracker.protocol.fields import VERSION, StreamSettings
 from tracker.protocol.replies import ErrorCode, PingResult, StreamsResult
+from tracker.protocol.roles import LEAST_ROLE
 from tracker.protocol.schema import protocol_schema
 
 T = TypeVar("T")
@@ -231,5 +232,6 @@ def _describe(
         },
         "limits": limits.model_dump(mode="json") | control.model_dump(mode="json", include=told),
         "ops": list(OPS),
+        "roles": dict(LEAST_ROLE),
         "schemas": protocol_schema(),
     }

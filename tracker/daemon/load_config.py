@@ -204,7 +204,10 @@ def _anchored(config: DaemonConfig, folder: Path) -> DaemonConfig:
         path = local_path(url)
         return url if path is None else str(folder / path)
 
-    security = {name: place(path) for name, path in config.security}
+    security = {
+        "server_key": place(config.security.server_key),
+        "client_keys": place(config.security.client_keys),
+    }
     return config.model_copy(
         update={
             "model": config.model.model_copy(update={"checkpoint": place(config.model.checkpoint)}),

@@ -181,6 +181,18 @@ def _of_control(control: ControlStatus) -> Iterator[Metric]:
     yield CounterMetricFamily(
         "trackd_refused_clients", "Connections whose key is not allowed.", control.refused_clients
     )
+    yield _counts(
+        "trackd_refused_connections",
+        "Connections refused or closed: key or user not allowed, or too many.",
+        "reason",
+        control.refused_connections,
+    )
+    text = "Requests to change something, by operation and error code or ok."
+    changes = CounterMetricFamily("trackd_changes", text, labels=["op", "outcome"])
+    for op, outcomes in control.changes.items():
+        for outcome, count in outcomes.items():
+            changes.add_metric([op, outcome], count)
+    yield changes
     yield GaugeMetricFamily(
         "trackd_requests_in_progress", "Requests that wait for a result.", control.in_progress
     )

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING
 import zmq
 
 from tracker.daemon.listen import listen
+from tracker.daemon.subscriptions import CheckedSubscriptions, OutOfStep, Subscriptions
 from tracker.errors import TrackdError
 
 if TYPE_CHECKING:
-    from tracker.daemon.curve import Security
+    from tracker.daemon.door import Door, Guarded
 
 _log = logging.getLogger(__name__)
 
 REPEAT_EVERY_S = 0.25  # a topic is repeated to late subscribers no more often than this
 MAX_SUBSCRIBED_BYTES = 2**18
-_TOPIC_OVERHEAD_BYTES = 64
 _READ_AT_ONCE = 64
 # Longer than any topic; the handshake of a client with a key and the longest identity fits.
 _MAX_INCOMING_BYTES = 640
@@ -50,6 +50,8 @@ class Outlet:
     send one of them off. So they are counted, and where they pass `MAX_SUBSCRIBED_BYTES` the
     socket is closed and opened anew: honest subscribers connect again by themselves.
 
+    Behind a door that lets some see some streams only, a subscription counts once it was checked.
+
     `bind` is called once; all calls after it come from one thread.
 
     Attributes:
@@ -62,7 +64,7 @@ class Outlet:
     def __init__(
         self,
         address: str,
-        security: "Security | None",
+        security: "Door | None",
         *,
         context: zmq.Context[zmq.Socket[bytes]],
         send_hwm: int,
@@ -77,8 +79,8 @@ class Outlet:
         self._send_hwm = send_hwm
         self._socket: zmq.Socket[bytes] | None = None
         self._kept: dict[bytes, _Kept] = {}
-        self._subscribed: set[bytes] = set()
-        self._subscribed_bytes = 0
+        self._guarded: Guarded | None = None
+        self._subscriptions = Subscriptions(None)
 
     def bind(self) -> None:
         """Listen.
@@ -101,13 +103,29 @@ class Outlet:
             socket.tcp_keepalive_idle = 60
             socket.tcp_keepalive_intvl = 10
             socket.tcp_keepalive_cnt = 6
-            if self._security is not None:
-                self._security.apply(socket)
+            self._subscriptions = self._guard(socket)
             self.endpoint = listen(socket, address)
         except BaseException:
-            socket.close(linger=0)
+            self._close(socket, linger_ms=0)
             raise
         self._socket = socket
+
+    def _guard(self, socket: zmq.Socket[bytes]) -> Subscriptions:
+        """Put the socket behind the door, where there is one."""
+        self._guarded = None
+        if self._security is None:
+            return Subscriptions(None)
+        self._guarded = self._security.apply(socket)
+        if not self._security.restricted:
+            return Subscriptions(self._guarded)
+        socket.setsockopt(zmq.XPUB_MANUAL, 1)
+        return CheckedSubscriptions(socket, self._guarded)
+
+    def _close(self, socket: zmq.Socket[bytes], linger_ms: int) -> None:
+        if self._guarded is not None:
+            self._guarded.close()
+            self._guarded = None
+        socket.close(linger=linger_ms)
 
     @property
     def socket(self) -> zmq.Socket[bytes] | None:
@@ -122,11 +140,11 @@ class Outlet:
     @property
     def subscriptions(self) -> int:
         """Different topics, or beginnings of topics, subscribed to."""
-        return len(self._subscribed)
+        return len(self._subscriptions)
 
     def wants(self, topic: bytes) -> bool:
         """Whether someone subscribes to `topic` or to a beginning of it."""
-        return any(topic[:length] in self._subscribed for length in range(len(topic) + 1))
+        return self._subscriptions.wants(topic)
 
     def send(
         self, topic: bytes, parts: list[bytes], repeat: Callable[[], list[bytes]] | None = None
@@ -143,6 +161,7 @@ class Outlet:
             kept = self._kept.setdefault(topic, _Kept(repeat))
             kept.repeat, kept.due = repeat, False
         if self._socket is not None:
+            self._subscriptions.before_sending(topic)
             self._socket.send_multipart(parts, zmq.NOBLOCK)
             self.sent += 1
             self.sent_bytes += sum(map(len, parts))
@@ -150,6 +169,7 @@ class Outlet:
     def forget(self, topic: bytes) -> None:
         """Keep nothing of a topic."""
         self._kept.pop(topic, None)
+        self._subscriptions.forget(topic)
 
     def serve(self) -> bool:
         """Take in new subscriptions, send the repeats that are due, open anew what was closed.
@@ -180,40 +200,29 @@ class Outlet:
         assert self._socket is not None
         for _ in range(_READ_AT_ONCE):
             try:
-                notice = self._socket.recv(zmq.NOBLOCK)
+                notice = self._socket.recv(zmq.NOBLOCK, copy=False)
             except zmq.Again:
                 return True
-            self._take_in(notice[:1], notice[1:])
-            if self._subscribed_bytes > MAX_SUBSCRIBED_BYTES:
-                self._reset()
+            try:
+                subscribed = self._subscriptions.take_in(notice)
+            except OutOfStep as err:
+                self._reset(str(err))
+                return True
+            if subscribed is not None:
+                for name, kept in self._kept.items():
+                    kept.due = kept.due or name.startswith(subscribed)
+            if self._subscriptions.nbytes > MAX_SUBSCRIBED_BYTES:
+                self._reset(f"{len(self._subscriptions)} subscriptions are too many")
                 return True
         return False
 
-    def _take_in(self, kind: bytes, topic: bytes) -> None:
-        """Note a subscription or the end of one; anything else that a client sends is nothing."""
-        size = len(topic) + _TOPIC_OVERHEAD_BYTES
-        if kind == b"\x01":
-            if topic not in self._subscribed:
-                self._subscribed.add(topic)
-                self._subscribed_bytes += size
-            for name, kept in self._kept.items():
-                kept.due = kept.due or name.startswith(topic)
-        elif kind == b"\x00" and topic in self._subscribed:
-            self._subscribed.remove(topic)
-            self._subscribed_bytes -= size
-
-    def _reset(self) -> None:
+    def _reset(self, why: str) -> None:
         assert self._socket is not None
-        _log.warning(
-            "%s: %d subscriptions are too many; closed to all and opened anew",
-            self.endpoint,
-            len(self._subscribed),
-        )
+        _log.warning("%s: %s; closed to all and opened anew", self.endpoint, why)
         self.resets += 1
-        self._socket.close(linger=0)
+        self._close(self._socket, linger_ms=0)
         self._socket = None
-        self._subscribed.clear()
-        self._subscribed_bytes = 0
+        self._subscriptions = Subscriptions(None)
         self._reopen()
 
     def _reopen(self) -> None:
@@ -224,5 +233,5 @@ class Outlet:
     def close(self, linger_s: float) -> None:
         """Stop listening; what was sent may take `linger_s` to reach subscribers."""
         if self._socket is not None:
-            self._socket.close(linger=round(1000 * max(0.0, linger_s)))
+            self._close(self._socket, linger_ms=round(1000 * max(0.0, linger_s)))
             self._socket = None

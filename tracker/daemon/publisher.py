@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import zmq
@@ -27,7 +27,7 @@ from tracker.daemon.wire import (
 from tracker.protocol.data import EventName, MasksMessage, Topic
 
 if TYPE_CHECKING:
-    from tracker.daemon.curve import Security
+    from tracker.daemon.door import Door
 
 _log = logging.getLogger(__name__)
 
@@ -107,13 +107,14 @@ class Publisher:
     def __init__(
         self,
         config: DataConfig,
-        security: "Security | None",
+        security: "Door | None",
         *,
         context: zmq.Context[zmq.Socket[bytes]],
     ) -> None:
         def outlet(address: str) -> Outlet:
             return Outlet(address, security, context=context, send_hwm=config.send_hwm)
 
+        self._tells_sources = security is None or security.tells_sources
         self._data = outlet(config.bind)
         self._latest = None if config.latest_bind is None else outlet(config.latest_bind)
         self._outlets = [self._data] if self._latest is None else [self._data, self._latest]
@@ -261,6 +262,8 @@ class Publisher:
             self._latest.forget(_latest_topic(stream))
 
     def _publish_event(self, event: Event) -> None:
+        if event.object_id is None and not self._tells_sources:
+            event = replace(event, text="")
         message = event_message(event, seq=self._channel(event.stream).number(Topic.EVENTS))
         of_stream = event.object_id is None and event.name is not EventName.STREAM_REMOVED
         self._send(Topic.EVENTS, message, (), keep=of_stream)

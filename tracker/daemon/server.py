@@ -17,13 +17,17 @@ import zmq
 from tracker.daemon.config import DaemonConfig, ModelConfig
 from tracker.daemon.control import Control
 from tracker.daemon.curve import Security
+from tracker.daemon.descriptors import connections_to_a_socket, raise_limit
 from tracker.daemon.dispatch import Dispatch
+from tracker.daemon.door import Door
 from tracker.daemon.gather import data_status, stream_statuses
 from tracker.daemon.http import HttpServer
 from tracker.daemon.load_config import listeners
+from tracker.daemon.local_users import LocalUsers
 from tracker.daemon.logs import setup_logs
 from tracker.daemon.metrics import build_registry
 from tracker.daemon.notify import notify
+from tracker.daemon.permissions import Permissions
 from tracker.daemon.pipeline import Pipeline
 from tracker.daemon.publisher import Publisher
 from tracker.daemon.reload import compare
@@ -80,7 +84,6 @@ class Server:
         self._wishes: queue.SimpleQueue[Wish | Future[None]] = queue.SimpleQueue()
         self._ready = threading.Event()
         self._store: Store | None = None
-        self._security: Security | None = None
         self._parts: _Parts | None = None
 
     def wish(self, wish: Wish) -> None:
@@ -128,18 +131,16 @@ class Server:
         Keys, the state folder and the HTTP port are wrong at once or not at all.
         """
         config = self._config
-        addresses = list(listeners(config).values())
-        self._security = security = Security.from_config(config.security, addresses)
+        door = _door(config)
         if config.state.dir is not None:
             self._store = Store(config.state)
             undo.callback(self._store.close)
         self._serve_http(undo)
         context: zmq.Context[Any] = zmq.Context()
         undo.callback(context.term)
-        if security is not None:
-            security.start(context)
-            undo.callback(security.stop)
-        publisher = Publisher(config.data, security, context=context)
+        door.start(context)
+        undo.callback(door.stop)
+        publisher = Publisher(config.data, door, context=context)
         publisher.start()
         undo.callback(publisher.stop, 1.0)
         # In a thread that ends: OpenMP keeps workers for each thread that ever computed, and lets
@@ -159,7 +160,7 @@ class Server:
         streams = Streams(pipeline, publisher, config.retry, config.limits, on_change=self._keep)
         undo.callback(streams.close_all, 1.0)
         self._open_streams(streams, pipeline)
-        control = self._listen(undo, context, model, pipeline, streams)
+        control = self._listen(undo, context, door, model, pipeline, streams)
         self._parts = _Parts(model, publisher, pipeline, streams, control)
         self._ready.set()
         endpoints = f"control {control.endpoint}, data {publisher.endpoint}"
@@ -204,6 +205,7 @@ class Server:
         self,
         undo: ExitStack,
         context: zmq.Context[Any],
+        door: Door,
         model: Model,
         pipeline: Pipeline,
         streams: Streams,
@@ -224,7 +226,12 @@ class Server:
             shut_down=lambda: self.wish(Wish.DRAIN),
         )
         control = Control(
-            config.control, config.limits, self._security, context=context, handle=dispatch.handle
+            config.control,
+            config.limits,
+            door,
+            context=context,
+            handle=dispatch.handle,
+            permissions=Permissions(),
         )
         control.start()
         undo.callback(control.stop, 1.0)
@@ -340,3 +347,14 @@ class Server:
         for name, stop in ends:
             if stop(max(0.1, until_s - time.monotonic())) is False:
                 _LOG.error("%s hangs; its thread was left behind", name)
+
+
+def _door(config: DaemonConfig) -> Door:
+    """Who is let in: clients with keys, or without keys some users of this machine.
+
+    Raises:
+        UsageError: Keys are missing or wrong, or there is no such user.
+    """
+    most = connections_to_a_socket(config.limits.connections, raise_limit())
+    security = Security.from_config(config.security, list(listeners(config).values()), most)
+    return LocalUsers(config.security.allow_users, most) if security is None else security

@@ -96,6 +96,9 @@ class ControlStatus:
         remembered_bytes: Their size.
         clients: Clients that requests are counted for.
         refused_clients: Connections refused because their key is not allowed.
+        refused_connections: Connections to any socket that were refused or closed, by reason:
+            "key", "user", "limit".
+        changes: Requests to change something, by operation and then by error code or "ok".
     """
 
     healthy: bool = True
@@ -107,6 +110,8 @@ class ControlStatus:
     remembered_bytes: int = 0
     clients: int = 0
     refused_clients: int = 0
+    refused_connections: Mapping[str, int] = field(default_factory=dict)
+    changes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ class ErrorCode(StrEnum):
     UNKNOWN_OP = "unknown_op"
     UNSUPPORTED_VERSION = "unsupported_version"
     TOO_LARGE = "too_large"
+    FORBIDDEN = "forbidden"  # the client's role, or the streams it may see, do not allow it
     RATE_LIMITED = "rate_limited"
     LIMIT = "limit"  # as many streams, objects or clicks as are allowed
     BUSY = "busy"  # as many commands are waiting as are allowed
