@@ -8,6 +8,7 @@ import time
 
 from streams.address import redact
 from tracker.daemon.config import LogConfig
+from tracker.daemon.log_writer import LogWriter
 
 _URL = re.compile(
     r"[A-Za-z][A-Za-z0-9+.-]*://"
@@ -26,9 +27,12 @@ def redact_text(text: str) -> str:
 
 def setup_logs(config: LogConfig) -> None:
     """Write the log to stderr as `config` has it; again at any time to change form and level."""
+    formatter = JsonFormatter() if config.format == "json" else PlainFormatter()
     handler = logging.StreamHandler(sys.stderr)
     handler.set_name(_NAME)
-    handler.setFormatter(JsonFormatter() if config.format == "json" else PlainFormatter())
+    handler.setFormatter(formatter)
+    if isinstance(sys.stderr, LogWriter):
+        sys.stderr.notice = lambda lines: formatter.format(_dropped(lines)) + "\n"
     root = logging.getLogger()
     for old in [old for old in root.handlers if old.get_name() == _NAME]:
         root.removeHandler(old)
@@ -67,6 +71,11 @@ class JsonFormatter(logging.Formatter):
             fields["traceback"] = "\n".join(trace)
         line = json.dumps(fields, ensure_ascii=False)
         return _CONTROL.sub(lambda match: f"\\u{ord(match[0]):04x}", line)
+
+
+def _dropped(lines: int) -> logging.LogRecord:
+    text = "%d lines of the log were dropped here: nobody read it, or its disk was full"
+    return logging.LogRecord("trackd.log", logging.WARNING, "", 0, text, (lines,), None)
 
 
 def _utc(record: logging.LogRecord) -> str:
