@@ -18,6 +18,7 @@ from typing import Any
 
 import zmq
 
+from tracker.daemon.activity import Activity
 from tracker.daemon.answers import Address, Answers, Handle
 from tracker.daemon.bell import Bell
 from tracker.daemon.config import ControlConfig, LimitsConfig
@@ -62,6 +63,7 @@ class Control:
         self._config = config
         self._security = security
         self._context = context
+        self._activity = Activity()
         self._bell = Bell()
         self._answers = Answers(config, limits, handle, send=self._send, wake=self._bell.ring)
         self._thread = threading.Thread(target=self._run, name="control", daemon=True)
@@ -101,6 +103,7 @@ class Control:
         answers = self._answers
         return ControlStatus(
             healthy=self._thread.is_alive(),
+            busy_s=self._activity.busy_s,
             requests=dict(answers.requests),
             replies=dict(answers.replies),
             unanswerable=self._unanswerable,
@@ -129,7 +132,9 @@ class Control:
         poller.register(self._router, zmq.POLLIN)
         poller.register(self._bell.fileno(), zmq.POLLIN)
         while not self._stopping.is_set():
+            self._activity.end()
             ready = dict(poller.poll(self._patience_ms()))
+            self._activity.begin()
             try:
                 if self._bell.fileno() in ready:
                     self._bell.silence()

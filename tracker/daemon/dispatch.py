@@ -26,7 +26,7 @@ from tracker.daemon.values import (
 from tracker.models import Model
 from tracker.protocol import requests as ask
 from tracker.protocol.fields import VERSION, StreamSettings
-from tracker.protocol.replies import ErrorCode, PingResult, StreamsResult
+from tracker.protocol.replies import ChangeResult, ErrorCode, PingResult, StreamsResult
 from tracker.protocol.schema import protocol_schema
 
 T = TypeVar("T")
@@ -49,6 +49,7 @@ class Dispatch:
         streams: The streams that there are.
         pipeline: Takes the commands to the objects.
         snapshots: Keeps objects; None where nothing is kept.
+        keep: Asks for the list of streams to be written, and never waits; None likewise.
         model: What tracks.
         version: Of trackd.
         limits: Told to clients.
@@ -64,6 +65,7 @@ class Dispatch:
         streams: Streams,
         pipeline: Pipeline,
         snapshots: Snapshots | None,
+        keep: "Callable[[], Future[None]] | None" = None,
         model: Model,
         version: str,
         limits: LimitsConfig,
@@ -75,6 +77,7 @@ class Dispatch:
         self._streams = streams
         self._pipeline = pipeline
         self._snapshots = snapshots
+        self._keep = keep
         self._version = version
         self._ready = ready
         self._status = status
@@ -100,15 +103,15 @@ class Dispatch:
                 return {}
             case ask.StreamAdd():
                 self._streams.add(request.stream, _settings(request))
-                return {}
+                return self._listed()
             case ask.StreamRemove():
-                return then(self._streams.remove(request.stream), lambda _: {})
+                return after(self._streams.remove(request.stream), self._listed)
             case ask.StreamPause():
                 self._streams.pause(request.stream)
-                return {}
+                return self._listed()
             case ask.StreamResume():
                 self._streams.resume(request.stream)
-                return {}
+                return self._listed()
             case ask.StreamList():
                 return _json(StreamsResult(streams=self._streams.list()))
             case ask.SnapshotSave():
@@ -121,6 +124,22 @@ class Dispatch:
     def _ping(self) -> Result:
         uptime_s = time.monotonic() - self._started_s
         return _json(PingResult(version=self._version, ready=self._ready(), uptime_s=uptime_s))
+
+    def _listed(self) -> "Future[Result]":
+        """The result of a change of the list: done when it is on the disk, or will not be."""
+        result: Future[Result] = Future()
+        result.set_running_or_notify_cancel()
+        if self._keep is None:
+            result.set_result({})
+            return result
+
+        def finish(kept: "Future[None]") -> None:
+            error = kept.exception()
+            durable = error is None
+            result.set_result(_json(ChangeResult(durable=durable, reason=str(error or ""))))
+
+        self._keep().add_done_callback(finish)
+        return result
 
     def _kept(self) -> Snapshots:
         if self._snapshots is None:
@@ -152,6 +171,29 @@ def then(future: "Future[T]", read: Callable[[T], Result]) -> "Future[Result]":
 
     future.add_done_callback(finish)
     made.add_done_callback(cancel)
+    return made
+
+
+def after(first: "Future[T]", begin: "Callable[[], Future[Result]]") -> "Future[Result]":
+    """A future of what is begun when `first` is done; it fails where that does."""
+    made: Future[Result] = Future()
+    made.set_running_or_notify_cancel()
+
+    def finish(second: "Future[Result]") -> None:
+        error = second.exception()
+        if error is not None:
+            made.set_exception(error)
+        else:
+            made.set_result(second.result())
+
+    def go_on(done: "Future[T]") -> None:
+        error = done.exception()
+        if error is not None:
+            made.set_exception(error)
+        else:
+            begin().add_done_callback(finish)
+
+    first.add_done_callback(go_on)
     return made
 
 

@@ -9,6 +9,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 
 from streams.mailbox import Mailbox
+from tracker.daemon.activity import Activity
 from tracker.daemon.lane import CommandResult, Lane
 from tracker.daemon.lane_status import LaneStatus
 from tracker.daemon.values import Command, Event, LiveFrame, Refused, Tracked
@@ -128,6 +129,9 @@ class Pipeline:
     Where another frame waits when a turn comes to its frame, it is taken too and encoded meanwhile
     (`Lane.looks_ahead`); the next turn tracks it, also where newer ones came: it is ready, and the
     newer one will be encoded while it is tracked. Nothing waits where the tracker keeps up.
+
+    Attributes:
+        activity: Of its thread; a piece of work is a frame or a command.
     """
 
     def __init__(
@@ -148,6 +152,7 @@ class Pipeline:
             on_tracked: Takes tracked frames; called by the pipeline's thread, must not wait.
             on_event: Takes what happens to objects; likewise.
         """
+        self.activity = Activity()
         self._model = model
         self._policy = policy
         self._commands_queued = commands_queued
@@ -285,10 +290,12 @@ class Pipeline:
             self._work.clear()  # before looking, so that what comes meanwhile wakes it again
             while not self._stopping and self._turn():
                 pass
+            self.activity.end()
 
     def _turn(self) -> bool:
         """Apply commands, then track a frame; False where there was nothing to do."""
         applied = self._apply_commands()
+        self.activity.begin()
         return self._track_next() or applied
 
     def _apply_commands(self) -> bool:
@@ -299,6 +306,7 @@ class Pipeline:
             if found is None:
                 break
             slot, waiting = found
+            self.activity.begin()
             slot.apply(waiting)
             applied = True
         return applied

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from tracker.atomic import write_atomically
+from tracker.daemon.activity import Activity
 from tracker.daemon.pipeline import Pipeline
 from tracker.daemon.values import Refused, SaveCommand
+from tracker.errors import TrackdError
 from tracker.protocol.replies import ErrorCode
 
 TAKE_TIMEOUT_S = 30.0
@@ -24,14 +26,18 @@ class SnapshotWriter:
 
     Of each stream at most one waits: who asks for another meanwhile shares it, since it is not
     taken before its turn. One that is asked for while another is written is taken anew.
+
+    Attributes:
+        writing: Says how long the disk has taken for the one that is being written.
     """
 
     def __init__(self, path_of: Callable[[str], Path]) -> None:
         """Start the thread.
 
         Args:
-            path_of: Where the snapshot of a stream goes.
+            path_of: Where the snapshot of a stream goes; may raise TrackdError.
         """
+        self.writing = Activity()
         self._path_of = path_of
         self._changed = threading.Condition()
         self._waiting: dict[str, tuple[Pipeline, Future[None]]] = {}
@@ -99,14 +105,23 @@ class SnapshotWriter:
     def _take_and_write(self, stream: str, pipeline: Pipeline) -> None:
         data = wait(pipeline.submit(stream, SaveCommand()), TAKE_TIMEOUT_S)
         assert isinstance(data, bytes)
-        path = self._path_of(stream)
+        self.writing.begin()
         try:
+            self._write(stream, data)
+        finally:
+            self.writing.end()
+        with self._changed:
+            self._written.add(stream)
+
+    def _write(self, stream: str, data: bytes) -> None:
+        try:
+            path = self._path_of(stream)
             write_atomically(path, data, mode=0o600)
+        except TrackdError as err:
+            raise Refused(ErrorCode.SNAPSHOT, err.message, err.hint) from err
         except OSError as err:
             text = f"cannot write snapshot {path}: {err.strerror}"
             raise Refused(ErrorCode.SNAPSHOT, text, "make room, or mend the folder") from err
-        with self._changed:
-            self._written.add(stream)
 
 
 def wait(future: "Future[T]", timeout_s: float) -> T:

@@ -1,10 +1,8 @@
 """What is kept over restarts: the streams in one file, the objects in a snapshot per stream."""
 
-import fcntl
 import logging
-import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,13 +18,15 @@ from tracker.daemon.state_file import (
     read_state,
     write_state,
 )
+from tracker.daemon.state_folder import StateFolder
 from tracker.daemon.streams import KeptStream
 from tracker.daemon.values import Refused, RestoreCommand
-from tracker.errors import OutputError, TrackdError, UsageError
+from tracker.errors import OutputError, UsageError
 
 TIMEOUT_S = 30.0
 CLOSE_TIMEOUT_S = 2.0
 
+_LIST = "streams.json"
 _LOG = logging.getLogger("trackd.state")
 
 
@@ -63,11 +63,11 @@ class Store:
             raise UsageError("no state folder is configured", "set state.dir")
         self._folder = config.dir
         self._max_age_s = config.max_age_s
-        self._state_path = self._folder / "streams.json"
+        self._state_path = self._folder / _LIST
         self._unrestored: dict[str, SavedStream] = {}
         self._listed: set[str] = set()  # streams whose objects the file has
-        self._lock = _take(self._folder)
-        self._writer = SnapshotWriter(self.snapshot_path)
+        self._held = StateFolder(self._folder)
+        self._writer = SnapshotWriter(lambda stream: self._held.here() / _snapshot_name(stream))
 
     def close(self) -> None:
         """Finish what is being written, and leave the folder to the next daemon.
@@ -75,7 +75,7 @@ class Store:
         Where the disk hangs, the folder is held until the process ends.
         """
         if self._writer.close(CLOSE_TIMEOUT_S):
-            os.close(self._lock)
+            self._held.close()
         else:
             _LOG.error("the disk hangs; the thread that writes snapshots was left behind")
 
@@ -95,11 +95,28 @@ class Store:
 
     def snapshot_path(self, stream: str) -> Path:
         """Where the objects of a stream are kept."""
-        return self._folder / f"{stream}.safetensors"
+        return self._folder / _snapshot_name(stream)
 
     def snapshot(self, stream: str, pipeline: Pipeline) -> "Future[None]":
         """Write a stream's objects; see `SnapshotWriter.snapshot`."""
         return self._writer.snapshot(stream, pipeline)
+
+    @property
+    def snapshot_s(self) -> float:
+        """Seconds that the disk has taken for the snapshot that is being written."""
+        return self._writer.writing.busy_s
+
+    def snapshots(self, streams: Iterable[str], pipeline: Pipeline) -> "Mapping[str, Future[None]]":
+        """Ask for snapshots of those streams that have objects; never waits."""
+        asked: dict[str, Future[None]] = {}
+        for stream in streams:
+            try:
+                if stream not in self._unrestored and pipeline.status(stream).objects:
+                    asked[stream] = self.snapshot(stream, pipeline)
+            except Refused as err:
+                asked[stream] = Future()
+                asked[stream].set_exception(err)
+        return asked
 
     def save(
         self, streams: Mapping[str, KeptStream], pipeline: Pipeline, *, timeout_s: float
@@ -115,18 +132,11 @@ class Store:
             Why a snapshot was not written, by stream; the one before is still there.
 
         Raises:
-            OutputError: As `save_streams`.
+            TrackdError: As `save_streams`.
         """
         failed: dict[str, str] = {}
-        asked: dict[str, Future[None]] = {}
-        for stream in streams:
-            try:
-                if stream not in self._unrestored and pipeline.status(stream).objects:
-                    asked[stream] = self.snapshot(stream, pipeline)
-            except Refused as err:
-                failed[stream] = err.message
         deadline_s = time.monotonic() + timeout_s
-        for stream, future in asked.items():
+        for stream, future in self.snapshots(streams, pipeline).items():
             try:
                 wait(future, deadline_s - time.monotonic())
             except Refused as err:
@@ -138,8 +148,10 @@ class Store:
         """Write the list of streams and objects alone; delete the other snapshots of its own.
 
         Raises:
-            OutputError: It cannot be written, or a snapshot not deleted.
+            TrackdError: It cannot be written, a snapshot not deleted, or a restart would not find
+                them.
         """
+        folder = self._held.here()
         saved = {}
         for stream, kept in streams.items():
             try:
@@ -147,12 +159,13 @@ class Store:
             except Refused:  # it was removed meanwhile
                 continue
         state = SavedState(saved_at_s=time.time(), streams=saved)
-        write_state(self._state_path, state)
+        write_state(folder / _LIST, state)
         self._unrestored = {name: one for name, one in self._unrestored.items() if name in saved}
         before = self._listed | self._writer.take_written()
         self._listed = _with_objects(state)
         for stream in before - self._listed:
-            self._delete_snapshot(stream)
+            _delete(folder / _snapshot_name(stream))
+        self._held.check()
 
     def restore(
         self, stream: str, pipeline: Pipeline, now_s: float, *, timeout_s: float = TIMEOUT_S
@@ -226,15 +239,6 @@ class Store:
             objects=tuple(SavedObject(id=obj.id, label=obj.label) for obj in status.objects),
         )
 
-    def _delete_snapshot(self, stream: str) -> None:
-        path = self.snapshot_path(stream)
-        try:
-            path.unlink(missing_ok=True)
-        except OSError as err:
-            raise OutputError(
-                f"cannot delete {path}: {err.strerror}", "check the rights of state.dir"
-            ) from err
-
 
 class StreamSnapshots:
     """Snapshots of single streams, when clients ask for them; from any thread.
@@ -292,23 +296,14 @@ def _with_objects(state: SavedState) -> set[str]:
     return {stream for stream, one in state.streams.items() if one.objects}
 
 
-def _take(folder: Path) -> int:
-    """Make a folder, if need be, and lock it until the returned descriptor is closed."""
-    path = folder / "lock"
+def _snapshot_name(stream: str) -> str:
+    return f"{stream}.safetensors"
+
+
+def _delete(path: Path) -> None:
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        path.unlink(missing_ok=True)
     except OSError as err:
-        raise TrackdError(
-            f"cannot use the state folder {folder}: {err.strerror}",
-            "give the daemon's user the right to write it, or choose another state.dir",
+        raise OutputError(
+            f"cannot delete {path}: {err.strerror}", "check the rights of state.dir"
         ) from err
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as err:
-        os.close(descriptor)
-        raise TrackdError(
-            f"another daemon uses the state folder {folder}",
-            "stop it, or give each its own state.dir",
-        ) from err
-    return descriptor
