@@ -34,6 +34,12 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
         metavar="FILE",
         help="YAML; see trackd schema config. Without one: defaults, and streams that clients add",
     )
+    parser.add_argument(
+        "--ignore-unreadable-state",
+        action="store_true",
+        help="where the saved streams are damaged or of a newer version, start without them "
+        "instead of ending with 78; a copy of the file is kept",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -70,7 +76,8 @@ def _serve(args: argparse.Namespace) -> "Ended":
     setup_logs(config.log)
     from tracker.daemon.server import Server, Wish
 
-    server = Server(config, read, version())
+    ignore = args.ignore_unreadable_state
+    server = Server(config, read, version(), ignore_unreadable_state=ignore)
 
     def drain(number: int, frame: FrameType | None) -> None:
         for again in (signal.SIGINT, signal.SIGTERM):

@@ -26,11 +26,13 @@ from tracker.daemon.load_config import listeners
 from tracker.daemon.log_writer import dropped_lines
 from tracker.daemon.logs import setup_logs
 from tracker.daemon.metrics import build_registry
+from tracker.daemon.moment import Moment
 from tracker.daemon.notify import notify
 from tracker.daemon.pipeline import Pipeline
 from tracker.daemon.publisher import Publisher
 from tracker.daemon.reload import compare
 from tracker.daemon.saver import Saver
+from tracker.daemon.state_file import SavedState
 from tracker.daemon.status import DaemonStatus
 from tracker.daemon.store import Store, StreamSnapshots
 from tracker.daemon.streams import Streams
@@ -96,14 +98,21 @@ class Server:
         config: What to serve.
         read_config: Reads the configuration again, for `Wish.RELOAD`; raises TrackdError.
         version: Of trackd.
+        ignore_unreadable_state: Start without the streams of a state that cannot be understood.
     """
 
     def __init__(
-        self, config: DaemonConfig, read_config: Callable[[], DaemonConfig], version: str
+        self,
+        config: DaemonConfig,
+        read_config: Callable[[], DaemonConfig],
+        version: str,
+        *,
+        ignore_unreadable_state: bool = False,
     ) -> None:
         self._config = config
         self._read_config = read_config
         self._version = version
+        self._ignore_unreadable_state = ignore_unreadable_state
         self._started_s = time.monotonic()
         # Simple queues: a signal handler may put into them at any moment.
         self._wishes: queue.SimpleQueue[Wish | Callable[[], None]] = queue.SimpleQueue()
@@ -331,7 +340,7 @@ class Server:
 
     def _open_streams(self, streams: Streams, pipeline: Pipeline) -> None:
         """Open what the configuration names and what was there before, objects included."""
-        saved = None if self._store is None else self._store.load()
+        saved = None if self._store is None else self._load(self._store)
         before = {} if saved is None else dict(saved.streams)
         added = {name: kept.settings for name, kept in before.items() if not kept.configured}
         wanted = added | self._config.streams
@@ -343,12 +352,15 @@ class Server:
                 configured = name in self._config.streams
                 streams.add(name, settings, paused=True, first_seq=first_seq, configured=configured)
                 if self._store is not None and kept is not None:
-                    restored = self._store.restore(name, pipeline, time.time())
+                    restored = self._store.restore(name, pipeline, Moment.now())
                     _LOG.info("stream %s: %s", name, restored.text)
                 if not paused:
                     streams.resume(name)
             except Refused as err:
                 _LOG.error("stream %s was not opened: %s", name, err)
+
+    def _load(self, store: Store) -> SavedState | None:
+        return store.load(ignore_unreadable=self._ignore_unreadable_state)
 
     def _keep(self) -> None:
         if self._saver is not None:

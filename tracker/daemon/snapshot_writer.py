@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from tracker.atomic import write_atomically
 from tracker.daemon.activity import Activity
+from tracker.daemon.moment import Moment
 from tracker.daemon.pipeline import Pipeline
 from tracker.daemon.values import Refused, SaveCommand
 from tracker.errors import TrackdError
@@ -41,7 +42,7 @@ class SnapshotWriter:
         self._path_of = path_of
         self._changed = threading.Condition()
         self._waiting: dict[str, tuple[Pipeline, Future[None]]] = {}
-        self._written: set[str] = set()
+        self._written: dict[str, Moment] = {}
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="snapshots", daemon=True)
         self._thread.start()
@@ -66,10 +67,10 @@ class SnapshotWriter:
                 self._changed.notify()
             return future
 
-    def take_written(self) -> set[str]:
-        """Streams of which snapshots were written since the last call; from any thread."""
+    def take_written(self) -> dict[str, Moment]:
+        """When each snapshot that was written since the last call was taken; from any thread."""
         with self._changed:
-            written, self._written = self._written, set()
+            written, self._written = self._written, {}
         return written
 
     def close(self, timeout_s: float) -> bool:
@@ -105,13 +106,14 @@ class SnapshotWriter:
     def _take_and_write(self, stream: str, pipeline: Pipeline) -> None:
         data = wait(pipeline.submit(stream, SaveCommand()), TAKE_TIMEOUT_S)
         assert isinstance(data, bytes)
+        taken = Moment.now()
         self.writing.begin()
         try:
             self._write(stream, data)
         finally:
             self.writing.end()
         with self._changed:
-            self._written.add(stream)
+            self._written[stream] = taken
 
     def _write(self, stream: str, data: bytes) -> None:
         try:

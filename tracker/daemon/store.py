@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from tracker.daemon.config import StateConfig
+from tracker.daemon.moment import Moment
 from tracker.daemon.pipeline import CommandResult, Pipeline
 from tracker.daemon.snapshot_writer import SnapshotWriter, wait
 from tracker.daemon.state_file import (
@@ -21,7 +22,8 @@ from tracker.daemon.state_file import (
 from tracker.daemon.state_folder import StateFolder
 from tracker.daemon.streams import KeptStream
 from tracker.daemon.values import Refused, RestoreCommand
-from tracker.errors import OutputError, UsageError
+from tracker.engine import snapshot
+from tracker.errors import OutputError, StateError, UsageError
 
 TIMEOUT_S = 30.0
 CLOSE_TIMEOUT_S = 2.0
@@ -66,6 +68,7 @@ class Store:
         self._state_path = self._folder / _LIST
         self._unrestored: dict[str, SavedStream] = {}
         self._listed: set[str] = set()  # streams whose objects the file has
+        self._taken: dict[str, Moment] = {}  # when their snapshots were taken
         self._held = StateFolder(self._folder)
         self._writer = SnapshotWriter(lambda stream: self._held.here() / _snapshot_name(stream))
 
@@ -79,19 +82,43 @@ class Store:
         else:
             _LOG.error("the disk hangs; the thread that writes snapshots was left behind")
 
-    def load(self) -> SavedState | None:
+    def load(self, *, ignore_unreadable: bool = False) -> SavedState | None:
         """What was saved; None where nothing was.
 
         Until `restore` was called for a stream that is there, every save keeps what it had.
 
+        Args:
+            ignore_unreadable: Take what cannot be understood for nothing, instead of refusing it.
+
         Raises:
-            TrackdError: It is damaged, and was renamed; or it cannot be read.
+            StateError: It, or a snapshot, is damaged or of a newer version. It stays as it is.
+            TrackdError: It cannot be read.
         """
-        state = read_state(self._state_path)
+        try:
+            state = read_state(self._state_path)
+            if state is not None and not ignore_unreadable:
+                self._check_snapshots(state)
+        except StateError as err:
+            if not ignore_unreadable:
+                raise
+            _LOG.warning("starting without the saved streams: %s", err)
+            return None
         if state is not None:
             self._unrestored = dict(state.streams)
             self._listed = _with_objects(state)
         return state
+
+    def _check_snapshots(self, state: SavedState) -> None:
+        for stream in _with_objects(state):
+            path = self.snapshot_path(stream)
+            version = snapshot.version_of(path)
+            if version is not None and version > snapshot.VERSION:
+                raise StateError(
+                    f"snapshot {path} is of version {version}; this trackd reads up to "
+                    f"{snapshot.VERSION}",
+                    "use the trackd that wrote it; or start once with --ignore-unreadable-state, "
+                    "and its objects are lost",
+                )
 
     def snapshot_path(self, stream: str) -> Path:
         """Where the objects of a stream are kept."""
@@ -152,6 +179,7 @@ class Store:
                 them.
         """
         folder = self._held.here()
+        self._taken |= self._writer.take_written()
         saved = {}
         for stream, kept in streams.items():
             try:
@@ -161,21 +189,22 @@ class Store:
         state = SavedState(saved_at_s=time.time(), streams=saved)
         write_state(folder / _LIST, state)
         self._unrestored = {name: one for name, one in self._unrestored.items() if name in saved}
-        before = self._listed | self._writer.take_written()
+        before = self._listed | self._taken.keys()
         self._listed = _with_objects(state)
         for stream in before - self._listed:
             _delete(folder / _snapshot_name(stream))
+            self._taken.pop(stream, None)
         self._held.check()
 
     def restore(
-        self, stream: str, pipeline: Pipeline, now_s: float, *, timeout_s: float = TIMEOUT_S
+        self, stream: str, pipeline: Pipeline, now: Moment, *, timeout_s: float = TIMEOUT_S
     ) -> Restored:
         """Put back the objects that a stream had, tracked where possible, else listed as lost.
 
         Args:
             stream: Its name; it is in the pipeline.
             pipeline: Takes them; must run.
-            now_s: Wall clock, in seconds since 1970.
+            now: Against which the age of the snapshot is measured.
             timeout_s: Longest wait for the pipeline.
 
         Raises:
@@ -185,16 +214,16 @@ class Store:
         if saved is None:
             return Restored("none", 0, "nothing was saved")
         try:
-            return self._restore(stream, saved, pipeline, now_s, timeout_s)
+            return self._restore(stream, saved, pipeline, now, timeout_s)
         finally:
             self._unrestored.pop(stream, None)
 
     def _restore(
-        self, stream: str, saved: SavedStream, pipeline: Pipeline, now_s: float, timeout_s: float
+        self, stream: str, saved: SavedStream, pipeline: Pipeline, now: Moment, timeout_s: float
     ) -> Restored:
         path = self.snapshot_path(stream)
         objects = tuple((obj.id, obj.label) for obj in saved.objects)
-        why_not = self._why_not(path, now_s) if objects else "there were no objects"
+        why_not = self._why_not(path, saved, now) if objects else "there were no objects"
         if not why_not:
             command = RestoreCommand(path, False, objects, saved.next_object_id)
             try:
@@ -202,6 +231,8 @@ class Store:
             except Refused as err:
                 why_not = err.message
             else:
+                if saved.snapshot_at is not None:
+                    self._taken[stream] = saved.snapshot_at
                 return Restored("tracked", len(objects), f"{len(objects)} objects go on")
         command = RestoreCommand(path, True, objects, saved.next_object_id)
         wait(pipeline.submit(stream, command), timeout_s)
@@ -209,12 +240,13 @@ class Store:
             return Restored("none", 0, why_not)
         return Restored("lost", len(objects), f"{len(objects)} objects are lost: {why_not}")
 
-    def _why_not(self, path: Path, now_s: float) -> str:
+    def _why_not(self, path: Path, saved: SavedStream, now: Moment) -> str:
         """Why a snapshot is of no use, "" where it is."""
         try:
-            age_s = now_s - path.stat().st_mtime
+            written = Moment(wall_s=path.stat().st_mtime)
         except OSError:
             return f"there is no snapshot {path}"
+        age_s = now.since_s(saved.snapshot_at or written)
         if age_s > self._max_age_s:
             return f"the snapshot is {age_s:.0f} s old, state.max_age_s is {self._max_age_s:g}"
         return ""
@@ -237,6 +269,7 @@ class Store:
             next_seq=kept.next_seq,
             next_object_id=status.next_object_id,
             objects=tuple(SavedObject(id=obj.id, label=obj.label) for obj in status.objects),
+            snapshot_at=self._taken.get(stream),
         )
 
 

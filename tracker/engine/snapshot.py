@@ -139,6 +139,16 @@ def load(path: Path, model: Model) -> "Session":
     return session
 
 
+def version_of(path: Path) -> int | None:
+    """The version of a snapshot, which `load` may refuse; None where there is none to be read."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = (file.metadata() or {}).get(HEADER, "")
+        return _Version.model_validate_json(header).version
+    except (SafetensorError, OSError, ValidationError):
+        return None
+
+
 def _meta(session: "Session") -> _Meta:
     newest = session.seen[-1] if session.seen else None
     step = None if newest is None else newest.step
