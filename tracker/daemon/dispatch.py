@@ -9,6 +9,7 @@ import pydantic_core
 from pydantic import BaseModel
 
 from tracker.daemon.answers import Result
+from tracker.daemon.chaining import after
 from tracker.daemon.config import ControlConfig, LimitsConfig
 from tracker.daemon.pipeline import CommandResult, Pipeline
 from tracker.daemon.requests import OPS
@@ -105,7 +106,7 @@ class Dispatch:
                 self._streams.add(request.stream, _settings(request))
                 return self._listed()
             case ask.StreamRemove():
-                return after(self._streams.remove(request.stream), self._listed)
+                return after(self._streams.remove(request.stream), lambda _: self._listed())
             case ask.StreamPause():
                 self._streams.pause(request.stream)
                 return self._listed()
@@ -171,29 +172,6 @@ def then(future: "Future[T]", read: Callable[[T], Result]) -> "Future[Result]":
 
     future.add_done_callback(finish)
     made.add_done_callback(cancel)
-    return made
-
-
-def after(first: "Future[T]", begin: "Callable[[], Future[Result]]") -> "Future[Result]":
-    """A future of what is begun when `first` is done; it fails where that does."""
-    made: Future[Result] = Future()
-    made.set_running_or_notify_cancel()
-
-    def finish(second: "Future[Result]") -> None:
-        error = second.exception()
-        if error is not None:
-            made.set_exception(error)
-        else:
-            made.set_result(second.result())
-
-    def go_on(done: "Future[T]") -> None:
-        error = done.exception()
-        if error is not None:
-            made.set_exception(error)
-        else:
-            begin().add_done_callback(finish)
-
-    first.add_done_callback(go_on)
     return made
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from tracker.daemon.chaining import after
 from tracker.daemon.config import StateConfig
 from tracker.daemon.moment import Moment
 from tracker.daemon.pipeline import CommandResult, Pipeline
@@ -128,10 +129,14 @@ class Store:
         """Write a stream's objects; see `SnapshotWriter.snapshot`."""
         return self._writer.snapshot(stream, pipeline)
 
+    def read_snapshot(self, stream: str) -> "Future[bytes]":
+        """What was written last; see `SnapshotWriter.read`."""
+        return self._writer.read(stream)
+
     @property
     def snapshot_s(self) -> float:
-        """Seconds that the disk has taken for the snapshot that is being written."""
-        return self._writer.writing.busy_s
+        """Seconds that the disk has taken for the snapshot that is being written or read."""
+        return self._writer.disk.busy_s
 
     def snapshots(self, streams: Iterable[str], pipeline: Pipeline) -> "Mapping[str, Future[None]]":
         """Ask for snapshots of those streams that have objects; never waits."""
@@ -225,7 +230,8 @@ class Store:
         objects = tuple((obj.id, obj.label) for obj in saved.objects)
         why_not = self._why_not(path, saved, now) if objects else "there were no objects"
         if not why_not:
-            command = RestoreCommand(path, False, objects, saved.next_object_id)
+            data = path.read_bytes()
+            command = RestoreCommand(path, False, objects, saved.next_object_id, data)
             try:
                 wait(pipeline.submit(stream, command), timeout_s)
             except Refused as err:
@@ -296,33 +302,20 @@ class StreamSnapshots:
         Returns:
             Done when both are on the disk; fails as `Store.snapshot` and `keep_list`.
         """
-        kept: Future[None] = Future()
-        kept.set_running_or_notify_cancel()
-
-        def list_it(snapshot: "Future[None]") -> None:
-            error = snapshot.exception()
-            if error is not None:
-                kept.set_exception(error)
-            else:
-                self._keep_list().add_done_callback(finish)
-
-        def finish(listed: "Future[None]") -> None:
-            error = listed.exception()
-            if error is not None:
-                kept.set_exception(error)
-            else:
-                kept.set_result(None)
-
-        self._store.snapshot(stream, self._pipeline).add_done_callback(list_it)
-        return kept
+        return after(self._store.snapshot(stream, self._pipeline), lambda _: self._keep_list())
 
     def restore(self, stream: str) -> "Future[CommandResult]":
-        """Put back what was written last.
+        """Put back what was written last; the tracker does not wait for the disk.
 
         Raises:
-            Refused: As `Pipeline.submit`; the future may fail with SNAPSHOT.
+            Refused: UNKNOWN_STREAM; the future fails as `Pipeline.submit`, or with SNAPSHOT.
         """
-        return self._pipeline.submit(stream, RestoreCommand(self._store.snapshot_path(stream)))
+        self._pipeline.status(stream)
+        path = self._store.snapshot_path(stream)
+        return after(
+            self._store.read_snapshot(stream),
+            lambda data: self._pipeline.submit(stream, RestoreCommand(path, data=data)),
+        )
 
 
 def _with_objects(state: SavedState) -> set[str]:

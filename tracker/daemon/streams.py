@@ -4,7 +4,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 
@@ -250,8 +250,11 @@ class Streams:
         """
         with self._lock:
             self._closed = True
-            supervisors = [entry.supervisor for entry in self._entries.values()]
-        return _stop_all(supervisors, timeout_s)
+            supervisors = {name: entry.supervisor for name, entry in self._entries.items()}
+        ended = _stop_all(supervisors, timeout_s)
+        for stream in supervisors.keys() - ended:
+            _LOG.error("stream %s: its source hangs; its thread was left behind", stream)
+        return supervisors.keys() == ended
 
     def _check_room(self, stream: str) -> None:
         if self._closed:
@@ -305,28 +308,30 @@ class Streams:
         self._publisher.event(Event(stream, name, time.time_ns(), text=text))
 
 
-def _stop_all(supervisors: Sequence[Supervisor], timeout_s: float) -> bool:
-    """Stop all at the same time, as far as there are threads to do so; False where one hangs."""
+def _stop_all(supervisors: Mapping[str, Supervisor], timeout_s: float) -> set[str]:
+    """Stop all at the same time, as far as there are threads to do so; returns who ended."""
     until_s = time.monotonic() + timeout_s
-    ended = []
+    ended: set[str] = set()
 
-    def stop(supervisor: Supervisor) -> None:
-        ended.append(supervisor.stop(max(0.0, until_s - time.monotonic())))
+    def stop(stream: str) -> None:
+        if supervisors[stream].stop(max(0.0, until_s - time.monotonic())):
+            ended.add(stream)
 
-    threads, left = [], []
-    for supervisor in supervisors:
-        thread = threading.Thread(target=stop, args=(supervisor,), name="close", daemon=True)
+    threads: list[threading.Thread] = []
+    left: list[str] = []
+    for stream, supervisor in supervisors.items():
+        thread = threading.Thread(target=stop, args=(stream,), name="close", daemon=True)
         try:
             thread.start()
             threads.append(thread)
         except RuntimeError:  # no more threads
             supervisor.stop(0.0)
-            left.append(supervisor)
-    for supervisor in left:
-        stop(supervisor)
+            left.append(stream)
+    for stream in left:
+        stop(stream)
     for thread in threads:
         thread.join(max(0.0, until_s - time.monotonic()))
-    return len(ended) == len(supervisors) and all(ended)
+    return set(ended)
 
 
 def _no_thread() -> Refused:
