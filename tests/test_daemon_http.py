@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import socket
 import threading
+import time
 
 import pytest
 
@@ -29,7 +30,11 @@ class Daemon:
         self.scraping = threading.Semaphore(0)
         registry = build_registry(self.status)
         self.server = HttpServer(
-            "127.0.0.1", 0, registry, healthy=lambda: self.healthy, ready=lambda: self.ready
+            "127.0.0.1",
+            0,
+            registry,
+            health=lambda: [] if self.healthy else ["tracker: its thread is gone"],
+            readiness=lambda: [] if self.ready else ["it is draining", "cam1 is off"],
         )
 
     def status(self) -> DaemonStatus:
@@ -80,9 +85,9 @@ def test_health_and_readiness_differ(daemon):
     assert daemon.ask("/readyz?verbose=1")[:2] == (200, "ok\n")
     daemon.ready = False
     assert daemon.ask("/healthz")[0] == 200
-    assert daemon.ask("/readyz")[0] == 503
+    assert daemon.ask("/readyz")[:2] == (503, "no: it is draining\nno: cam1 is off\n")
     daemon.healthy = False
-    assert daemon.ask("/healthz")[0] == 503
+    assert daemon.ask("/healthz")[:2] == (503, "no: tracker: its thread is gone\n")
 
 
 @pytest.mark.parametrize("path", ["/", "/metrics/", "/../etc/passwd", "/METRICS"])
@@ -150,7 +155,7 @@ def test_a_scrape_that_fails_is_an_error_and_not_the_end(daemon, caplog):
     assert daemon.ask("/metrics")[0] == 200
 
 
-def test_requests_beyond_the_bound_are_closed_and_the_others_answered(daemon):
+def test_scrapes_beyond_the_bound_are_refused_and_health_is_answered_beside_them(daemon):
     daemon.gate.clear()
     statuses: list[int] = []
     scrapers = [
@@ -162,20 +167,65 @@ def test_requests_beyond_the_bound_are_closed_and_the_others_answered(daemon):
     for _ in scrapers:
         assert daemon.scraping.acquire(timeout=_DEADLINE_S)
 
-    with pytest.raises((http.client.RemoteDisconnected, ConnectionResetError)):
-        daemon.ask("/healthz")
+    assert daemon.ask("/metrics")[0] == 503
+    assert daemon.ask("/healthz")[0] == daemon.ask("/readyz")[0] == 200
 
     daemon.gate.set()
     for scraper in scrapers:
         scraper.join(_DEADLINE_S)
     assert statuses == [200] * daemon_http.MAX_REQUESTS
+    assert daemon.ask("/metrics")[0] == 200
 
 
-def test_who_says_nothing_is_closed(daemon, monkeypatch):
-    monkeypatch.setattr(daemon_http._Handler, "timeout", 0.1)
-    with socket.create_connection(("127.0.0.1", daemon.server.port), _DEADLINE_S) as silent:
-        silent.sendall(b"GET /metr")
-        assert silent.recv(1) == b""
+def connected(daemon: Daemon) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", daemon.server.port), _DEADLINE_S)
+
+
+@pytest.mark.parametrize(
+    "begun", [b"", b"GET /metr", b"GET /metrics HTTP/1.1\r\nX: ", b"GET / HTTP/1.1\r\nA: b\r\n"]
+)
+def test_who_does_not_finish_a_request_is_closed(daemon, monkeypatch, begun):
+    monkeypatch.setattr(daemon_http, "TIMEOUT_S", 0.1)
+    with connected(daemon) as silent:
+        silent.sendall(begun)
+        with contextlib.suppress(ConnectionResetError):
+            assert silent.recv(1) == b""
+
+
+def test_who_sends_a_byte_now_and_then_is_closed_as_well(daemon, monkeypatch):
+    monkeypatch.setattr(daemon_http, "TIMEOUT_S", 0.5)
+    with connected(daemon) as slow:
+        slow.sendall(b"GET /metrics HTTP/1.1\r\n")
+        with pytest.raises((ConnectionResetError, BrokenPipeError)):  # else it goes on for ever
+            while True:
+                slow.sendall(b"A: b\r\n")
+                time.sleep(0.1)
+
+
+def test_who_does_not_take_its_reply_is_closed(daemon, monkeypatch):
+    monkeypatch.setattr(daemon_http, "TIMEOUT_S", 0.3)
+    monkeypatch.setattr(daemon_http, "choose_encoder", lambda _: (lambda _: b"x" * 2**25, "text"))
+    with connected(daemon) as slow:
+        slow.sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
+        assert slow.recv(15, socket.MSG_PEEK) == b"HTTP/1.0 200 OK"
+        threading.Event().wait(1.0)
+        with contextlib.suppress(ConnectionResetError):
+            taken = 0
+            while data := slow.recv(2**20):
+                taken += len(data)
+            assert taken < 2**25
+
+
+def test_slow_connections_make_room_for_the_next_ones(daemon):
+    with contextlib.ExitStack() as held:
+        slow = [
+            held.enter_context(connected(daemon)) for _ in range(3 * daemon_http.MAX_CONNECTIONS)
+        ]
+        for one in slow:
+            one.sendall(b"GET /metrics HTTP/1.1\r\nX: ")
+        assert daemon.ask("/healthz")[0] == 200
+        with contextlib.suppress(ConnectionResetError):
+            assert slow[0].recv(1) == b"", "the oldest went"
 
 
 def test_a_taken_port_is_one_line(daemon):
@@ -183,8 +233,8 @@ def test_a_taken_port_is_one_line(daemon):
         "127.0.0.1",
         daemon.server.port,
         build_registry(daemon.status),
-        healthy=lambda: True,
-        ready=lambda: True,
+        health=list,
+        readiness=list,
     )
     with pytest.raises(TrackdError, match=r"cannot listen on http://127\.0\.0\.1:\d+: address al"):
         second.start()

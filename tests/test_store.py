@@ -24,13 +24,14 @@ from tracker.atomic import write_atomically
 from tracker.daemon import snapshot_writer
 from tracker.daemon import store as store_module
 from tracker.daemon.config import StateConfig
+from tracker.daemon.moment import Moment
 from tracker.daemon.pipeline import Pipeline
 from tracker.daemon.state_file import SavedObject, SavedState
 from tracker.daemon.store import Store, StreamSnapshots
 from tracker.daemon.streams import KeptStream
 from tracker.daemon.values import LiveFrame, Refused, RemoveCommand, RestoreCommand, Tracked
 from tracker.engine import Policy
-from tracker.errors import TrackdError, UsageError
+from tracker.errors import StateError, TrackdError, UsageError
 from tracker.models import Model
 from tracker.protocol.data import EventName
 from tracker.protocol.fields import StreamSettings
@@ -154,7 +155,7 @@ class TestRestart:
         assert (saved.settings, saved.paused, saved.next_seq) == (KEPT.settings, False, 13)
         assert saved.objects == (SavedObject(id=1, label="cup"),)
         with tracking("cam") as tracker:
-            restored = store.restore("cam", tracker.pipeline, time.time())
+            restored = store.restore("cam", tracker.pipeline, Moment.now())
             assert (restored.outcome, restored.objects) == ("tracked", 1)
             ours = [masks(tracker.track("cam", seq)) for seq in (13, 14, 15)]
             assert tracker.events == [("cam", EventName.OBJECT_RESTORED, 1)]
@@ -166,13 +167,54 @@ class TestRestart:
         store = keep(folder, max_age_s=60)
         store.load()
         with tracking("cam") as tracker:
-            restored = store.restore("cam", tracker.pipeline, time.time() + 100)
+            now = Moment.now()
+            later = Moment(wall_s=now.wall_s + 100, boot_id=now.boot_id, boot_s=now.boot_s + 100)
+            restored = store.restore("cam", tracker.pipeline, later)
             assert restored.outcome == "lost"
             assert "state.max_age_s is 60" in restored.text
             assert tracker.states("cam") == {1: ObjectState.LOST, 3: ObjectState.LOST}
             assert tracker.pipeline.status("cam").objects[0].label == "cup"
             tracker.track("cam", 10)
             assert tracker.prompt("cam", 10) == 4, "no id is given twice"
+
+    @pytest.mark.parametrize(
+        ("jump_s", "passed_s", "rebooted", "outcome"),
+        [
+            (0.0, 10.0, False, "tracked"),
+            (1e9, 10.0, False, "tracked"),  # the time was asked for late
+            (-1e9, 10.0, False, "tracked"),
+            (-1e9, 100.0, False, "lost"),
+            (0.0, 10.0, True, "tracked"),
+            (0.0, 100.0, True, "lost"),
+            (-1e9, 10.0, True, "tracked"),  # a board without a clock, which is not told it yet
+        ],
+    )
+    def test_a_clock_that_jumps_loses_nothing(
+        self, folder: Path, jump_s: float, passed_s: float, rebooted: bool, outcome: str
+    ) -> None:
+        save_two_objects(folder)
+        store = keep(folder, max_age_s=60)
+        store.load()
+        then = Moment.now()
+        now = Moment(
+            wall_s=then.wall_s + passed_s + jump_s,
+            boot_id="another" if rebooted else then.boot_id,
+            boot_s=5.0 if rebooted else then.boot_s + passed_s,
+        )
+        with tracking("cam") as tracker:
+            assert store.restore("cam", tracker.pipeline, now).outcome == outcome
+
+    def test_a_snapshot_keeps_its_age_over_two_restarts(self, folder: Path) -> None:
+        save_two_objects(folder)
+        store = keep(folder)
+        first = store.load()
+        with tracking("cam") as tracker:
+            store.restore("cam", tracker.pipeline, Moment.now())
+            store.save_streams({"cam": KEPT}, tracker.pipeline)
+        second = store.load()
+        assert first is not None and second is not None
+        assert first.streams["cam"].snapshot_at is not None
+        assert second.streams["cam"].snapshot_at == first.streams["cam"].snapshot_at
 
     @pytest.mark.parametrize("trouble", ["missing", "damaged"])
     def test_objects_of_a_useless_snapshot_are_lost(self, folder: Path, trouble: str) -> None:
@@ -185,7 +227,7 @@ class TestRestart:
         else:
             path.write_bytes(path.read_bytes()[:1000])
         with tracking("cam") as tracker:
-            restored = store.restore("cam", tracker.pipeline, time.time())
+            restored = store.restore("cam", tracker.pipeline, Moment.now())
             assert restored.outcome == "lost"
             assert str(path) in restored.text
             assert set(tracker.states("cam")) == {1, 3}
@@ -195,7 +237,7 @@ class TestRestart:
         store = keep(folder)
         store.load()
         with tracking("cam", model=replace(small_pico(), fingerprint="other")) as tracker:
-            restored = store.restore("cam", tracker.pipeline, time.time())
+            restored = store.restore("cam", tracker.pipeline, Moment.now())
             assert restored.outcome == "lost"
             assert "other weights" in restored.text
             assert set(tracker.states("cam")) == {1, 3}
@@ -211,7 +253,7 @@ class TestRestart:
         store = keep(folder)
         store.load()
         with tracking("cam") as tracker:
-            assert store.restore("cam", tracker.pipeline, time.time()).outcome == "none"
+            assert store.restore("cam", tracker.pipeline, Moment.now()).outcome == "none"
             tracker.track("cam", 10)
             assert tracker.prompt("cam", 10) == 2
 
@@ -227,13 +269,13 @@ class TestRestart:
             after = store.load()
             assert before is not None and after is not None
             assert after.streams["cam"] == before.streams["cam"].model_copy(update={"paused": True})
-            assert store.restore("cam", tracker.pipeline, time.time()).outcome == "tracked"
+            assert store.restore("cam", tracker.pipeline, Moment.now()).outcome == "tracked"
 
     def test_what_was_never_saved_is_not_restored(self, folder: Path) -> None:
         store = keep(folder)
         assert store.load() is None
         with tracking("cam") as tracker:
-            assert store.restore("cam", tracker.pipeline, time.time()).outcome == "none"
+            assert store.restore("cam", tracker.pipeline, Moment.now()).outcome == "none"
             assert tracker.events == []
 
 
@@ -447,7 +489,7 @@ class TestFolder:
         ],
         ids=["cut off", "empty", "of another version", "with more in it"],
     )
-    def test_a_damaged_list_is_told_and_put_aside(
+    def test_a_list_that_cannot_be_read_is_refused_every_time_and_copied(
         self, folder: Path, damage: Callable[[str], str]
     ) -> None:
         save_two_objects(folder)
@@ -455,13 +497,53 @@ class TestFolder:
         damaged = damage(path.read_text())
         path.write_text(damaged)
         store = keep(folder)
-        with pytest.raises(TrackdError) as error:
-            store.load()
-        assert str(path) in error.value.message
-        assert "streams.json.broken" in error.value.hint
-        assert "hunter2" not in str(error.value)
+        for _ in range(3):
+            with pytest.raises(StateError) as error:
+                store.load()
+            assert str(path) in error.value.message
+            assert "streams.json.broken" in error.value.hint
+            assert "hunter2" not in str(error.value)
+            assert error.value.exit_code == 78
+            assert path.read_text() == damaged, "it stays where it is"
         assert (folder / "streams.json.broken").read_text() == damaged
-        assert store.load() is None, "the next start begins anew"
+        assert (folder / "streams.json.broken").stat().st_mode & 0o777 == 0o600
+        assert len(list(folder.glob("*.broken*"))) == 1, "the same is copied once"
+        assert store.load(ignore_unreadable=True) is None
+
+    def test_no_copy_takes_the_place_of_another_and_their_number_is_bounded(
+        self, folder: Path
+    ) -> None:
+        store = keep(folder)
+        damaged = [f"damage {number}" for number in range(20)]
+        for text in damaged:
+            (folder / "streams.json").write_text(text)
+            with pytest.raises(StateError):
+                store.load()
+        kept = {path.read_text() for path in folder.glob("streams.json.broken*")}
+        assert damaged[0] in kept
+        assert len(kept) == len(list(folder.glob("streams.json.broken*"))) == 8
+        assert kept == set(damaged[:8])
+
+    def test_the_version_of_a_newer_list_is_told(self, folder: Path) -> None:
+        save_two_objects(folder)
+        path = folder / "streams.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"version": 99, "new": []}))
+        with pytest.raises(StateError, match="of version 99; this trackd reads up to"):
+            keep(folder).load()
+
+    def test_a_newer_snapshot_is_refused_and_stays(self, folder: Path) -> None:
+        save_two_objects(folder)
+        store = keep(folder)
+        path = store.snapshot_path("cam")
+        newer = path.read_bytes().replace(b'\\"version\\":6', b'\\"version\\":7')
+        path.write_bytes(newer)
+        for _ in range(2):
+            with pytest.raises(StateError, match="of version 7; this trackd reads up to 6"):
+                store.load()
+        assert path.read_bytes() == newer
+        assert store.load(ignore_unreadable=True) is not None
+        with tracking("cam") as tracker:
+            assert store.restore("cam", tracker.pipeline, Moment.now()).outcome == "lost"
 
     def test_two_daemons_do_not_share_a_folder(self, folder: Path) -> None:
         first = keep(folder)

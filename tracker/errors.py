@@ -4,7 +4,8 @@
 class TrackdError(Exception):
     """A failure with one clear line: what happened and where, then how to mend it.
 
-    `exit_code` is what a command ends with: 1 for a failure, 2 for wrong usage.
+    `exit_code` is what a command ends with: 1 for a failure, 2 for wrong usage, 78 for saved state
+    that cannot be read.
     """
 
     exit_code = 1
@@ -31,6 +32,15 @@ class UnknownModelError(UsageError):
 
 class ModelError(TrackdError):
     """Weights that are missing, corrupt, or of another architecture."""
+
+
+class StateError(TrackdError):
+    """Saved state that this version cannot read; to start again changes nothing.
+
+    Its exit code is that of sysexits.h for a configuration that is wrong, EX_CONFIG.
+    """
+
+    exit_code = 78
 
 
 class OutputError(TrackdError):

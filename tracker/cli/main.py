@@ -40,7 +40,8 @@ _COMMANDS = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line, `sys.argv` where none is given, and return the exit code.
 
-    The code is 0 for success, 1 for a failure, 2 for wrong usage, 130 when interrupted.
+    The code is 0 for success, 1 for a failure, 2 for wrong usage, 78 for saved state that cannot be
+    read, 130 when interrupted.
     """
     prepare_process()
     prepare_output()

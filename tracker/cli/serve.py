@@ -7,8 +7,11 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from tracker.cli import failures
+
 if TYPE_CHECKING:
     from tracker.daemon.config import DaemonConfig
+    from tracker.daemon.server import Ended
 
 _ABOUT = """\
 Tracks objects in live streams until it is told to stop. Clients prompt it and listen to it over
@@ -31,14 +34,37 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
         metavar="FILE",
         help="YAML; see trackd schema config. Without one: defaults, and streams that clients add",
     )
+    parser.add_argument(
+        "--ignore-unreadable-state",
+        action="store_true",
+        help="where the saved streams are damaged or of a newer version, start without them "
+        "instead of ending with 78; a copy of the file is kept",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Serve, and return 0 after a drain.
+    """Serve, and return the exit code: 0 after a drain.
 
-    Raises:
-        TrackdError: Something is missing, wrong, or in use.
+    From here on nothing waits for who reads our output, the message about a failure included.
     """
+    from tracker.daemon.log_writer import background_output
+
+    ended = None
+    with background_output():
+        try:
+            ended = _serve(args)
+            code = ended.exit_code if ended.error is None else failures.report(ended.error)
+        except (Exception, KeyboardInterrupt) as error:
+            code = failures.report(error)
+    if ended is not None and (ended.hanging or ended.error is None):
+        # All is saved and closed. What hangs would be waited for, and to take the interpreter apart
+        # is seconds of work where the processor is busy, past `drain_timeout_s`.
+        os._exit(code)
+    return code
+
+
+def _serve(args: argparse.Namespace) -> "Ended":
+    from tracker.cli.version import version
     from tracker.daemon.config import DaemonConfig
     from tracker.daemon.load_config import load_config
     from tracker.daemon.logs import setup_logs
@@ -48,15 +74,10 @@ def run(args: argparse.Namespace) -> int:
 
     config = read()
     setup_logs(config.log)
-    _serve(config, read)
-    return 0
-
-
-def _serve(config: "DaemonConfig", read: Any) -> None:
-    from tracker.cli.version import version
     from tracker.daemon.server import Server, Wish
 
-    server = Server(config, read, version())
+    ignore = args.ignore_unreadable_state
+    server = Server(config, read, version(), ignore_unreadable_state=ignore)
 
     def drain(number: int, frame: FrameType | None) -> None:
         for again in (signal.SIGINT, signal.SIGTERM):
@@ -70,7 +91,7 @@ def _serve(config: "DaemonConfig", read: Any) -> None:
     signal.signal(signal.SIGTERM, drain)
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, reload)
-    server.run()
+    return server.run()
 
 
 def _end_at_once(number: int, frame: FrameType | None) -> None:

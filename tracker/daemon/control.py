@@ -18,6 +18,7 @@ from typing import Any
 
 import zmq
 
+from tracker.daemon.activity import Activity
 from tracker.daemon.answers import Address, Answers, Handle
 from tracker.daemon.bell import Bell
 from tracker.daemon.config import ControlConfig, LimitsConfig
@@ -64,6 +65,7 @@ class Control:
         self._security = security
         self._guarded: Guarded | None = None
         self._context = context
+        self._activity = Activity()
         self._bell = Bell()
         self._permissions = permissions
         self._answers = Answers(
@@ -106,6 +108,7 @@ class Control:
         answers, door = self._answers, self._security
         return ControlStatus(
             healthy=self._thread.is_alive() and (door is None or door.healthy),
+            busy_s=self._activity.busy_s,
             requests=dict(answers.requests),
             replies=dict(answers.replies),
             unanswerable=self._unanswerable,
@@ -143,7 +146,9 @@ class Control:
         poller.register(self._router, zmq.POLLIN)
         poller.register(self._bell.fileno(), zmq.POLLIN)
         while not self._stopping.is_set():
+            self._activity.end()
             ready = dict(poller.poll(self._patience_ms()))
+            self._activity.begin()
             try:
                 if self._bell.fileno() in ready:
                     self._bell.silence()

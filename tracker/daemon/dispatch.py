@@ -9,6 +9,7 @@ import pydantic_core
 from pydantic import BaseModel
 
 from tracker.daemon.answers import Result
+from tracker.daemon.chaining import after
 from tracker.daemon.config import ControlConfig, LimitsConfig
 from tracker.daemon.pipeline import CommandResult, Pipeline
 from tracker.daemon.requests import OPS
@@ -26,7 +27,7 @@ from tracker.daemon.values import (
 from tracker.models import Model
 from tracker.protocol import requests as ask
 from tracker.protocol.fields import VERSION, StreamSettings
-from tracker.protocol.replies import ErrorCode, PingResult, StreamsResult
+from tracker.protocol.replies import ChangeResult, ErrorCode, PingResult, StreamsResult
 from tracker.protocol.roles import LEAST_ROLE
 from tracker.protocol.schema import protocol_schema
 
@@ -50,6 +51,7 @@ class Dispatch:
         streams: The streams that there are.
         pipeline: Takes the commands to the objects.
         snapshots: Keeps objects; None where nothing is kept.
+        keep: Asks for the list of streams to be written, and never waits; None likewise.
         model: What tracks.
         version: Of trackd.
         limits: Told to clients.
@@ -65,6 +67,7 @@ class Dispatch:
         streams: Streams,
         pipeline: Pipeline,
         snapshots: Snapshots | None,
+        keep: "Callable[[], Future[None]] | None" = None,
         model: Model,
         version: str,
         limits: LimitsConfig,
@@ -76,6 +79,7 @@ class Dispatch:
         self._streams = streams
         self._pipeline = pipeline
         self._snapshots = snapshots
+        self._keep = keep
         self._version = version
         self._ready = ready
         self._status = status
@@ -101,15 +105,15 @@ class Dispatch:
                 return {}
             case ask.StreamAdd():
                 self._streams.add(request.stream, _settings(request))
-                return {}
+                return self._listed()
             case ask.StreamRemove():
-                return then(self._streams.remove(request.stream), lambda _: {})
+                return after(self._streams.remove(request.stream), lambda _: self._listed())
             case ask.StreamPause():
                 self._streams.pause(request.stream)
-                return {}
+                return self._listed()
             case ask.StreamResume():
                 self._streams.resume(request.stream)
-                return {}
+                return self._listed()
             case ask.StreamList():
                 return _json(StreamsResult(streams=self._streams.list()))
             case ask.SnapshotSave():
@@ -122,6 +126,22 @@ class Dispatch:
     def _ping(self) -> Result:
         uptime_s = time.monotonic() - self._started_s
         return _json(PingResult(version=self._version, ready=self._ready(), uptime_s=uptime_s))
+
+    def _listed(self) -> "Future[Result]":
+        """The result of a change of the list: done when it is on the disk, or will not be."""
+        result: Future[Result] = Future()
+        result.set_running_or_notify_cancel()
+        if self._keep is None:
+            result.set_result({})
+            return result
+
+        def finish(kept: "Future[None]") -> None:
+            error = kept.exception()
+            durable = error is None
+            result.set_result(_json(ChangeResult(durable=durable, reason=str(error or ""))))
+
+        self._keep().add_done_callback(finish)
+        return result
 
     def _kept(self) -> Snapshots:
         if self._snapshots is None:

@@ -53,6 +53,7 @@ def data_status(publisher: Publisher) -> DataStatus:
     status = publisher.status()
     return DataStatus(
         healthy=status.healthy,
+        busy_s=status.busy_s,
         waiting=status.waiting,
         dropped={"frame": status.dropped_frames, "event": status.dropped_events},
         failed=status.failed,

@@ -1,42 +1,56 @@
-"""Metrics and health over HTTP, for programs on this machine."""
+"""Metrics and health over HTTP, for programs on this machine.
 
+asyncio's streams carry the connections and the standard library's parser reads the requests: three
+pages that nobody writes to need no server package, and what protects them is a few lines.
+"""
+
+import asyncio
+import contextlib
+import io
 import logging
 import re
 import socket
-import socketserver
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from http.server import BaseHTTPRequestHandler
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 from tracker.errors import TrackdError
 
+MAX_CONNECTIONS = 32
 MAX_REQUESTS = 8
+MAX_HEAD_BYTES = 16 * 1024
 TIMEOUT_S = 5.0
 
-_STOP_WITHIN_S = 0.1
+_STOP_S = 1.0
 _LOG = logging.getLogger("trackd.http")
 _TEXT = "text/plain; charset=utf-8"
 _HERE = re.compile(r"(127(\.\d{1,3}){3}|localhost|\[::1\])(:\d{1,5})?", re.IGNORECASE)
+
+#: What is wrong, one line each; nothing where all is well.
+Check = Callable[[], Sequence[str]]
+_Page = tuple[HTTPStatus, str, bytes]
 
 
 class HttpServer:
     """Serves `/metrics`, `/healthz` and `/readyz`.
 
-    At most `MAX_REQUESTS` at a time; what comes on top is closed unanswered, and whoever says
-    nothing for `TIMEOUT_S` is closed as well. A request whose `Host` is not this machine is
-    refused, so that no web page can read the answers through a name that points here.
+    A request has `TIMEOUT_S` to arrive, however slowly its bytes come, and its reply as long to be
+    taken. Of more than `MAX_CONNECTIONS` the one that is slow for longest is closed. Health is
+    answered beside the scrapes, of which there are at most `MAX_REQUESTS` at a time. A request
+    whose `Host` is not this machine is refused, so that no web page can read the answers through a
+    name that points here.
 
     Args:
         host: A loopback address.
         port: 0 lets the system choose.
         registry: What `/metrics` shows.
-        healthy: `/healthz` is 200 while it is true, else 503.
-        ready: Likewise for `/readyz`.
+        health: `/healthz` is 200 while it finds nothing wrong, else 503. It must not wait.
+        readiness: Likewise for `/readyz`.
     """
 
     def __init__(
@@ -45,18 +59,24 @@ class HttpServer:
         port: int,
         registry: CollectorRegistry,
         *,
-        healthy: Callable[[], bool],
-        ready: Callable[[], bool],
+        health: Check,
+        readiness: Check,
     ) -> None:
         self._host = host
         self._port = port
-        self._pages = _Pages(registry, healthy, ready)
-        self._server: _Server | None = None
+        self._registry = registry
+        self._checks = {"/healthz": health, "/readyz": readiness}
+        self._listener: socket.socket | None = None
+        self._thread = threading.Thread(target=self._run, name="http", daemon=True)
+        self._scrapers = ThreadPoolExecutor(MAX_REQUESTS, thread_name_prefix="scrape")
+        self._scrapes = 0
+        self._slow: dict[asyncio.Task[None], None] = {}  # that wait for a client; oldest first
+        self._running: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
 
     @property
     def port(self) -> int:
         """Where it listens."""
-        return self._port if self._server is None else int(self._server.server_address[1])
+        return self._port if self._listener is None else int(self._listener.getsockname()[1])
 
     def start(self) -> None:
         """Listen, and answer in threads of its own.
@@ -64,113 +84,171 @@ class HttpServer:
         Raises:
             TrackdError: The port is taken.
         """
+        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
         try:
-            self._server = _Server(self._host, self._port, self._pages)
+            self._listener = socket.create_server((self._host, self._port), family=family)
         except OSError as error:
             reason = (error.strerror or "unknown reason").lower()
             raise TrackdError(
                 f"cannot listen on http://{self._host}:{self._port}: {reason}",
                 "choose another http.port, or 0 for none",
             ) from error
-        serve = self._server.serve_forever
-        threading.Thread(target=serve, args=(_STOP_WITHIN_S,), name="http", daemon=True).start()
+        self._thread.start()
 
     def stop(self) -> None:
         """Stop listening; a request that is being answered is not waited for."""
-        if self._server is not None:
-            self._server.shutdown()
-            self._server.server_close()
+        if self._thread.ident is not None:
+            loop, ended = self._running.result()
+            loop.call_soon_threadsafe(ended.set)
+            self._thread.join(_STOP_S)
+        self._scrapers.shutdown(wait=False, cancel_futures=True)
 
+    def _run(self) -> None:
+        asyncio.run(self._listen())
 
-class _Pages:
-    """From a path to status, content type and body."""
+    async def _listen(self) -> None:
+        ended = asyncio.Event()
+        assert self._listener is not None
+        server = await asyncio.start_server(self._serve, sock=self._listener, limit=MAX_HEAD_BYTES)
+        self._running.set_result((asyncio.get_running_loop(), ended))
+        await ended.wait()
+        server.close()
 
-    def __init__(
-        self,
-        registry: CollectorRegistry,
-        healthy: Callable[[], bool],
-        ready: Callable[[], bool],
-    ) -> None:
-        self._registry = registry
-        self._checks = {"/healthz": healthy, "/readyz": ready}
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer one connection; whoever is slow is closed."""
+        try:
+            with self._slowly():
+                head = await _read_head(reader)
+            reply = await self._reply(head)
+            with self._slowly():
+                await _send(reply, writer)
+        except (OSError, TimeoutError, asyncio.CancelledError):
+            _LOG.debug("a request over HTTP broke off")
+        finally:
+            writer.transport.abort()
 
-    def get(self, path: str, accept: str) -> tuple[HTTPStatus, str, bytes]:
-        if path == "/metrics":
-            encode, content_type = choose_encoder(accept)
-            return HTTPStatus.OK, content_type, encode(self._registry)
-        check = self._checks.get(path)
+    @contextlib.contextmanager
+    def _slowly(self) -> Iterator[None]:
+        """Within the block the connection waits for its client, and is closed for want of room."""
+        task = asyncio.current_task()
+        assert task is not None
+        if len(self._slow) >= MAX_CONNECTIONS:
+            next(iter(self._slow)).cancel()
+        self._slow[task] = None
+        try:
+            yield
+        finally:
+            del self._slow[task]
+
+    async def _reply(self, head: bytes) -> bytes:
+        request = _Request(head)
+        if request.refusal is not None:
+            page = request.refusal
+        elif request.resource == "/metrics":
+            page = await self._scrape(request.headers.get("Accept", ""))
+        else:
+            page = self._checked(request.resource)
+        return request.answered(page)
+
+    async def _scrape(self, accept: str) -> _Page:
+        if self._scrapes >= MAX_REQUESTS:
+            return _unavailable("as many scrapes as there may be are in progress")
+        encode, content_type = choose_encoder(accept)
+        self._scrapes += 1
+        try:
+            loop = asyncio.get_running_loop()
+            body = await loop.run_in_executor(self._scrapers, encode, self._registry)
+        except Exception:
+            _LOG.exception("cannot answer /metrics")
+            return HTTPStatus.INTERNAL_SERVER_ERROR, _TEXT, b"a bug; see the log\n"
+        finally:
+            self._scrapes -= 1
+        return HTTPStatus.OK, content_type, body
+
+    def _checked(self, resource: str) -> _Page:
+        check = self._checks.get(resource)
         if check is None:
             return HTTPStatus.NOT_FOUND, _TEXT, b"see /metrics, /healthz, /readyz\n"
-        if check():
-            return HTTPStatus.OK, _TEXT, b"ok\n"
-        return HTTPStatus.SERVICE_UNAVAILABLE, _TEXT, b"no\n"
+        problems = check()
+        return _unavailable(*problems) if problems else (HTTPStatus.OK, _TEXT, b"ok\n")
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
+async def _read_head(reader: asyncio.StreamReader) -> bytes:
+    """A request up to its empty line, or what there was of it before it became too long.
 
-    def __init__(self, host: str, port: int, pages: _Pages) -> None:
-        self.pages = pages
-        self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self._room = threading.BoundedSemaphore(MAX_REQUESTS)
-        super().__init__((host, port), _Handler)
+    Raises:
+        TimeoutError: It did not come in time.
+    """
+    head = b""
+    async with asyncio.timeout(TIMEOUT_S):
+        while len(head) <= MAX_HEAD_BYTES:
+            try:
+                line = await reader.readline()
+            except ValueError:  # a longer line than the reader's limit
+                return head + b"x" * MAX_HEAD_BYTES
+            head += line
+            if line in (b"\r\n", b"\n", b""):
+                break
+    return head
 
-    def server_bind(self) -> None:
-        # The base class also looks up the host's full name, which can take seconds.
-        socketserver.TCPServer.server_bind(self)
 
-    def process_request(self, request: Any, client_address: Any) -> None:
-        if not self._room.acquire(blocking=False):
-            self.shutdown_request(request)
+async def _send(reply: bytes, writer: asyncio.StreamWriter) -> None:
+    """Send it and close; it was handed over when this returns.
+
+    Raises:
+        TimeoutError: It was not taken in time.
+    """
+    async with asyncio.timeout(TIMEOUT_S):
+        writer.write(reply)
+        writer.close()
+        await writer.wait_closed()
+
+
+def _unavailable(*problems: str) -> _Page:
+    lines = "".join(f"no: {problem}\n" for problem in problems)
+    return HTTPStatus.SERVICE_UNAVAILABLE, _TEXT, lines.encode()
+
+
+class _Request(BaseHTTPRequestHandler):
+    """The standard library's parser and formatter, on bytes instead of a socket.
+
+    Attributes:
+        resource: The path without its query.
+        refusal: The page for a request that is not served; None where it is.
+    """
+
+    default_request_version = "HTTP/1.0"
+
+    def __init__(self, head: bytes) -> None:
+        self.resource = ""
+        self.refusal: _Page | None = None
+        self.command = ""
+        if len(head) > MAX_HEAD_BYTES:
+            self.request_version = self.default_request_version
+            self.send_error(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
             return
-        try:
-            super().process_request(request, client_address)
-        except BaseException:  # no thread could be started
-            self._room.release()
-            raise
-
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
-        try:
-            super().process_request_thread(request, client_address)
-        finally:
-            self._room.release()
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        _LOG.debug("a request over HTTP broke off", exc_info=True)
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: _Server
-    timeout = TIMEOUT_S
-
-    def do_GET(self) -> None:
+        self.rfile = io.BytesIO(head)
+        self.raw_requestline = self.rfile.readline()
+        if not self.parse_request():
+            return
+        self.resource = self.path.partition("?")[0]
         host = self.headers.get("Host")
-        if host is not None and not _HERE.fullmatch(host):
-            self._answer(HTTPStatus.MISDIRECTED_REQUEST, _TEXT, b"for this machine only\n")
-            return
-        path = self.path.partition("?")[0]
-        try:
-            page = self.server.pages.get(path, self.headers.get("Accept", ""))
-        except Exception:
-            _LOG.exception("cannot answer %s", path)
-            page = HTTPStatus.INTERNAL_SERVER_ERROR, _TEXT, b"a bug; see the log\n"
-        self._answer(*page)
+        if self.command not in ("GET", "HEAD"):
+            self.send_error(HTTPStatus.NOT_IMPLEMENTED)
+        elif host is not None and not _HERE.fullmatch(host):
+            self.refusal = HTTPStatus.MISDIRECTED_REQUEST, _TEXT, b"for this machine only\n"
 
-    do_HEAD = do_GET  # noqa: N815
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """What the base class finds wrong with a request; says nothing of what was sent."""
+        self.refusal = HTTPStatus(code), _TEXT, b""
 
-    def _answer(self, status: HTTPStatus, content_type: str, body: bytes) -> None:
+    def answered(self, page: _Page) -> bytes:
+        """The whole reply."""
+        status, content_type, body = page
+        self.wfile = io.BytesIO()
         self.send_response_only(status)  # without the names and versions of what serves
         self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(body)))
         self.send_header("Connection", "close")
         self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
-
-    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """What the base class finds wrong with a request; says nothing of what was sent."""
-        self._answer(HTTPStatus(code), _TEXT, b"")
-
-    def log_message(self, format: str, *args: Any) -> None:
-        _LOG.debug("%s", format % args)
+        return self.wfile.getvalue() + (b"" if self.command == "HEAD" else body)

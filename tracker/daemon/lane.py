@@ -258,7 +258,7 @@ class Lane:
         return next(obj for obj in self._view.objects if obj.id == object_id)
 
     def _restore(self, command: RestoreCommand) -> ObjectsResult:
-        session = self._new_session() if command.lost else self._load(command.path)
+        session = self._new_session() if command.lost else self._load(command.path, command.data)
         known = {obj.id: obj.label for obj in session.objects.rows}
         wanted = dict(sorted(known.items()) if command.objects is None else command.objects)
         _list_only(session, dict(list(wanted.items())[: self._policy.max_objects]))
@@ -276,14 +276,14 @@ class Lane:
         self._look()
         return ObjectsResult(stream=self.stream, objects=list(objects))
 
-    def _load(self, path: Path) -> Session:
+    def _load(self, path: Path, data: bytes | None) -> Session:
         """The session of a snapshot, with today's limit of objects.
 
         Raises:
             Refused: SNAPSHOT, where it cannot be used.
         """
         try:
-            session = Session.load(path, self._model, helper=self._helper)
+            session = Session.load(path, self._model, helper=self._helper, data=data)
         except SnapshotError as err:
             raise Refused(ErrorCode.SNAPSHOT, err.message, err.hint) from err
         if replace(session.policy, max_objects=self._policy.max_objects) != self._policy:

@@ -8,6 +8,7 @@ import time
 
 from streams.redaction import redact_text
 from tracker.daemon.config import LogConfig
+from tracker.daemon.log_writer import LogWriter
 
 __all__ = ["JsonFormatter", "PlainFormatter", "redact_text", "setup_logs"]
 
@@ -18,9 +19,12 @@ _NAME = "trackd stderr"
 
 def setup_logs(config: LogConfig) -> None:
     """Write the log to stderr as `config` has it; again at any time to change form and level."""
+    formatter = JsonFormatter() if config.format == "json" else PlainFormatter()
     handler = logging.StreamHandler(sys.stderr)
     handler.set_name(_NAME)
-    handler.setFormatter(JsonFormatter() if config.format == "json" else PlainFormatter())
+    handler.setFormatter(formatter)
+    if isinstance(sys.stderr, LogWriter):
+        sys.stderr.notice = lambda lines: formatter.format(_dropped(lines)) + "\n"
     root = logging.getLogger()
     for old in [old for old in root.handlers if old.get_name() == _NAME]:
         root.removeHandler(old)
@@ -60,6 +64,11 @@ class JsonFormatter(logging.Formatter):
         # In ASCII, for a standard error of another encoding would not escape it as JSON does.
         line = json.dumps(fields)
         return _CONTROL.sub(lambda match: f"\\u{ord(match[0]):04x}", line)
+
+
+def _dropped(lines: int) -> logging.LogRecord:
+    text = "%d lines of the log were dropped here: nobody read it, or its disk was full"
+    return logging.LogRecord("trackd.log", logging.WARNING, "", 0, text, (lines,), None)
 
 
 def _utc(record: logging.LogRecord) -> str:

@@ -15,7 +15,13 @@ from prometheus_client.registry import Collector
 
 from tracker.daemon.histogram import BOUNDS_S, HistogramCounts
 from tracker.daemon.latency import Latency
-from tracker.daemon.status import ControlStatus, DaemonStatus, DataStatus, StreamStatus
+from tracker.daemon.status import (
+    ControlStatus,
+    DaemonStatus,
+    DataStatus,
+    SavingStatus,
+    StreamStatus,
+)
 from tracker.protocol.replies import StreamState
 from tracker.types import ObjectState
 
@@ -67,6 +73,7 @@ class _StatusCollector(Collector):
         yield from _of_streams(status.streams)
         yield from _of_data(status.data)
         yield from _of_control(status.control)
+        yield from _of_saving(status.saving)
 
 
 def _of_process(status: DaemonStatus) -> Iterator[Metric]:
@@ -82,7 +89,28 @@ def _of_process(status: DaemonStatus) -> Iterator[Metric]:
     healthy.add_metric(["tracker"], status.healthy)
     healthy.add_metric(["data"], status.data.healthy)
     healthy.add_metric(["control"], status.control.healthy)
-    yield healthy
+    text = "Seconds that the part's thread has been at one frame, command, request or message."
+    busy = GaugeMetricFamily("trackd_part_busy_seconds", text, labels=["part"])
+    busy.add_metric(["tracker"], status.busy_s)
+    busy.add_metric(["data"], status.data.busy_s)
+    busy.add_metric(["control"], status.control.busy_s)
+    yield from (healthy, busy)
+    yield CounterMetricFamily(
+        "trackd_log_dropped_lines", "Lines of the log that nobody took.", status.log_dropped
+    )
+
+
+def _of_saving(saving: SavingStatus | None) -> Iterator[Metric]:
+    """Nothing where nothing is kept."""
+    if saving is None:
+        return
+    text = "1 while a restart would bring back all streams and objects."
+    yield GaugeMetricFamily("trackd_state_saved", text, not saving.problem)
+    text = "Lists of streams and snapshots of objects that could not be written."
+    yield CounterMetricFamily("trackd_state_save_failures", text, saving.failures)
+    if saving.age_s is not None:
+        text = "Seconds since the list of streams was last written."
+        yield GaugeMetricFamily("trackd_state_saved_age_seconds", text, saving.age_s)
 
 
 def _of_streams(streams: Iterable[StreamStatus]) -> Iterator[Metric]:

@@ -9,6 +9,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 
 from streams.mailbox import Mailbox
+from tracker.daemon.activity import Activity
 from tracker.daemon.lane import CommandResult, Lane
 from tracker.daemon.lane_status import LaneStatus
 from tracker.daemon.values import Command, Event, LiveFrame, Refused, Tracked
@@ -128,6 +129,9 @@ class Pipeline:
     Where another frame waits when a turn comes to its frame, it is taken too and encoded meanwhile
     (`Lane.looks_ahead`); the next turn tracks it, also where newer ones came: it is ready, and the
     newer one will be encoded while it is tracked. Nothing waits where the tracker keeps up.
+
+    Attributes:
+        activity: Of its thread; a piece of work is a frame or a command.
     """
 
     def __init__(
@@ -150,6 +154,7 @@ class Pipeline:
             on_event: Takes what happens to objects; likewise.
             between_frames: Called by the pipeline's thread before each frame, must not wait.
         """
+        self.activity = Activity()
         self._model = model
         self._policy = policy
         self._commands_queued = commands_queued
@@ -289,10 +294,12 @@ class Pipeline:
             self._work.clear()  # before looking, so that what comes meanwhile wakes it again
             while not self._stopping and self._turn():
                 pass
+            self.activity.end()
 
     def _turn(self) -> bool:
         """Apply commands, then track a frame; False where there was nothing to do."""
         applied = self._apply_commands()
+        self.activity.begin()
         return self._track_next() or applied
 
     def _apply_commands(self) -> bool:
@@ -303,6 +310,7 @@ class Pipeline:
             if found is None:
                 break
             slot, waiting = found
+            self.activity.begin()
             slot.apply(waiting)
             applied = True
         return applied

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import zmq
 
+from tracker.daemon.activity import Activity
 from tracker.daemon.bell import Bell
 from tracker.daemon.config import DataConfig
 from tracker.daemon.histogram import HistogramCounts, LatencyHistogram
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _FLOOD_PAUSE_S = 0.01
+_SENDING_SHARE = 0.5  # of the time to stop in
 _NEEDS_PARTS = ("bits", "labelmap-png")
 
 
@@ -41,6 +43,7 @@ class PublisherStatus:
 
     Attributes:
         healthy: The thread runs and the sockets listen.
+        busy_s: Seconds that it has been at one piece of work.
         waiting: Frames and events in the outbox.
         dropped_frames: Tracked frames that were never sent, because newer ones came too fast.
         dropped_events: Likewise for events.
@@ -54,6 +57,7 @@ class PublisherStatus:
     """
 
     healthy: bool
+    busy_s: float
     waiting: int
     dropped_frames: int
     dropped_events: int
@@ -120,6 +124,7 @@ class Publisher:
         self._outlets = [self._data] if self._latest is None else [self._data, self._latest]
         self._outbox = Outbox(frames_per_stream=config.outbox_frames)
         self._channels: dict[str, _Channel] = {}
+        self._activity = Activity()
         self._bell = Bell()
         self._stop_by_s: float | None = None
         self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
@@ -143,16 +148,15 @@ class Publisher:
             raise
         self._thread.start()
 
-    def stop(self, timeout_s: float) -> None:
-        """Send what waits, within `timeout_s`, and close the sockets."""
-        self._stop_by_s = time.monotonic() + timeout_s
+    def stop(self, timeout_s: float) -> bool:
+        """Send what waits, and close the sockets; False where the thread hangs."""
+        self._stop_by_s = time.monotonic() + _SENDING_SHARE * timeout_s
         if self._thread.ident is None:
             self._close(linger_s=0)
-            return
+            return True
         self._bell.ring()
-        self._thread.join(timeout_s + 1)
-        if self._thread.is_alive():
-            _log.error("the publisher did not stop within %g s", timeout_s + 1)
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
 
     @property
     def endpoint(self) -> str:
@@ -185,6 +189,7 @@ class Publisher:
         latest = 0 if self._latest is None else self._latest.sent
         return PublisherStatus(
             healthy=self._thread.is_alive() and all(outlet.is_open for outlet in outlets),
+            busy_s=self._activity.busy_s,
             waiting=len(self._outbox),
             dropped_frames=self._outbox.dropped_frames,
             dropped_events=self._outbox.dropped_events,
@@ -228,7 +233,9 @@ class Publisher:
             sockets = (outlet.socket for outlet in self._outlets)
             watched += [(sock, zmq.POLLIN) for sock in sockets if sock is not None]
         known_s = [wait_s for wait_s in waits_s if wait_s is not None]
+        self._activity.end()
         zmq.zmq_poll(watched, int(1000 * min(known_s) + 0.999) if known_s else -1)
+        self._activity.begin()
         self._bell.silence()
 
     def _publish_next(self) -> bool:
@@ -265,8 +272,8 @@ class Publisher:
         if event.object_id is None and not self._tells_sources:
             event = replace(event, text="")
         message = event_message(event, seq=self._channel(event.stream).number(Topic.EVENTS))
-        of_stream = event.object_id is None and event.name is not EventName.STREAM_REMOVED
-        self._send(Topic.EVENTS, message, (), keep=of_stream)
+        keep = event.name.startswith("stream.") and event.name is not EventName.STREAM_REMOVED
+        self._send(Topic.EVENTS, message, (), keep=keep)
 
     def _publish_masks(self, tracked: Tracked) -> None:
         frame, encoding = tracked.live.frame, tracked.settings.encoding

@@ -4,12 +4,13 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from enum import Enum, auto
-from typing import Any
+from functools import partial
+from typing import Any, Literal
 
 import numpy as np
 import zmq
@@ -21,16 +22,21 @@ from tracker.daemon.descriptors import connections_to_a_socket, raise_limit
 from tracker.daemon.dispatch import Dispatch
 from tracker.daemon.door import Door
 from tracker.daemon.gather import data_status, stream_statuses
+from tracker.daemon.health import TRACKER_BUSY_S, Health, PartStatus, examine
 from tracker.daemon.http import HttpServer
 from tracker.daemon.load_config import listeners
 from tracker.daemon.local_users import LocalUsers
+from tracker.daemon.log_writer import dropped_lines
 from tracker.daemon.logs import setup_logs
 from tracker.daemon.metrics import build_registry
+from tracker.daemon.moment import Moment
 from tracker.daemon.notify import notify
 from tracker.daemon.permissions import Permissions
 from tracker.daemon.pipeline import Pipeline
 from tracker.daemon.publisher import Publisher
 from tracker.daemon.reload import compare
+from tracker.daemon.saver import Saver
+from tracker.daemon.state_file import SavedState
 from tracker.daemon.status import DaemonStatus
 from tracker.daemon.store import Store, StreamSnapshots
 from tracker.daemon.streams import Streams
@@ -39,12 +45,18 @@ from tracker.engine import POLICIES, Policy, Session
 from tracker.errors import TrackdError
 from tracker.models import Model, load_model
 from tracker.processors import ThreadGovernor
-from tracker.protocol.replies import ErrorCode
+from tracker.protocol.data import EventName
 from tracker.types import Prompt
 
 _LOG = logging.getLogger("trackd.server")
 _WARM_UP_FRAMES = 3
-_SAVE_TIMEOUT_S = 30.0
+_TICK_S = 1.0
+_SILENT_S = 10.0  # without a tick the daemon's own thread hangs
+# Of the time for the end: when sources should be closed, and the state saved, counted from its
+# beginning; and what is kept back for the last lines of the log and the interpreter's own end.
+_SOURCES_SHARE, _SAVING_SHARE, _RESERVED_SHARE = 0.5, 0.75, 0.1
+_LONGEST_RESERVE_S = 1.0
+_LEAST_S = 0.2
 
 
 class Wish(Enum):
@@ -52,6 +64,21 @@ class Wish(Enum):
 
     DRAIN = auto()
     RELOAD = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a daemon ended.
+
+    Attributes:
+        exit_code: 0, or 1 where something failed or was not saved.
+        error: What ended it; None after a drain.
+        hanging: What still runs, so that only `os._exit` ends the process in time.
+    """
+
+    exit_code: int
+    error: BaseException | None
+    hanging: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,48 +90,103 @@ class _Parts:
     pipeline: Pipeline
     streams: Streams
     control: Control
+    saver: Saver | None
 
 
 class Server:
     """One daemon.
 
+    It lives in a thread of its own, so that the main thread takes signals and keeps the time while
+    a disk, a model or a source hangs.
+
     Args:
         config: What to serve.
         read_config: Reads the configuration again, for `Wish.RELOAD`; raises TrackdError.
         version: Of trackd.
+        ignore_unreadable_state: Start without the streams of a state that cannot be understood.
     """
 
     def __init__(
-        self, config: DaemonConfig, read_config: Callable[[], DaemonConfig], version: str
+        self,
+        config: DaemonConfig,
+        read_config: Callable[[], DaemonConfig],
+        version: str,
+        *,
+        ignore_unreadable_state: bool = False,
     ) -> None:
         self._config = config
         self._read_config = read_config
         self._version = version
+        self._ignore_unreadable_state = ignore_unreadable_state
         self._started_s = time.monotonic()
-        self._wishes: queue.SimpleQueue[Wish | Future[None]] = queue.SimpleQueue()
-        self._ready = threading.Event()
+        # Simple queues: a signal handler may put into them at any moment.
+        self._wishes: queue.SimpleQueue[Wish | Callable[[], None]] = queue.SimpleQueue()
+        self._ends: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._end_begun_s: float | None = None
+        self._phase: Literal["starting", "serving", "draining"] = "starting"
+        self._health = Health()
+        self._ticked_s = 0.0
+        self._unsaved = ""
+        self._hanging: tuple[str, ...] = ()
+        self._error: BaseException | None = None
         self._store: Store | None = None
+        self._saver: Saver | None = None
         self._parts: _Parts | None = None
 
     def wish(self, wish: Wish) -> None:
         """Ask for something; from a signal handler or from any thread."""
         self._wishes.put(wish)
+        if wish is Wish.DRAIN:
+            self._begin_end()
 
-    def run(self) -> None:
-        """Serve until `Wish.DRAIN`; then drain and return.
+    def run(self) -> Ended:
+        """Serve until `Wish.DRAIN`; then end within `drain_timeout_s`, whatever hangs."""
+        life = threading.Thread(target=self._live, name="server", daemon=True)
+        life.start()
+        self._ends.get()
+        life.join(self._left_s())
+        hanging = ("server", *self._hanging) if life.is_alive() else self._hanging
+        hanging = hanging or _left_behind(self._left_s())
+        if hanging:
+            _LOG.error("not everything ended; left behind: %s", ", ".join(hanging))
+        failed = bool(self._unsaved) or self._error is not None
+        return Ended(int(failed), self._error, hanging)
 
-        Raises:
-            TrackdError: Something is missing, wrong, or in use.
-        """
-        with ExitStack() as undo:
-            self._start(undo)
-            notify("READY=1")
-            self._loop()
-            _LOG.info("draining, for at most %g s", self._config.drain_timeout_s)
-            notify("STOPPING=1")
-            self._ready.clear()
-            self._drain()
-        _LOG.info("ended")
+    def _begin_end(self) -> None:
+        """From now on the main thread keeps the time."""
+        if self._end_begun_s is None:
+            self._end_begun_s = time.monotonic()
+        self._ends.put(None)
+
+    def _left_s(self, share: float = 1.0) -> float:
+        """Seconds left of a share of the time for the end."""
+        timeout_s = self._config.drain_timeout_s
+        timeout_s -= min(_LONGEST_RESERVE_S, _RESERVED_SHARE * timeout_s)
+        assert self._end_begun_s is not None
+        return max(0.0, self._end_begun_s + share * timeout_s - time.monotonic())
+
+    def _live(self) -> None:
+        try:
+            with ExitStack() as undo:
+                try:
+                    self._serve(undo)
+                finally:
+                    self._begin_end()
+        except BaseException as err:  # the main thread tells it
+            self._error = err
+
+    def _serve(self, undo: ExitStack) -> None:
+        self._start(undo)
+        notify("READY=1")
+        self._loop()
+        _LOG.info("draining, for at most %g s", self._config.drain_timeout_s)
+        notify("STOPPING=1")
+        self._phase = "draining"
+        self._hanging = self._drain()
+        if self._hanging:
+            undo.pop_all()  # it would wait for them
+        else:
+            _LOG.info("ended")
 
     def status(self) -> DaemonStatus:
         """How everything is; from any thread."""
@@ -115,7 +197,7 @@ class Server:
             return DaemonStatus(True, False, uptime_s, self._version, name, device)
         return DaemonStatus(
             healthy=parts.pipeline.healthy,
-            ready=self._ready.is_set(),
+            ready=self._ready(),
             uptime_s=uptime_s,
             version=self._version,
             model=name,
@@ -123,7 +205,26 @@ class Server:
             streams=stream_statuses(parts.streams, parts.publisher),
             data=data_status(parts.publisher),
             control=parts.control.status(),
+            busy_s=parts.pipeline.activity.busy_s,
+            saving=None if parts.saver is None else parts.saver.status(),
+            log_dropped=dropped_lines(),
         )
+
+    def faults(self) -> Sequence[str]:
+        """What a restart may mend; from any thread, never waits."""
+        silent_s = time.monotonic() - self._ticked_s
+        if self._ready() and silent_s > _SILENT_S:
+            return [f"server: no sign of life for {silent_s:.0f} s"]
+        return self._health.faults
+
+    def gaps(self) -> Sequence[str]:
+        """Why it is not ready; from any thread, never waits."""
+        if not self._ready():
+            return [f"it is {self._phase}"]
+        return self.faults() or self._health.gaps
+
+    def _ready(self) -> bool:
+        return self._phase == "serving"
 
     def _start(self, undo: ExitStack) -> None:
         """Make everything, each part after those that it needs; the slow model comes late.
@@ -159,10 +260,17 @@ class Server:
         undo.callback(pipeline.stop, 1.0)
         streams = Streams(pipeline, publisher, config.retry, config.limits, on_change=self._keep)
         undo.callback(streams.close_all, 1.0)
+        if self._store is not None:
+            every_s, tell = config.state.every_s, partial(_tell_saving, streams)
+            self._saver = Saver(self._store, streams, pipeline, every_s=every_s, on_change=tell)
         self._open_streams(streams, pipeline)
+        if self._saver is not None:
+            self._saver.start()
         control = self._listen(undo, context, door, model, pipeline, streams)
-        self._parts = _Parts(model, publisher, pipeline, streams, control)
-        self._ready.set()
+        self._parts = _Parts(model, publisher, pipeline, streams, control, self._saver)
+        self._tick()
+        self._unsaved = "" if self._saver is None else "it hung before"
+        self._phase = "serving"
         endpoints = f"control {control.endpoint}, data {publisher.endpoint}"
         if publisher.latest_endpoint:
             endpoints += f", latest {publisher.latest_endpoint}"
@@ -176,8 +284,8 @@ class Server:
             self._config.http.host,
             self._config.http.port,
             registry,
-            healthy=lambda: self._parts is None or self._parts.pipeline.healthy,
-            ready=self._ready.is_set,
+            health=self.faults,
+            readiness=self.gaps,
         )
         http.start()
         undo.callback(http.stop)
@@ -210,18 +318,20 @@ class Server:
         pipeline: Pipeline,
         streams: Streams,
     ) -> Control:
-        config, snapshots = self._config, None
-        if self._store is not None:
-            snapshots = StreamSnapshots(self._store, pipeline, keep_list=self._keep)
+        config, snapshots, keep = self._config, None, None
+        if self._store is not None and self._saver is not None:
+            keep = self._saver.keep
+            snapshots = StreamSnapshots(self._store, pipeline, keep_list=keep)
         dispatch = Dispatch(
             streams=streams,
             pipeline=pipeline,
             snapshots=snapshots,
+            keep=keep,
             model=model,
             version=self._version,
             limits=config.limits,
             control=config.control,
-            ready=self._ready.is_set,
+            ready=self._ready,
             status=self.status,
             shut_down=lambda: self.wish(Wish.DRAIN),
         )
@@ -239,7 +349,7 @@ class Server:
 
     def _open_streams(self, streams: Streams, pipeline: Pipeline) -> None:
         """Open what the configuration names and what was there before, objects included."""
-        saved = None if self._store is None else self._store.load()
+        saved = None if self._store is None else self._load(self._store)
         before = {} if saved is None else dict(saved.streams)
         added = {name: kept.settings for name, kept in before.items() if not kept.configured}
         wanted = added | self._config.streams
@@ -251,102 +361,117 @@ class Server:
                 configured = name in self._config.streams
                 streams.add(name, settings, paused=True, first_seq=first_seq, configured=configured)
                 if self._store is not None and kept is not None:
-                    restored = self._store.restore(name, pipeline, time.time())
+                    restored = self._store.restore(name, pipeline, Moment.now())
                     _LOG.info("stream %s: %s", name, restored.text)
                 if not paused:
                     streams.resume(name)
             except Refused as err:
                 _LOG.error("stream %s was not opened: %s", name, err)
 
+    def _load(self, store: Store) -> SavedState | None:
+        return store.load(ignore_unreadable=self._ignore_unreadable_state)
+
+    def _keep(self) -> None:
+        if self._saver is not None:
+            self._saver.keep()
+
     def _loop(self) -> None:
-        next_save_s = time.monotonic() + self._config.state.every_s
         while True:
-            wait_s = None if self._store is None else max(0.0, next_save_s - time.monotonic())
             try:
-                wish = self._wishes.get(timeout=wait_s)
+                wish = self._wishes.get(timeout=_TICK_S)
             except queue.Empty:
-                self._save(_SAVE_TIMEOUT_S)
-                next_save_s = time.monotonic() + self._config.state.every_s
-                continue
-            if wish is Wish.DRAIN:
-                return
-            if wish is Wish.RELOAD:
-                self._reload()
-            elif isinstance(wish, Future) and self._store is not None:
-                self._keep_list(wish)
+                pass
+            else:
+                if wish is Wish.DRAIN:
+                    return
+                if wish is Wish.RELOAD:
+                    self._read_again()
+                elif callable(wish):
+                    wish()
+            self._tick()
 
-    def _save(self, timeout_s: float) -> None:
-        assert self._store is not None and self._parts is not None
-        streams, pipeline = self._parts.streams, self._parts.pipeline
-        try:
-            failed = self._store.save(streams.kept(), pipeline, timeout_s=timeout_s)
-        except TrackdError as err:
-            _LOG.error("the state was not saved: %s", err)
-            return
-        for name, why in failed.items():
-            _LOG.error("stream %s: no snapshot was taken: %s", name, why)
-
-    def _keep(self) -> "Future[None]":
-        """Ask for the list of streams and objects to be written; from any thread."""
-        written: Future[None] = Future()
-        written.set_running_or_notify_cancel()
-        self._wishes.put(written)
-        return written
-
-    def _keep_list(self, written: "Future[None]") -> None:
-        assert self._store is not None and self._parts is not None
-        try:
-            self._store.save_streams(self._parts.streams.kept(), self._parts.pipeline)
-        except TrackdError as err:
-            _LOG.error("the list of streams was not saved: %s", err)
-            written.set_exception(Refused(ErrorCode.SNAPSHOT, err.message, err.hint))
-        else:
-            written.set_result(None)
-
-    def _reload(self) -> None:
-        """Take in what changed in the configuration; a wrong one changes nothing."""
+    def _tick(self) -> None:
+        """See how all is, and tell the service manager that it is well."""
         assert self._parts is not None
+        parts, saving = self._parts, None
+        if parts.saver is not None:
+            parts.saver.check()
+            saving = parts.saver.status()
+        tracker, data, control = parts.pipeline, parts.publisher.status(), parts.control.status()
+        threads = [
+            PartStatus("tracker", tracker.healthy, tracker.activity.busy_s, TRACKER_BUSY_S),
+            PartStatus("data", data.healthy, data.busy_s),
+            PartStatus("control", control.healthy, control.busy_s),
+        ]
+        self._health = examine(threads, parts.streams.sources(), saving)
+        self._ticked_s = time.monotonic()
+        if not self._health.faults:
+            notify("WATCHDOG=1")
+
+    def _read_again(self) -> None:
+        """Read the configuration in a thread of its own, since its disk may hang."""
+
+        def read() -> None:
+            try:
+                config = self._read_config()
+            except TrackdError as err:
+                _LOG.error("the configuration was not read again: %s", err)
+            else:
+                self._wishes.put(partial(self._take_in, config))
+
         try:
-            config = self._read_config()
-        except TrackdError as err:
+            threading.Thread(target=read, name="reload", daemon=True).start()
+        except RuntimeError as err:
             _LOG.error("the configuration was not read again: %s", err)
-            return
+
+    def _take_in(self, config: DaemonConfig) -> None:
+        """Do what changed in the configuration; streams that go are not waited for."""
+        assert self._parts is not None
         changes = compare(self._config, config)
         _LOG.info("the configuration was read again: %s", changes)
         setup_logs(config.log)
-        streams = self._parts.streams
-        gone: list[Future[None]] = []
-        for name in (*changes.removed, *changes.changed):
-            try:
-                gone.append(streams.remove(name))
-            except Refused as err:
-                _LOG.warning("stream %s was not removed: %s", name, err)
-        for future in gone:
-            future.result()
-        for name, settings in (changes.added | changes.changed).items():
-            try:
-                streams.add(name, settings, configured=True)
-            except Refused as err:
-                _LOG.error("stream %s was not opened: %s", name, err)
         live = {"log": config.log, "streams": config.streams}
         self._config = self._config.model_copy(update=live)
+        for name in (*changes.removed, *changes.changed):
+            try:
+                gone = self._parts.streams.remove(name)
+            except Refused as err:
+                _LOG.warning("stream %s was not removed: %s", name, err)
+            else:
+                add = partial(self._add, name)
+                gone.add_done_callback(lambda _, add=add: self._wishes.put(add))  # type: ignore[misc]
+        for name in changes.added:
+            self._add(name)
 
-    def _drain(self) -> None:
-        """Take no more, save, and let everything end; what hangs is left behind."""
+    def _add(self, name: str) -> None:
+        """Open a stream as the configuration now has it, if it does."""
         assert self._parts is not None
-        parts, until_s = self._parts, time.monotonic() + self._config.drain_timeout_s
-        if not parts.streams.close_all(self._config.drain_timeout_s / 2):
-            _LOG.error("a source hangs; its thread was left behind")
-        if self._store is not None:
-            self._save(self._config.drain_timeout_s / 4)
-        ends: list[tuple[str, Callable[[float], object]]] = [
-            ("tracker", parts.pipeline.stop),
-            ("control", parts.control.stop),
-            ("data", parts.publisher.stop),
+        settings = self._config.streams.get(name)
+        if settings is None:
+            return
+        try:
+            self._parts.streams.add(name, settings, configured=True)
+        except Refused as err:
+            _LOG.error("stream %s was not opened: %s", name, err)
+
+    def _drain(self) -> tuple[str, ...]:
+        """Take no more, save, and let everything end; returns what hangs and is left behind."""
+        assert self._parts is not None
+        parts = self._parts
+        parts.streams.let_go()
+        if parts.saver is not None:
+            self._unsaved = parts.saver.finish(self._left_s(_SAVING_SHARE))
+            if self._unsaved:
+                _LOG.error("not everything was saved: %s", self._unsaved)
+        ends: list[tuple[str, Callable[[float], bool], float]] = [
+            ("a source", parts.streams.close_all, _SOURCES_SHARE),
+            ("the tracker", parts.pipeline.stop, 1.0),
+            ("control", parts.control.stop, 1.0),
+            ("data", parts.publisher.stop, 1.0),
         ]
-        for name, stop in ends:
-            if stop(max(0.1, until_s - time.monotonic())) is False:
-                _LOG.error("%s hangs; its thread was left behind", name)
+        return tuple(
+            name for name, end, share in ends if not end(max(_LEAST_S, self._left_s(share)))
+        )
 
 
 def _door(config: DaemonConfig) -> Door:
@@ -358,3 +483,20 @@ def _door(config: DaemonConfig) -> Door:
     most = connections_to_a_socket(config.limits.connections, raise_limit())
     security = Security.from_config(config.security, list(listeners(config).values()), most)
     return LocalUsers(config.security.allow_users, most) if security is None else security
+
+
+def _tell_saving(streams: Streams, problem: str) -> None:
+    streams.tell_all(EventName.STATE_UNSAVED if problem else EventName.STATE_SAVED, problem)
+
+
+def _left_behind(timeout_s: float) -> tuple[str, ...]:
+    """Threads that the interpreter would wait for, and that do not end by themselves in time."""
+    until_s = time.monotonic() + timeout_s
+    waited_for = [
+        thread
+        for thread in threading.enumerate()
+        if not thread.daemon and thread is not threading.main_thread()
+    ]
+    for thread in waited_for:
+        thread.join(max(0.0, until_s - time.monotonic()))
+    return tuple(thread.name for thread in waited_for if thread.is_alive())

@@ -1,15 +1,20 @@
-"""Writes snapshots of streams in a thread of its own, so that only it waits for the disk."""
+"""Writes and reads snapshots in a thread of its own, so that only it waits for the disk."""
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from tracker.atomic import write_atomically
+from tracker.daemon.activity import Activity
+from tracker.daemon.moment import Moment
 from tracker.daemon.pipeline import Pipeline
 from tracker.daemon.values import Refused, SaveCommand
+from tracker.errors import TrackdError
 from tracker.protocol.replies import ErrorCode
 
 TAKE_TIMEOUT_S = 30.0
@@ -24,18 +29,22 @@ class SnapshotWriter:
 
     Of each stream at most one waits: who asks for another meanwhile shares it, since it is not
     taken before its turn. One that is asked for while another is written is taken anew.
+
+    Attributes:
+        disk: Says how long the disk has taken for the one that is being written or read.
     """
 
     def __init__(self, path_of: Callable[[str], Path]) -> None:
         """Start the thread.
 
         Args:
-            path_of: Where the snapshot of a stream goes.
+            path_of: Where the snapshot of a stream goes; may raise TrackdError.
         """
+        self.disk = Activity()
         self._path_of = path_of
         self._changed = threading.Condition()
-        self._waiting: dict[str, tuple[Pipeline, Future[None]]] = {}
-        self._written: set[str] = set()
+        self._waiting: dict[tuple[str, str], tuple[Callable[[], Any], Future[Any]]] = {}
+        self._written: dict[str, Moment] = {}
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="snapshots", daemon=True)
         self._thread.start()
@@ -48,22 +57,29 @@ class SnapshotWriter:
             `Refused`: as `Pipeline.submit`, TIMEOUT, SHUTTING_DOWN, or SNAPSHOT where the disk
             refuses. Its callbacks must not wait.
         """
+        return self._ask("write", stream, partial(self._take_and_write, stream, pipeline))
+
+    def read(self, stream: str) -> "Future[bytes]":
+        """Read a stream's objects; otherwise as `snapshot`."""
+        return self._ask("read", stream, partial(self._read, stream))
+
+    def _ask(self, what: str, stream: str, work: Callable[[], T]) -> "Future[T]":
         with self._changed:
-            if stream in self._waiting:
-                return self._waiting[stream][1]
-            future: Future[None] = Future()
+            if (what, stream) in self._waiting:
+                return self._waiting[what, stream][1]
+            future: Future[T] = Future()
             future.set_running_or_notify_cancel()
             if self._closed:
                 future.set_exception(_shutting_down())
             else:
-                self._waiting[stream] = pipeline, future
+                self._waiting[what, stream] = work, future
                 self._changed.notify()
             return future
 
-    def take_written(self) -> set[str]:
-        """Streams of which snapshots were written since the last call; from any thread."""
+    def take_written(self) -> dict[str, Moment]:
+        """When each snapshot that was written since the last call was taken; from any thread."""
         with self._changed:
-            written, self._written = self._written, set()
+            written, self._written = self._written, {}
         return written
 
     def close(self, timeout_s: float) -> bool:
@@ -83,10 +99,10 @@ class SnapshotWriter:
                 self._changed.wait_for(lambda: self._waiting or self._closed)
                 if self._closed:
                     return
-                stream = next(iter(self._waiting))
-                pipeline, future = self._waiting.pop(stream)
+                what, stream = next(iter(self._waiting))
+                work, future = self._waiting.pop((what, stream))
             try:
-                self._take_and_write(stream, pipeline)
+                result = work()
             except Refused as err:
                 future.set_exception(err)
             except Exception:
@@ -94,19 +110,38 @@ class SnapshotWriter:
                 text = f"the snapshot of stream {stream} failed by an error of the daemon's own"
                 future.set_exception(Refused(ErrorCode.INTERNAL, text, "its log tells more"))
             else:
-                future.set_result(None)
+                future.set_result(result)
 
     def _take_and_write(self, stream: str, pipeline: Pipeline) -> None:
         data = wait(pipeline.submit(stream, SaveCommand()), TAKE_TIMEOUT_S)
         assert isinstance(data, bytes)
-        path = self._path_of(stream)
-        try:
+        taken = Moment.now()
+        with self._on_disk("write", stream) as path:
             write_atomically(path, data, mode=0o600)
-        except OSError as err:
-            text = f"cannot write snapshot {path}: {err.strerror}"
-            raise Refused(ErrorCode.SNAPSHOT, text, "make room, or mend the folder") from err
         with self._changed:
-            self._written.add(stream)
+            self._written[stream] = taken
+
+    def _read(self, stream: str) -> bytes:
+        with self._on_disk("read", stream) as path:
+            return path.read_bytes()
+
+    @contextmanager
+    def _on_disk(self, what: str, stream: str) -> Iterator[Path]:
+        """Where a snapshot is, for as long as the disk is at work with it."""
+        path = None
+        self.disk.begin()
+        try:
+            path = self._path_of(stream)
+            yield path
+        except TrackdError as err:
+            raise Refused(ErrorCode.SNAPSHOT, err.message, err.hint) from err
+        except FileNotFoundError as err:
+            raise Refused(ErrorCode.SNAPSHOT, f"no snapshot {path}", "save one first") from err
+        except OSError as err:
+            text = f"cannot {what} snapshot {path}: {err.strerror}"
+            raise Refused(ErrorCode.SNAPSHOT, text, "make room, or mend the folder") from err
+        finally:
+            self.disk.end()
 
 
 def wait(future: "Future[T]", timeout_s: float) -> T:

@@ -1,13 +1,18 @@
 """The file `streams.json` of the state folder: which streams there are, and their objects."""
 
+import contextlib
+import json
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field, ValidationError
 
 from tracker.atomic import write_atomically
-from tracker.errors import OutputError, TrackdError
+from tracker.daemon.moment import Moment
+from tracker.errors import OutputError, StateError, TrackdError
 from tracker.protocol.fields import Label, Message, ObjectId, StreamName, StreamSettings
+
+_COPIES = 8
 
 
 class SavedObject(Message):
@@ -27,6 +32,7 @@ class SavedStream(Message):
         next_seq: Number that its next frame would have had.
         next_object_id: Ids below it are not given to new objects.
         objects: In the order of their ids.
+        snapshot_at: When their snapshot was taken; None where that is not known.
     """
 
     settings: StreamSettings
@@ -35,6 +41,7 @@ class SavedStream(Message):
     next_seq: Annotated[int, Field(ge=0)]
     next_object_id: Annotated[int, Field(ge=1)]
     objects: tuple[SavedObject, ...]
+    snapshot_at: Moment | None = None
 
 
 class SavedState(Message):
@@ -53,13 +60,16 @@ class SavedState(Message):
 def read_state(path: Path) -> SavedState | None:
     """What `write_state` wrote; None where there is no such file.
 
-    A file that cannot be understood is renamed, so that the next start works and nothing is lost.
+    A file that cannot be understood stays where it is, so that every start is refused until
+    somebody decides; a copy is kept beside it, of each such file one.
 
     Raises:
-        TrackdError: It cannot be read, is damaged, or is of another version.
+        StateError: It is damaged, or of another version.
+        TrackdError: It cannot be read.
     """
     try:
-        return SavedState.model_validate_json(path.read_bytes())
+        data = path.read_bytes()
+        return SavedState.model_validate_json(data)
     except FileNotFoundError:
         return None
     except OSError as err:
@@ -68,15 +78,43 @@ def read_state(path: Path) -> SavedState | None:
             "give the daemon's user the right to read it",
         ) from err
     except ValidationError as err:
-        first = err.errors(include_input=False, include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "file"
-        broken = path.with_name(path.name + ".broken")
-        path.replace(broken)
-        raise TrackdError(
-            f"the saved streams in {path} are damaged or of another version: "
-            f"{where}: {first['msg']}",
-            f"the file is now {broken.name}: mend it and rename it back, or start again without",
+        copy = _copied(path, data)
+        kept = f"a copy is in {copy.name}" if copy else f"{_COPIES} copies are there, none was made"
+        raise StateError(
+            f"the saved streams in {path} {_fault(data, err)}",
+            f"mend the file or use the trackd that wrote it; or start once with "
+            f"--ignore-unreadable-state, without its streams; {kept}",
         ) from err
+
+
+def _fault(data: bytes, err: ValidationError) -> str:
+    """What is wrong with the file, without anything that it holds."""
+    try:
+        version = json.loads(data)["version"]
+    except (ValueError, RecursionError, TypeError, KeyError):
+        version = None
+    newest = max(get_args(SavedState.model_fields["version"].annotation))
+    if isinstance(version, int) and version > newest:
+        return f"are of version {version}; this trackd reads up to {newest}"
+    first = err.errors(include_input=False, include_url=False)[0]
+    where = ".".join(str(part) for part in first["loc"]) or "file"
+    return f"are damaged or of another version: {where}: {first['msg']}"
+
+
+def _copied(path: Path, data: bytes) -> Path | None:
+    """Keep a copy that no later one takes the place of; None where there is no room for it."""
+    for number in range(1, _COPIES + 1):
+        copy = path.with_name(path.name + (".broken" if number == 1 else f".broken-{number}"))
+        try:
+            if copy.read_bytes() == data:
+                return copy
+        except FileNotFoundError:
+            with contextlib.suppress(OSError):
+                write_atomically(copy, data, mode=0o600)
+                return copy
+        except OSError:
+            continue
+    return None
 
 
 def write_state(path: Path, state: SavedState) -> None:

@@ -61,6 +61,7 @@ class DataStatus:
 
     Attributes:
         healthy: Their thread runs.
+        busy_s: Seconds that it has been at one piece of work.
         waiting: Frames and events that wait to be sent.
         dropped: What made room for newer ones there, by kind: "frame", "event".
         failed: What could not be encoded.
@@ -72,6 +73,7 @@ class DataStatus:
     """
 
     healthy: bool = True
+    busy_s: float = 0.0
     waiting: int = 0
     dropped: Mapping[str, int] = field(default_factory=dict)
     failed: int = 0
@@ -88,6 +90,7 @@ class ControlStatus:
 
     Attributes:
         healthy: Its thread runs.
+        busy_s: Seconds that it has been at one piece of work.
         requests: Requests by operation; what is no operation counts as one and the same.
         replies: Replies by error code or "ok".
         unanswerable: Messages that could not be answered.
@@ -102,6 +105,7 @@ class ControlStatus:
     """
 
     healthy: bool = True
+    busy_s: float = 0.0
     requests: Mapping[str, int] = field(default_factory=dict)
     replies: Mapping[str, int] = field(default_factory=dict)
     unanswerable: int = 0
@@ -115,6 +119,23 @@ class ControlStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class SavingStatus:
+    """How well what clients did is kept.
+
+    Attributes:
+        healthy: The thread that saves runs.
+        problem: Why a restart would lose something; "" where it would not.
+        age_s: Seconds since the list of streams was last written; None before the first time.
+        failures: Lists and snapshots that could not be written.
+    """
+
+    healthy: bool = True
+    problem: str = ""
+    age_s: float | None = None
+    failures: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class DaemonStatus:
     """All of it.
 
@@ -125,6 +146,9 @@ class DaemonStatus:
         version: Of trackd.
         model: Its name.
         device: Where it runs, such as "cpu".
+        busy_s: Seconds that the thread that tracks has been at one piece of work.
+        saving: Of the state; None where nothing is kept.
+        log_dropped: Lines of the log that nobody took.
     """
 
     healthy: bool
@@ -136,3 +160,6 @@ class DaemonStatus:
     streams: tuple[StreamStatus, ...] = ()
     data: DataStatus = field(default_factory=DataStatus)
     control: ControlStatus = field(default_factory=ControlStatus)
+    busy_s: float = 0.0
+    saving: SavingStatus | None = None
+    log_dropped: int = 0

@@ -1,16 +1,16 @@
 """What is kept over restarts: the streams in one file, the objects in a snapshot per stream."""
 
-import fcntl
 import logging
-import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from tracker.daemon.chaining import after
 from tracker.daemon.config import StateConfig
+from tracker.daemon.moment import Moment
 from tracker.daemon.pipeline import CommandResult, Pipeline
 from tracker.daemon.snapshot_writer import SnapshotWriter, wait
 from tracker.daemon.state_file import (
@@ -20,13 +20,16 @@ from tracker.daemon.state_file import (
     read_state,
     write_state,
 )
+from tracker.daemon.state_folder import StateFolder
 from tracker.daemon.streams import KeptStream
 from tracker.daemon.values import Refused, RestoreCommand
-from tracker.errors import OutputError, TrackdError, UsageError
+from tracker.engine import snapshot
+from tracker.errors import OutputError, StateError, UsageError
 
 TIMEOUT_S = 30.0
 CLOSE_TIMEOUT_S = 2.0
 
+_LIST = "streams.json"
 _LOG = logging.getLogger("trackd.state")
 
 
@@ -63,11 +66,12 @@ class Store:
             raise UsageError("no state folder is configured", "set state.dir")
         self._folder = config.dir
         self._max_age_s = config.max_age_s
-        self._state_path = self._folder / "streams.json"
+        self._state_path = self._folder / _LIST
         self._unrestored: dict[str, SavedStream] = {}
         self._listed: set[str] = set()  # streams whose objects the file has
-        self._lock = _take(self._folder)
-        self._writer = SnapshotWriter(self.snapshot_path)
+        self._taken: dict[str, Moment] = {}  # when their snapshots were taken
+        self._held = StateFolder(self._folder)
+        self._writer = SnapshotWriter(lambda stream: self._held.here() / _snapshot_name(stream))
 
     def close(self) -> None:
         """Finish what is being written, and leave the folder to the next daemon.
@@ -75,31 +79,76 @@ class Store:
         Where the disk hangs, the folder is held until the process ends.
         """
         if self._writer.close(CLOSE_TIMEOUT_S):
-            os.close(self._lock)
+            self._held.close()
         else:
             _LOG.error("the disk hangs; the thread that writes snapshots was left behind")
 
-    def load(self) -> SavedState | None:
+    def load(self, *, ignore_unreadable: bool = False) -> SavedState | None:
         """What was saved; None where nothing was.
 
         Until `restore` was called for a stream that is there, every save keeps what it had.
 
+        Args:
+            ignore_unreadable: Take what cannot be understood for nothing, instead of refusing it.
+
         Raises:
-            TrackdError: It is damaged, and was renamed; or it cannot be read.
+            StateError: It, or a snapshot, is damaged or of a newer version. It stays as it is.
+            TrackdError: It cannot be read.
         """
-        state = read_state(self._state_path)
+        try:
+            state = read_state(self._state_path)
+            if state is not None and not ignore_unreadable:
+                self._check_snapshots(state)
+        except StateError as err:
+            if not ignore_unreadable:
+                raise
+            _LOG.warning("starting without the saved streams: %s", err)
+            return None
         if state is not None:
             self._unrestored = dict(state.streams)
             self._listed = _with_objects(state)
         return state
 
+    def _check_snapshots(self, state: SavedState) -> None:
+        for stream in _with_objects(state):
+            path = self.snapshot_path(stream)
+            version = snapshot.version_of(path)
+            if version is not None and version > snapshot.VERSION:
+                raise StateError(
+                    f"snapshot {path} is of version {version}; this trackd reads up to "
+                    f"{snapshot.VERSION}",
+                    "use the trackd that wrote it; or start once with --ignore-unreadable-state, "
+                    "and its objects are lost",
+                )
+
     def snapshot_path(self, stream: str) -> Path:
         """Where the objects of a stream are kept."""
-        return self._folder / f"{stream}.safetensors"
+        return self._folder / _snapshot_name(stream)
 
     def snapshot(self, stream: str, pipeline: Pipeline) -> "Future[None]":
         """Write a stream's objects; see `SnapshotWriter.snapshot`."""
         return self._writer.snapshot(stream, pipeline)
+
+    def read_snapshot(self, stream: str) -> "Future[bytes]":
+        """What was written last; see `SnapshotWriter.read`."""
+        return self._writer.read(stream)
+
+    @property
+    def snapshot_s(self) -> float:
+        """Seconds that the disk has taken for the snapshot that is being written or read."""
+        return self._writer.disk.busy_s
+
+    def snapshots(self, streams: Iterable[str], pipeline: Pipeline) -> "Mapping[str, Future[None]]":
+        """Ask for snapshots of those streams that have objects; never waits."""
+        asked: dict[str, Future[None]] = {}
+        for stream in streams:
+            try:
+                if stream not in self._unrestored and pipeline.status(stream).objects:
+                    asked[stream] = self.snapshot(stream, pipeline)
+            except Refused as err:
+                asked[stream] = Future()
+                asked[stream].set_exception(err)
+        return asked
 
     def save(
         self, streams: Mapping[str, KeptStream], pipeline: Pipeline, *, timeout_s: float
@@ -115,18 +164,11 @@ class Store:
             Why a snapshot was not written, by stream; the one before is still there.
 
         Raises:
-            OutputError: As `save_streams`.
+            TrackdError: As `save_streams`.
         """
         failed: dict[str, str] = {}
-        asked: dict[str, Future[None]] = {}
-        for stream in streams:
-            try:
-                if stream not in self._unrestored and pipeline.status(stream).objects:
-                    asked[stream] = self.snapshot(stream, pipeline)
-            except Refused as err:
-                failed[stream] = err.message
         deadline_s = time.monotonic() + timeout_s
-        for stream, future in asked.items():
+        for stream, future in self.snapshots(streams, pipeline).items():
             try:
                 wait(future, deadline_s - time.monotonic())
             except Refused as err:
@@ -138,8 +180,11 @@ class Store:
         """Write the list of streams and objects alone; delete the other snapshots of its own.
 
         Raises:
-            OutputError: It cannot be written, or a snapshot not deleted.
+            TrackdError: It cannot be written, a snapshot not deleted, or a restart would not find
+                them.
         """
+        folder = self._held.here()
+        self._taken |= self._writer.take_written()
         saved = {}
         for stream, kept in streams.items():
             try:
@@ -147,22 +192,24 @@ class Store:
             except Refused:  # it was removed meanwhile
                 continue
         state = SavedState(saved_at_s=time.time(), streams=saved)
-        write_state(self._state_path, state)
+        write_state(folder / _LIST, state)
         self._unrestored = {name: one for name, one in self._unrestored.items() if name in saved}
-        before = self._listed | self._writer.take_written()
+        before = self._listed | self._taken.keys()
         self._listed = _with_objects(state)
         for stream in before - self._listed:
-            self._delete_snapshot(stream)
+            _delete(folder / _snapshot_name(stream))
+            self._taken.pop(stream, None)
+        self._held.check()
 
     def restore(
-        self, stream: str, pipeline: Pipeline, now_s: float, *, timeout_s: float = TIMEOUT_S
+        self, stream: str, pipeline: Pipeline, now: Moment, *, timeout_s: float = TIMEOUT_S
     ) -> Restored:
         """Put back the objects that a stream had, tracked where possible, else listed as lost.
 
         Args:
             stream: Its name; it is in the pipeline.
             pipeline: Takes them; must run.
-            now_s: Wall clock, in seconds since 1970.
+            now: Against which the age of the snapshot is measured.
             timeout_s: Longest wait for the pipeline.
 
         Raises:
@@ -172,23 +219,26 @@ class Store:
         if saved is None:
             return Restored("none", 0, "nothing was saved")
         try:
-            return self._restore(stream, saved, pipeline, now_s, timeout_s)
+            return self._restore(stream, saved, pipeline, now, timeout_s)
         finally:
             self._unrestored.pop(stream, None)
 
     def _restore(
-        self, stream: str, saved: SavedStream, pipeline: Pipeline, now_s: float, timeout_s: float
+        self, stream: str, saved: SavedStream, pipeline: Pipeline, now: Moment, timeout_s: float
     ) -> Restored:
         path = self.snapshot_path(stream)
         objects = tuple((obj.id, obj.label) for obj in saved.objects)
-        why_not = self._why_not(path, now_s) if objects else "there were no objects"
+        why_not = self._why_not(path, saved, now) if objects else "there were no objects"
         if not why_not:
-            command = RestoreCommand(path, False, objects, saved.next_object_id)
+            data = path.read_bytes()
+            command = RestoreCommand(path, False, objects, saved.next_object_id, data)
             try:
                 wait(pipeline.submit(stream, command), timeout_s)
             except Refused as err:
                 why_not = err.message
             else:
+                if saved.snapshot_at is not None:
+                    self._taken[stream] = saved.snapshot_at
                 return Restored("tracked", len(objects), f"{len(objects)} objects go on")
         command = RestoreCommand(path, True, objects, saved.next_object_id)
         wait(pipeline.submit(stream, command), timeout_s)
@@ -196,12 +246,13 @@ class Store:
             return Restored("none", 0, why_not)
         return Restored("lost", len(objects), f"{len(objects)} objects are lost: {why_not}")
 
-    def _why_not(self, path: Path, now_s: float) -> str:
+    def _why_not(self, path: Path, saved: SavedStream, now: Moment) -> str:
         """Why a snapshot is of no use, "" where it is."""
         try:
-            age_s = now_s - path.stat().st_mtime
+            written = Moment(wall_s=path.stat().st_mtime)
         except OSError:
             return f"there is no snapshot {path}"
+        age_s = now.since_s(saved.snapshot_at or written)
         if age_s > self._max_age_s:
             return f"the snapshot is {age_s:.0f} s old, state.max_age_s is {self._max_age_s:g}"
         return ""
@@ -224,16 +275,8 @@ class Store:
             next_seq=kept.next_seq,
             next_object_id=status.next_object_id,
             objects=tuple(SavedObject(id=obj.id, label=obj.label) for obj in status.objects),
+            snapshot_at=self._taken.get(stream),
         )
-
-    def _delete_snapshot(self, stream: str) -> None:
-        path = self.snapshot_path(stream)
-        try:
-            path.unlink(missing_ok=True)
-        except OSError as err:
-            raise OutputError(
-                f"cannot delete {path}: {err.strerror}", "check the rights of state.dir"
-            ) from err
 
 
 class StreamSnapshots:
@@ -259,56 +302,34 @@ class StreamSnapshots:
         Returns:
             Done when both are on the disk; fails as `Store.snapshot` and `keep_list`.
         """
-        kept: Future[None] = Future()
-        kept.set_running_or_notify_cancel()
-
-        def list_it(snapshot: "Future[None]") -> None:
-            error = snapshot.exception()
-            if error is not None:
-                kept.set_exception(error)
-            else:
-                self._keep_list().add_done_callback(finish)
-
-        def finish(listed: "Future[None]") -> None:
-            error = listed.exception()
-            if error is not None:
-                kept.set_exception(error)
-            else:
-                kept.set_result(None)
-
-        self._store.snapshot(stream, self._pipeline).add_done_callback(list_it)
-        return kept
+        return after(self._store.snapshot(stream, self._pipeline), lambda _: self._keep_list())
 
     def restore(self, stream: str) -> "Future[CommandResult]":
-        """Put back what was written last.
+        """Put back what was written last; the tracker does not wait for the disk.
 
         Raises:
-            Refused: As `Pipeline.submit`; the future may fail with SNAPSHOT.
+            Refused: UNKNOWN_STREAM; the future fails as `Pipeline.submit`, or with SNAPSHOT.
         """
-        return self._pipeline.submit(stream, RestoreCommand(self._store.snapshot_path(stream)))
+        self._pipeline.status(stream)
+        path = self._store.snapshot_path(stream)
+        return after(
+            self._store.read_snapshot(stream),
+            lambda data: self._pipeline.submit(stream, RestoreCommand(path, data=data)),
+        )
 
 
 def _with_objects(state: SavedState) -> set[str]:
     return {stream for stream, one in state.streams.items() if one.objects}
 
 
-def _take(folder: Path) -> int:
-    """Make a folder, if need be, and lock it until the returned descriptor is closed."""
-    path = folder / "lock"
+def _snapshot_name(stream: str) -> str:
+    return f"{stream}.safetensors"
+
+
+def _delete(path: Path) -> None:
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        path.unlink(missing_ok=True)
     except OSError as err:
-        raise TrackdError(
-            f"cannot use the state folder {folder}: {err.strerror}",
-            "give the daemon's user the right to write it, or choose another state.dir",
+        raise OutputError(
+            f"cannot delete {path}: {err.strerror}", "check the rights of state.dir"
         ) from err
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as err:
-        os.close(descriptor)
-        raise TrackdError(
-            f"another daemon uses the state folder {folder}",
-            "stop it, or give each its own state.dir",
-        ) from err
-    return descriptor

@@ -4,8 +4,8 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
 
 from streams.address import parse_address
@@ -86,8 +86,6 @@ class Streams:
         self._lock = threading.RLock()
         self._entries: dict[str, _Entry] = {}
         self._closed = False
-        # A stream that is being removed still counts, so that no more threads than this can wait.
-        self._removals = ThreadPoolExecutor(limits.streams, thread_name_prefix="remove")
         self.abandoned_threads = 0
 
     def add(
@@ -109,8 +107,8 @@ class Streams:
             configured: The configuration names it.
 
         Raises:
-            Refused: `BAD_SOURCE`, `BAD_REQUEST` (its deadline), `STREAM_EXISTS`, `LIMIT` or
-                `SHUTTING_DOWN`.
+            Refused: `BAD_SOURCE`, `BAD_REQUEST` (its deadline), `STREAM_EXISTS`, `LIMIT` (of
+                streams, or of threads) or `SHUTTING_DOWN`. Nothing is left behind then.
         """
         shown = _checked_address(settings)
         try:
@@ -130,10 +128,15 @@ class Streams:
             self._pipeline.add(stream, settings, supervisor.mailbox)
             self._entries[stream] = _Entry(settings, supervisor, paused, first_seq, configured)
             self._tell(stream, EventName.STREAM_ADDED, shown)
-            if paused:
-                supervisor.pause()
-            else:
-                supervisor.start()
+            try:
+                if paused:
+                    supervisor.pause()
+                else:
+                    supervisor.start()
+            except RuntimeError as err:
+                self._pipeline.remove(stream)
+                self._forget(stream)
+                raise _no_thread() from err
         _LOG.info("stream %s added: %s", stream, shown)
         self._on_change()
 
@@ -141,12 +144,25 @@ class Streams:
         """Close a source and forget its objects; the future is done when that is done.
 
         Raises:
-            Refused: `UNKNOWN_STREAM`.
+            Refused: `UNKNOWN_STREAM`, or `LIMIT` of threads; then it stays.
         """
+        gone: Future[None] = Future()
+        gone.set_running_or_notify_cancel()
         with self._lock:
             entry = self._entry(stream)
+            # It still counts, so no more than `limits.streams` of these threads can wait.
+            thread = threading.Thread(
+                target=self._remove,
+                args=(stream, entry, gone),
+                name=f"remove-{stream}",
+                daemon=True,
+            )
+            try:
+                thread.start()
+            except RuntimeError as err:
+                raise _no_thread() from err
             entry.closing = True
-            return self._removals.submit(self._remove, stream, entry)
+        return gone
 
     def pause(self, stream: str) -> None:
         """Close a source and keep its objects; does nothing to a paused one.
@@ -164,12 +180,15 @@ class Streams:
         """Open a paused source again, or retry a failing one now.
 
         Raises:
-            Refused: `UNKNOWN_STREAM`.
+            Refused: `UNKNOWN_STREAM`, or `LIMIT` of threads.
         """
         with self._lock:
             entry = self._entry(stream)
             entry.paused = False
-            entry.supervisor.resume()
+            try:
+                entry.supervisor.resume()
+            except RuntimeError as err:
+                raise _no_thread() from err
         self._on_change()
 
     def list(self) -> list[StreamInfo]:
@@ -191,6 +210,17 @@ class Streams:
                 found[stream] = supervisor.status(), self._pipeline.status(stream)
         return found
 
+    def sources(self) -> dict[str, SupervisorStatus]:
+        """How each source is."""
+        with self._lock:
+            return {name: entry.supervisor.status() for name, entry in self._entries.items()}
+
+    def tell_all(self, name: EventName, text: str) -> None:
+        """Tell the subscribers of every stream."""
+        with self._lock:
+            for stream in self._entries:
+                self._tell(stream, name, text)
+
     def kept(self) -> dict[str, KeptStream]:
         """What it takes to open all streams again."""
         with self._lock:
@@ -205,6 +235,14 @@ class Streams:
                 if not entry.closing
             }
 
+    def let_go(self) -> None:
+        """Take no more streams and no more frames; does not wait for the sources to close."""
+        with self._lock:
+            self._closed = True
+            supervisors = [entry.supervisor for entry in self._entries.values()]
+        for supervisor in supervisors:
+            supervisor.stop(0.0)
+
     def close_all(self, timeout_s: float) -> bool:
         """Close all sources at the same time, and take no more; False where some thread hangs.
 
@@ -212,11 +250,11 @@ class Streams:
         """
         with self._lock:
             self._closed = True
-            supervisors = [entry.supervisor for entry in self._entries.values()]
-        with ThreadPoolExecutor(max(1, len(supervisors)), thread_name_prefix="close") as pool:
-            ended = list(pool.map(lambda supervisor: supervisor.stop(timeout_s), supervisors))
-        self._removals.shutdown(wait=False, cancel_futures=True)
-        return all(ended)
+            supervisors = {name: entry.supervisor for name, entry in self._entries.items()}
+        ended = _stop_all(supervisors, timeout_s)
+        for stream in supervisors.keys() - ended:
+            _LOG.error("stream %s: its source hangs; its thread was left behind", stream)
+        return supervisors.keys() == ended
 
     def _check_room(self, stream: str) -> None:
         if self._closed:
@@ -243,23 +281,65 @@ class Streams:
             )
         return entry
 
-    def _remove(self, stream: str, entry: _Entry) -> None:
+    def _remove(self, stream: str, entry: _Entry, gone: "Future[None]") -> None:
         """Take a stream apart, from its source on; in a thread that may wait."""
         try:
             if not entry.supervisor.stop(_CLOSE_TIMEOUT_S):
                 _LOG.error("stream %s: its source hangs; its thread was left behind", stream)
-            self._pipeline.remove(stream)
-        finally:
-            with self._lock:
-                del self._entries[stream]
-                self.abandoned_threads += entry.supervisor.status().abandoned_threads
-                self._tell(stream, EventName.STREAM_REMOVED)
-                self._publisher.forget(stream)
-        _LOG.info("stream %s removed", stream)
-        self._on_change()
+            try:
+                self._pipeline.remove(stream)
+            finally:
+                with self._lock:
+                    self.abandoned_threads += entry.supervisor.status().abandoned_threads
+                    self._forget(stream)
+            _LOG.info("stream %s removed", stream)
+            self._on_change()
+        except Exception as err:
+            gone.set_exception(err)
+        else:
+            gone.set_result(None)
+
+    def _forget(self, stream: str) -> None:
+        del self._entries[stream]
+        self._tell(stream, EventName.STREAM_REMOVED)
+        self._publisher.forget(stream)
 
     def _tell(self, stream: str, name: EventName, text: str = "") -> None:
         self._publisher.event(Event(stream, name, time.time_ns(), text=text))
+
+
+def _stop_all(supervisors: Mapping[str, Supervisor], timeout_s: float) -> set[str]:
+    """Stop all at the same time, as far as there are threads to do so; returns who ended."""
+    until_s = time.monotonic() + timeout_s
+    ended: set[str] = set()
+
+    def stop(stream: str) -> None:
+        if supervisors[stream].stop(max(0.0, until_s - time.monotonic())):
+            ended.add(stream)
+
+    threads: list[threading.Thread] = []
+    left: list[str] = []
+    for stream, supervisor in supervisors.items():
+        thread = threading.Thread(target=stop, args=(stream,), name="close", daemon=True)
+        try:
+            thread.start()
+            threads.append(thread)
+        except RuntimeError:  # no more threads
+            supervisor.stop(0.0)
+            left.append(stream)
+    for stream in left:
+        stop(stream)
+    for thread in threads:
+        thread.join(max(0.0, until_s - time.monotonic()))
+    return set(ended)
+
+
+def _no_thread() -> Refused:
+    return Refused(
+        ErrorCode.LIMIT,
+        "the system gives the daemon no more threads",
+        "remove a stream, or raise TasksMax of its unit or the limit of processes",
+    )
 
 
 def _checked_address(settings: StreamSettings) -> str:

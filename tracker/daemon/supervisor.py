@@ -50,6 +50,10 @@ class _StuckError(StreamError):
     """Too many readers hang to begin another."""
 
 
+class _NoThreadError(StreamError):
+    """The system gives no more threads."""
+
+
 _PERMANENT = (SourceNotFound, SourceDenied, SourceUsageError, _StuckError)
 
 
@@ -64,6 +68,7 @@ class SupervisorStatus:
     """How a source is; the counters only grow.
 
     Attributes:
+        healthy: The thread that watches it runs, where it should.
         state: As in `stream.list`. While a failing source is tried again, it stays what it was.
         error: Why it is retrying or failed, one line without credentials; "" otherwise.
         policy: What becomes of stale frames; None before the source was first open.
@@ -77,6 +82,7 @@ class SupervisorStatus:
         url: The address without its credentials.
     """
 
+    healthy: bool
     state: StreamState
     error: str
     policy: Literal["latest", "every"] | None
@@ -161,10 +167,14 @@ class Supervisor:
         self._decode_s = 0.0  # likewise
 
     def start(self) -> None:
-        """Begin to open the source."""
+        """Begin to open the source.
+
+        Raises:
+            RuntimeError: The system gives no more threads.
+        """
         with self._changed:
-            self._become(StreamState.CONNECTING, f"opening {self._url}")
             self._ensure_thread()
+            self._become(StreamState.CONNECTING, f"opening {self._url}")
 
     def pause(self) -> None:
         """Close the source; frames that wait in the mailbox stay."""
@@ -180,16 +190,19 @@ class Supervisor:
         """Open a paused source, or one that ended; try a failing one again now.
 
         A file begins at its start.
+
+        Raises:
+            RuntimeError: The system gives no more threads.
         """
         with self._changed:
             if self._wanted is _Wanted.STOP or self._state is StreamState.RUNNING:
                 return
+            self._ensure_thread()
             self._wanted = _Wanted.RUN
             self._retry_now = True
             self._backoff.reset()
             if self._state is not StreamState.CONNECTING:
                 self._become(StreamState.CONNECTING, f"opening {self._url}")
-            self._ensure_thread()
             self._changed.notify_all()
 
     def stop(self, timeout_s: float) -> bool:
@@ -209,7 +222,7 @@ class Supervisor:
             came_back = self._changed.wait_for(lambda: not self._still_left(), timeout_s)
             started = self._started
         if started:
-            self._thread.join(max(0.1, deadline_s - time.monotonic()))
+            self._thread.join(max(0.0, deadline_s - time.monotonic()))
         return came_back and not self._thread.is_alive()
 
     def status(self) -> SupervisorStatus:
@@ -217,6 +230,7 @@ class Supervisor:
         with self._changed:
             reader = self._reader
             return SupervisorStatus(
+                healthy=not self._started or self._is_watched(),
                 state=self._state,
                 error=self._error,
                 policy=self._policy,
@@ -271,7 +285,11 @@ class Supervisor:
                 self._changed.wait_for(lambda: self._wanted is not _Wanted.PAUSE)
                 if self._wanted is _Wanted.STOP:
                     return
-                wait_s = self._attempt()
+                try:
+                    wait_s = self._attempt()
+                except Exception as error:  # whatever it is, the source is tried again
+                    self._let_go()
+                    wait_s = self._failed(error)
                 self._changed.wait_for(self._is_interrupted, wait_s)
 
     def _attempt(self) -> float | None:
@@ -287,8 +305,12 @@ class Supervisor:
             reason = f"{_MAX_LEFT} threads hang while they read {self._url}"
             return self._failed(_StuckError(reason, "check the device or the disk; restart trackd"))
         self.mailbox.reopen()
-        reader = self._reader = self._new_reader()
-        reader.start()
+        reader = self._new_reader()
+        try:
+            reader.start()
+        except RuntimeError:
+            return self._failed(_no_thread())
+        self._reader = reader
         while self._reader is reader and not reader.is_done:
             if reader.hangs(time.monotonic()):
                 self._let_go()
@@ -372,9 +394,17 @@ class Supervisor:
         return self._retry_now or self._wanted is not _Wanted.RUN
 
     def _ensure_thread(self) -> None:
-        if not self._started:
-            self._started = True
+        if self._started:
+            return
+        try:
             self._thread.start()
+        except RuntimeError:
+            self._become(StreamState.FAILED, error=str(_no_thread()))
+            raise
+        self._started = True
+
+    def _is_watched(self) -> bool:
+        return self._wanted is _Wanted.STOP or self._thread.is_alive()
 
     def _resolved_policy(self, info: SourceInfo) -> Literal["latest", "every"]:
         if self._settings.policy != "auto":
@@ -382,6 +412,10 @@ class Supervisor:
         settings = self._settings
         timely = info.live or settings.realtime or settings.deadline is not None
         return "latest" if timely else "every"
+
+
+def _no_thread() -> _NoThreadError:
+    return _NoThreadError("the system gives the daemon no more threads", "raise TasksMax")
 
 
 def _described(info: SourceInfo, policy: str) -> str:

@@ -140,6 +140,7 @@ class RestoreCommand:
 
     Attributes:
         path: The snapshot.
+        data: What is in it, so that nobody waits for the disk; None to read it.
         lost: Do not read it: list `objects`, all lost.
         objects: Ids and labels of those that come back, lost where the snapshot lacks them; None
             for those of the snapshot.
@@ -150,6 +151,7 @@ class RestoreCommand:
     lost: bool = False
     objects: tuple[tuple[int, str | None], ...] | None = None
     next_object_id: int = 1
+    data: bytes | None = field(default=None, repr=False)
 
 
 Command = (

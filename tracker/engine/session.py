@@ -248,15 +248,23 @@ class Session:
         snapshot.save(self, path)
 
     @classmethod
-    def load(cls, path: Path, model: Model, *, helper: Helper | None = None) -> "Session":
+    def load(
+        cls,
+        path: Path,
+        model: Model,
+        *,
+        helper: Helper | None = None,
+        data: bytes | None = None,
+    ) -> "Session":
         """Go on from a snapshot, bit for bit, with the same weights.
 
-        The history begins with the snapshot's own frame.
+        The history begins with the snapshot's own frame. With `data`, what the file holds, nothing
+        is read.
 
         Raises:
             SnapshotError: It is missing, damaged, or of other weights.
         """
-        session = snapshot.load(path, model)
+        session = snapshot.load(path, model, data)
         session.helper = helper
         return session
 

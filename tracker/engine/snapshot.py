@@ -4,6 +4,7 @@ It is written to a temporary file beside it, synced, then renamed, so that a cra
 snapshot before. Nothing in it is executed on load.
 """
 
+import json
 from collections import deque
 from dataclasses import asdict
 from pathlib import Path
@@ -14,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import load as safetensors_load
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
@@ -101,8 +103,8 @@ def to_bytes(session: "Session") -> bytes:
     return data
 
 
-def load(path: Path, model: Model) -> "Session":
-    """Make a session of what `save` wrote.
+def load(path: Path, model: Model, data: bytes | None = None) -> "Session":
+    """Make a session of what `save` wrote to `path`; of `data` where that was read already.
 
     Raises:
         SnapshotError: It is missing, damaged, of another version, of other weights, or of an input
@@ -110,7 +112,7 @@ def load(path: Path, model: Model) -> "Session":
     """
     from tracker.engine.session import Session
 
-    meta, tensors = _read(path)
+    meta, tensors = _read(path, data)
     if meta.fingerprint != model.fingerprint:
         raise SnapshotError(
             f"snapshot {path} was taken with other weights of {meta.model}",
@@ -137,6 +139,16 @@ def load(path: Path, model: Model) -> "Session":
     except (KeyError, RuntimeError, ValueError, IndexError, UsageError) as err:
         raise SnapshotError(f"snapshot {path} is damaged: {err}", _NEWER) from err
     return session
+
+
+def version_of(path: Path) -> int | None:
+    """The version of a snapshot, which `load` may refuse; None where there is none to be read."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = (file.metadata() or {}).get(HEADER, "")
+        return _Version.model_validate_json(header).version
+    except (SafetensorError, OSError, ValidationError):
+        return None
 
 
 def _meta(session: "Session") -> _Meta:
@@ -218,15 +230,16 @@ def _restore_objects(session: "Session", meta: _Meta, tensors: dict[str, Tensor]
         session.objects.add(obj)
 
 
-def _read(path: Path) -> tuple[_Meta, dict[str, Tensor]]:
-    if not path.is_file():
-        raise SnapshotError(f"no snapshot {path}", "check the path")
+def _read(path: Path, data: bytes | None) -> tuple[_Meta, dict[str, Tensor]]:
     try:
-        with safe_open(path, framework="pt") as file:
-            header = (file.metadata() or {}).get(HEADER)
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        data = path.read_bytes() if data is None else data
+        tensors = safetensors_load(data)
+    except FileNotFoundError as err:
+        raise SnapshotError(f"no snapshot {path}", "check the path") from err
     except (SafetensorError, OSError) as err:
         raise SnapshotError(f"snapshot {path} is damaged: {err}", _NEWER) from err
+    size = int.from_bytes(data[:8], "little")
+    header = (json.loads(data[8 : 8 + size]).get("__metadata__") or {}).get(HEADER)
     if header is None:
         raise SnapshotError(f"{path} is not a snapshot of trackd", "check the path")
     try:

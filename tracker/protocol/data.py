@@ -132,7 +132,11 @@ class MasksMessage(Message):
 
 
 class EventName(StrEnum):
-    """What can happen to a stream or an object."""
+    """What can happen to a stream or an object.
+
+    `state.unsaved` and `state.saved` are told to every stream: from the one to the other a restart
+    of the daemon would lose what was changed.
+    """
 
     STREAM_ADDED = "stream.added"
     STREAM_CONNECTING = "stream.connecting"
@@ -149,6 +153,8 @@ class EventName(StrEnum):
     OBJECT_RELABELLED = "object.relabelled"
     OBJECT_STATE = "object.state"
     OBJECT_RESTORED = "object.restored"
+    STATE_UNSAVED = "state.unsaved"
+    STATE_SAVED = "state.saved"
 
 
 class EventMessage(Message):

@@ -147,6 +147,21 @@ class StreamsResult(Message):
     streams: list[StreamInfo]
 
 
+class ChangeResult(Message):
+    """Result of `stream.add`, `stream.remove`, `stream.pause` and `stream.resume`.
+
+    It comes when the change is on the disk, or is known not to be.
+
+    Attributes:
+        durable: A restart of the daemon finds it; None where it keeps nothing, having no state
+            folder.
+        reason: Why not, one line; "" otherwise.
+    """
+
+    durable: bool | None = None
+    reason: str = ""
+
+
 class PingResult(Message):
     """Result of `ping`."""
 

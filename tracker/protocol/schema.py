@@ -8,6 +8,7 @@ from pydantic import TypeAdapter
 from tracker.protocol.data import EventMessage, FrameMessage, MasksMessage
 from tracker.protocol.fields import VERSION, Message
 from tracker.protocol.replies import (
+    ChangeResult,
     ObjectInfo,
     ObjectsResult,
     PingResult,
@@ -22,6 +23,10 @@ _Mode = Literal["validation", "serialization"]
 RESULTS: Mapping[str, type[Message]] = {
     "ping": PingResult,
     "stream.list": StreamsResult,
+    "stream.add": ChangeResult,
+    "stream.remove": ChangeResult,
+    "stream.pause": ChangeResult,
+    "stream.resume": ChangeResult,
     "prompt": PromptResult,
     "object.correct": PromptResult,
     "object.list": ObjectsResult,
