@@ -135,6 +135,7 @@ def run(args: argparse.Namespace) -> int:
     from tracker.annotate.outputs import Outputs
     from tracker.annotate.run_state import RunState
 
+    options = source_options.given(args.source_options)
     if args.backward and args.resume is not None:
         raise UsageError("--backward and --resume do not go together", "leave one out")
     plan = _plan(args)
@@ -142,7 +143,6 @@ def run(args: argparse.Namespace) -> int:
     outputs = Outputs(args.out, args.davis, args.coco, args.resume)
     begun = state is not None and state.begun
     outputs.check(_inputs(args), plan.object_ids, begun=begun)
-    options = source_options.given(args.source_options)
     with open_source(args.source, **options) as source:
         backward.check(args, source)
         plan.check_range(source.info.frame_count)
