@@ -207,7 +207,7 @@ def check_options(settings: SourceOptions, what: str, taken: frozenset[str]) -> 
     for name in settings.given:
         if name not in taken:
             known = ", ".join(sorted(taken)) or "none"
-            raise SourceUsageError(f"{name} is no option of {what}", f"there are: {known}")
+            raise SourceUsageError(f"source option {name} is not for {what}", f"it takes {known}")
 
 
 def _is_file_url(url: str) -> bool:

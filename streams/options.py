@@ -1,5 +1,6 @@
 """Options of a source: how a camera or a server is spoken to."""
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
@@ -49,9 +50,10 @@ class SourceOptions(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _knows_all(cls, values: Any) -> Any:
-        unknown = [name for name in values if name not in cls.model_fields]
-        if unknown and isinstance(values, Mapping):
-            raise ValueError(f"unknown option; there are {', '.join(cls.model_fields)}")
+        for name in values if isinstance(values, Mapping) else ():
+            if name not in cls.model_fields:
+                shown = f" {name}" if re.fullmatch(r"\w{1,40}", str(name)) else ""
+                raise ValueError(f"unknown option{shown}; there are {', '.join(cls.model_fields)}")
         return values
 
     @classmethod
@@ -65,9 +67,9 @@ class SourceOptions(BaseModel):
             return cls.model_validate_strings(dict(pairs))
         except ValidationError as error:
             first = error.errors(include_input=False, include_url=False)[0]
-            where = ".".join(str(part) for part in first["loc"])
-            what = first["msg"].removeprefix("Value error, ")
-            raise SourceUsageError(f"source option {where}: {what}".replace(" : ", ": ")) from None
+            where = "".join(f"{part}: " for part in first["loc"])
+            what = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
+            raise SourceUsageError(f"source options: {where}{what}") from None
 
     @property
     def given(self) -> Mapping[str, Any]:

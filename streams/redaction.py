@@ -36,9 +36,8 @@ _SCHEME = re.compile(r"\s*[\"'<]*([A-Za-z][A-Za-z0-9+.-]+)://(.*)", re.DOTALL)
 _DRIVE = re.compile(r"[A-Za-z]:[\\/]")
 _IPV4 = r"\d{1,3}(?:\.\d{1,3}){3}"
 _HOST_PORT = re.compile(r"(?:[\w.~-]*|\[[0-9A-Fa-f:.]+(?:%[\w.~-]+)?\])(?::\d{0,5})?")
-_CLEAR_HOST = re.compile(
-    rf"(?:(?:{_IPV4}|localhost|\[[^\]]*\])(?::\d{{1,5}})?|[\w-]+(?:\.[\w-]+)+)"
-)
+_CERTAIN_HOST = re.compile(rf"(?:{_IPV4}|localhost|\[[^\]]*\])(?::\d{{1,5}})?", re.IGNORECASE)
+_DOTTED_NAME = re.compile(r"[\w-]+(?:\.[\w-]+)+")
 _NETWORK_NAMES = "rtsps?|https?|rtmps?|rtp|udp|tcp|srt"
 _MISSPELT = re.compile(
     rf"\s*[\"'<]+(?:{_NETWORK_NAMES})\b"  # a quote that was copied along
@@ -100,10 +99,11 @@ def has_unescaped_login(rest: str) -> bool:
     authority, after = _split_authority(rest)
     if "@" not in after:
         return False
-    host = authority.rpartition("@")[2]
-    if not _CLEAR_HOST.fullmatch(host):
-        return True
-    return "@" not in authority and "@" in re.split(r"[?#]", after, maxsplit=1)[0]
+    login, _, host = authority.rpartition("@")
+    if _CERTAIN_HOST.fullmatch(host):
+        return False
+    path = re.split(r"[?#]", after, maxsplit=1)[0]
+    return not (_DOTTED_NAME.fullmatch(host) and path and (login or "@" not in path))
 
 
 def _redacted_match(match: re.Match[str]) -> str:

@@ -169,5 +169,5 @@ def test_an_endless_picture_is_refused() -> None:
 
 
 def test_only_http_is_polled() -> None:
-    with pytest.raises(SourceUsageError, match="poll_s is no option of rtsp://"):
+    with pytest.raises(SourceUsageError, match="source option poll_s is not for rtsp://"):
         open_source("rtsp://127.0.0.1:1/x", options=SourceOptions(poll_s=1))

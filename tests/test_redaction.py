@@ -100,7 +100,7 @@ TOKENS = [
     "CiUA2vuxrwjZjb0daCbmE",  # Nest
 ]
 HOSTS = ("10.0.0.5", "cam.example.org", "cam")
-_PLAIN = string.ascii_letters + string.digits + "-_.~!$'()*,"
+_PLAIN = string.ascii_letters + string.digits + "-_.~!$'(),"
 secrets = st.text(_PLAIN, min_size=4, max_size=30).map(lambda text: f"Zq{text}9w")
 passwords = st.text(st.characters(min_codepoint=33, max_codepoint=0x2FF), min_size=3).map(
     lambda text: f"Zq{text}9w"
@@ -165,7 +165,7 @@ def test_a_login_that_is_not_escaped_is_hidden(password: str) -> None:
     for form in (
         "rtsp://admin:{}@10.0.0.5:554/live",
         "rtsp://admin:{}@cam/live",
-        "http://{}@cam/x",
+        "http://me:{}@cam.example.org/x",
     ):
         shown = redact(form.format(password))
         assert password not in shown

@@ -171,6 +171,7 @@ def run(args: argparse.Namespace) -> int:
     from tracker.annotate.pictures import Pictures
     from tracker.annotate.run_state import RunState
 
+    options = source_options.given(args.source_options)
     if args.backward and args.resume is not None:
         raise UsageError("--backward and --resume do not go together", "leave one out")
     pictures = Pictures.of(args.source)
@@ -183,7 +184,6 @@ def run(args: argparse.Namespace) -> int:
     outputs.check(_inputs(args), plan.object_ids, begun=begun)
     if args.davis is not None:
         pictures.check_stems(plan.frames)
-    options = source_options.given(args.source_options)
     with open_source(args.source, **options) as source:
         backward.check(args, source)
         plan.check_range(source.info.frame_count)
