@@ -24,6 +24,7 @@ from tracker.daemon.load_config import listeners
 from tracker.daemon.logs import setup_logs
 from tracker.daemon.metrics import build_registry
 from tracker.daemon.notify import notify
+from tracker.daemon.numbering import Numbering
 from tracker.daemon.pipeline import Pipeline
 from tracker.daemon.publisher import Publisher
 from tracker.daemon.reload import compare
@@ -154,9 +155,17 @@ class Server:
         )
         pipeline.start()
         undo.callback(pipeline.stop, 1.0)
-        streams = Streams(pipeline, publisher, config.retry, config.limits, on_change=self._keep)
+        numbering = Numbering(keeps=self._store is not None, on_low=self._keep)
+        streams = Streams(
+            pipeline,
+            publisher,
+            config.retry,
+            config.limits,
+            on_change=self._keep,
+            numbering=numbering,
+        )
         undo.callback(streams.close_all, 1.0)
-        self._open_streams(streams, pipeline)
+        self._open_streams(streams, pipeline, numbering)
         control = self._listen(undo, context, model, pipeline, streams)
         self._parts = _Parts(model, publisher, pipeline, streams, control)
         self._ready.set()
@@ -228,15 +237,17 @@ class Server:
         undo.callback(control.stop, 1.0)
         return control
 
-    def _open_streams(self, streams: Streams, pipeline: Pipeline) -> None:
+    def _open_streams(self, streams: Streams, pipeline: Pipeline, numbering: Numbering) -> None:
         """Open what the configuration names and what was there before, objects included."""
         saved = None if self._store is None else self._store.load()
         before = {} if saved is None else dict(saved.streams)
+        numbering.retire(0 if saved is None else saved.first_seq)
         added = {name: kept.settings for name, kept in before.items() if not kept.configured}
         wanted = added | self._config.streams
+        opened = []
         for name, settings in wanted.items():
             kept = before.get(name)
-            paused, first_seq = (False, 0) if kept is None else (kept.paused, kept.next_seq)
+            first_seq = None if kept is None else kept.next_seq
             try:
                 # Objects first: not one frame is to pass without them.
                 configured = name in self._config.streams
@@ -244,10 +255,16 @@ class Server:
                 if self._store is not None and kept is not None:
                     restored = self._store.restore(name, pipeline, time.time())
                     _LOG.info("stream %s: %s", name, restored.text)
-                if not paused:
-                    streams.resume(name)
+                opened.append(name)
             except Refused as err:
                 _LOG.error("stream %s was not opened: %s", name, err)
+        for name in before.keys() - set(opened):
+            numbering.retire(before[name].next_seq)
+        if self._store is not None:
+            self._save_list(self._store, streams, pipeline)  # reserves numbers for the frames
+        for name in opened:
+            if name not in before or not before[name].paused:
+                streams.resume(name)
 
     def _loop(self) -> None:
         next_save_s = time.monotonic() + self._config.state.every_s
@@ -269,11 +286,13 @@ class Server:
     def _save(self, timeout_s: float) -> None:
         assert self._store is not None and self._parts is not None
         streams, pipeline = self._parts.streams, self._parts.pipeline
+        kept, first_seq = streams.kept(), streams.first_seq()
         try:
-            failed = self._store.save(streams.kept(), pipeline, timeout_s=timeout_s)
+            failed = self._store.save(kept, pipeline, first_seq=first_seq, timeout_s=timeout_s)
         except TrackdError as err:
             _LOG.error("the state was not saved: %s", err)
             return
+        streams.reserve(kept, first_seq)
         for name, why in failed.items():
             _LOG.error("stream %s: no snapshot was taken: %s", name, why)
 
@@ -286,13 +305,22 @@ class Server:
 
     def _keep_list(self, written: "Future[None]") -> None:
         assert self._store is not None and self._parts is not None
-        try:
-            self._store.save_streams(self._parts.streams.kept(), self._parts.pipeline)
-        except TrackdError as err:
-            _LOG.error("the list of streams was not saved: %s", err)
+        err = self._save_list(self._store, self._parts.streams, self._parts.pipeline)
+        if err is not None:
             written.set_exception(Refused(ErrorCode.SNAPSHOT, err.message, err.hint))
         else:
             written.set_result(None)
+
+    def _save_list(self, store: Store, streams: Streams, pipeline: Pipeline) -> TrackdError | None:
+        """Write the list of streams, and so reserve numbers; return why that failed."""
+        kept, first_seq = streams.kept(), streams.first_seq()
+        try:
+            store.save_streams(kept, pipeline, first_seq=first_seq)
+        except TrackdError as err:
+            _LOG.error("the list of streams was not saved: %s", err)
+            return err
+        streams.reserve(kept, first_seq)
+        return None
 
     def _reload(self) -> None:
         """Take in what changed in the configuration; a wrong one changes nothing."""

@@ -4,13 +4,14 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from streams.address import parse_address
 from streams.errors import StreamError
 from tracker.daemon.config import LimitsConfig, RetryConfig
+from tracker.daemon.numbering import RESERVED, FrameNumbers, Numbering
 from tracker.daemon.pipeline import LaneStatus, Pipeline
 from tracker.daemon.publisher import Publisher
 from tracker.daemon.supervisor import Supervisor, SupervisorStatus
@@ -30,7 +31,7 @@ class _Entry:
     settings: StreamSettings
     supervisor: Supervisor
     paused: bool
-    first_seq: int
+    numbers: FrameNumbers
     configured: bool
     closing: bool = False
 
@@ -42,7 +43,7 @@ class KeptStream:
     Attributes:
         settings: Its source; holds credentials.
         paused: It was not to run.
-        next_seq: Number that its next frame would have had.
+        next_seq: Number of its first frame then; a stream that runs gives out none so high.
         configured: The configuration names it.
     """
 
@@ -61,6 +62,7 @@ class Streams:
         retry: How failing sources are opened again.
         limits: How many there may be.
         on_change: Called after a stream came, went, was paused or resumed; must not wait.
+        numbering: Numbers their frames.
         supervise: Makes the owner of a source.
 
     Attributes:
@@ -75,6 +77,7 @@ class Streams:
         limits: LimitsConfig,
         *,
         on_change: Callable[[], object] = lambda: None,
+        numbering: Numbering | None = None,
         supervise: Callable[..., Supervisor] = Supervisor,
     ) -> None:
         self._pipeline = pipeline
@@ -82,6 +85,7 @@ class Streams:
         self._retry = retry
         self._limits = limits
         self._on_change = on_change
+        self._numbering = numbering or Numbering()
         self._supervise = supervise
         self._lock = threading.RLock()
         self._entries: dict[str, _Entry] = {}
@@ -90,13 +94,18 @@ class Streams:
         self._removals = ThreadPoolExecutor(limits.streams, thread_name_prefix="remove")
         self.abandoned_threads = 0
 
+    @property
+    def epoch(self) -> str:
+        """With its number, what names a frame for good; see `Numbering`."""
+        return self._numbering.epoch
+
     def add(
         self,
         stream: str,
         settings: StreamSettings,
         *,
         paused: bool = False,
-        first_seq: int = 0,
+        first_seq: int | None = None,
         configured: bool = False,
     ) -> None:
         """Open a source and track on it from now on.
@@ -105,7 +114,7 @@ class Streams:
             stream: A name that no stream has.
             settings: The source.
             paused: Do not open it before `resume`.
-            first_seq: Number of its first frame.
+            first_seq: Number of its first frame; None for one that no stream of its name had.
             configured: The configuration names it.
 
         Raises:
@@ -119,16 +128,17 @@ class Streams:
             raise Refused(ErrorCode.BAD_REQUEST, err.message, err.hint) from err
         with self._lock:
             self._check_room(stream)
+            numbers = self._numbering.start(stream, first_seq)
             supervisor = self._supervise(
                 stream,
                 settings,
                 self._retry,
                 on_frame=self._pipeline.wake,
-                on_event=self._publisher.event,
-                first_seq=first_seq,
+                on_event=self._source_event,
+                numbers=numbers,
             )
             self._pipeline.add(stream, settings, supervisor.mailbox)
-            self._entries[stream] = _Entry(settings, supervisor, paused, first_seq, configured)
+            self._entries[stream] = _Entry(settings, supervisor, paused, numbers, configured)
             self._tell(stream, EventName.STREAM_ADDED, shown)
             if paused:
                 supervisor.pause()
@@ -194,16 +204,36 @@ class Streams:
     def kept(self) -> dict[str, KeptStream]:
         """What it takes to open all streams again."""
         with self._lock:
+            ahead = 0 if self._closed else RESERVED
             return {
                 name: KeptStream(
                     entry.settings,
                     entry.paused,
-                    entry.first_seq + entry.supervisor.status().frames,
+                    entry.numbers.next + ahead,
                     entry.configured,
                 )
                 for name, entry in self._entries.items()
                 if not entry.closing
             }
+
+    def first_seq(self) -> int:
+        """Number, after a restart, of the first frame of streams that are not kept.
+
+        Until all sources are closed it lies beyond those that are kept, too: they may be removed.
+        """
+        with self._lock:
+            entries = [one for one in self._entries.values() if one.closing or not self._closed]
+            reached = max([self._numbering.first, *(one.numbers.next for one in entries)])
+            return reached + (0 if self._closed else RESERVED)
+
+    def reserve(self, kept: Mapping[str, KeptStream], first_seq: int) -> None:
+        """Take note that `kept` and `first_seq` are on the disk."""
+        with self._lock:
+            self._numbering.reserve(first_seq)
+            for stream, one in kept.items():
+                entry = self._entries.get(stream)
+                if entry is not None:
+                    entry.numbers.reserve(one.next_seq)
 
     def close_all(self, timeout_s: float) -> bool:
         """Close all sources at the same time, and take no more; False where some thread hangs.
@@ -252,14 +282,32 @@ class Streams:
         finally:
             with self._lock:
                 del self._entries[stream]
+                self._numbering.retire(entry.numbers.next)
                 self.abandoned_threads += entry.supervisor.status().abandoned_threads
                 self._tell(stream, EventName.STREAM_REMOVED)
                 self._publisher.forget(stream)
         _LOG.info("stream %s removed", stream)
         self._on_change()
 
+    def _source_event(self, event: Event) -> None:
+        """Pass on how a source is; a supervisor calls it, so it must not wait."""
+        self._publisher.event(event)
+        self._pipeline.silence(event.stream, _why_silent(event))
+
     def _tell(self, stream: str, name: EventName, text: str = "") -> None:
         self._publisher.event(Event(stream, name, time.time_ns(), text=text))
+
+
+def _why_silent(event: Event) -> str:
+    """Why a source that told this gives no frames for now; "" where it may."""
+    match event.name:
+        case EventName.STREAM_PAUSED:
+            return "it is paused; resume it"
+        case EventName.STREAM_ENDED:
+            return f"{event.text}; resume it to play it again"
+        case EventName.STREAM_RETRYING | EventName.STREAM_FAILED:
+            return event.text
+    return ""
 
 
 def _checked_address(url: str) -> str:
