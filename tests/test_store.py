@@ -442,7 +442,7 @@ class TestFolder:
         [
             lambda text: text[:-9],
             lambda text: "",
-            lambda text: text.replace('"version": 1', '"version": 2'),
+            lambda text: text.replace('"version": 2', '"version": 3'),
             lambda text: json.dumps(json.loads(text) | {"unknown": 1}),
         ],
         ids=["cut off", "empty", "of another version", "with more in it"],

@@ -33,9 +33,8 @@ def no_answer(
     Keys that are wrong look like nobody at all: the daemon does not say so.
     """
     if why:
-        text = f"no answer from {to.control} within {timeout_s:g} s: {why}"
-        return DaemonUnreachable(text, "is `trackd serve` running?")
-    if connected:
+        hint = f"is `trackd serve` running? {why}"
+    elif connected:
         hint = "something is there; allow it more time, or look at its log"
     elif to.keys is not None:
         hint = "is `trackd serve` running, and are the keys the right ones?"

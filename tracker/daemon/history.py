@@ -11,7 +11,7 @@ from tracker.protocol.fields import FrameAddress
 from tracker.protocol.replies import ErrorCode
 
 _EXACT = 2**53  # a double holds every integer up to it
-_SHORTEST_NS = 1_000_000  # frame interval that is taken for granted, also with one frame alone
+_ROUNDED = 1e-13  # of a time: what 14 digits tell apart, the fewest that programs write
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,15 +76,13 @@ class FrameHistory:
         if address.seq is not None:
             return next((f for f in reversed(self._frames) if f.seq == address.seq), None)
         if address.captured_ns is not None:
-            return self._nearest(address.captured_ns, lambda f: f.captured_ns, _SHORTEST_NS)
+            return self._nearest(address.captured_ns, lambda f: f.captured_ns)
         exact = next((f for f in reversed(self._frames) if f.pts == address.pts), None)
         if exact is None and address.pts is not None and abs(address.pts) >= _EXACT:
-            return self._nearest(address.pts, lambda f: f.pts, 0)
+            return self._nearest(address.pts, lambda f: f.pts)
         return exact
 
-    def _nearest(
-        self, time: int, time_of: Callable[[SeenFrame], int | None], shortest: float
-    ) -> SeenFrame | None:
+    def _nearest(self, time: int, time_of: Callable[[SeenFrame], int | None]) -> SeenFrame | None:
         """The frame nearest to a time, where that is within half a frame interval.
 
         The interval is the median of those between tracked frames, each shared out among the
@@ -97,7 +95,7 @@ class FrameHistory:
             (later - earlier) / max(1, after.seq - before.seq)
             for (before, earlier), (after, later) in pairwise(timed)
         ]
-        interval = max(shortest, statistics.median(steps) if steps else 0)
+        interval = max(abs(time) * _ROUNDED, statistics.median(steps) if steps else 0)
         frame, at = min(reversed(timed), key=lambda pair: abs(pair[1] - time))
         return frame if 2 * abs(at - time) <= interval else None
 
