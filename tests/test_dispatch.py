@@ -12,7 +12,7 @@ from small_pico import small_pico
 
 from tracker.daemon.config import ControlConfig, LimitsConfig, RetryConfig
 from tracker.daemon.dispatch import Dispatch, then
-from tracker.daemon.numbering import RESERVED, Numbering
+from tracker.daemon.numbering import RESERVED
 from tracker.daemon.pipeline import CommandResult
 from tracker.daemon.requests import OPS, Rejected, parse
 from tracker.daemon.status import DaemonStatus

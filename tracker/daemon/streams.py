@@ -204,12 +204,12 @@ class Streams:
     def kept(self) -> dict[str, KeptStream]:
         """What it takes to open all streams again."""
         with self._lock:
-            ahead = 0 if self._closed else RESERVED
+            bound = None if self._closed else self.first_seq()
             return {
                 name: KeptStream(
                     entry.settings,
                     entry.paused,
-                    entry.numbers.next + ahead,
+                    entry.numbers.next if bound is None else bound,
                     entry.configured,
                 )
                 for name, entry in self._entries.items()
@@ -219,7 +219,7 @@ class Streams:
     def first_seq(self) -> int:
         """Number, after a restart, of the first frame of streams that are not kept.
 
-        Until all sources are closed it lies beyond those that are kept, too: they may be removed.
+        Until all sources are closed it is ahead of all streams, kept or not, and counts for all.
         """
         with self._lock:
             entries = [one for one in self._entries.values() if one.closing or not self._closed]
@@ -228,12 +228,7 @@ class Streams:
 
     def reserve(self, kept: Mapping[str, KeptStream], first_seq: int) -> None:
         """Take note that `kept` and `first_seq` are on the disk."""
-        with self._lock:
-            self._numbering.reserve(first_seq)
-            for stream, one in kept.items():
-                entry = self._entries.get(stream)
-                if entry is not None:
-                    entry.numbers.reserve(one.next_seq)
+        self._numbering.reserve(min([first_seq, *(one.next_seq for one in kept.values())]))
 
     def close_all(self, timeout_s: float) -> bool:
         """Close all sources at the same time, and take no more; False where some thread hangs.
