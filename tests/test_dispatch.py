@@ -313,6 +313,53 @@ def test_a_source_that_is_slow_to_close_delays_nobody_and_counts_until_it_is_clo
     daemon.add("other")
 
 
+def test_a_name_that_comes_back_goes_on_with_its_numbers() -> None:
+    daemon = Daemon()
+    daemon.add("cam1")
+    assert daemon.supervisors["cam1"].give_numbers(70)[-1] == 69
+    daemon.ask("stream.remove", stream="cam1")
+    daemon.add("cam1")
+    assert daemon.supervisors["cam1"].give_numbers(1) == [70]
+    daemon.add("cam2")
+    assert daemon.supervisors["cam2"].give_numbers(1) == [70], "a name that was never here, too"
+
+
+def test_the_epoch_is_told() -> None:
+    daemon = Daemon()
+    assert daemon.ask("describe")["epoch"] == daemon.streams.epoch
+    assert Daemon().ask("describe")["epoch"] != daemon.streams.epoch
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "why"),
+    [
+        (EventName.STREAM_RETRYING, "connection refused", "connection refused"),
+        (EventName.STREAM_FAILED, "no such file", "no such file"),
+        (EventName.STREAM_PAUSED, "", "it is paused; resume it"),
+        (EventName.STREAM_RUNNING, "640x360", ""),
+        (EventName.STREAM_CONNECTING, "opening it", ""),
+    ],
+)
+def test_why_a_source_gives_no_frames_is_told_to_the_pipeline(
+    name: EventName, text: str, why: str
+) -> None:
+    daemon = Daemon()
+    daemon.add()
+    daemon.supervisors["cam1"].on_event(Event("cam1", name, 0, text=text))
+    assert daemon.pipeline.silent == {"cam1": why}
+    assert daemon.publisher.told[-1] == f"{name} cam1"
+
+
+def test_no_prompt_waits_longer_than_a_request_may_take() -> None:
+    daemon = Daemon()
+    daemon.add()
+    for wait_s in (0, 5, 300):
+        daemon.begin("prompt", stream="cam1", points=[[1, 2]], wait_s=wait_s)
+    waits = [command.wait_s for _, command in daemon.pipeline.submitted]  # type: ignore[union-attr]
+    assert waits[:2] == [0, 5]
+    assert waits[2] < ControlConfig().timeout_s
+
+
 def test_streams_come_back_as_they_were_kept() -> None:
     daemon = Daemon()
     settings = StreamSettings(url=SECRET_URL)

@@ -43,7 +43,7 @@ def _look(endpoint: str) -> str:
                 probe.connect(str(Path(endpoint.removeprefix(_IPC))))
     except (ConnectionRefusedError, FileNotFoundError):
         return f"nothing listens on {endpoint}"
-    except socket.gaierror:
+    except (socket.gaierror, UnicodeError):
         return f"there is no host {match['host'] if match else endpoint}"
     except OSError:
         return ""  # ZeroMQ goes on trying
