@@ -256,17 +256,19 @@ class AsyncClient:
     async def _call(self, call: Call[T]) -> T:
         request_id = uuid4().hex
         request = call.encode(request_id)
-        timeout_s, connected = self.timeout_s + call.wait_s, False
+        connected = False
         async with self._lock:
             for _ in range(ATTEMPTS):
-                deadline = Deadline(timeout_s / ATTEMPTS)
+                deadline = Deadline(self.timeout_s / ATTEMPTS)
                 connected = await self._connect(deadline)
+                deadline = deadline.later(call.wait_s / ATTEMPTS)
                 reply = await self._ask(request, request_id, deadline) if connected else None
                 if reply is not None:
                     return call.decode(reply)
                 self._control.close()
                 self._control = self._open_control()
         why = "" if connected else await self._why_unreachable()
+        timeout_s = self.timeout_s + (call.wait_s if connected else 0)
         raise no_answer(self._to, timeout_s, connected=connected, why=why)
 
     async def _connect(self, deadline: Deadline) -> bool:

@@ -265,17 +265,19 @@ class Client:
     def _call(self, call: Call[T]) -> T:
         request_id = uuid4().hex
         request = call.encode(request_id)
-        timeout_s, connected = self.timeout_s + call.wait_s, False
+        connected = False
         with self._lock:
             for _ in range(ATTEMPTS):
-                deadline = Deadline(timeout_s / ATTEMPTS)
+                deadline = Deadline(self.timeout_s / ATTEMPTS)
                 connected = self._connect(deadline)
+                deadline = deadline.later(call.wait_s / ATTEMPTS)
                 reply = self._ask(request, request_id, deadline) if connected else None
                 if reply is not None:
                     return call.decode(reply)
                 self._control.close()
                 self._control = self._open_control()
         why = "" if connected else why_unreachable(self._to.control)
+        timeout_s = self.timeout_s + (call.wait_s if connected else 0)
         raise no_answer(self._to, timeout_s, connected=connected, why=why)
 
     def _connect(self, deadline: Deadline) -> bool:

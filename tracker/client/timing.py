@@ -18,6 +18,12 @@ class Deadline:
     def __init__(self, timeout_s: float | None) -> None:
         self._at_s = None if timeout_s is None else time.monotonic() + timeout_s
 
+    def later(self, by_s: float) -> "Deadline":
+        """One that is so many seconds later."""
+        moved = Deadline(None)
+        moved._at_s = None if self._at_s is None else self._at_s + by_s
+        return moved
+
     def left_ms(self, *, at_most_s: float = math.inf) -> int | None:
         """Milliseconds until then, at least 0; None for ever."""
         left_s = at_most_s if self._at_s is None else self._at_s - time.monotonic()
