@@ -256,11 +256,12 @@ class AsyncClient:
     async def _call(self, call: Call[T]) -> T:
         request_id = uuid4().hex
         request = call.encode(request_id)
-        connected = False
+        asked = False
         async with self._lock:
             for _ in range(ATTEMPTS):
                 deadline = Deadline(self.timeout_s / ATTEMPTS)
                 connected = await self._connect(deadline)
+                asked = asked or connected
                 deadline = deadline.later(call.wait_s / ATTEMPTS)
                 reply = await self._ask(request, request_id, deadline) if connected else None
                 if reply is not None:
@@ -268,8 +269,8 @@ class AsyncClient:
                 self._control.close()
                 self._control = self._open_control()
         why = "" if connected else await self._why_unreachable()
-        timeout_s = self.timeout_s + (call.wait_s if connected else 0)
-        raise no_answer(self._to, timeout_s, connected=connected, why=why)
+        timeout_s = self.timeout_s + (call.wait_s if asked else 0)
+        raise no_answer(self._to, timeout_s, connected=asked, why=why)
 
     async def _connect(self, deadline: Deadline) -> bool:
         """Wait for the connection; see `Client`."""

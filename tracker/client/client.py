@@ -265,11 +265,12 @@ class Client:
     def _call(self, call: Call[T]) -> T:
         request_id = uuid4().hex
         request = call.encode(request_id)
-        connected = False
+        asked = False
         with self._lock:
             for _ in range(ATTEMPTS):
                 deadline = Deadline(self.timeout_s / ATTEMPTS)
                 connected = self._connect(deadline)
+                asked = asked or connected
                 deadline = deadline.later(call.wait_s / ATTEMPTS)
                 reply = self._ask(request, request_id, deadline) if connected else None
                 if reply is not None:
@@ -277,8 +278,8 @@ class Client:
                 self._control.close()
                 self._control = self._open_control()
         why = "" if connected else why_unreachable(self._to.control)
-        timeout_s = self.timeout_s + (call.wait_s if connected else 0)
-        raise no_answer(self._to, timeout_s, connected=connected, why=why)
+        timeout_s = self.timeout_s + (call.wait_s if asked else 0)
+        raise no_answer(self._to, timeout_s, connected=asked, why=why)
 
     def _connect(self, deadline: Deadline) -> bool:
         """Wait for the connection; whether it is there.
