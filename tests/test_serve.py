@@ -116,14 +116,17 @@ def test_a_prompt_on_a_frame_of_the_past_is_followed_from_there(
 
 
 def test_the_commands_do_what_the_client_does(daemon: Daemon, stream: str) -> None:
-    control = ["--control", daemon.config["control"]["bind"]]
+    control = ["--control", daemon.config["control"]["bind"], "--timeout", "60"]
     both = [*control, "--data", daemon.config["data"]["bind"]]
     with daemon.client() as client:
         seen = next_result(client, stream, lambda result: True)
+        client.pause_stream(stream)  # a command may take seconds to start, the history is short
     box = ",".join(str(edge) for edge in box_of(seen))
     frame_seq = str(seen.message.frame.seq)
     prompted = run_trackd("prompt", stream, "--box", box, "--frame", frame_seq, *control)
     assert prompted.returncode == 0, prompted.stderr
+    resumed = run_trackd("streams", "resume", stream, *control)
+    assert resumed.returncode == 0, resumed.stderr
     watched = run_trackd("watch", stream, "--json", "--count", "3", *both)
     assert watched.returncode == 0, watched.stderr
     assert len(json_lines(watched.stdout)) == 3
