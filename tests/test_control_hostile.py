@@ -23,8 +23,8 @@ def test_the_control_socket_survives_a_hostile_client(caplog: pytest.LogCaptureF
         bombard(attack, messages=600, max_bytes=MAX_BYTES)
         status = control.status()
 
-    careless = [fault for fault in attack.faults if "ZeroDivisionError in the daemon" not in fault]
-    assert careless == []
+    own = [fault for fault in attack.faults if "ZeroDivisionError in the daemon" not in fault]
+    assert own == []
     assert attack.pings >= 6
     assert status.healthy and status.in_progress == 0
     assert status.unanswerable == attack.lost > 0
@@ -60,7 +60,7 @@ def test_a_whole_daemon_goes_on_with_its_work_under_fire(tmp_path: Path) -> None
     outcome = campaign.run(tmp_path, minutes=0.1, seed=3)
     assert outcome.faults == []
     assert outcome.masks > 0
-    assert sum(outcome.counts.values()) > 50
+    assert outcome.counts["bad_request"] > 0
     assert "No fault." in report.page(outcome)
 
 
