@@ -22,7 +22,7 @@ def live(
     picture = frame(seq) if image is None else image
     pts = PTS_STEP * seq if pts is None else pts
     one = Frame(stream, seq, pts, Fraction(1, 90000), NS_STEP * seq, picture)
-    return LiveFrame(one, None, 0.004, arrived_s=10.0, queued_s=10.1)
+    return LiveFrame(one, None, 0.004, arrived_s=10.0, queued_s=10.1, epoch="ab")
 
 
 def rle(mask_hw: NDArray[np.bool_]) -> RleMask:

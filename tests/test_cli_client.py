@@ -133,6 +133,36 @@ def test_without_a_daemon_the_command_says_so(
     assert "no answer from tcp://127.0.0.1:1 within 0.1 s; is `trackd serve` running?" in told
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["prompt", "cam1", "--point", "5,6"],
+        ["streams"],
+        ["streams", "add", "cam1", "lavfi:testsrc2"],
+        ["objects", "cam1"],
+        ["watch"],
+    ],
+)
+def test_where_nothing_listens_the_command_says_so_without_waiting(
+    capsys: pytest.CaptureFixture[str], command: list[str]
+) -> None:
+    assert main([*command, "--control", "tcp://127.0.0.1:1"]) == 1
+    assert failure(capsys).startswith(
+        "nothing listens on tcp://127.0.0.1:1; start it with `trackd serve`"
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "wait_s"), [([], 10), (["--timeout", "3"], 3), (["--no-wait"], 0)]
+)
+def test_prompt_waits_for_a_first_frame_unless_told_not_to(
+    fake: FakeDaemon, options: list[str], wait_s: float
+) -> None:
+    assert main(["prompt", "cam1", "--point", "5,6", *options]) == 0
+    (sent,) = fake.requests
+    assert sent.wait_s == wait_s
+
+
 # --- trackd streams
 
 

@@ -3,11 +3,16 @@
 import asyncio
 import inspect
 import json
+import re
 import socket
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +33,7 @@ from tracker.client import (
     received,
 )
 from tracker.client.calls import read_reply
+from tracker.client.reach import NOTICE_S, why_unreachable
 from tracker.client.received import Gap, Gaps
 from tracker.daemon.config import SecurityConfig
 from tracker.daemon.curve import Security, write_keys
@@ -36,7 +42,7 @@ from tracker.daemon.wire import EncodedObjects, masks_message, to_json
 from tracker.errors import UsageError
 from tracker.protocol.data import EventName
 from tracker.protocol.fields import FrameAddress
-from tracker.protocol.replies import ErrorCode, PingResult, Reply
+from tracker.protocol.replies import ErrorCode, PingResult, PromptResult, Reply
 from tracker.rle import Rle, decode_rle
 from tracker.types import ObjectState
 
@@ -52,6 +58,17 @@ def fake() -> Iterator[FakeDaemon]:
 @pytest.fixture
 def client(fake: FakeDaemon) -> Iterator[Client]:
     with Client(fake.control, fake.data, timeout_s=PATIENCE_S) as client:
+        yield client
+
+
+PONG = {"version": "1", "ready": True, "uptime_s": 1.0}
+
+
+@contextmanager
+def connected(control: str) -> Iterator[Client]:
+    """A client whose connection is there, however long that took."""
+    with Client(control, timeout_s=PATIENCE_S) as client:
+        assert client.ping().ready
         yield client
 
 
@@ -84,6 +101,47 @@ def test_a_prompt_arrives_as_it_was_given(client: Client, fake: FakeDaemon) -> N
     assert sent.box == (0.1, 0.2, 0.9, 1.0)
     assert sent.frame == FrameAddress(seq=7)
     assert sent.normalized
+
+
+def test_what_was_received_names_its_frame_of_this_run_of_the_daemon(
+    client: Client, fake: FakeDaemon
+) -> None:
+    with client.results("cam1", timeout_s=PATIENCE_S) as results:
+        frame = tracked(812)
+        fake.publisher.tracked(replace(frame, live=replace(frame.live, epoch="0a1b")))
+        result = next(results)
+    with client.frames("cam1", timeout_s=PATIENCE_S) as frames:
+        wait_until(lambda: fake.publisher.status().subscriptions)
+        fake.publisher.tracked(tracked(813))
+        picture = next(frames)
+    client.prompt("cam1", points=[(3, 4)], frame=result)
+    client.prompt("cam1", points=[(3, 4)], frame=result.message.frame)
+    client.correct("cam1", 1, points=[(3, 4)], frame=picture)
+    named, stamped, pictured = (request.frame for request in fake.requests)
+    assert named == stamped == FrameAddress(seq=812, epoch="0a1b")
+    assert pictured == FrameAddress(seq=813), "it was sent without an epoch"
+
+
+def test_a_wait_for_the_first_frame_is_sent_and_lengthens_the_patience() -> None:
+    """The reply comes after the client's own timeout, and before that and the wait are over."""
+    waits: list[float] = []
+
+    def handle(request: Any) -> Any:
+        if request.op == "ping":
+            return PONG
+        waits.append(request.wait_s)
+        late: Future[dict[str, Any]] = Future()
+        result = PromptResult(object=CUP, created=True, frame_seq=0, newest_seq=0, caught_up=0)
+        threading.Timer(0.5, late.set_result, [result.model_dump(mode="json")]).start()
+        return late
+
+    with (
+        control_clients.running(handle) as control,
+        connected(control.endpoint) as client,
+    ):
+        client.timeout_s = 0.2
+        assert client.prompt("cam1", points=[(3, 4)], wait_s=PATIENCE_S).created
+    assert waits == [PATIENCE_S]
 
 
 def test_a_mask_and_a_time_address_a_correction(client: Client, fake: FakeDaemon) -> None:
@@ -182,6 +240,83 @@ def test_what_is_no_endpoint_is_said_to_be_none(control: str) -> None:
 # --- when nothing answers
 
 
+def nothing_listens(tmp_path: Path) -> list[str]:
+    return [free_endpoint(), f"ipc://{tmp_path}/no-such-socket", f"ipc://{_left_behind(tmp_path)}"]
+
+
+def _left_behind(tmp_path: Path) -> Path:
+    """A socket's file whose program is gone."""
+    path = tmp_path / "left-behind"
+    with socket.socket(socket.AF_UNIX) as gone:
+        gone.bind(str(path))
+    return path
+
+
+def test_where_nothing_listens_it_is_said_without_waiting(tmp_path: Path) -> None:
+    async def ask(control: str) -> None:
+        async with AsyncClient(control) as client:
+            await client.streams()
+
+    for control in nothing_listens(tmp_path):
+        says = f"nothing listens on {control}; start it with `trackd serve`"
+        with (
+            Client(control) as client,
+            pytest.raises(DaemonUnreachable, match=re.escape(says)),
+        ):
+            client.streams()
+        with pytest.raises(DaemonUnreachable, match=re.escape(says)):
+            asyncio.run(ask(control))
+
+
+def test_a_host_that_is_none_is_said_to_be_none() -> None:
+    # What is no name is refused by the resolver itself, without a question to anybody.
+    assert why_unreachable("tcp://no..name:5570") == "there is no host no..name"
+
+
+def test_where_something_listens_nothing_is_wrong(tmp_path: Path, fake: FakeDaemon) -> None:
+    assert why_unreachable(fake.control) == ""
+    path = tmp_path / "listens"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        assert why_unreachable(f"ipc://{path}") == ""
+    assert why_unreachable("inproc://other") == ""
+
+
+def test_a_daemon_that_only_starts_is_waited_for_where_a_timeout_is_given() -> None:
+    control = free_endpoint()
+    versions: list[str] = []
+
+    async def ask() -> None:
+        async with AsyncClient(control, timeout_s=PATIENCE_S) as client:
+            versions.append((await client.ping()).version)
+
+    def ask_in_turn() -> None:
+        with Client(control, timeout_s=PATIENCE_S) as client:
+            versions.append(client.ping().version)
+
+    asking = [
+        threading.Thread(target=ask_in_turn),
+        threading.Thread(target=asyncio.run, args=[ask()]),
+    ]
+    for thread in asking:
+        thread.start()
+    time.sleep(2 * NOTICE_S)  # both have found nobody
+    with daemon(control):
+        for thread in asking:
+            thread.join(PATIENCE_S)
+    assert versions == ["0.1.0", "0.1.0"]
+
+
+def test_a_daemon_that_ended_is_missed_by_the_next_request() -> None:
+    control = free_endpoint()
+    with Client(control) as client:
+        with daemon(control):
+            assert client.ping().ready
+        with pytest.raises(DaemonUnreachable, match="nothing listens"):
+            client.ping()
+
+
 def test_a_request_that_was_given_up_is_never_done() -> None:
     control = free_endpoint()
     with Client(control, timeout_s=0.2) as client:
@@ -201,13 +336,16 @@ def test_a_request_whose_reply_is_late_is_done_once() -> None:
     late: Future[dict[str, Any]] = Future()
 
     def handle(request: Any) -> Any:
+        if request.op == "ping":
+            return PONG
         seen.append(request.op)
         return late
 
     with (
         control_clients.running(handle) as control,
-        Client(control.endpoint, timeout_s=0.4) as client,
+        connected(control.endpoint) as client,
     ):
+        client.timeout_s = 0.4
         with pytest.raises(DaemonUnreachable, match="allow it more time"):
             client.remove_object("cam1", 1)
         assert seen == ["object.remove"]
@@ -219,15 +357,16 @@ def test_a_lost_request_is_sent_again_under_its_id_and_name() -> None:
 
     def serve(socket: Any, parts: list[bytes]) -> None:
         client, request = parts
-        request_id = json.loads(request)["id"]
-        seen.append((client, request_id))
-        if len(seen) > 1:
-            result = {"version": "1", "ready": True, "uptime_s": 1.0}
-            reply = {"v": 1, "id": request_id, "ok": True, "result": result}
+        asked = json.loads(request)
+        if asked["op"] != "ping":
+            seen.append((client, asked["id"]))
+        if len(seen) != 1:
+            reply = {"v": 1, "id": asked["id"], "ok": True, "result": PONG}
             socket.send_multipart([client, json.dumps(reply).encode()])
 
-    with router(serve) as control, Client(control, timeout_s=1.0) as client:
-        assert client.ping().ready
+    with router(serve) as control, connected(control) as client:
+        client.timeout_s = 4.0  # of which the first half passes in vain
+        client.shutdown()
     assert len(seen) == 2
     assert seen[0] == seen[1]
 

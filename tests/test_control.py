@@ -74,9 +74,46 @@ def test_replies_may_overtake_each_other() -> None:
 
 
 @pytest.mark.parametrize(
-    "parts", [(b"x",), (b"", b""), (b"x", b""), (b"", b"x"), (b"a",) * 50, (b"", b"", b"", b"")]
+    ("parts", "address"),
+    [
+        ((b"x",), ()),
+        ((b"", b""), (b"",)),
+        ((b"x", b""), (b"x", b"")),
+        ((b"", b"x"), (b"",)),
+        ((b"a",) * 50, ()),
+        ((b"", b"", b"", b""), (b"",)),
+        ((b"hop", b"another", b"", b"x"), (b"hop", b"another", b"")),
+    ],
 )
-def test_parts_that_make_no_sense_get_silence(parts: tuple[bytes, ...]) -> None:
+def test_parts_that_make_no_sense_are_answered_with_an_error(
+    parts: tuple[bytes, ...], address: tuple[bytes, ...]
+) -> None:
+    """What leads up to the first empty part is a return address, as ZeroMQ's guide has it."""
+    handle = Counting()
+    with running(handle) as control, Client(control, zmq.DEALER) as client:
+        client.socket.send_multipart([*parts, json.dumps({"v": 1, **PING}).encode()])
+        *envelope, raw = client.socket.recv_multipart()
+        reply = json.loads(raw)
+        assert tuple(envelope) == address
+        assert (reply["id"], code(reply)) == (PING["id"], "bad_request")
+        assert f"a message of {len(parts) + 1} parts is no request" in reply["error"]["message"]
+        client.ping("after")
+        assert client.silent()
+        assert control.status().unanswerable == 0
+        assert len(handle.requests) == 1
+
+
+def test_a_req_socket_that_sends_too_many_parts_is_answered_and_may_ask_again() -> None:
+    with running(Counting()) as control, Client(control, zmq.REQ, parts=()) as client:
+        client.socket.send_multipart([b"cam1", b'{"v":1,"id":"a","op":"ping"}'])
+        assert code(client.receive()) == "bad_request"
+        client.ping()
+
+
+@pytest.mark.parametrize("parts", [(b"h" * 256, b""), (b"h",) * 16 + (b"",)])
+def test_return_addresses_that_nobody_has_get_silence_and_are_counted(
+    parts: tuple[bytes, ...],
+) -> None:
     handle = Counting()
     with running(handle) as control, Client(control, zmq.DEALER) as client:
         client.socket.send_multipart([*parts, json.dumps({"v": 1, **PING}).encode()])
@@ -84,6 +121,34 @@ def test_parts_that_make_no_sense_get_silence(parts: tuple[bytes, ...]) -> None:
         assert client.silent()
         assert control.status().unanswerable == 1
         assert len(handle.requests) == 1
+
+
+def test_messages_in_parts_count_for_the_rate_of_their_client() -> None:
+    with (
+        running(Counting(), requests_per_s=0.001, burst=2) as control,
+        Client(control, zmq.DEALER) as client,
+    ):
+        codes = []
+        for _ in range(4):
+            client.socket.send_multipart([b"x", b"y"])
+            codes.append(code(client.receive()))
+        assert codes == ["bad_request", "bad_request", "rate_limited", "rate_limited"]
+
+
+def test_replies_to_a_client_that_is_gone_are_counted() -> None:
+    handle, count = Deferring(), 200
+    with running(handle) as control, Client(control) as other:
+        with Client(control, zmq.DEALER) as client:
+            for number in range(count):
+                client.send({**REMOVE, "id": str(number)})
+            client.ping()
+        for number, future in enumerate(handle.futures):
+            future.set_result({})
+            other.ping(f"after {number}")  # the end of the connection is seen meanwhile
+        status = control.status()
+    assert len(handle.futures) == count
+    assert 0 < status.undelivered <= count
+    assert status.replies["ok"] == 2 * count + 1
 
 
 def test_bytes_that_are_no_request_get_a_typed_error() -> None:

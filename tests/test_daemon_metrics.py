@@ -70,6 +70,7 @@ def busy_status() -> DaemonStatus:
             requests={"ping": 17, "prompt": 18},
             replies={"ok": 30, ErrorCode.BUSY.value: 5},
             unanswerable=19,
+            undelivered=25,
             in_progress=20,
             remembered=21,
             remembered_bytes=22,
@@ -173,6 +174,7 @@ def test_the_control_socket(value):
     assert value("trackd_replies_total", code="ok") == 30
     assert value("trackd_replies_total", code="busy") == 5
     assert value("trackd_unanswerable_messages_total") == 19
+    assert value("trackd_undelivered_replies_total") == 25
     assert value("trackd_requests_in_progress") == 20
     assert value("trackd_remembered_replies") == 21
     assert value("trackd_remembered_reply_bytes") == 22

@@ -12,6 +12,7 @@ from small_pico import small_pico
 
 from tracker.daemon.config import ControlConfig, LimitsConfig, RetryConfig
 from tracker.daemon.dispatch import Dispatch, then
+from tracker.daemon.numbering import RESERVED
 from tracker.daemon.pipeline import CommandResult
 from tracker.daemon.requests import OPS, Rejected, parse
 from tracker.daemon.status import DaemonStatus
@@ -37,12 +38,15 @@ SECRET_URL = "rtsp://admin:hunter2@10.0.0.9/live"
 
 class FakeSupervisor:
     def __init__(self, stream: str, settings: StreamSettings, retry: RetryConfig, **given: Any):
-        self.stream, self.settings, self.first_seq = stream, settings, given["first_seq"]
+        self.stream, self.settings, self.numbers = stream, settings, given["numbers"]
         self.on_frame, self.on_event = given["on_frame"], given["on_event"]
         self.mailbox = object()
         self.calls: list[str] = []
         self.may_stop = threading.Event()
         self.may_stop.set()
+
+    def give_numbers(self, count: int) -> list[int]:
+        return [self.numbers.take() for _ in range(count)]
 
     def start(self) -> None:
         self.calls.append("start")
@@ -75,6 +79,7 @@ class FakeSupervisor:
 class FakePipeline:
     def __init__(self) -> None:
         self.lanes: dict[str, Any] = {}
+        self.silent: dict[str, str] = {}
         self.submitted: list[tuple[str, Command]] = []
         self.futures: list[Future[Any]] = []
         self.answer: Any = None
@@ -87,6 +92,9 @@ class FakePipeline:
 
     def wake(self) -> None:
         pass
+
+    def silence(self, stream: str, why: str) -> None:
+        self.silent[stream] = why
 
     def submit(self, stream: str, command: Command) -> "Future[Any]":
         if stream not in self.lanes:
@@ -305,15 +313,64 @@ def test_a_source_that_is_slow_to_close_delays_nobody_and_counts_until_it_is_clo
     daemon.add("other")
 
 
+def test_a_name_that_comes_back_goes_on_with_its_numbers() -> None:
+    daemon = Daemon()
+    daemon.add("cam1")
+    assert daemon.supervisors["cam1"].give_numbers(70)[-1] == 69
+    daemon.ask("stream.remove", stream="cam1")
+    daemon.add("cam1")
+    assert daemon.supervisors["cam1"].give_numbers(1) == [70]
+    daemon.add("cam2")
+    assert daemon.supervisors["cam2"].give_numbers(1) == [70], "a name that was never here, too"
+
+
+def test_the_epoch_is_told() -> None:
+    daemon = Daemon()
+    assert daemon.ask("describe")["epoch"] == daemon.streams.epoch
+    assert Daemon().ask("describe")["epoch"] != daemon.streams.epoch
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "why"),
+    [
+        (EventName.STREAM_RETRYING, "connection refused", "connection refused"),
+        (EventName.STREAM_FAILED, "no such file", "no such file"),
+        (EventName.STREAM_PAUSED, "", "it is paused; resume it"),
+        (EventName.STREAM_RUNNING, "640x360", ""),
+        (EventName.STREAM_CONNECTING, "opening it", ""),
+    ],
+)
+def test_why_a_source_gives_no_frames_is_told_to_the_pipeline(
+    name: EventName, text: str, why: str
+) -> None:
+    daemon = Daemon()
+    daemon.add()
+    daemon.supervisors["cam1"].on_event(Event("cam1", name, 0, text=text))
+    assert daemon.pipeline.silent == {"cam1": why}
+    assert daemon.publisher.told[-1] == f"{name} cam1"
+
+
+def test_no_prompt_waits_longer_than_a_request_may_take() -> None:
+    daemon = Daemon()
+    daemon.add()
+    for wait_s in (0, 5, 300):
+        daemon.begin("prompt", stream="cam1", points=[[1, 2]], wait_s=wait_s)
+    waits = [command.wait_s for _, command in daemon.pipeline.submitted]  # type: ignore[union-attr]
+    assert waits[:2] == [0, 5]
+    assert waits[2] < ControlConfig().timeout_s
+
+
 def test_streams_come_back_as_they_were_kept() -> None:
     daemon = Daemon()
     settings = StreamSettings(url=SECRET_URL)
     daemon.streams.add("cam1", settings, paused=True, first_seq=1000)
     assert daemon.supervisors["cam1"].calls == ["pause"]
-    assert daemon.supervisors["cam1"].first_seq == 1000
+    assert daemon.supervisors["cam1"].give_numbers(100)[0] == 1000
     kept = daemon.streams.kept()["cam1"]
-    assert (kept.settings, kept.paused, kept.next_seq) == (settings, True, 1100)
+    assert (kept.settings, kept.paused, kept.next_seq) == (settings, True, 1100 + RESERVED)
     assert "hunter2" not in repr(kept)
+    assert daemon.streams.close_all(20)
+    assert daemon.streams.kept()["cam1"].next_seq == 1100, "no more numbers are given out"
 
 
 def test_all_sources_are_closed_at_the_same_time_at_the_end() -> None:

@@ -1,6 +1,5 @@
 """The data sockets, with real subscribers: late, slow, asleep, hostile, and many."""
 
-import gc
 import json
 import logging
 import os
@@ -15,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zmq
+from publisher_process import PublisherProcess
 from tracked_frames import (
     DEADLINE_S,
     HEIGHT,
@@ -41,15 +41,6 @@ from tracker.protocol.masks import masks_of
 
 def wait_for_subscriptions(publisher: Publisher, count: int) -> None:
     wait_until(lambda: publisher.status().subscriptions == count)
-
-
-def resident_bytes() -> int:
-    try:
-        pages = Path("/proc/self/statm").read_text().split()[1]
-    except FileNotFoundError:
-        pytest.skip("no /proc to read resident memory from")
-    gc.collect()
-    return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
 def receive(socket: zmq.Socket[bytes]) -> tuple[bytes, MasksMessage]:
@@ -375,11 +366,8 @@ print(len(frames), flush=True)
 def test_sleeping_subscribers_take_nothing_from_the_others_and_hold_no_memory():
     """Eight subscribers, seven of them processes; two of those never read."""
     warm_up, last = 300, 700
-    noise = np.random.default_rng(0).random((400, 640)) < 0.5
-    image = np.zeros((400, 640, 3), np.uint8)
-    picture = {"objects": (found(1, noise),), "image": image, "encoding": "bits"}
-    with publishing(send_hwm=16) as publisher, ExitStack() as stack:
-        publisher.tracked(tracked(0, **picture))
+    with PublisherProcess(send_hwm=16) as publisher, ExitStack() as stack:
+        publisher.publish(0)
 
         def process(code: str) -> subprocess.Popen[str]:
             command = [sys.executable, "-c", code, publisher.endpoint, str(last)]
@@ -395,11 +383,11 @@ def test_sleeping_subscribers_take_nothing_from_the_others_and_hold_no_memory():
         assert receive(near)[1].repeated
         resident = {}
         for seq in range(1, last + 1):
-            publisher.tracked(tracked(seq, **picture))
+            publisher.publish(seq)
             while receive(near)[1].frame.seq < seq:
                 pass
             if seq in (warm_up, last):
-                resident[seq] = resident_bytes()
+                resident[seq] = publisher.resident_bytes()
         assert [int(reader.stdout.readline()) for reader in readers] == 5 * [last]
         assert [sleeper.poll() for sleeper in sleepers] == [None, None]
         # The 400 messages of 32 kB between the two measurements would be three times as much.
@@ -425,20 +413,36 @@ def _frame(body: bytes) -> bytes:
     return b"\x02" + struct.pack(">Q", len(body)) + body
 
 
+def _flood(endpoint: str) -> None:
+    """Subscribe to 12 MB of topics, or as many as are let in."""
+    with _hostile_socket(endpoint) as hostile, suppress(ConnectionError):
+        hostile.sendall(b"".join(_frame(b"\x01" + os.urandom(600)) for _ in range(20_000)))
+
+
+def test_a_flood_of_subscriptions_takes_little_memory():
+    with (
+        PublisherProcess(send_hwm=64) as publisher,
+        subscriber(publisher.endpoint, "masks.") as socket,
+    ):
+        wait_until(lambda: publisher.status()["subscriptions"] == 1)
+        publisher.publish(0)
+        assert receive(socket)[1].seq == 0
+        before = publisher.resident_bytes()
+        _flood(publisher.endpoint)
+        wait_until(lambda: publisher.status()["resets"] == 1)
+        # libzmq keeps some fifty bytes for each byte of a topic; all of them would be 500 MiB.
+        assert publisher.resident_bytes() - before < 128 * 2**20
+        assert publisher.status()["healthy"]
+
+
 def test_a_flood_of_subscriptions_is_cut_off_and_honest_subscribers_come_back(caplog):
     caplog.set_level(logging.WARNING)
     with publishing() as publisher, subscriber(publisher.endpoint, "masks.") as socket:
         wait_for_subscriptions(publisher, 1)
         publisher.tracked(tracked(0))
         assert receive(socket)[1].seq == 0
-        with _hostile_socket(publisher.endpoint) as hostile:
-            flood = b"".join(_frame(b"\x01" + os.urandom(600)) for _ in range(20_000))
-            before = resident_bytes()
-            with suppress(ConnectionError):
-                hostile.sendall(flood)
+        _flood(publisher.endpoint)
         wait_until(lambda: publisher.status().resets == 1)
-        # libzmq keeps some fifty bytes for each byte of a topic; all of them would be 500 MiB.
-        assert resident_bytes() - before < 128 * 2**20
         assert receive(socket)[1].repeated  # connected again by itself, and brought up to date
         publisher.tracked(tracked(1))
         assert receive(socket)[1].seq == 1

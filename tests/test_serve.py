@@ -1,5 +1,6 @@
 """The whole daemon: `trackd serve` in its own process, clients in this one and in others."""
 
+import json
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +14,8 @@ from moving_scene import frame, square
 from streams.writer import VideoWriter
 from tools.serving import Daemon, free_ports, json_lines, run_trackd
 from tracker.client import Client, DaemonError, DaemonUnreachable, Result
+from tracker.daemon.numbering import RESERVED
+from tracker.protocol.data import FrameStamp
 from tracker.protocol.replies import ErrorCode, StreamState
 
 FRAMES, FPS = 60, 15
@@ -113,14 +116,17 @@ def test_a_prompt_on_a_frame_of_the_past_is_followed_from_there(
 
 
 def test_the_commands_do_what_the_client_does(daemon: Daemon, stream: str) -> None:
-    control = ["--control", daemon.config["control"]["bind"]]
+    control = ["--control", daemon.config["control"]["bind"], "--timeout", "60"]
     both = [*control, "--data", daemon.config["data"]["bind"]]
     with daemon.client() as client:
         seen = next_result(client, stream, lambda result: True)
+        client.pause_stream(stream)  # a command may take seconds to start, the history is short
     box = ",".join(str(edge) for edge in box_of(seen))
     frame_seq = str(seen.message.frame.seq)
     prompted = run_trackd("prompt", stream, "--box", box, "--frame", frame_seq, *control)
     assert prompted.returncode == 0, prompted.stderr
+    resumed = run_trackd("streams", "resume", stream, *control)
+    assert resumed.returncode == 0, resumed.stderr
     watched = run_trackd("watch", stream, "--json", "--count", "3", *both)
     assert watched.returncode == 0, watched.stderr
     assert len(json_lines(watched.stdout)) == 3
@@ -175,6 +181,82 @@ def test_after_a_kill_the_objects_go_on(tmp_path: Path, clip: Path) -> None:
             # The file begins anew: the square has jumped, and may be found a frame later.
             assert max(overlap(r, object_id) for r in first_ten) > 0.8
             assert first_ten[0].message.frame.seq > 0, "numbers go on"
+
+
+def first_frame(daemon: Daemon, stream: str) -> FrameStamp:
+    with daemon.client() as client:
+        return next_result(client, stream, lambda result: True).message.frame
+
+
+def test_frame_numbers_never_come_twice_under_a_name(tmp_path: Path, clip: Path) -> None:
+    """Whether it is removed and added, or the daemon ends well, or is killed."""
+    config = {"state": {"dir": "state", "every_s": 3600}}
+    with Daemon(tmp_path, config) as daemon:
+        with daemon.client() as client:
+            client.add_stream("camera", str(clip), realtime=True, loop=True)
+            seen = first_frame(daemon, "camera")
+            client.remove_stream("camera")
+            client.add_stream("camera", str(clip), realtime=True, loop=True)
+            again = first_frame(daemon, "camera")
+            assert (again.seq > seen.seq, again.epoch) == (True, seen.epoch)
+            assert client.describe()["epoch"] == seen.epoch
+        assert daemon.stop() == 0
+        (kept,) = json.loads((tmp_path / "state" / "streams.json").read_text())["streams"].values()
+        daemon.start()
+        after = first_frame(daemon, "camera")
+        assert again.seq < kept["next_seq"] <= after.seq
+        assert after.seq < again.seq + RESERVED, "after a clean end no number is left out"
+        newest = next_seen(daemon, "camera", 20)
+        daemon.kill()
+        daemon.start()
+        assert first_frame(daemon, "camera").seq > newest.seq
+        daemon.kill()
+        daemon.start()
+        assert first_frame(daemon, "camera").seq > newest.seq + RESERVED
+
+
+def next_seen(daemon: Daemon, stream: str, count: int) -> FrameStamp:
+    with daemon.client() as client:
+        return first_results(client, stream, count)[-1].message.frame
+
+
+def test_a_frame_of_a_daemon_before_is_not_meant_by_its_number(tmp_path: Path, clip: Path) -> None:
+    """Without a state folder the numbers begin again; the epoch tells them apart."""
+    streams = {"camera": {"url": str(clip), "realtime": True, "loop": True}}
+    with Daemon(tmp_path, {"streams": streams}) as daemon:
+        with daemon.client() as client:
+            old = next_result(client, "camera", lambda result: True)
+        daemon.kill()
+        daemon.start()
+        with daemon.client() as client:
+            seen = next_result(client, "camera", lambda result: True)
+            with pytest.raises(DaemonError, match="started again since") as refused:
+                client.prompt("camera", box=(1, 1, 9, 9), frame=old)
+            assert refused.value.code == ErrorCode.FRAME_GONE
+            prompted = client.prompt("camera", box=box_of(seen), frame=seen)
+            assert prompted.frame_seq == seen.message.frame.seq
+
+
+def test_a_prompt_right_after_its_stream_was_added_waits_for_a_frame(
+    daemon: Daemon, clip: Path
+) -> None:
+    control = ["--control", daemon.config["control"]["bind"], "--timeout", "60"]
+    with daemon.client() as client:
+        client.add_stream("new", str(clip), realtime=True, loop=True)
+        prompted = client.prompt("new", box=(1, 1, 9, 9), wait_s=60)
+        assert prompted.created
+        client.remove_stream("new")
+    added = run_trackd("streams", "add", "new", str(clip), "--realtime", "--loop", *control)
+    assert added.returncode == 0, added.stderr
+    prompted_too = run_trackd("prompt", "new", "--box", "1,1,9,9", *control)
+    assert prompted_too.returncode == 0, prompted_too.stderr
+    with daemon.client() as client:
+        client.remove_stream("new")
+        client.add_stream("new", str(clip.with_name("missing.mp4")))
+        with pytest.raises(DaemonError, match="no such file") as refused:
+            client.prompt("new", box=(1, 1, 9, 9), wait_s=60)
+        assert refused.value.code == ErrorCode.NO_FRAME
+        client.remove_stream("new")
 
 
 def test_objects_of_an_old_snapshot_are_lost_and_can_be_found_again(

@@ -25,6 +25,7 @@ from tracker.daemon import snapshot_writer
 from tracker.daemon import store as store_module
 from tracker.daemon.config import StateConfig
 from tracker.daemon.moment import Moment
+from tracker.daemon.numbering import RESERVED
 from tracker.daemon.pipeline import Pipeline
 from tracker.daemon.state_file import SavedObject, SavedState
 from tracker.daemon.store import Store, StreamSnapshots
@@ -279,6 +280,37 @@ class TestRestart:
             assert tracker.events == []
 
 
+class TestNumbers:
+    def test_the_list_holds_the_bound_of_what_was_given_out(self, folder: Path) -> None:
+        store = keep(folder)
+        with tracking("cam") as tracker:
+            store.save({"cam": KEPT}, tracker.pipeline, first_seq=77, timeout_s=DEADLINE_S)
+        store.close()
+        state = keep(folder).load()
+        assert state is not None
+        assert (state.first_seq, state.streams["cam"].next_seq) == (77, 13)
+
+    def test_a_list_of_version_1_is_read_and_its_numbers_begin_later(self, folder: Path) -> None:
+        """It had the next number at the time of the last save, and a crash may have followed."""
+        save_two_objects(folder)
+        path = folder / "streams.json"
+        old = json.loads(path.read_text()) | {"version": 1}
+        del old["first_seq"]
+        path.write_text(json.dumps(old))
+        state = keep(folder).load()
+        assert state is not None
+        saved = state.streams["cam"]
+        assert saved.next_seq == state.first_seq == 13 + RESERVED
+        assert [(one.id, one.label) for one in saved.objects] == [(1, "cup"), (3, None)]
+
+    def test_a_number_past_all_that_may_be_is_damage(self, folder: Path) -> None:
+        save_two_objects(folder)
+        path = folder / "streams.json"
+        path.write_text(path.read_text().replace('"next_seq": 13', f'"next_seq": {2**63}'))
+        with pytest.raises(TrackdError, match="next_seq"):
+            keep(folder).load()
+
+
 class TestSaving:
     def test_only_the_owner_can_read_it(self, folder: Path) -> None:
         save_two_objects(folder)
@@ -484,7 +516,7 @@ class TestFolder:
         [
             lambda text: text[:-9],
             lambda text: "",
-            lambda text: text.replace('"version": 1', '"version": 2'),
+            lambda text: text.replace('"version": 2', '"version": 3'),
             lambda text: json.dumps(json.loads(text) | {"unknown": 1}),
         ],
         ids=["cut off", "empty", "of another version", "with more in it"],

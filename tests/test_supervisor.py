@@ -16,6 +16,7 @@ from supervised import PATIENCE_S, QUICK, Watched, wait_until, watched
 from streams import Source, SourceUnreadable, open_source
 from tracker.daemon.backoff import Backoff
 from tracker.daemon.config import RetryConfig
+from tracker.daemon.numbering import FrameNumbers
 from tracker.daemon.pacer import Pacer
 from tracker.protocol.data import EventName
 from tracker.protocol.fields import StreamSettings
@@ -64,7 +65,7 @@ def test_only_the_newest_frame_waits_where_stale_ones_are_dropped(clip: Path) ->
 
 
 def test_numbers_start_where_they_are_told_to(clip: Path) -> None:
-    with watched(str(clip), options={"first_seq": 700}) as cam:
+    with watched(str(clip), options={"numbers": FrameNumbers(first=700)}) as cam:
         assert [live.frame.seq for live in cam.take(2)] == [700, 701]
 
 

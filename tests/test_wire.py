@@ -125,6 +125,7 @@ def test_a_message_reads_as_the_protocol_says():
         "dropped": 4,
         "frame": {
             "seq": 2,
+            "epoch": None,
             "pts": 6000,
             "time_base": [1, 90000],
             "captured_ns": 10**18 + 2,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tracker.client import Client
 
-_TIMEOUT_S = 10.0
+_TIMEOUT_S = 10.0  # the client's own
 
 
 def add_options(parser: argparse.ArgumentParser, *, again: bool = False) -> None:
@@ -49,9 +49,10 @@ def add_options(parser: argparse.ArgumentParser, *, again: bool = False) -> None
     group.add_argument(
         "--timeout",
         type=_seconds,
-        default=default(_TIMEOUT_S),
+        default=default(None),
         metavar="S",
-        help=f"longest wait for an answer, in seconds ({_TIMEOUT_S:g})",
+        help=f"longest wait for an answer, in seconds ({_TIMEOUT_S:g}); where it is given, "
+        "also for a daemon that does not listen yet",
     )
 
 
@@ -76,6 +77,11 @@ def open_client(args: argparse.Namespace) -> "Client":
         client_key=args.key,
         server_key=args.server_key,
     )
+
+
+def timeout_s(args: argparse.Namespace) -> float:
+    """Longest wait for an answer, in seconds."""
+    return _TIMEOUT_S if args.timeout is None else float(args.timeout)
 
 
 def _seconds(text: str) -> float:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _BOX_FORM = "X0,Y0,X1,Y1"
 _POINT_FORM = "X,Y[,0|1]"
+_LONGEST_WAIT_S = 300.0
 _FRAME_FORM = "SEQ|pts:N|captured:NS"
 _FRAME = re.compile(r"(?:(?P<kind>pts|captured):)?(?P<value>-?\d{1,19})")
 _EXAMPLES = """\
@@ -60,6 +61,11 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     group.add_argument(
         "--normalized", action="store_true", help="coordinates are parts of the size, 0..1"
     )
+    parser.add_argument(
+        "--no-wait",
+        action="store_true",
+        help="fail where the stream has no frame yet, in place of waiting for it up to --timeout",
+    )
     connection.add_json_option(parser)
     connection.add_options(parser)
 
@@ -84,6 +90,7 @@ def _place(args: argparse.Namespace) -> "NewPlace":
         "label": args.label,
         "normalized": args.normalized,
         "frame": None if args.frame is None else _frame(args.frame),
+        "wait_s": 0.0 if args.no_wait else min(_LONGEST_WAIT_S, connection.timeout_s(args)),
     }
     if args.box is not None:
         x0, y0, x1, y1 = _numbers("--box", args.box, _BOX_FORM, (4,))

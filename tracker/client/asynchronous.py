@@ -11,6 +11,7 @@ import zmq.asyncio
 
 from tracker.client import calls, received
 from tracker.client.calls import Call, NewPlace, Place, StreamOptions
+from tracker.client.reach import NOTICE_S, unreachable, why_unreachable
 from tracker.client.received import Event, Picture, R, Reader, Result, Tally
 from tracker.client.sockets import (
     Endpoints,
@@ -107,11 +108,12 @@ class AsyncClient:
         control: str | None = None,
         data: str | None = None,
         *,
-        timeout_s: float = DEFAULT_TIMEOUT_S,
+        timeout_s: float | None = None,
         client_key: str | Path | None = None,
         server_key: str | Path | None = None,
     ) -> None:
-        self.timeout_s = timeout_s
+        self.timeout_s = DEFAULT_TIMEOUT_S if timeout_s is None else timeout_s
+        self._waits_for_start = timeout_s is not None
         self._to = endpoints(control, data, client_key, server_key)
         self._routing_id = new_routing_id()
         self._tally = Tally()
@@ -254,18 +256,35 @@ class AsyncClient:
     async def _call(self, call: Call[T]) -> T:
         request_id = uuid4().hex
         request = call.encode(request_id)
-        connected = False
+        asked = False
         async with self._lock:
             for _ in range(ATTEMPTS):
                 deadline = Deadline(self.timeout_s / ATTEMPTS)
-                ready = self._control.poll(deadline.left_ms(), zmq.POLLOUT)  # type: ignore[call-arg]
-                connected = bool(await ready)
+                connected = await self._connect(deadline)
+                asked = asked or connected
+                deadline = deadline.later(call.wait_s / ATTEMPTS)
                 reply = await self._ask(request, request_id, deadline) if connected else None
                 if reply is not None:
                     return call.decode(reply)
                 self._control.close()
                 self._control = self._open_control()
-        raise no_answer(self._to, self.timeout_s, connected=connected)
+        why = "" if connected else await self._why_unreachable()
+        timeout_s = self.timeout_s + (call.wait_s if asked else 0)
+        raise no_answer(self._to, timeout_s, connected=asked, why=why)
+
+    async def _connect(self, deadline: Deadline) -> bool:
+        """Wait for the connection; see `Client`."""
+        if await self._writable(deadline.left_ms(at_most_s=NOTICE_S)):
+            return True
+        if not self._waits_for_start and (why := await self._why_unreachable()):
+            raise unreachable(why)
+        return await self._writable(deadline.left_ms())
+
+    async def _writable(self, timeout_ms: int | None) -> bool:
+        return bool(await self._control.poll(timeout_ms, zmq.POLLOUT))  # type: ignore[call-arg]
+
+    async def _why_unreachable(self) -> str:
+        return await asyncio.to_thread(why_unreachable, self._to.control)
 
     async def _ask(self, request: bytes, request_id: str, deadline: Deadline) -> Reply | None:
         await self._control.send(request)

@@ -10,8 +10,10 @@ from pydantic import BaseModel, ValidationError
 
 from streams.options import SourceOptions
 from tracker.client.errors import DaemonError, not_understood
+from tracker.client.received import Picture, Result
 from tracker.errors import UsageError
 from tracker.protocol import replies, requests
+from tracker.protocol.data import FrameStamp
 from tracker.protocol.fields import VERSION, DeadlineSettings, Encoding, FrameAddress, Preview
 from tracker.rle import encode_rle
 
@@ -29,17 +31,21 @@ class Place(TypedDict, total=False):
         labels: One per click: 1 on the object, 0 off it; all 1 where left out.
         box: Left, top, right, bottom edge in pixels of the source.
         mask: Bool [H, W] at the size of the frame.
-        frame: The frame that this was drawn on, by `frame.seq` or by any of its names; the newest
-            where left out.
+        frame: The frame that this was drawn on: what was received of it (a result, a preview, or
+            the `frame` of its message), its `frame.seq`, or any of its names; the newest where
+            left out. What was received never means a frame of another run of the daemon.
         normalized: Coordinates are parts of the width and height, 0..1.
+        wait_s: Longest wait for the first frame of a stream that has none yet, on top of the
+            client's timeout; none where left out.
     """
 
     points: Sequence[XY]
     labels: Sequence[int] | None
     box: Box | None
     mask: NDArray[np.bool_] | None
-    frame: int | FrameAddress | None
+    frame: Result | Picture | FrameStamp | FrameAddress | int | None
     normalized: bool
+    wait_s: float
 
 
 class NewPlace(Place, total=False):
@@ -75,6 +81,11 @@ class Call(Generic[T]):
     request: type[requests.Request]
     fields: Mapping[str, Any]
     read: Callable[[dict[str, Any]], T]
+
+    @property
+    def wait_s(self) -> float:
+        """Seconds that the daemon is asked to wait, on top of the usual time for a reply."""
+        return float(self.fields.get("wait_s", 0.0))
 
     def encode(self, request_id: str) -> bytes:
         """The request as sent.
@@ -232,7 +243,11 @@ def _placed(place: Place | NewPlace) -> dict[str, Any]:
     if mask_hw is not None:
         fields["mask"] = _rle(mask_hw)
     frame = place.get("frame")
-    if isinstance(frame, int):
+    if isinstance(frame, Result | Picture):
+        frame = frame.message.frame
+    if isinstance(frame, FrameStamp):
+        fields["frame"] = FrameAddress(seq=frame.seq, epoch=frame.epoch)
+    elif isinstance(frame, int):
         fields["frame"] = {"seq": frame}
     return fields
 

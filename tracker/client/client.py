@@ -10,6 +10,7 @@ import zmq
 
 from tracker.client import calls, received
 from tracker.client.calls import Call, NewPlace, Place, StreamOptions
+from tracker.client.reach import NOTICE_S, unreachable, why_unreachable
 from tracker.client.received import Event, Picture, R, Reader, Result, Tally
 from tracker.client.sockets import (
     Endpoints,
@@ -98,12 +99,14 @@ class Client:
     Args:
         control: The daemon's control endpoint; $TRACKD_CONTROL or this machine where left out.
         data: Its data endpoint; $TRACKD_DATA or this machine where left out.
-        timeout_s: Longest wait for a reply, in seconds.
+        timeout_s: Longest wait for a reply, in seconds. Where it is given, a daemon that does not
+            listen yet is waited for as well; where it is left out, that is an error at once, and a
+            reply is waited for `DEFAULT_TIMEOUT_S`.
         client_key: File with this client's secret CURVE key, for a daemon that asks for one.
         server_key: File with the daemon's public key.
 
     Attributes:
-        timeout_s: As given.
+        timeout_s: Longest wait for a reply.
 
     Raises:
         UsageError: An endpoint or a key file is wrong.
@@ -114,11 +117,12 @@ class Client:
         control: str | None = None,
         data: str | None = None,
         *,
-        timeout_s: float = DEFAULT_TIMEOUT_S,
+        timeout_s: float | None = None,
         client_key: str | Path | None = None,
         server_key: str | Path | None = None,
     ) -> None:
-        self.timeout_s = timeout_s
+        self.timeout_s = DEFAULT_TIMEOUT_S if timeout_s is None else timeout_s
+        self._waits_for_start = timeout_s is not None
         self._to = endpoints(control, data, client_key, server_key)
         self._routing_id = new_routing_id()
         self._tally = Tally()
@@ -261,17 +265,33 @@ class Client:
     def _call(self, call: Call[T]) -> T:
         request_id = uuid4().hex
         request = call.encode(request_id)
-        connected = False
+        asked = False
         with self._lock:
             for _ in range(ATTEMPTS):
                 deadline = Deadline(self.timeout_s / ATTEMPTS)
-                connected = bool(self._control.poll(deadline.left_ms(), zmq.POLLOUT))
+                connected = self._connect(deadline)
+                asked = asked or connected
+                deadline = deadline.later(call.wait_s / ATTEMPTS)
                 reply = self._ask(request, request_id, deadline) if connected else None
                 if reply is not None:
                     return call.decode(reply)
                 self._control.close()
                 self._control = self._open_control()
-        raise no_answer(self._to, self.timeout_s, connected=connected)
+        why = "" if connected else why_unreachable(self._to.control)
+        timeout_s = self.timeout_s + (call.wait_s if asked else 0)
+        raise no_answer(self._to, timeout_s, connected=asked, why=why)
+
+    def _connect(self, deadline: Deadline) -> bool:
+        """Wait for the connection; whether it is there.
+
+        Raises:
+            DaemonUnreachable: Nothing listens, and that was not to be waited for.
+        """
+        if self._control.poll(deadline.left_ms(at_most_s=NOTICE_S), zmq.POLLOUT):
+            return True
+        if not self._waits_for_start and (why := why_unreachable(self._to.control)):
+            raise unreachable(why)
+        return bool(self._control.poll(deadline.left_ms(), zmq.POLLOUT))
 
     def _ask(self, request: bytes, request_id: str, deadline: Deadline) -> Reply | None:
         self._control.send(request)

@@ -18,16 +18,29 @@ class Deadline:
     def __init__(self, timeout_s: float | None) -> None:
         self._at_s = None if timeout_s is None else time.monotonic() + timeout_s
 
-    def left_ms(self) -> int | None:
+    def later(self, by_s: float) -> "Deadline":
+        """One that is so many seconds later."""
+        moved = Deadline(None)
+        moved._at_s = None if self._at_s is None else self._at_s + by_s
+        return moved
+
+    def left_ms(self, *, at_most_s: float = math.inf) -> int | None:
         """Milliseconds until then, at least 0; None for ever."""
-        if self._at_s is None:
-            return None
-        return max(0, math.ceil(1000 * (self._at_s - time.monotonic())))
+        left_s = at_most_s if self._at_s is None else self._at_s - time.monotonic()
+        left_s = min(left_s, at_most_s)
+        return None if math.isinf(left_s) else max(0, math.ceil(1000 * left_s))
 
 
-def no_answer(to: Endpoints, timeout_s: float, *, connected: bool) -> DaemonUnreachable:
-    """What to raise for a request without a reply."""
-    if connected:
+def no_answer(
+    to: Endpoints, timeout_s: float, *, connected: bool, why: str = ""
+) -> DaemonUnreachable:
+    """What to raise for a request without a reply; `why` nobody was reached, where that is known.
+
+    Keys that are wrong look like nobody at all: the daemon does not say so.
+    """
+    if why:
+        hint = f"is `trackd serve` running? {why}"
+    elif connected:
         hint = "something is there; allow it more time, or look at its log"
     elif to.keys is not None:
         hint = "is `trackd serve` running, and are the keys the right ones?"

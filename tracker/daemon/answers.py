@@ -97,10 +97,7 @@ class Answers:
             payload: The request as it came.
             caller: Who asks.
         """
-        if not self._rates.allow(client, time.monotonic()):
-            self.requests[UNREAD] += 1
-            refusal = Refused(ErrorCode.RATE_LIMITED, "too many requests", "ask less often")
-            self._reply(address, _failure(glance_at_id(payload), refusal))
+        if not self._allow(client, address, payload):
             return
         request = parse(payload, self._config.max_message_bytes)
         self.requests[UNREAD if isinstance(request, Rejected) else request.op] += 1
@@ -116,6 +113,33 @@ class Answers:
         key, digest = (client, request.id), _digest(request)
         if not self._answer_again(key, digest, address):
             self._begin(key, digest, address, request, caller)
+
+    def misframed(self, client: bytes, address: Address, parts: int, payload: bytes) -> None:
+        """Answer a message whose parts are not those of a request.
+
+        Args:
+            client: As in `request`; so are the others.
+            address: See there.
+            parts: How many it has.
+            payload: The last one, which may hold an id to repeat.
+        """
+        if self._allow(client, address, payload):
+            self.requests[UNREAD] += 1
+            refusal = Refused(
+                ErrorCode.BAD_REQUEST,
+                f"a message of {parts} parts is no request",
+                "send one part, a JSON object; from a DEALER an empty part may come before it",
+            )
+            self._reply(address, _failure(glance_at_id(payload), refusal))
+
+    def _allow(self, client: bytes, address: Address, payload: bytes) -> bool:
+        """Whether a client may ask now; else it is told that it may not."""
+        if self._rates.allow(client, time.monotonic()):
+            return True
+        self.requests[UNREAD] += 1
+        refusal = Refused(ErrorCode.RATE_LIMITED, "too many requests", "ask less often")
+        self._reply(address, _failure(glance_at_id(payload), refusal))
+        return False
 
     def settle(self) -> None:
         """Answer the requests that are done, and those that took too long."""

@@ -5,6 +5,10 @@ routing id with each connection unless it sets `ZMQ_ROUTING_ID`, which a client 
 requests should do: only then is a repeated id known as a repetition after a reconnect. Programs
 that share a CURVE key share its rate and its request ids; random ids keep them apart.
 
+A request is one part, alone (DEALER) or after an empty delimiter (REQ). A message in other parts is
+answered with an error: what leads up to its first empty part, and that, is its return address, as
+ZeroMQ's proxies have it.
+
 What no option of ZeroMQ bounds is the number of parts of one message, which it gathers before it
 hands them over: a client that is let in and never ends a message can make it hold memory until the
 connection ends. Where clients are not trusted, the service manager's memory limit is the bound.
@@ -14,6 +18,7 @@ import logging
 import math
 import threading
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import zmq
@@ -36,6 +41,8 @@ _QUEUED_REQUESTS = 16  # per client, before it has to wait
 _QUEUED_REPLIES = 256  # per client, before replies to it are dropped
 _LINGER_MS = 1000
 _ENVELOPES = ((), (b"",))  # of a DEALER, and of a REQ or of a DEALER that does as a REQ does
+_LONGEST_ENVELOPE = 16  # parts of a return address that is answered to, of at most
+_WIDEST_HOP = 255  # bytes each, as ZeroMQ's own are
 
 
 class Control:
@@ -74,6 +81,7 @@ class Control:
         self._thread = threading.Thread(target=self._run, name="control", daemon=True)
         self._stopping = threading.Event()
         self._unanswerable = 0
+        self._undelivered = 0
         self.endpoint = ""
 
     def start(self) -> None:
@@ -112,6 +120,7 @@ class Control:
             requests=dict(answers.requests),
             replies=dict(answers.replies),
             unanswerable=self._unanswerable,
+            undelivered=self._undelivered,
             in_progress=answers.in_progress,
             remembered=len(answers.remembered),
             remembered_bytes=answers.remembered.nbytes,
@@ -126,6 +135,7 @@ class Control:
         router.setsockopt(zmq.MAXMSGSIZE, _READ_FACTOR * self._config.max_message_bytes)
         router.setsockopt(zmq.RCVHWM, _QUEUED_REQUESTS)
         router.setsockopt(zmq.SNDHWM, _QUEUED_REPLIES)
+        router.setsockopt(zmq.ROUTER_MANDATORY, 1)  # to count the replies that nobody takes
         router.setsockopt(zmq.ROUTER_HANDOVER, 1)  # who comes back replaces its old connection
         # A peer that vanished is noticed within two minutes. ZeroMQ's own heartbeats would end the
         # process when a client goes whose requests wait in a full queue: zeromq/libzmq#4364.
@@ -168,17 +178,34 @@ class Control:
         return max(0, math.ceil((deadline_s - time.monotonic()) * 1000))
 
     def _receive(self) -> None:
-        """Take one message and answer it, if its parts make sense."""
+        """Take one message and answer it, with an error where its parts make no sense."""
         routing_id, *parts = self._router.recv_multipart(zmq.NOBLOCK, copy=False)
-        envelope, payload = tuple(part.bytes for part in parts[:-1]), parts[-1]
-        if envelope not in _ENVELOPES:
+        envelope, payload = _envelope(parts), parts[-1]
+        if envelope is None:
             self._unanswerable += 1
             return
         caller = LOCAL if self._guarded is None else self._guarded.identify(payload)[0]
         # The owner of the key where there are keys, else the connection.
         client = routing_id.bytes if caller.account is None else caller.account.encode()
-        self._answers.request(client, (routing_id.bytes, *envelope), payload.bytes, caller)
+        address = (routing_id.bytes, *envelope)
+        if envelope in _ENVELOPES and len(parts) == len(envelope) + 1:
+            self._answers.request(client, address, payload.bytes, caller)
+        else:
+            self._answers.misframed(client, address, len(parts), payload.bytes)
 
     def _send(self, address: Address, reply: bytes) -> None:
-        # A ROUTER never waits: it drops what a client that is gone, or does not read, cannot take.
-        self._router.send_multipart([*address, reply])
+        try:
+            self._router.send_multipart([*address, reply], zmq.NOBLOCK)
+        except zmq.ZMQError as err:  # the client is gone, or does not read
+            if err.errno not in (zmq.EHOSTUNREACH, zmq.EAGAIN):
+                raise
+            self._undelivered += 1
+
+
+def _envelope(parts: Sequence[zmq.Frame]) -> tuple[bytes, ...] | None:
+    """The parts that a reply begins with; None for an address of no reasonable size."""
+    empty = next((index for index, part in enumerate(parts[:-1]) if not len(part)), None)
+    hops = () if empty is None else parts[: empty + 1]
+    if len(hops) > _LONGEST_ENVELOPE or any(len(hop) > _WIDEST_HOP for hop in hops):
+        return None
+    return tuple(hop.bytes for hop in hops)

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
+from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 
 import pydantic_core
@@ -32,6 +33,7 @@ from tracker.protocol.roles import LEAST_ROLE
 from tracker.protocol.schema import protocol_schema
 
 T = TypeVar("T")
+_WAIT_PART = 0.9  # of `control.timeout_s`: a prompt that waited in vain is told so before
 
 
 class Snapshots(Protocol):
@@ -81,11 +83,12 @@ class Dispatch:
         self._snapshots = snapshots
         self._keep = keep
         self._version = version
+        self._longest_wait_s = _WAIT_PART * control.timeout_s
         self._ready = ready
         self._status = status
         self._shut_down = shut_down
         self._started_s = time.monotonic()
-        self._description = _describe(version, model, limits, control)
+        self._description = _describe(version, model, limits, control) | {"epoch": streams.epoch}
 
     def handle(self, request: ask.AnyRequest) -> "Result | Future[Result]":
         """Do a request: return its result, or a future of it.
@@ -121,7 +124,8 @@ class Dispatch:
             case ask.SnapshotRestore():
                 return then(self._kept().restore(request.stream), _told)
             case _:
-                return then(self._pipeline.submit(request.stream, _command(request)), _told)
+                command = _command(request, self._longest_wait_s)
+                return then(self._pipeline.submit(request.stream, command), _told)
 
     def _ping(self) -> Result:
         uptime_s = time.monotonic() - self._started_s
@@ -186,13 +190,15 @@ _ObjectRequest = (
 )
 
 
-def _command(request: _ObjectRequest) -> Command:
+def _command(request: _ObjectRequest, longest_wait_s: float) -> Command:
     """What the pipeline is to do, between two frames or while there are none."""
     match request:
         case ask.PromptObject():
-            return _prompt(request, label=request.label, must_exist=False)
+            prompt = _prompt(request, label=request.label, must_exist=False)
+            return replace(prompt, wait_s=min(prompt.wait_s, longest_wait_s))
         case ask.ObjectCorrect():
-            return _prompt(request, label=None, must_exist=True)
+            prompt = _prompt(request, label=None, must_exist=True)
+            return replace(prompt, wait_s=min(prompt.wait_s, longest_wait_s))
         case ask.ObjectRemove():
             return RemoveCommand(request.object)
         case ask.ObjectReset():
@@ -218,6 +224,7 @@ def _prompt(
         frame=request.frame,
         normalized=request.normalized,
         must_exist=must_exist,
+        wait_s=request.wait_s,
     )
 
 

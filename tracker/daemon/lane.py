@@ -9,6 +9,7 @@ from pathlib import Path
 from tracker.daemon.deadline import Deadline, Spent
 from tracker.daemon.history import FrameHistory, SeenFrame
 from tracker.daemon.lane_status import LaneClock, LaneStatus
+from tracker.daemon.object_ids import ObjectIds
 from tracker.daemon.prompting import prompt_on, too_many_clicks
 from tracker.daemon.values import (
     Command,
@@ -32,8 +33,6 @@ from tracker.protocol.data import EventName
 from tracker.protocol.fields import EffortInfo, StreamSettings
 from tracker.protocol.replies import ErrorCode, ObjectInfo, ObjectsResult, PromptResult
 from tracker.types import ObjectResult, ObjectState, Prompt, Prompted
-
-MAX_OBJECT_ID = 2**31 - 1
 
 #: What a command gives: prompts a `PromptResult`; listing and restoring all objects; relabelling
 #: the object; saving the snapshot; removing and resetting None.
@@ -70,13 +69,13 @@ class Lane:
         self._helper = helper
         self._on_event = on_event
         self._history = FrameHistory(1 + policy.history_frames)
-        self._next_id = 1
+        self._ids = ObjectIds()
         self._states: dict[int, ObjectState] = {}
         self._clock = LaneClock()
         deadline = settings.deadline
         self._deadline = None if deadline is None else Deadline.of(deadline.budget_s, model)
         self._free_since_s = 0.0
-        self._view = _View((), None, 0, self._next_id)
+        self._view = _View((), None, 0, self._ids.next)
 
     @cached_property
     def _session(self) -> Session:
@@ -119,12 +118,21 @@ class Lane:
         frame = live.frame
         height, width = frame.image.shape[:2]
         self._history.add(
-            SeenFrame(result.step, frame.seq, frame.pts, frame.captured_ns, height, width),
+            SeenFrame(
+                result.step, frame.seq, frame.pts, frame.captured_ns, height, width, live.epoch
+            ),
             oldest_step=self._session.seen[0].step,
         )
         self._clock.record(tracked)
         self._look(result.objects)
         return tracked
+
+    def waits(self, command: Command) -> bool:
+        """Whether a command is a prompt that is to wait for a frame, and there is none yet."""
+        if not isinstance(command, PromptCommand) or self._history.newest is not None:
+            return False
+        known = any(obj.id == command.object_id for obj in self._view.objects)
+        return command.wait_s > 0 and (known or not command.must_exist)
 
     def apply(self, command: Command) -> CommandResult:
         """Do what a client asked for, between two frames or while there are none.
@@ -194,8 +202,10 @@ class Lane:
         if command.must_exist:
             self._check_known(command.object_id)
         frame = self._history.find(command.frame)
-        object_id = self._free_id() if command.object_id is None else command.object_id
-        created = object_id not in self._session.object_ids
+        known, object_id = self._session.object_ids, command.object_id
+        if object_id is None:
+            object_id = self._ids.free(known)
+        created = object_id not in known
         if created:
             self._check_room()
         try:
@@ -203,7 +213,7 @@ class Lane:
             prompted = self._prompted(prompt, frame, created=created)
         except PromptError as err:
             raise Refused(ErrorCode.BAD_PROMPT, err.message, err.hint) from err
-        self._next_id = max(self._next_id, object_id + 1)
+        self._ids.use(object_id)
         state, label = prompted.object.state, prompted.object.label
         if created:
             self._states[object_id] = state
@@ -265,8 +275,9 @@ class Lane:
         gone = {i: self._label(i) for i in self._session.object_ids if i not in session.object_ids}
         self._session = session
         self._history = FrameHistory(1 + self._policy.history_frames)
-        highest = max(session.object_ids, default=0)
-        self._next_id = max(self._next_id, command.next_object_id, highest + 1)
+        self._ids.go_on(command.next_object_id)
+        for object_id in sorted(session.object_ids):
+            self._ids.use(object_id)
         for object_id, label in gone.items():
             self._tell(EventName.OBJECT_REMOVED, object_id, label=label)
         objects = self._objects()
@@ -313,14 +324,6 @@ class Lane:
                 "remove one, or raise limits.objects_per_stream in the daemon's configuration",
             )
 
-    def _free_id(self) -> int:
-        """An id above all that were ever used, so that none means two objects."""
-        if self._next_id > MAX_OBJECT_ID:
-            raise Refused(
-                ErrorCode.LIMIT, "the highest object id is in use", "give the id of the object"
-            )
-        return self._next_id
-
     @property
     def _effort_info(self) -> EffortInfo | None:
         return None if self._deadline is None else self._deadline.info
@@ -351,7 +354,7 @@ class Lane:
             if self._states.get(obj.id) is not obj.state:
                 self._tell(EventName.OBJECT_STATE, obj.id, state=obj.state, label=obj.label)
         self._states = states
-        self._view = _View(objects, self._newest, self._session.bank.nbytes, self._next_id)
+        self._view = _View(objects, self._newest, self._session.bank.nbytes, self._ids.next)
 
     def _tell(
         self,

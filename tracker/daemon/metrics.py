@@ -207,6 +207,9 @@ def _of_control(control: ControlStatus) -> Iterator[Metric]:
         "trackd_unanswerable_messages", "Messages without an address.", control.unanswerable
     )
     yield CounterMetricFamily(
+        "trackd_undelivered_replies", "Replies to clients that were gone.", control.undelivered
+    )
+    yield CounterMetricFamily(
         "trackd_refused_clients", "Connections whose key is not allowed.", control.refused_clients
     )
     yield _counts(

@@ -1,17 +1,15 @@
 """The thread that owns the model: frames of all streams in, tracked frames and events out."""
 
-import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
 
 from streams.mailbox import Mailbox
 from tracker.daemon.activity import Activity
 from tracker.daemon.lane import CommandResult, Lane
 from tracker.daemon.lane_status import LaneStatus
+from tracker.daemon.slot import Gate, Slot, Taken, Waiting, next_deadline_s
 from tracker.daemon.values import Command, Event, LiveFrame, Refused, Tracked
 from tracker.engine import Policy
 from tracker.helper import helper_thread
@@ -23,101 +21,6 @@ __all__ = ["CommandResult", "LaneStatus", "Pipeline"]
 
 #: After so long with commands alone a frame has its turn.
 COMMANDS_TURN_S = 0.25
-
-_LOG = logging.getLogger("trackd.pipeline")
-
-
-@dataclass(frozen=True, slots=True)
-class _Waiting:
-    command: Command
-    future: "Future[CommandResult]"
-
-
-class _Gate:
-    """What a stream sends passes here until it is removed; nothing does afterwards."""
-
-    def __init__(
-        self, on_tracked: Callable[[Tracked], None], on_event: Callable[[Event], None]
-    ) -> None:
-        self._on_tracked = on_tracked
-        self._on_event = on_event
-        self._lock = threading.Lock()
-        self._open = True
-
-    def tracked(self, tracked: Tracked) -> None:
-        with self._lock:
-            if self._open:
-                self._on_tracked(tracked)
-
-    def event(self, event: Event) -> None:
-        with self._lock:
-            if self._open:
-                self._on_event(event)
-
-    def close(self) -> None:
-        with self._lock:
-            self._open = False
-
-
-class _Slot:
-    """A stream in the pipeline: its lane, its frames, and the commands that wait for it."""
-
-    def __init__(self, lane: Lane, gate: _Gate, mailbox: Mailbox[LiveFrame]) -> None:
-        self.lane = lane
-        self.gate = gate
-        self.mailbox = mailbox
-        self.commands: deque[_Waiting] = deque()
-        self.failed = 0
-        self._failed_in_a_row = 0
-        self._dropped = mailbox.dropped
-
-    def take(self) -> "_Taken | None":
-        """Take a frame to track; None where there is none."""
-        live = self.mailbox.get()
-        return None if live is None else _Taken(self, live, self.mailbox.dropped)
-
-    def track(self, live: LiveFrame, dropped: int) -> None:
-        """Track a frame that was taken; one that fails is skipped and counted."""
-        try:
-            tracked = self.lane.track(live, dropped=dropped - self._dropped)
-            self._dropped = dropped
-            self.gate.tracked(tracked)
-        except Exception:
-            self.failed += 1
-            self._failed_in_a_row += 1
-            # The 1st, 2nd, 4th, 8th ... in a row: an error on every frame does not fill the disk.
-            if self._failed_in_a_row.bit_count() == 1:
-                seq, count = live.frame.seq, self._failed_in_a_row
-                text = "stream %s: frame %d could not be tracked, %d in a row"
-                _LOG.exception(text, self.lane.stream, seq, count)
-        else:
-            self._failed_in_a_row = 0
-
-    def apply(self, waiting: _Waiting) -> None:
-        """Do a command, unless nobody waits for it any more."""
-        if not waiting.future.set_running_or_notify_cancel():
-            return
-        try:
-            result = self.lane.apply(waiting.command)
-        except Refused as err:
-            waiting.future.set_exception(err)
-        except Exception:
-            name = type(waiting.command).__name__
-            _LOG.exception("stream %s: %s failed", self.lane.stream, name)
-            text = f"stream {self.lane.stream}: the command failed by an error of the daemon's own"
-            refused = Refused(ErrorCode.INTERNAL, text, "its log tells more")
-            waiting.future.set_exception(refused)
-        else:
-            waiting.future.set_result(result)
-
-
-@dataclass(frozen=True, slots=True)
-class _Taken:
-    """A frame out of its mailbox, and how many of its stream had been dropped by then."""
-
-    slot: _Slot
-    live: LiveFrame
-    dropped: int
 
 
 class Pipeline:
@@ -162,11 +65,11 @@ class Pipeline:
         self._on_event = on_event
         self._between_frames = between_frames
         self._lock = threading.Lock()
-        self._slots: dict[str, _Slot] = {}
-        self._frame_turns: list[_Slot] = []  # whose turn was longest ago comes first
-        self._command_turns: list[_Slot] = []
+        self._slots: dict[str, Slot] = {}
+        self._frame_turns: list[Slot] = []  # whose turn was longest ago comes first
+        self._command_turns: list[Slot] = []
         self._helper = helper_thread()
-        self._ahead: _Taken | None = None  # belongs to the thread
+        self._ahead: Taken | None = None  # belongs to the thread
         self._work = threading.Event()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="tracker", daemon=True)
@@ -194,7 +97,7 @@ class Pipeline:
         if self._helper is not None:
             self._helper.close()
         with self._lock:
-            waiting = [one for slot in self._slots.values() for one in _take_all(slot)]
+            waiting = [one for slot in self._slots.values() for one in slot.clear()]
         _refuse(waiting, _shutting_down())
         return not self._thread.is_alive()
 
@@ -204,7 +107,7 @@ class Pipeline:
         Raises:
             Refused: STREAM_EXISTS.
         """
-        gate = _Gate(self._on_tracked, self._on_event)
+        gate = Gate(self._on_tracked, self._on_event)
         lane = Lane(
             stream,
             settings,
@@ -213,7 +116,7 @@ class Pipeline:
             helper=self._helper,
             on_event=gate.event,
         )
-        slot = _Slot(lane, gate, mailbox)
+        slot = Slot(lane, gate, mailbox)
         with self._lock:
             if stream in self._slots:
                 raise Refused(ErrorCode.STREAM_EXISTS, f"there is a stream {stream} already")
@@ -235,7 +138,7 @@ class Pipeline:
             del self._slots[stream]
             self._frame_turns.remove(slot)
             self._command_turns.remove(slot)
-            waiting = _take_all(slot)
+            waiting = slot.clear()
         slot.gate.close()
         _refuse(waiting, Refused(ErrorCode.UNKNOWN_STREAM, f"stream {stream} was removed"))
 
@@ -243,8 +146,21 @@ class Pipeline:
         """Say that a frame is there; from any thread, never waits."""
         self._work.set()
 
+    def silence(self, stream: str, why: str) -> None:
+        """Say why a source gives no frames for now, "" where it does; from any thread.
+
+        No prompt waits for a first frame that is not to come.
+        """
+        with self._lock:
+            slot = self._slots.get(stream)
+            if slot is not None:
+                slot.silent = why
+        self._work.set()
+
     def submit(self, stream: str, command: Command) -> "Future[CommandResult]":
         """Queue a command; it is applied between two frames, and while none come too.
+
+        A prompt may wait for the first frame of its stream, and lets others overtake it then.
 
         Returns:
             What `Lane.apply` will return, or `Refused`; a cancelled future is not applied. Its
@@ -253,21 +169,20 @@ class Pipeline:
         Raises:
             Refused: UNKNOWN_STREAM, BUSY or SHUTTING_DOWN.
         """
-        future: Future[CommandResult] = Future()
+        waiting = Waiting.of(command)
         with self._lock:
             if self._stopping:
                 raise _shutting_down()
             slot = self._slot(stream)
-            if len(slot.commands) >= self._commands_queued:
+            if len(slot) >= self._commands_queued:
                 raise Refused(
                     ErrorCode.BUSY,
-                    f"{len(slot.commands)} commands wait for stream {stream}, as many as are "
-                    "allowed",
+                    f"{len(slot)} commands wait for stream {stream}, as many as are allowed",
                     "wait for their replies, or raise limits.commands_queued",
                 )
-            slot.commands.append(_Waiting(command, future))
+            slot.commands.append(waiting)
         self._work.set()
-        return future
+        return waiting.future
 
     def status(self, stream: str) -> LaneStatus:
         """How a stream stands; from any thread.
@@ -277,10 +192,10 @@ class Pipeline:
         """
         with self._lock:
             slot = self._slot(stream)
-            waiting = len(slot.commands)
+            waiting = len(slot)
         return slot.lane.status(failed=slot.failed, commands_waiting=waiting)
 
-    def _slot(self, stream: str) -> _Slot:
+    def _slot(self, stream: str) -> Slot:
         slot = self._slots.get(stream)
         if slot is None:
             known = ", ".join(self._slots)
@@ -290,14 +205,23 @@ class Pipeline:
 
     def _run(self) -> None:
         while not self._stopping:
-            self._work.wait()
+            self._work.wait(self._patience_s())
             self._work.clear()  # before looking, so that what comes meanwhile wakes it again
             while not self._stopping and self._turn():
                 pass
             self.activity.end()
 
+    def _patience_s(self) -> float | None:
+        """How long there is nothing to do unless something comes; None: for ever."""
+        with self._lock:
+            deadline_s = next_deadline_s(iter(self._slots.values()))
+        return None if deadline_s is None else max(0.0, deadline_s - time.monotonic())
+
     def _turn(self) -> bool:
         """Apply commands, then track a frame; False where there was nothing to do."""
+        with self._lock:
+            for slot in self._slots.values():
+                slot.release()
         applied = self._apply_commands()
         self.activity.begin()
         return self._track_next() or applied
@@ -315,12 +239,13 @@ class Pipeline:
             applied = True
         return applied
 
-    def _next_command(self) -> tuple[_Slot, _Waiting] | None:
+    def _next_command(self) -> tuple[Slot, Waiting] | None:
         with self._lock:
             for slot in self._command_turns:
-                if slot.commands:
+                waiting = slot.next_command()
+                if waiting is not None:
                     _to_the_end(self._command_turns, slot)
-                    return slot, slot.commands.popleft()
+                    return slot, waiting
         return None
 
     def _track_next(self) -> bool:
@@ -337,7 +262,7 @@ class Pipeline:
         taken.slot.track(taken.live, taken.dropped)
         return True
 
-    def _take(self, *, ahead: bool = False) -> _Taken | None:
+    def _take(self, *, ahead: bool = False) -> Taken | None:
         """Take the frame whose turn is next; one to encode `ahead` only where that is wanted."""
         with self._lock:
             slots = list(self._frame_turns)
@@ -351,24 +276,18 @@ class Pipeline:
                 return taken
         return None
 
-    def _is_here(self, slot: _Slot) -> bool:
+    def _is_here(self, slot: Slot) -> bool:
         with self._lock:
             return slot in self._frame_turns
 
 
-def _to_the_end(turns: list[_Slot], slot: _Slot) -> None:
+def _to_the_end(turns: list[Slot], slot: Slot) -> None:
     if slot in turns:  # else it was removed meanwhile
         turns.remove(slot)
         turns.append(slot)
 
 
-def _take_all(slot: _Slot) -> list[_Waiting]:
-    waiting = list(slot.commands)
-    slot.commands.clear()
-    return waiting
-
-
-def _refuse(waiting: list[_Waiting], refused: Refused) -> None:
+def _refuse(waiting: list[Waiting], refused: Refused) -> None:
     for one in waiting:
         if one.future.set_running_or_notify_cancel():
             one.future.set_exception(refused)

@@ -39,6 +39,11 @@ class OpenSource(Protocol):
 class ReaderOwner(Protocol):
     """Whom a reader tells what happens. It is called from the reader's thread."""
 
+    @property
+    def epoch(self) -> str | None:
+        """What the numbers of the frames are unique in."""
+        ...
+
     def opened(self, reader: "Reader", info: SourceInfo) -> None:
         """The source is open, or open again because it is played in a loop."""
         ...
@@ -196,7 +201,7 @@ class Reader:
             return
         numbered = replace(frame, seq=seq)
         if not self._mailbox.put(
-            LiveFrame(numbered, frame.sender_ns, decode_s, arrived_s, queued_s)
+            LiveFrame(numbered, frame.sender_ns, decode_s, arrived_s, queued_s, self._owner.epoch)
         ):
             self.leave()
 

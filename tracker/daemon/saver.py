@@ -135,17 +135,27 @@ class Saver:
 
     def _save(self, finish_by_s: float | None) -> str:
         """Write what is due, answer who asked, and return why not all was saved."""
-        now_s, problem = time.monotonic(), ""
+        now_s = time.monotonic()
         if finish_by_s is not None:
             self._take_snapshots(_SNAPSHOTS_SHARE * (finish_by_s - now_s))
         elif now_s >= self._next_s:
             self._take_snapshots(0.0)
             self._next_s = now_s + self._every_s
+        return self._wrote(self.save_list())
+
+    def save_list(self) -> str:
+        """Write the list of streams, and so reserve frame numbers; returns why not, or "".
+
+        Called by its own thread, or before that is started.
+        """
+        kept, first_seq = self._streams.kept(), self._streams.first_seq()
         try:
-            self._store.save_streams(self._streams.kept(), self._pipeline)
+            self._store.save_streams(kept, self._pipeline, first_seq=first_seq)
         except TrackdError as err:
-            problem = str(err)
-        return self._wrote(problem)
+            _LOG.debug("the list of streams was not saved: %s", err)
+            return str(err)
+        self._streams.reserve(kept, first_seq)
+        return ""
 
     def _take_snapshots(self, timeout_s: float) -> None:
         """Ask for the snapshots of all streams, and wait for them so long."""

@@ -31,6 +31,7 @@ from tracker.daemon.logs import setup_logs
 from tracker.daemon.metrics import build_registry
 from tracker.daemon.moment import Moment
 from tracker.daemon.notify import notify
+from tracker.daemon.numbering import Numbering
 from tracker.daemon.permissions import Permissions
 from tracker.daemon.pipeline import Pipeline
 from tracker.daemon.publisher import Publisher
@@ -258,12 +259,20 @@ class Server:
         )
         pipeline.start()
         undo.callback(pipeline.stop, 1.0)
-        streams = Streams(pipeline, publisher, config.retry, config.limits, on_change=self._keep)
+        numbering = Numbering(keeps=self._store is not None, on_low=self._keep)
+        streams = Streams(
+            pipeline,
+            publisher,
+            config.retry,
+            config.limits,
+            on_change=self._keep,
+            numbering=numbering,
+        )
         undo.callback(streams.close_all, 1.0)
         if self._store is not None:
             every_s, tell = config.state.every_s, partial(_tell_saving, streams)
             self._saver = Saver(self._store, streams, pipeline, every_s=every_s, on_change=tell)
-        self._open_streams(streams, pipeline)
+        self._open_streams(streams, pipeline, numbering)
         if self._saver is not None:
             self._saver.start()
         control = self._listen(undo, context, door, model, pipeline, streams)
@@ -347,15 +356,17 @@ class Server:
         undo.callback(control.stop, 1.0)
         return control
 
-    def _open_streams(self, streams: Streams, pipeline: Pipeline) -> None:
+    def _open_streams(self, streams: Streams, pipeline: Pipeline, numbering: Numbering) -> None:
         """Open what the configuration names and what was there before, objects included."""
         saved = None if self._store is None else self._load(self._store)
         before = {} if saved is None else dict(saved.streams)
+        numbering.retire(0 if saved is None else saved.first_seq)
         added = {name: kept.settings for name, kept in before.items() if not kept.configured}
         wanted = added | self._config.streams
+        opened = []
         for name, settings in wanted.items():
             kept = before.get(name)
-            paused, first_seq = (False, 0) if kept is None else (kept.paused, kept.next_seq)
+            first_seq = None if kept is None else kept.next_seq
             try:
                 # Objects first: not one frame is to pass without them.
                 configured = name in self._config.streams
@@ -363,10 +374,16 @@ class Server:
                 if self._store is not None and kept is not None:
                     restored = self._store.restore(name, pipeline, Moment.now())
                     _LOG.info("stream %s: %s", name, restored.text)
-                if not paused:
-                    streams.resume(name)
+                opened.append(name)
             except Refused as err:
                 _LOG.error("stream %s was not opened: %s", name, err)
+        for name in before.keys() - set(opened):
+            numbering.retire(before[name].next_seq)
+        if self._saver is not None:
+            self._saver.save_list()  # reserves numbers for the frames
+        for name in opened:
+            if name not in before or not before[name].paused:
+                streams.resume(name)
 
     def _load(self, store: Store) -> SavedState | None:
         return store.load(ignore_unreadable=self._ignore_unreadable_state)

@@ -9,10 +9,12 @@ from pydantic import Field, ValidationError
 
 from tracker.atomic import write_atomically
 from tracker.daemon.moment import Moment
+from tracker.daemon.numbering import RESERVED
 from tracker.errors import OutputError, StateError, TrackdError
 from tracker.protocol.fields import Label, Message, ObjectId, StreamName, StreamSettings
 
 _COPIES = 8
+Seq = Annotated[int, Field(ge=0, le=2**53)]
 
 
 class SavedObject(Message):
@@ -29,7 +31,7 @@ class SavedStream(Message):
         settings: Its source; holds credentials.
         paused: It was not to run.
         configured: The configuration named it then.
-        next_seq: Number that its next frame would have had.
+        next_seq: Number of its first frame after a restart: all that it gave out are below.
         next_object_id: Ids below it are not given to new objects.
         objects: In the order of their ids.
         snapshot_at: When their snapshot was taken; None where that is not known.
@@ -38,7 +40,7 @@ class SavedStream(Message):
     settings: StreamSettings
     paused: bool
     configured: bool = False
-    next_seq: Annotated[int, Field(ge=0)]
+    next_seq: Seq
     next_object_id: Annotated[int, Field(ge=1)]
     objects: tuple[SavedObject, ...]
     snapshot_at: Moment | None = None
@@ -48,12 +50,15 @@ class SavedState(Message):
     """All of it.
 
     Attributes:
+        version: 2; in 1 the numbers of frames were those at the time, not bounds.
         saved_at_s: Wall clock, in seconds since 1970.
+        first_seq: Number of the first frame of streams that are not among these.
         streams: By name.
     """
 
-    version: Literal[1] = 1
+    version: Literal[1, 2] = 2
     saved_at_s: float
+    first_seq: Seq = 0
     streams: dict[StreamName, SavedStream]
 
 
@@ -69,7 +74,7 @@ def read_state(path: Path) -> SavedState | None:
     """
     try:
         data = path.read_bytes()
-        return SavedState.model_validate_json(data)
+        return _upgraded(SavedState.model_validate_json(data))
     except FileNotFoundError:
         return None
     except OSError as err:
@@ -115,6 +120,18 @@ def _copied(path: Path, data: bytes) -> Path | None:
         except OSError:
             continue
     return None
+
+
+def _upgraded(state: SavedState) -> SavedState:
+    """The same in version 2; a crash may have followed, so numbers begin a block later."""
+    if state.version != 1:
+        return state
+    streams = {
+        name: stream.model_copy(update={"next_seq": stream.next_seq + RESERVED})
+        for name, stream in state.streams.items()
+    }
+    first_seq = max((stream.next_seq for stream in streams.values()), default=0)
+    return state.model_copy(update={"version": 2, "first_seq": first_seq, "streams": streams})
 
 
 def write_state(path: Path, state: SavedState) -> None:

@@ -93,7 +93,8 @@ class ControlStatus:
         busy_s: Seconds that it has been at one piece of work.
         requests: Requests by operation; what is no operation counts as one and the same.
         replies: Replies by error code or "ok".
-        unanswerable: Messages that could not be answered.
+        unanswerable: Messages whose return address is no reasonable one.
+        undelivered: Replies dropped because their client was gone, or did not read.
         in_progress: Requests that wait for their result.
         remembered: Replies kept for retried requests.
         remembered_bytes: Their size.
@@ -109,6 +110,7 @@ class ControlStatus:
     requests: Mapping[str, int] = field(default_factory=dict)
     replies: Mapping[str, int] = field(default_factory=dict)
     unanswerable: int = 0
+    undelivered: int = 0
     in_progress: int = 0
     remembered: int = 0
     remembered_bytes: int = 0

@@ -151,13 +151,19 @@ class Store:
         return asked
 
     def save(
-        self, streams: Mapping[str, KeptStream], pipeline: Pipeline, *, timeout_s: float
+        self,
+        streams: Mapping[str, KeptStream],
+        pipeline: Pipeline,
+        *,
+        first_seq: int = 0,
+        timeout_s: float,
     ) -> Mapping[str, str]:
         """Write snapshots of all streams with objects, then what `save_streams` writes.
 
         Args:
             streams: All streams, by name.
             pipeline: Has their objects; must run.
+            first_seq: As in `SavedState`.
             timeout_s: For the snapshots of all streams together.
 
         Returns:
@@ -173,10 +179,12 @@ class Store:
                 wait(future, deadline_s - time.monotonic())
             except Refused as err:
                 failed[stream] = err.message
-        self.save_streams(streams, pipeline)
+        self.save_streams(streams, pipeline, first_seq=first_seq)
         return failed
 
-    def save_streams(self, streams: Mapping[str, KeptStream], pipeline: Pipeline) -> None:
+    def save_streams(
+        self, streams: Mapping[str, KeptStream], pipeline: Pipeline, *, first_seq: int = 0
+    ) -> None:
         """Write the list of streams and objects alone; delete the other snapshots of its own.
 
         Raises:
@@ -191,7 +199,7 @@ class Store:
                 saved[stream] = self._saved(stream, kept, pipeline)
             except Refused:  # it was removed meanwhile
                 continue
-        state = SavedState(saved_at_s=time.time(), streams=saved)
+        state = SavedState(saved_at_s=time.time(), first_seq=first_seq, streams=saved)
         write_state(folder / _LIST, state)
         self._unrestored = {name: one for name, one in self._unrestored.items() if name in saved}
         before = self._listed | self._taken.keys()
@@ -265,6 +273,7 @@ class Store:
                     "settings": kept.settings,
                     "paused": kept.paused,
                     "configured": kept.configured,
+                    "next_seq": kept.next_seq,
                 }
             )
         status = pipeline.status(stream)

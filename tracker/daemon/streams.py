@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from streams.address import parse_address
 from streams.errors import StreamError
 from tracker.daemon.config import LimitsConfig, RetryConfig
+from tracker.daemon.numbering import RESERVED, FrameNumbers, Numbering
 from tracker.daemon.pipeline import LaneStatus, Pipeline
 from tracker.daemon.publisher import Publisher
 from tracker.daemon.supervisor import Supervisor, SupervisorStatus
@@ -30,7 +31,7 @@ class _Entry:
     settings: StreamSettings
     supervisor: Supervisor
     paused: bool
-    first_seq: int
+    numbers: FrameNumbers
     configured: bool
     closing: bool = False
 
@@ -42,7 +43,7 @@ class KeptStream:
     Attributes:
         settings: Its source; holds credentials.
         paused: It was not to run.
-        next_seq: Number that its next frame would have had.
+        next_seq: Number of its first frame then; a stream that runs gives out none so high.
         configured: The configuration names it.
     """
 
@@ -61,6 +62,7 @@ class Streams:
         retry: How failing sources are opened again.
         limits: How many there may be.
         on_change: Called after a stream came, went, was paused or resumed; must not wait.
+        numbering: Numbers their frames.
         supervise: Makes the owner of a source.
 
     Attributes:
@@ -75,6 +77,7 @@ class Streams:
         limits: LimitsConfig,
         *,
         on_change: Callable[[], object] = lambda: None,
+        numbering: Numbering | None = None,
         supervise: Callable[..., Supervisor] = Supervisor,
     ) -> None:
         self._pipeline = pipeline
@@ -82,11 +85,17 @@ class Streams:
         self._retry = retry
         self._limits = limits
         self._on_change = on_change
+        self._numbering = numbering or Numbering()
         self._supervise = supervise
         self._lock = threading.RLock()
         self._entries: dict[str, _Entry] = {}
         self._closed = False
         self.abandoned_threads = 0
+
+    @property
+    def epoch(self) -> str:
+        """With its number, what names a frame for good; see `Numbering`."""
+        return self._numbering.epoch
 
     def add(
         self,
@@ -94,7 +103,7 @@ class Streams:
         settings: StreamSettings,
         *,
         paused: bool = False,
-        first_seq: int = 0,
+        first_seq: int | None = None,
         configured: bool = False,
     ) -> None:
         """Open a source and track on it from now on.
@@ -103,7 +112,7 @@ class Streams:
             stream: A name that no stream has.
             settings: The source.
             paused: Do not open it before `resume`.
-            first_seq: Number of its first frame.
+            first_seq: Number of its first frame; None for one that no stream of its name had.
             configured: The configuration names it.
 
         Raises:
@@ -117,16 +126,17 @@ class Streams:
             raise Refused(ErrorCode.BAD_REQUEST, err.message, err.hint) from err
         with self._lock:
             self._check_room(stream)
+            numbers = self._numbering.start(stream, first_seq)
             supervisor = self._supervise(
                 stream,
                 settings,
                 self._retry,
                 on_frame=self._pipeline.wake,
-                on_event=self._publisher.event,
-                first_seq=first_seq,
+                on_event=self._source_event,
+                numbers=numbers,
             )
             self._pipeline.add(stream, settings, supervisor.mailbox)
-            self._entries[stream] = _Entry(settings, supervisor, paused, first_seq, configured)
+            self._entries[stream] = _Entry(settings, supervisor, paused, numbers, configured)
             self._tell(stream, EventName.STREAM_ADDED, shown)
             try:
                 if paused:
@@ -224,11 +234,12 @@ class Streams:
     def kept(self) -> dict[str, KeptStream]:
         """What it takes to open all streams again."""
         with self._lock:
+            bound = None if self._closed else self.first_seq()
             return {
                 name: KeptStream(
                     entry.settings,
                     entry.paused,
-                    entry.first_seq + entry.supervisor.status().frames,
+                    entry.numbers.next if bound is None else bound,
                     entry.configured,
                 )
                 for name, entry in self._entries.items()
@@ -242,6 +253,20 @@ class Streams:
             supervisors = [entry.supervisor for entry in self._entries.values()]
         for supervisor in supervisors:
             supervisor.stop(0.0)
+
+    def first_seq(self) -> int:
+        """Number, after a restart, of the first frame of streams that are not kept.
+
+        Until all sources are closed it is ahead of all streams, kept or not, and counts for all.
+        """
+        with self._lock:
+            entries = [one for one in self._entries.values() if one.closing or not self._closed]
+            reached = max([self._numbering.first, *(one.numbers.next for one in entries)])
+            return reached + (0 if self._closed else RESERVED)
+
+    def reserve(self, kept: Mapping[str, KeptStream], first_seq: int) -> None:
+        """Take note that `kept` and `first_seq` are on the disk."""
+        self._numbering.reserve(min([first_seq, *(one.next_seq for one in kept.values())]))
 
     def close_all(self, timeout_s: float) -> bool:
         """Close all sources at the same time, and take no more; False where some thread hangs.
@@ -290,6 +315,7 @@ class Streams:
                 self._pipeline.remove(stream)
             finally:
                 with self._lock:
+                    self._numbering.retire(entry.numbers.next)
                     self.abandoned_threads += entry.supervisor.status().abandoned_threads
                     self._forget(stream)
             _LOG.info("stream %s removed", stream)
@@ -303,6 +329,11 @@ class Streams:
         del self._entries[stream]
         self._tell(stream, EventName.STREAM_REMOVED)
         self._publisher.forget(stream)
+
+    def _source_event(self, event: Event) -> None:
+        """Pass on how a source is; a supervisor calls it, so it must not wait."""
+        self._publisher.event(event)
+        self._pipeline.silence(event.stream, _why_silent(event))
 
     def _tell(self, stream: str, name: EventName, text: str = "") -> None:
         self._publisher.event(Event(stream, name, time.time_ns(), text=text))
@@ -340,6 +371,18 @@ def _no_thread() -> Refused:
         "the system gives the daemon no more threads",
         "remove a stream, or raise TasksMax of its unit or the limit of processes",
     )
+
+
+def _why_silent(event: Event) -> str:
+    """Why a source that told this gives no frames for now; "" where it may."""
+    match event.name:
+        case EventName.STREAM_PAUSED:
+            return "it is paused; resume it"
+        case EventName.STREAM_ENDED:
+            return f"{event.text}; resume it to play it again"
+        case EventName.STREAM_RETRYING | EventName.STREAM_FAILED:
+            return event.text
+    return ""
 
 
 def _checked_address(settings: StreamSettings) -> str:

@@ -23,6 +23,7 @@ from streams.mailbox import Mailbox
 from streams.source import open_source
 from tracker.daemon.backoff import Backoff
 from tracker.daemon.config import RetryConfig
+from tracker.daemon.numbering import FrameNumbers
 from tracker.daemon.reader import OpenSource, Reader
 from tracker.daemon.values import Event, LiveFrame
 from tracker.protocol.data import EventName
@@ -72,7 +73,7 @@ class SupervisorStatus:
         state: As in `stream.list`. While a failing source is tried again, it stays what it was.
         error: Why it is retrying or failed, one line without credentials; "" otherwise.
         policy: What becomes of stale frames; None before the source was first open.
-        frames: Frames decoded; the next one has the number `first_seq + frames`.
+        frames: Frames decoded.
         dropped: Frames that went because newer ones came.
         reconnects: Times that frames came again after a failure.
         corrupt_packets: Packets that could not be decoded.
@@ -117,7 +118,7 @@ class Supervisor:
         *,
         on_frame: Callable[[], None],
         on_event: Callable[[Event], None],
-        first_seq: int = 0,
+        numbers: FrameNumbers | None = None,
         open_source: OpenSource = open_source,
         random: Callable[[], float] = random.random,
         hang_margin_s: float = 5.0,
@@ -130,7 +131,7 @@ class Supervisor:
             retry: How long to wait before it is opened again.
             on_frame: Called after each frame; must not wait.
             on_event: Called, in order, with every change of state; must not wait.
-            first_seq: Number of the first frame.
+            numbers: The numbers of its frames; from 0 on where left out.
             open_source: Opens the source.
             random: Numbers from 0 to 1, which spread the waits.
             hang_margin_s: Seconds past the timeouts of a source after which its reader hangs.
@@ -144,7 +145,7 @@ class Supervisor:
         self._on_event = on_event
         self._open_source = open_source
         self._hang_margin_s = hang_margin_s
-        self._first_seq = first_seq
+        self._numbers = numbers or FrameNumbers(stream)
         self._backoff = Backoff(retry, random=random)
         self._thread = threading.Thread(
             target=self._supervise, name=f"supervise-{stream}", daemon=True
@@ -225,6 +226,11 @@ class Supervisor:
             self._thread.join(max(0.0, deadline_s - time.monotonic()))
         return came_back and not self._thread.is_alive()
 
+    @property
+    def epoch(self) -> str | None:
+        """Of the numbers of its frames: see `ReaderOwner`."""
+        return self._numbers.epoch
+
     def status(self) -> SupervisorStatus:
         """How the source is now."""
         with self._changed:
@@ -267,10 +273,9 @@ class Supervisor:
         with self._changed:
             if reader is not self._reader:
                 return None
-            seq = self._first_seq + self._frames
             self._frames += 1
             self._last_frame_s = time.monotonic()
-            return seq
+            return self._numbers.take()
 
     def done(self, reader: Reader) -> None:
         """Wake the thread that watches: see `ReaderOwner`."""
@@ -358,7 +363,7 @@ class Supervisor:
         name, level = _EVENTS[state]
         text = text or error
         _LOG.log(level, "stream %s %s%s", self._stream, state, f": {text}" if text else "")
-        newest_seq = self._first_seq + self._frames - 1 if self._frames else None
+        newest_seq = self._numbers.next - 1 if self._frames else None
         self._on_event(Event(self._stream, name, time.time_ns(), newest_seq, text=text))
 
     def _new_reader(self) -> Reader:

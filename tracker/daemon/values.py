@@ -36,6 +36,7 @@ class LiveFrame:
         decode_s: Seconds spent decoding it.
         arrived_s: `time.monotonic()` when its packet arrived, as near as is known.
         queued_s: `time.monotonic()` when it was put into the mailbox.
+        epoch: With `frame.seq` it names the frame for good.
     """
 
     frame: Frame
@@ -43,6 +44,7 @@ class LiveFrame:
     decode_s: float
     arrived_s: float
     queued_s: float
+    epoch: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,11 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class PromptCommand:
-    """Add or correct an object; fields as in the request."""
+    """Add or correct an object; fields as in the request.
+
+    Attributes:
+        wait_s: Longest wait for the first frame of the stream.
+    """
 
     object_id: int | None
     points: tuple[tuple[float, float], ...] = ()
@@ -100,6 +106,7 @@ class PromptCommand:
     frame: FrameAddress | None = None
     normalized: bool = False
     must_exist: bool = False
+    wait_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -154,6 +154,7 @@ def frame_stamp(live: LiveFrame) -> FrameStamp:
     base = frame.time_base
     return FrameStamp(
         seq=frame.seq,
+        epoch=live.epoch,
         pts=frame.pts,
         time_base=None if base is None else (base.numerator, base.denominator),
         captured_ns=frame.captured_ns,

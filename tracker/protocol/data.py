@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Literal
 
-from tracker.protocol.fields import EffortInfo, Encoding, Message, RleMask
+from tracker.protocol.fields import EffortInfo, Encoding, Epoch, Message, RleMask
 from tracker.types import ObjectState
 
 
@@ -22,9 +22,14 @@ class Topic(StrEnum):
 class FrameStamp(Message):
     """When and what a frame is; the three clocks never mix.
 
+    A program whose numbers are doubles reads a time in nanoseconds up to 128 ns off; what it reads
+    names the same frame (see `FrameAddress`). `seq` is exact in every language.
+
     Attributes:
-        seq: Number of the frame on its stream, counted as decoded: a gap is dropped frames. Goes
-            on over reconnects.
+        seq: Number of the frame on its stream, counted as decoded: a gap is dropped frames. Only
+            grows, also over reconnects and where the stream is removed and added again; over
+            restarts, too, where the daemon has a state folder.
+        epoch: Which run of the daemon gave the number: both together never name another frame.
         pts: Presentation time in units of `time_base`, as the source gives it.
         time_base: [numerator, denominator] in seconds.
         captured_ns: Wall clock of the daemon when the packet arrived, in ns since 1970.
@@ -34,6 +39,7 @@ class FrameStamp(Message):
     """
 
     seq: int
+    epoch: Epoch | None = None
     pts: int | None
     time_base: tuple[int, int] | None
     captured_ns: int

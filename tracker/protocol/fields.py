@@ -1,8 +1,9 @@
 """Fields that several messages share."""
 
+import re
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from streams.options import SourceOptions
 
@@ -15,6 +16,24 @@ ObjectId = Annotated[int, Field(ge=1, le=2**31 - 1)]
 Label = Annotated[str, Field(max_length=MAX_LABEL)]
 Coordinate = Annotated[float, Field(allow_inf_nan=False, ge=-1e6, le=1e6)]
 Encoding = Literal["rle", "bits", "labelmap-png", "polygon"]
+
+
+Epoch = Annotated[str, Field(pattern=r"^[0-9a-f]{1,32}$")]
+"""Which run of the daemon a frame's number is of."""
+
+_DIGITS = re.compile(r"-?[0-9]{1,19}")
+
+
+def _exact(value: object) -> object:
+    """An integer that may come as text, for languages whose numbers are doubles."""
+    if isinstance(value, bool) or (isinstance(value, str) and not _DIGITS.fullmatch(value)):
+        raise ValueError("give an integer, or one as text of digits")
+    return value
+
+
+_AnyInteger = BeforeValidator(
+    _exact, json_schema_input_type=int | Annotated[str, Field(pattern=f"^{_DIGITS.pattern}$")]
+)
 
 
 class Message(BaseModel):
@@ -38,15 +57,21 @@ class RleMask(Message):
 class FrameAddress(Message):
     """The frame that a prompt was drawn on: one of its names in the `masks` messages.
 
+    Each is an integer, or its digits as text. A time means the nearest frame within half a frame
+    interval, so that one which was read as a double, and is up to 128 ns off, means its frame.
+
     Attributes:
         seq: `frame.seq` of the message.
-        pts: `frame.pts` of the message.
-        captured_ns: The newest frame captured at this wall-clock time or before it.
+        pts: `frame.pts` of the message; the exact one where it is below 2^53, as most are.
+        captured_ns: `frame.captured_ns` of the message, a wall-clock time.
+        epoch: `frame.epoch` of the message: then a frame of another run of the daemon that had the
+            same name is not meant. May be left out.
     """
 
-    seq: Annotated[int, Field(ge=0, lt=2**63)] | None = None
-    pts: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
-    captured_ns: Annotated[int, Field(ge=0, lt=2**63)] | None = None
+    seq: Annotated[int, Field(ge=0, lt=2**63), _AnyInteger] | None = None
+    pts: Annotated[int, Field(ge=-(2**63), lt=2**63), _AnyInteger] | None = None
+    captured_ns: Annotated[int, Field(ge=0, lt=2**63), _AnyInteger] | None = None
+    epoch: Epoch | None = None
 
     @model_validator(mode="after")
     def _names_one(self) -> Self:

@@ -99,6 +99,7 @@ class _Place(Request):
     mask: RleMask | None = None
     frame: FrameAddress | None = None
     normalized: bool = False
+    wait_s: Annotated[float, Field(ge=0, le=300)] = 0.0
 
     @model_validator(mode="after")
     def _says_where(self) -> Self:
@@ -123,6 +124,9 @@ class PromptObject(_Place):
         label: A name for the object.
         frame: The frame that all this was drawn on; the newest where left out.
         normalized: Coordinates are parts of the width and height, 0..1, in place of pixels.
+        wait_s: Longest wait for the first frame of a stream that has none yet, in seconds; a
+            source that fails meanwhile is an error at once. No longer than the daemon's
+            `control.timeout_s` allows.
     """
 
     op: Literal["prompt"]

@@ -1,0 +1,1 @@
+"""A fuzzer of the control socket: nonsense, and requests that are nearly right."""
