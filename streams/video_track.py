@@ -71,7 +71,7 @@ def _heif_colours(container: InputContainer, address: Address) -> VideoStream | 
     if tiles and not shown:
         raise SourceUnreadable(
             f"{address.shown} is one picture in {tiles} tiles, which are not put together",
-            "convert it: heif-convert PICTURE.heic PICTURE.jpg",
+            "convert it: heif-convert PICTURE PICTURE.jpg",
         )
     return max(
         shown or whole,
