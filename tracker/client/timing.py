@@ -45,7 +45,10 @@ def no_answer(
     elif to.keys is not None:
         hint = "is `trackd serve` running, and are the keys the right ones?"
     else:
-        hint = "is `trackd serve` running? if it asks for keys, give them"
+        hint = (
+            "is `trackd serve` running? if it asks for keys, give them; without, it answers only "
+            "its own user, root, and those in security.allow_users"
+        )
     return DaemonUnreachable(f"no answer from {to.control} within {timeout_s:g} s", hint)
 
 
