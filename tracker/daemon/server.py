@@ -78,6 +78,8 @@ class Server:
         self._version = version
         self._started_s = time.monotonic()
         self._wishes: queue.SimpleQueue[Wish | Future[None]] = queue.SimpleQueue()
+        self._keep_lock = threading.Lock()
+        self._to_keep: Future[None] | None = None
         self._ready = threading.Event()
         self._store: Store | None = None
         self._security: Security | None = None
@@ -297,14 +299,21 @@ class Server:
             _LOG.error("stream %s: no snapshot was taken: %s", name, why)
 
     def _keep(self) -> "Future[None]":
-        """Ask for the list of streams and objects to be written; from any thread."""
-        written: Future[None] = Future()
-        written.set_running_or_notify_cancel()
-        self._wishes.put(written)
-        return written
+        """Ask for the list of streams and objects to be written; from any thread.
+
+        Who asks while another waits for the same shares its future, so at most one waits.
+        """
+        with self._keep_lock:
+            if self._to_keep is None:
+                self._to_keep = Future()
+                self._to_keep.set_running_or_notify_cancel()
+                self._wishes.put(self._to_keep)
+            return self._to_keep
 
     def _keep_list(self, written: "Future[None]") -> None:
         assert self._store is not None and self._parts is not None
+        with self._keep_lock:
+            self._to_keep = None  # what changes from now on is for the next one
         err = self._save_list(self._store, self._parts.streams, self._parts.pipeline)
         if err is not None:
             written.set_exception(Refused(ErrorCode.SNAPSHOT, err.message, err.hint))
