@@ -90,7 +90,7 @@ class ControlStatus:
         healthy: Its thread runs.
         requests: Requests by operation; what is no operation counts as one and the same.
         replies: Replies by error code or "ok".
-        unanswerable: Messages whose return address is no reasonable one.
+        unanswerable: Messages with too long a return address to answer to.
         undelivered: Replies dropped because their client was gone, or did not read.
         in_progress: Requests that wait for their result.
         remembered: Replies kept for retried requests.
