@@ -83,6 +83,8 @@ def test_replies_may_overtake_each_other() -> None:
         ((b"a",) * 50, ()),
         ((b"", b"", b"", b""), (b"",)),
         ((b"hop", b"another", b"", b"x"), (b"hop", b"another", b"")),
+        ((b"h" * 255, b""), (b"h" * 255, b"")),
+        ((b"h" * 256, b""), ()),  # longer than an address may be
     ],
 )
 def test_parts_that_make_no_sense_are_answered_with_an_error(
@@ -110,13 +112,11 @@ def test_a_req_socket_that_sends_too_many_parts_is_answered_and_may_ask_again() 
         client.ping()
 
 
-@pytest.mark.parametrize("parts", [(b"h" * 256, b""), (b"h",) * 16 + (b"",)])
-def test_return_addresses_that_nobody_has_get_silence_and_are_counted(
-    parts: tuple[bytes, ...],
-) -> None:
+def test_a_return_address_that_nobody_has_gets_silence_and_is_counted() -> None:
     handle = Counting()
     with running(handle) as control, Client(control, zmq.DEALER) as client:
-        client.socket.send_multipart([*parts, json.dumps({"v": 1, **PING}).encode()])
+        parts = 16 * [b"hop"]
+        client.socket.send_multipart([*parts, b"", json.dumps({"v": 1, **PING}).encode()])
         client.ping("after")
         assert client.silent()
         assert control.status().unanswerable == 1

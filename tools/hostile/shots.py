@@ -13,7 +13,7 @@ from tracker.daemon.requests import Rejected, parse
 from tracker.protocol import requests as ask
 
 READ_FACTOR = 4  # so many times more than is allowed is still answered
-_HOP_BYTES, _HOPS = 255, 16  # return addresses up to so large are answered
+_HOP_BYTES, _HOPS = 255, 16  # so wide and long may a return address be
 
 # The beginning of ZMTP 3: a signature, the version, and the mechanism without keys.
 _GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x00" + b"NULL".ljust(20, b"\0") + bytes(32)
@@ -103,7 +103,8 @@ class Shots:
     def _spoiled_fields(self) -> Shot:
         spoiled = mutate.fields(self._request(), self._chance)
         payload = json.dumps(spoiled).encode()
-        return self._answered(payload, _repeatable_id(payload))
+        read = len(payload) <= self._max_bytes
+        return self._answered(payload, _repeatable_id(payload) if read else None)
 
     def _spoiled_text(self) -> Shot:
         return self._answered(mutate.text(json.dumps(self._request()), self._chance))
@@ -143,8 +144,7 @@ class Shots:
 
     def _lost(self) -> Shot:
         many = (b"hop",) * self._chance.randint(_HOPS, 500)
-        wide = (b"h" * self._chance.randint(_HOP_BYTES + 1, 5000),)
-        return Shot(Way.LOST, (*self._chance.choice((many, wide)), b"", b'{"op":"ping"}'))
+        return Shot(Way.LOST, (*many, b"", b'{"op":"ping"}'))
 
     def _tcp(self) -> Shot:
         """Bytes that are not ZeroMQ, or begin as if they were, or break off on the way."""
@@ -169,7 +169,7 @@ class Shots:
 def _envelope(parts: tuple[bytes, ...]) -> tuple[bytes, ...]:
     """What leads up to the first empty part and that, as long as another part follows."""
     empty = parts[:-1].index(b"") + 1 if b"" in parts[:-1] else 0
-    return parts[:empty]
+    return () if any(len(hop) > _HOP_BYTES for hop in parts[:empty]) else parts[:empty]
 
 
 def _repeatable_id(payload: bytes) -> str | None:

@@ -41,8 +41,8 @@ _QUEUED_REQUESTS = 16  # per client, before it has to wait
 _QUEUED_REPLIES = 256  # per client, before replies to it are dropped
 _LINGER_MS = 1000
 _ENVELOPES = ((), (b"",))  # of a DEALER, and of a REQ or of a DEALER that does as a REQ does
-_LONGEST_ENVELOPE = 16  # parts of a return address that is answered to, of at most
-_WIDEST_HOP = 255  # bytes each, as ZeroMQ's own are
+_LONGEST_ENVELOPE = 16  # parts of a return address that is answered to
+_WIDEST_HOP = 255  # bytes of each, as ZeroMQ has it
 
 
 class Control:
@@ -203,9 +203,9 @@ class Control:
 
 
 def _envelope(parts: Sequence[zmq.Frame]) -> tuple[bytes, ...] | None:
-    """The parts that a reply begins with; None for an address of no reasonable size."""
+    """The parts that a reply begins with; None for more hops than there are."""
     empty = next((index for index, part in enumerate(parts[:-1]) if not len(part)), None)
     hops = () if empty is None else parts[: empty + 1]
-    if len(hops) > _LONGEST_ENVELOPE or any(len(hop) > _WIDEST_HOP for hop in hops):
-        return None
-    return tuple(hop.bytes for hop in hops)
+    if any(len(hop) > _WIDEST_HOP for hop in hops):
+        return ()  # they are no addresses: whoever is connected sent them
+    return None if len(hops) > _LONGEST_ENVELOPE else tuple(hop.bytes for hop in hops)

@@ -204,7 +204,7 @@ def _of_control(control: ControlStatus) -> Iterator[Metric]:
     yield _counts("trackd_requests", "Requests, by operation.", "op", control.requests)
     yield _counts("trackd_replies", "Replies, by error code or ok.", "code", control.replies)
     yield CounterMetricFamily(
-        "trackd_unanswerable_messages", "Messages without an address.", control.unanswerable
+        "trackd_unanswerable_messages", "Messages with too long an address.", control.unanswerable
     )
     yield CounterMetricFamily(
         "trackd_undelivered_replies", "Replies to clients that were gone.", control.undelivered

@@ -93,7 +93,7 @@ class ControlStatus:
         busy_s: Seconds that it has been at one piece of work.
         requests: Requests by operation; what is no operation counts as one and the same.
         replies: Replies by error code or "ok".
-        unanswerable: Messages whose return address is no reasonable one.
+        unanswerable: Messages with too long a return address to answer to.
         undelivered: Replies dropped because their client was gone, or did not read.
         in_progress: Requests that wait for their result.
         remembered: Replies kept for retried requests.
