@@ -11,7 +11,7 @@ from tracker.cli import failures
 
 if TYPE_CHECKING:
     from tracker.daemon.config import DaemonConfig
-    from tracker.daemon.server import Ended
+    from tracker.daemon.server import Server
 
 _ABOUT = """\
 Tracks objects in live streams until it is told to stop. Clients prompt it and listen to it over
@@ -49,21 +49,23 @@ def run(args: argparse.Namespace) -> int:
     """
     from tracker.daemon.log_writer import background_output
 
-    ended = None
+    served = False
     with background_output():
         try:
-            ended = _serve(args)
-            code = ended.exit_code if ended.error is None else failures.report(ended.error)
+            server = _prepared(args)
+            served = True
+            code = server.run()
         except (Exception, KeyboardInterrupt) as error:
             code = failures.report(error)
-    if ended is not None and (ended.hanging or ended.error is None):
-        # All is saved and closed. What hangs would be waited for, and to take the interpreter apart
-        # is seconds of work where the processor is busy, past `drain_timeout_s`.
+    if served:
+        # All that can be is saved and closed. What hangs would be waited for, and to take the
+        # interpreter apart is seconds of work on a busy machine, past `drain_timeout_s`.
         os._exit(code)
     return code
 
 
-def _serve(args: argparse.Namespace) -> "Ended":
+def _prepared(args: argparse.Namespace) -> "Server":
+    """A server that takes signals, and is not yet running."""
     from tracker.cli.version import version
     from tracker.daemon.config import DaemonConfig
     from tracker.daemon.load_config import load_config
@@ -91,7 +93,7 @@ def _serve(args: argparse.Namespace) -> "Ended":
     signal.signal(signal.SIGTERM, drain)
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, reload)
-    return server.run()
+    return server
 
 
 def _end_at_once(number: int, frame: FrameType | None) -> None:

@@ -24,6 +24,7 @@ from tracker.daemon.door import Door
 from tracker.daemon.gather import data_status, stream_statuses
 from tracker.daemon.health import TRACKER_BUSY_S, Health, PartStatus, examine
 from tracker.daemon.http import HttpServer
+from tracker.daemon.lifetime import Lifetime
 from tracker.daemon.load_config import listeners
 from tracker.daemon.local_users import LocalUsers
 from tracker.daemon.log_writer import dropped_lines
@@ -53,10 +54,8 @@ _LOG = logging.getLogger("trackd.server")
 _WARM_UP_FRAMES = 3
 _TICK_S = 1.0
 _SILENT_S = 10.0  # without a tick the daemon's own thread hangs
-# Of the time for the end: when sources should be closed, and the state saved, counted from its
-# beginning; and what is kept back for the last lines of the log and the interpreter's own end.
-_SOURCES_SHARE, _SAVING_SHARE, _RESERVED_SHARE = 0.5, 0.75, 0.1
-_LONGEST_RESERVE_S = 1.0
+# Of the time for the end: by when sources should be closed, and the state saved.
+_SOURCES_SHARE, _SAVING_SHARE = 0.5, 0.75
 _LEAST_S = 0.2
 
 
@@ -65,21 +64,6 @@ class Wish(Enum):
 
     DRAIN = auto()
     RELOAD = auto()
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """How a daemon ended.
-
-    Attributes:
-        exit_code: 0, or 1 where something failed or was not saved.
-        error: What ended it; None after a drain.
-        hanging: What still runs, so that only `os._exit` ends the process in time.
-    """
-
-    exit_code: int
-    error: BaseException | None
-    hanging: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,16 +104,13 @@ class Server:
         self._version = version
         self._ignore_unreadable_state = ignore_unreadable_state
         self._started_s = time.monotonic()
-        # Simple queues: a signal handler may put into them at any moment.
+        # A simple queue: a signal handler may put into it at any moment.
         self._wishes: queue.SimpleQueue[Wish | Callable[[], None]] = queue.SimpleQueue()
-        self._ends: queue.SimpleQueue[None] = queue.SimpleQueue()
-        self._end_begun_s: float | None = None
+        self._lifetime = Lifetime(config.drain_timeout_s)
         self._phase: Literal["starting", "serving", "draining"] = "starting"
         self._health = Health()
         self._ticked_s = 0.0
         self._unsaved = ""
-        self._hanging: tuple[str, ...] = ()
-        self._error: BaseException | None = None
         self._store: Store | None = None
         self._saver: Saver | None = None
         self._parts: _Parts | None = None
@@ -138,43 +119,28 @@ class Server:
         """Ask for something; from a signal handler or from any thread."""
         self._wishes.put(wish)
         if wish is Wish.DRAIN:
-            self._begin_end()
+            self._lifetime.begin_end()
 
-    def run(self) -> Ended:
-        """Serve until `Wish.DRAIN`; then end within `drain_timeout_s`, whatever hangs."""
-        life = threading.Thread(target=self._live, name="server", daemon=True)
-        life.start()
-        self._ends.get()
-        life.join(self._left_s())
-        hanging = ("server", *self._hanging) if life.is_alive() else self._hanging
-        hanging = hanging or _left_behind(self._left_s())
-        if hanging:
-            _LOG.error("not everything ended; left behind: %s", ", ".join(hanging))
-        failed = bool(self._unsaved) or self._error is not None
-        return Ended(int(failed), self._error, hanging)
+    def run(self) -> int:
+        """Serve until `Wish.DRAIN`; then end within `drain_timeout_s`, whatever hangs.
 
-    def _begin_end(self) -> None:
-        """From now on the main thread keeps the time."""
-        if self._end_begun_s is None:
-            self._end_begun_s = time.monotonic()
-        self._ends.put(None)
+        Returns:
+            The exit code: 0, or 1 where not everything was saved. Something may hang and still run,
+            so that only `os._exit` is sure to end the process.
 
-    def _left_s(self, share: float = 1.0) -> float:
-        """Seconds left of a share of the time for the end."""
-        timeout_s = self._config.drain_timeout_s
-        timeout_s -= min(_LONGEST_RESERVE_S, _RESERVED_SHARE * timeout_s)
-        assert self._end_begun_s is not None
-        return max(0.0, self._end_begun_s + share * timeout_s - time.monotonic())
+        Raises:
+            TrackdError: Something is missing, wrong, or in use.
+        """
+        if not self._lifetime.run(self._live):
+            _LOG.error("not everything ended within %g s", self._config.drain_timeout_s)
+        return int(bool(self._unsaved))
 
     def _live(self) -> None:
-        try:
-            with ExitStack() as undo:
-                try:
-                    self._serve(undo)
-                finally:
-                    self._begin_end()
-        except BaseException as err:  # the main thread tells it
-            self._error = err
+        with ExitStack() as undo:
+            try:
+                self._serve(undo)
+            finally:
+                self._lifetime.begin_end()
 
     def _serve(self, undo: ExitStack) -> None:
         self._start(undo)
@@ -183,9 +149,10 @@ class Server:
         _LOG.info("draining, for at most %g s", self._config.drain_timeout_s)
         notify("STOPPING=1")
         self._phase = "draining"
-        self._hanging = self._drain()
-        if self._hanging:
+        hanging = self._drain()
+        if hanging:
             undo.pop_all()  # it would wait for them
+            _LOG.error("not everything ended; left behind: %s", ", ".join(hanging))
         else:
             _LOG.info("ended")
 
@@ -477,7 +444,7 @@ class Server:
         parts = self._parts
         parts.streams.let_go()
         if parts.saver is not None:
-            self._unsaved = parts.saver.finish(self._left_s(_SAVING_SHARE))
+            self._unsaved = parts.saver.finish(self._lifetime.left_s(_SAVING_SHARE))
             if self._unsaved:
                 _LOG.error("not everything was saved: %s", self._unsaved)
         ends: list[tuple[str, Callable[[float], bool], float]] = [
@@ -487,7 +454,9 @@ class Server:
             ("data", parts.publisher.stop, 1.0),
         ]
         return tuple(
-            name for name, end, share in ends if not end(max(_LEAST_S, self._left_s(share)))
+            name
+            for name, end, share in ends
+            if not end(max(_LEAST_S, self._lifetime.left_s(share)))
         )
 
 
@@ -504,16 +473,3 @@ def _door(config: DaemonConfig) -> Door:
 
 def _tell_saving(streams: Streams, problem: str) -> None:
     streams.tell_all(EventName.STATE_UNSAVED if problem else EventName.STATE_SAVED, problem)
-
-
-def _left_behind(timeout_s: float) -> tuple[str, ...]:
-    """Threads that the interpreter would wait for, and that do not end by themselves in time."""
-    until_s = time.monotonic() + timeout_s
-    waited_for = [
-        thread
-        for thread in threading.enumerate()
-        if not thread.daemon and thread is not threading.main_thread()
-    ]
-    for thread in waited_for:
-        thread.join(max(0.0, until_s - time.monotonic()))
-    return tuple(thread.name for thread in waited_for if thread.is_alive())

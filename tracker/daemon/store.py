@@ -24,7 +24,7 @@ from tracker.daemon.state_folder import StateFolder
 from tracker.daemon.streams import KeptStream
 from tracker.daemon.values import Refused, RestoreCommand
 from tracker.engine import snapshot
-from tracker.errors import OutputError, StateError, UsageError
+from tracker.errors import OutputError, SnapshotError, StateError, UsageError
 
 TIMEOUT_S = 30.0
 CLOSE_TIMEOUT_S = 2.0
@@ -236,13 +236,13 @@ class Store:
     ) -> Restored:
         path = self.snapshot_path(stream)
         objects = tuple((obj.id, obj.label) for obj in saved.objects)
-        why_not = self._why_not(path, saved, now) if objects else "there were no objects"
-        if not why_not:
-            data = path.read_bytes()
-            command = RestoreCommand(path, False, objects, saved.next_object_id, data)
+        why_not = "there were no objects"
+        if objects:
             try:
+                data = self._fresh(path, saved, now)
+                command = RestoreCommand(path, False, objects, saved.next_object_id, data)
                 wait(pipeline.submit(stream, command), timeout_s)
-            except Refused as err:
+            except (Refused, SnapshotError) as err:
                 why_not = err.message
             else:
                 if saved.snapshot_at is not None:
@@ -254,16 +254,22 @@ class Store:
             return Restored("none", 0, why_not)
         return Restored("lost", len(objects), f"{len(objects)} objects are lost: {why_not}")
 
-    def _why_not(self, path: Path, saved: SavedStream, now: Moment) -> str:
-        """Why a snapshot is of no use, "" where it is."""
+    def _fresh(self, path: Path, saved: SavedStream, now: Moment) -> bytes:
+        """A snapshot that is not too old.
+
+        Raises:
+            SnapshotError: There is none.
+        """
         try:
-            written = Moment(wall_s=path.stat().st_mtime)
-        except OSError:
-            return f"there is no snapshot {path}"
-        age_s = now.since_s(saved.snapshot_at or written)
+            taken = saved.snapshot_at or Moment(wall_s=path.stat().st_mtime)
+            data = path.read_bytes()
+        except OSError as err:
+            raise SnapshotError(f"there is no snapshot {path}: {err.strerror}") from err
+        age_s = now.since_s(taken)
         if age_s > self._max_age_s:
-            return f"the snapshot is {age_s:.0f} s old, state.max_age_s is {self._max_age_s:g}"
-        return ""
+            text = f"the snapshot is {age_s:.0f} s old, state.max_age_s is {self._max_age_s:g}"
+            raise SnapshotError(text)
+        return data
 
     def _saved(self, stream: str, kept: KeptStream, pipeline: Pipeline) -> SavedStream:
         before = self._unrestored.get(stream)
