@@ -30,7 +30,6 @@ class Recipe:
 
 
 _QUIET_X265 = {"x265-params": "log-level=none", "preset": "ultrafast"}
-_FAST_AV1 = {"preset": "12"}
 
 RECIPES = (
     Recipe("h264.mp4", "libx264", "mp4"),
@@ -41,8 +40,6 @@ RECIPES = (
     Recipe("h264.h264", "libx264", "h264"),
     Recipe("hevc.mp4", "libx265", "mp4", options=_QUIET_X265),
     Recipe("hevc.hevc", "libx265", "hevc", options=_QUIET_X265),
-    Recipe("av1.mp4", "libsvtav1", "mp4", options=_FAST_AV1),
-    Recipe("av1.ivf", "libsvtav1", "ivf", options=_FAST_AV1),
     Recipe("vp8.webm", "libvpx", "webm"),
     Recipe("vp8.ogv", "libvpx", "ogg"),
     Recipe("vp9.webm", "libvpx-vp9", "webm"),

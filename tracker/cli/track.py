@@ -276,7 +276,7 @@ def _thread_adjustment(model: "Model", *, live: bool) -> "Callable[[], None]":
 
     from tracker.processors import ThreadGovernor
 
-    if live or model.dtype == torch.bfloat16:
+    if live or model.precision != "fp32":
         return ThreadGovernor().adjust
     if torch.get_num_threads() == 2:
         torch.set_num_threads(1)
