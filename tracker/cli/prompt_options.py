@@ -12,7 +12,7 @@ from tracker.rle import encode_rle
 from tracker.types import Prompt
 
 _FORM = re.compile(r"(?P<id>\d{1,9}):(?P<value>.+?)(?:@(?P<frame>\d{1,9}))?", re.DOTALL)
-_PLACED_FILE = re.compile(r"(?P<file>.+?)(?:@(?P<frame>\d{1,9}))?", re.DOTALL)
+_PLACED_FILE = re.compile(r"(?P<file>.*?)(?:@(?P<frame>\d{1,9}))?", re.DOTALL)
 _REMOVAL = re.compile(r"(?P<id>\d{1,9})@(?P<frame>\d{1,9})")
 _LABEL = re.compile(r"(?P<id>\d{1,9}):(?P<name>.{1,100})")
 BOX_FORM = "ID:X0,Y0,X1,Y1[@FRAME]"
@@ -83,8 +83,7 @@ class PromptOptions:
             yield PlacedPrompt(frame, Prompt(object_id), encode_rle(read_mask(value)))
         for text in self.object_masks:
             match = _PLACED_FILE.fullmatch(text)
-            if match is None:
-                raise PromptError(f"--masks {text} is not {MASKS_FORM}", "give a PNG with ids")
+            assert match is not None  # every text matches
             frame = first_frame if match["frame"] is None else int(match["frame"])
             for object_id, mask_hw in read_object_masks(Path(match["file"])):
                 yield PlacedPrompt(frame, Prompt(object_id), encode_rle(mask_hw))
