@@ -1,5 +1,6 @@
 """The log's lines: their form, and what never gets into them."""
 
+import io
 import json
 import logging
 import re
@@ -128,3 +129,21 @@ def test_configuring_and_logging_redacts_arguments_too(capsys):
     _LOG.info("%s is %s", "rtsp://me:hunter2@cam/live", "running")
     (line,) = lines(capsys)
     assert line.endswith("info rtsp://***@cam/live is running")
+
+
+@pytest.mark.parametrize("form", ["plain", "json"])
+def test_a_label_cannot_turn_the_direction_of_a_line(capsys, form):
+    setup_logs(LogConfig(format=form))
+    _LOG.info("label %s", "\u202egod\u2066\u200f")
+    (line,) = lines(capsys)
+    assert "label \\u202egod\\u2066\\u200f" in line
+
+
+def test_json_is_json_whatever_the_encoding_of_standard_error(monkeypatch):
+    bytes_written = io.BytesIO()
+    ascii_only = io.TextIOWrapper(bytes_written, "ascii", errors="backslashreplace")
+    monkeypatch.setattr("sys.stderr", ascii_only)
+    setup_logs(LogConfig(format="json"))
+    _LOG.info("label %s of %s", "🐶\x9b", "clip\udcff.mp4")
+    ascii_only.flush()
+    assert json.loads(bytes_written.getvalue())["message"] == "label 🐶\x9b of clip\udcff.mp4"

@@ -32,7 +32,7 @@ READ = {
 REFUSED = {
     "UTF-32": ("".encode("utf-32") + PROMPTS.encode("utf-32-le"), "UTF-32 text; save it as UTF-8"),
     "Latin-1": (b'{"version": 1,\n"label": "K\xe4fer"}', r"not UTF-8 text \(line 2\)"),
-    "UTF-16 without a mark": (PROMPTS.encode("utf-16-le"), "UTF-16 without its mark|not UTF-8"),
+    "UTF-16 without a mark": (PROMPTS.encode("utf-16-le"), "UTF-16 without its mark"),
     "UTF-16 cut short": (codecs.BOM_UTF16_LE + b"{\0\x22", "not UTF-16 text"),
     "a picture": (b"\x89PNG\r\n\x1a\n\0\0", "not UTF-8 text"),
 }

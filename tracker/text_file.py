@@ -13,16 +13,15 @@ def decode_text(data: bytes) -> str:
         ValueError: It is something else; the message says what, and what to do.
     """
     encoding = encoding_of(data)
+    if encoding == "UTF-32":
+        raise ValueError("UTF-32 text; save it as UTF-8")
+    if encoding == "UTF-8" and b"\0" in data[:2]:
+        raise ValueError("not text, or UTF-16 without its mark; save it as UTF-8")
     try:
-        if encoding == "UTF-32":
-            raise ValueError("UTF-32 text; save it as UTF-8")
-        text = data.decode("utf-16" if encoding == "UTF-16" else "utf-8-sig")
+        return data.decode("utf-16" if encoding == "UTF-16" else "utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise ValueError(f"not {encoding} text (line {line}); save it as UTF-8") from error
-    if "\0" in text:
-        raise ValueError("not text, or UTF-16 without its mark; save it as UTF-8")
-    return text
 
 
 def encoding_of(data: bytes) -> str:

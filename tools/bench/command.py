@@ -12,6 +12,7 @@ from tools.bench.machine import slug
 from tools.bench.record import Record, Run
 from tools.bench.report import markdown
 from tracker.cli.failures import Parser
+from tracker.cli.terminal import prepare_output
 from tracker.errors import TrackdError
 
 RESULTS = Path(__file__).parent / "results"
@@ -35,6 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     A suite that shows something (`live` and `long`: that memory does not grow) fails where it does
     not.
     """
+    prepare_output()
     try:
         options = _parser().parse_args(argv)
         if options.suite == "report":

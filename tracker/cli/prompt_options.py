@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _FRAME = rf"@(?:(?P<frame>\d{{1,9}})|(?P<name>{NAME_PREFIX}.+))"
 _FORM = re.compile(rf"(?P<id>\d{{1,9}}):(?P<value>.+?)(?:{_FRAME})?", re.DOTALL)
-_PLACED_FILE = re.compile(rf"(?P<file>.+?)(?:{_FRAME})?", re.DOTALL)
+_PLACED_FILE = re.compile(rf"(?P<file>.*?)(?:{_FRAME})?", re.DOTALL)
 _REMOVAL = re.compile(rf"(?P<id>\d{{1,9}}){_FRAME}", re.DOTALL)
 _LABEL = re.compile(r"(?P<id>\d{1,9}):(?P<name>.{1,100})")
 BOX_FORM = "ID:X0,Y0,X1,Y1[@FRAME]"
@@ -92,8 +92,7 @@ class PromptOptions:
             yield PlacedPrompt(frame, Prompt(object_id), encode_rle(read_mask(value)))
         for text in self.object_masks:
             match = _PLACED_FILE.fullmatch(text)
-            if match is None:
-                raise PromptError(f"--masks {text} is not {MASKS_FORM}", "give a PNG with ids")
+            assert match is not None  # every text matches
             frame = self._frame_of(match, f"--masks {text}", first_frame)
             for object_id, mask_hw in read_object_masks(Path(match["file"])):
                 yield PlacedPrompt(frame, Prompt(object_id), encode_rle(mask_hw))
