@@ -71,13 +71,20 @@ class Daemon:
         command = [sys.executable, "-m", "tracker.cli.main", "serve", "--config", str(self.path)]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
+        try:
+            self._wait_until_ready()
+        except BaseException:
+            self.kill()
+            raise
+        return self
+
+    def _wait_until_ready(self) -> None:
         started_s = time.monotonic()
         while self.http("/readyz")[0] != 200:
             assert self.process.poll() is None, self.log.read_text()
             self.ready_s = time.monotonic() - started_s
             assert self.ready_s < READY_S, self.log.read_text()
             time.sleep(0.1)
-        return self
 
     def write_config(self) -> None:
         """Write the configuration as it now is."""
