@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from tracker.annotate.palette import davis_palette
 from tracker.errors import PromptError
 from tracker.rle import MAX_SIDE_PX
 
@@ -135,8 +136,6 @@ def _pixels(values: NDArray[np.integer], mode: str) -> _Pixels:
 
 def _davis_ids(rgb_hwc: NDArray[np.integer]) -> NDArray[np.integer] | None:
     """Ids from the colours of the DAVIS palette; None where there are others."""
-    from tracker.annotate.davis_writer import davis_palette  # imports the packages of video
-
     weights = np.array([1 << 16, 1 << 8, 1])
     palette = np.frombuffer(davis_palette(), np.uint8).reshape(-1, 3) @ weights
     order = np.argsort(palette)
