@@ -22,6 +22,8 @@ from streams.errors import WriterError
 MAX_SIDE_PX = 16384  # of libx264
 _MAX_SAR_TERM = 65535  # of H.264
 _SQUARE = Fraction(1)
+# Between two frames MP4 holds 2**31 ticks, FFmpeg turns more into one: here half an hour.
+_FINEST_TICK_S = Fraction(1, 1_000_000)
 _BT709 = 1  # the same code for FFmpeg's matrix, primaries and transfer curve
 
 
@@ -79,10 +81,9 @@ class VideoWriter:
             ValueError: A size, `fps` or `sample_aspect_ratio` is not positive, or a side is longer
                 than `MAX_SIDE_PX`.
         """
-        if not (0 < width <= MAX_SIDE_PX and 0 < height <= MAX_SIDE_PX and fps > 0):
+        sizes_fit = 0 < width <= MAX_SIDE_PX and 0 < height <= MAX_SIDE_PX
+        if not sizes_fit or fps <= 0 or sample_aspect_ratio <= 0:
             raise ValueError(f"bad video of {width}x{height} at {fps} fps")
-        if sample_aspect_ratio <= 0:
-            raise ValueError(f"bad pixels of {sample_aspect_ratio}")
         self._path = Path(path)
         self._part = self._path.with_name(self._path.name + ".part")
         self._width = width + width % 2
@@ -95,12 +96,7 @@ class VideoWriter:
         self._origin: Fraction | None = None
         self._last: int | None = None
         self._closed = False
-        if self._path.is_dir():
-            raise WriterError(f"cannot write {path}: it is a folder", "give the name of a file")
-        try:
-            self._part.open("wb").close()
-        except OSError as error:
-            raise self._failure(error) from error
+        self._create_part()
 
     def write(
         self,
@@ -148,8 +144,17 @@ class VideoWriter:
             container.close()
             self._part.replace(self._path)
 
+    def _create_part(self) -> None:
+        if self._path.is_dir():
+            folder = self._path
+            raise WriterError(f"cannot write {folder}: it is a folder", "give the name of a file")
+        try:
+            self._part.open("wb").close()
+        except OSError as error:
+            raise self._failure(error) from error
+
     def _open(self, time_base: Fraction | None) -> tuple[OutputContainer, VideoStream]:
-        self._time_base = time_base or 1 / self._fps
+        self._time_base = max(time_base or 1 / self._fps, _FINEST_TICK_S)
         container = av.open(
             f"file:{self._part}", "w", format="mp4", options={"movflags": "+faststart"}
         )

@@ -91,6 +91,12 @@ def test_times_stay_right_when_the_clock_changes_its_unit(tmp_path: Path) -> Non
     assert [frame.time_s for frame in read(path)] == pytest.approx([0, 0.5])
 
 
+def test_a_long_pause_on_a_fine_clock_is_kept(tmp_path: Path) -> None:
+    second = 10**9
+    times_s = write(tmp_path / "ns.mp4", [0, 10 * second, 30 * second], Fraction(1, second))
+    assert times_s == pytest.approx([0, 10, 30], abs=1e-6)
+
+
 @pytest.mark.parametrize(("width", "height"), [(63, 48), (64, 47), (33, 17), (1, 1)])
 def test_odd_sizes_are_padded_by_repeating_the_edge(
     tmp_path: Path, width: int, height: int
