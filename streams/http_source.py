@@ -24,13 +24,20 @@ _PAGE_STARTS = (b"<!doctype html", b"<html", b"<head", b"<script", b"<?xml")
 _PLAYLIST = b"#extm3u"
 
 
-def open_feed(address: Address, *, open_timeout_s: float, poll_stills: bool) -> Feed | None:
+def open_feed(
+    address: Address,
+    *,
+    open_timeout_s: float,
+    poll_stills: bool,
+    stop: threading.Event | None = None,
+) -> Feed | None:
     """Ask an HTTP server what it has, and return how to read it.
 
     Args:
         address: Its address.
         open_timeout_s: Longest wait for the answer.
         poll_stills: Whether a JPEG is asked for again and again, as of a camera.
+        stop: Ends the wait before a picture is asked for again; may be set by any thread.
 
     Returns:
         None for a playlist (HLS), which FFmpeg reads by its address.
@@ -42,13 +49,15 @@ def open_feed(address: Address, *, open_timeout_s: float, poll_stills: bool) -> 
     client = HttpClient(address, Patience(open_timeout_s))
     body = HttpBody(client, client.get())
     try:
-        return _classified(client, body, poll_stills)
+        return _classified(client, body, poll_stills, stop or threading.Event())
     except BaseException:
         body.close()
         raise
 
 
-def _classified(client: HttpClient, body: "HttpBody", poll_stills: bool) -> Feed | None:
+def _classified(
+    client: HttpClient, body: "HttpBody", poll_stills: bool, stop: threading.Event
+) -> Feed | None:
     if body.kind.startswith("multipart/"):
         return MjpegFeed(body, boundary_of(body.content_type), client.address)
     head = body.peek(_SNIFFED_BYTES)
@@ -67,7 +76,7 @@ def _classified(client: HttpClient, body: "HttpBody", poll_stills: bool) -> Feed
             "check the path; if the page asks for a login, give http://user:password@host/…",
         )
     if head.startswith(JPEG_START) and _is_polled(client.address, poll_stills):
-        return SnapshotFeed(client, body)
+        return SnapshotFeed(client, body, stop)
     body.look()
     if body.live is None and head.startswith(JPEG_START):  # pictures with nothing between them
         return MjpegFeed(body, b"", client.address)
@@ -208,12 +217,12 @@ class SnapshotFeed(PictureFeed):
     there was no other in half of the time that a reader waits.
     """
 
-    def __init__(self, client: HttpClient, body: HttpBody) -> None:
+    def __init__(self, client: HttpClient, body: HttpBody, stop: threading.Event) -> None:
         super().__init__(client.patience)
         self.poll_s = client.address.settings.poll_s or DEFAULT_POLL_S
         self._client = client
         self._first: HttpBody | None = body
-        self._closed = threading.Event()
+        self._stop = stop
         self._due_s = time.monotonic()
         self._given_s = 0.0
         self._picture = b""
@@ -221,7 +230,7 @@ class SnapshotFeed(PictureFeed):
 
     def _next(self) -> bytes | None:
         patience_s = self.patience.left_s()
-        while not self._closed.wait(max(0.0, self._due_s - time.monotonic())):
+        while not self._stop.wait(max(0.0, self._due_s - time.monotonic())):
             self.patience.renew(patience_s)
             self._due_s = max(self._due_s + self.poll_s, time.monotonic())
             before, self._picture = self._picture, self._polled()
@@ -260,5 +269,6 @@ class SnapshotFeed(PictureFeed):
         return bytes(picture)
 
     def close(self) -> None:
-        """Ask no more."""
-        self._closed.set()
+        """Let go of the first answer, if it was not read."""
+        if self._first is not None:
+            self._first.close()

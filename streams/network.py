@@ -1,6 +1,7 @@
 """Opens network sources, by the ways in which cameras and servers answer."""
 
 import errno
+import threading
 from dataclasses import replace
 
 import av.error
@@ -21,6 +22,7 @@ def open_network(
     open_timeout_s: float,
     read_timeout_s: float,
     poll_stills: bool,
+    stop: threading.Event | None,
 ) -> AvSource:
     """Open a source of the network; see `streams.open_source`.
 
@@ -44,7 +46,9 @@ def open_network(
     feed = None
     with translated(address, open_timeout_s):
         if address.scheme in ("http", "https"):
-            feed = open_feed(address, open_timeout_s=open_timeout_s, poll_stills=poll_stills)
+            feed = open_feed(
+                address, open_timeout_s=open_timeout_s, poll_stills=poll_stills, stop=stop
+            )
             address = replace(address, format=None if feed else "hls")
         elif address.scheme == "tcp":
             feed = open_tcp_feed(address, open_timeout_s=open_timeout_s)

@@ -1,5 +1,6 @@
 """Opens a source, whatever it is, by its address."""
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -53,6 +54,7 @@ def open_source(
     read_timeout_s: float = 10.0,
     options: SourceOptions | None = None,
     poll_stills: bool = False,
+    stop: threading.Event | None = None,
 ) -> Source:
     """Open a source and decode its first frame.
 
@@ -66,6 +68,7 @@ def open_source(
         options: How a camera or a server is spoken to.
         poll_stills: Ask for a JPEG at an http(s) address again and again, as a camera's, where
             the options do not say; else it is a source of one frame.
+        stop: Ends the source where it only waits until it asks again; may be set by any thread.
 
     Raises:
         SourceUsageError: The address is wrong.
@@ -91,6 +94,7 @@ def open_source(
             open_timeout_s=open_timeout_s,
             read_timeout_s=read_timeout_s,
             poll_stills=poll_stills,
+            stop=stop,
         )
     return AvSource(
         address, stream=stream, open_timeout_s=open_timeout_s, read_timeout_s=read_timeout_s

@@ -137,6 +137,16 @@ def test_the_daemon_polls_without_being_told() -> None:
         assert cam.supervisor.status().policy == "latest"
 
 
+def test_a_camera_that_is_rarely_asked_is_left_at_once() -> None:
+    """At the end of the block no thread of it may be left, long before it asks again."""
+    options = SourceOptions(poll_s=3600)
+    with (
+        serving({"/snap": Snapshots()}) as server,
+        watched(f"{server.url}/snap", source_options=options) as cam,
+    ):
+        cam.take(1)
+
+
 def test_a_damaged_picture_is_skipped() -> None:
     numbers = iter(range(10**6))
 

@@ -31,6 +31,7 @@ class OpenSource(Protocol):
         read_timeout_s: float,
         options: SourceOptions,
         poll_stills: bool,
+        stop: threading.Event,
     ) -> Source:
         """Open it and decode its first frame; raises a StreamError."""
         ...
@@ -164,6 +165,7 @@ class Reader:
                 read_timeout_s=settings.stall_timeout_s,
                 options=settings.options,
                 poll_stills=True,
+                stop=self._leaves,
             )
 
     def _read(self, source: Source, pacer: Pacer | None) -> None:
