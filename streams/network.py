@@ -4,8 +4,6 @@ import errno
 import threading
 from dataclasses import replace
 
-import av.error
-
 from streams.address import Address
 from streams.av_source import AvSource
 from streams.errors import SourceTimeout, SourceUnreadable, StreamError
@@ -64,12 +62,11 @@ def open_network(
         )
     except BaseException as error:
         feed.close()
-        cause = error.__cause__
-        if isinstance(cause, av.error.InvalidDataError) and _must_seek(feed):
+        if isinstance(error, SourceUnreadable) and _must_seek(feed):
             raise SourceUnreadable(
                 f"the index (moov) of {address.shown} comes last, and the server gives no parts",
                 "copy the file here, or write it with ffmpeg -movflags +faststart",
-            ) from cause
+            ) from error
         raise
 
 
