@@ -54,7 +54,11 @@ class Kept:
         self.told: queue.SimpleQueue[str] = queue.SimpleQueue()
         self.store = Store(StateConfig(dir=folder))
         pipeline: Any = FakePipeline()
-        streams: Any = SimpleNamespace(kept=lambda: dict(self.streams))
+        streams: Any = SimpleNamespace(
+            kept=lambda: dict(self.streams),
+            first_seq=lambda: 0,
+            reserve=lambda kept, first_seq: None,
+        )
         self.saver = Saver(self.store, streams, pipeline, every_s=every_s, on_change=self.told.put)
         self.saver.start()
 
