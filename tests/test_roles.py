@@ -317,7 +317,7 @@ def received_until(socket: "zmq.Socket[bytes]", stream: str, seq: int) -> set[st
         message = socket.recv_multipart()
         seen.add(stream_of(message))
         text = b" ".join(message)
-        if stream_of(message) == stream and b'"seq":%d,"pts"' % seq in text:
+        if stream_of(message) == stream and b'"frame":{"seq":%d,' % seq in text:
             return seen
 
 
