@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tracker.client.errors import DaemonUnreachable
 
-NOTICE_S = 0.3
+NOTICE_S = 0.1
 """So long a connection may take before it is looked into."""
 
 _ANSWER_S = 0.5  # a system that knows says so sooner; after that nothing is known
