@@ -98,6 +98,7 @@ class HttpBody:
         kind: Its media type, in lower case.
         tag: Its `ETag`.
         is_mp4: Whether it begins as an MP4 does.
+        lost: Whether the connection broke before its end.
     """
 
     def __init__(self, client: HttpClient, response: HTTPResponse) -> None:
@@ -109,6 +110,7 @@ class HttpBody:
         self.content_type = response.headers.get("Content-Type", "")
         self.kind = response.headers.get_content_type() if self.content_type else ""
         self.is_mp4 = False
+        self.lost = False
         self.tag = response.headers.get("ETag")
         self._client = client
         self._response: HTTPResponse | None = response
@@ -203,6 +205,7 @@ class HttpBody:
         return response
 
     def _broken(self, at: int) -> SourceUnreadable:
+        self.lost = True
         of = "" if self._size is None else f" of {self._size}"
         return SourceUnreadable(
             f"the connection to {self._client.address.shown} broke after {at}{of} bytes",

@@ -71,7 +71,7 @@ def open_network(
 
 
 def _must_seek(feed: Feed) -> bool:
-    return isinstance(feed, HttpBody) and feed.is_mp4 and not feed.seekable()
+    return isinstance(feed, HttpBody) and feed.is_mp4 and not (feed.seekable() or feed.lost)
 
 
 def _sends_not(error: StreamError) -> bool:
