@@ -118,7 +118,7 @@ def _check_single(content: bytes) -> None:
 def is_animation(content: bytes) -> bool:
     """Whether a file that begins with `content` is an animated WebP, PNG or AVIF."""
     if content[8:16] == b"WEBPVP8X":
-        return bool(content[20] & 0b10)
+        return len(content) > 20 and bool(content[20] & 0b10)
     if content.startswith(b"\x89PNG"):
         at = content.find(b"acTL", 0, content.find(b"IDAT"))
         return at > 0 and int.from_bytes(content[at + 4 : at + 8], "big") > 1

@@ -142,6 +142,19 @@ def test_a_picture_in_tiles_is_refused_and_not_shown_in_part() -> None:
     assert "convert it" in caught.value.hint
 
 
+@pytest.mark.parametrize("suffix", ["jpg", "png", "bmp", "webp", "tif", "jp2", "avif"])
+def test_a_picture_cut_in_its_header_is_one_clear_error(tmp_path: Path, suffix: str) -> None:
+    whole = tmp_path / f"whole.{suffix}"
+    exif = Image.Exif()
+    exif[0x0112] = 1  # so that a WebP has a header of the extended form
+    Image.fromarray(corners()).save(whole, exif=exif)
+    cut = tmp_path / f"cut.{suffix}"
+    for length in range(64):
+        cut.write_bytes(whole.read_bytes()[:length])
+        with pytest.raises(SourceUnreadable):
+            open_source(str(cut)).close()
+
+
 def test_an_avif_in_tiles_is_put_together(tmp_path: Path) -> None:
     levels = range(0, 240, 40)
     tiles = [gray(level, width=64, height=64) for level in levels]
