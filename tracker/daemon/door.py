@@ -67,11 +67,12 @@ class Door(ABC):
         most: Connections to each socket; the silent ones are closed first where there are more.
 
     Attributes:
-        refused_for: Connections refused or closed so far, by reason: "key", "user", "limit".
+        refused_for: Connections refused or closed so far, by reason: "key", "user", "limit",
+            "shut out".
     """
 
     def __init__(self, most: int = 512) -> None:
-        self.refused_for: Counter[str] = Counter({"key": 0, "user": 0, "limit": 0})
+        self.refused_for: Counter[str] = Counter({"key": 0, "user": 0, "limit": 0, "shut out": 0})
         self._most = most
         self._lock = threading.RLock()
         self._entrances: list[Entrance] = []
@@ -100,6 +101,9 @@ class Door(ABC):
 
     def _meet(self, connections: Sequence[Connection]) -> None:  # noqa: B027 - may do nothing
         """Look at connections that were just accepted; called under the lock."""
+
+    def _shut_out(self, frame: zmq.Frame) -> None:  # noqa: B027 - may do nothing
+        """Let the client that sent a message not in again for some time; called under the lock."""
 
     def _tick(self) -> None:  # noqa: B027 - may do nothing
         """Called about once a second, under the lock."""
@@ -192,6 +196,11 @@ class Door(ABC):
             self._catch_up()
             if entrance.holds(connection):
                 connection.cut()
+
+    def shut_out(self, frame: zmq.Frame) -> None:
+        """Let the client that sent a message not in again for some time, where clients differ."""
+        with self._lock:
+            self._shut_out(frame)
 
     # --- under the lock
 
@@ -315,6 +324,10 @@ class Guarded:
         """Close a connection at once: nothing more reaches the other end."""
         if self._entrance is not None:
             self._door.cut(self._entrance, connection)
+
+    def shut_out(self, frame: zmq.Frame) -> None:
+        """Let the client that sent a message not in again for some time, where clients differ."""
+        self._door.shut_out(frame)
 
     def close(self) -> None:
         """Call this before the socket is closed."""
