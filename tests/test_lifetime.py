@@ -77,22 +77,3 @@ def test_a_signal_is_taken_while_all_hangs() -> None:
     process.send_signal(signal.SIGTERM)
     assert process.wait(PATIENCE_S) == 7
     process.stdout.close()
-
-
-TAKEN_ELSEWHERE = """
-import os, signal, threading, time
-from tracker.daemon.lifetime import Lifetime
-lifetime = Lifetime(0.5)
-signal.signal(signal.SIGTERM, lambda *_: lifetime.begin_end())
-def live():
-    time.sleep(0.5)  # by then the main thread waits
-    signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
-    threading.Event().wait()
-os._exit(1 if lifetime.run(live) else 7)
-"""
-
-
-def test_a_signal_that_another_thread_gets_is_seen() -> None:
-    command = [sys.executable, "-c", TAKEN_ELSEWHERE]
-    ran = subprocess.run(command, cwd=Path(__file__).parents[1], timeout=PATIENCE_S, check=False)
-    assert ran.returncode == 7

@@ -21,6 +21,7 @@ from tracker.cli import (
 from tracker.cli.terminal import prepare_output
 from tracker.cli.version import version
 from tracker.process import prepare_process
+from tracker.signals import signals_reach_main_thread
 
 _COMMANDS = {
     "track": track.run,
@@ -52,7 +53,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     try:
         args = parser.parse_args(arguments)
-        return _COMMANDS[args.command](args)
+        with signals_reach_main_thread():
+            return _COMMANDS[args.command](args)
     except BrokenPipeError:
         # The reader of our output left. Keep the interpreter from complaining about it again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
