@@ -56,6 +56,13 @@ BODIES = {
         "multipart/x-mixed-replace; boundary=--frame",
         [b"----frame\r\n" + sized(picture(level)) + b"\r\n" for level in LEVELS],
     ),
+    "a length, and what looks like a boundary in the metadata": (
+        "multipart/x-mixed-replace; boundary=frame",
+        [
+            b"--frame\r\n" + sized(picture(level, thumbnail=b"\r\n--frame\r\n")) + b"\r\n"
+            for level in LEVELS
+        ],
+    ),
     "quotes": (
         'multipart/x-mixed-replace; boundary="a frame"; charset=x',
         [b"--a frame\r\n" + sized(picture(level)) + b"\r\n" for level in LEVELS],
