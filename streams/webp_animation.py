@@ -63,7 +63,7 @@ class WebpAnimationSource:
         duration_ms = self._image.info.get("duration")
         fps = Fraction(1000, int(duration_ms)) if duration_ms else None
         self.info = SourceInfo(address.shown, width, height, fps, self._count, live=False)
-        self._cut = "the file is cut short" if len(encoded) < _riff_bytes(encoded) else None
+        self._cut = _cut(encoded, whole)
         self._frames = self._run(first)
 
     @staticmethod
@@ -123,12 +123,23 @@ def _riff_bytes(encoded: bytes) -> int:
     return 8 + int.from_bytes(encoded[4:8], "little")
 
 
+def _cut(encoded: bytes, whole: bytes) -> str | None:
+    """Return what keeps the end of a file from being read; None where nothing does."""
+    if len(encoded) < _riff_bytes(encoded):
+        return "the file is cut short"
+    left = _riff_bytes(encoded) - len(whole)
+    return f"what follows byte {len(whole)} is no WebP" if left > 1 else None
+
+
 def _whole_chunks(encoded: bytes) -> bytes:
-    """Return a WebP without the chunk that its end cuts, for libwebp takes no other."""
+    """Return a WebP without the chunk that its end cuts, for libwebp takes no other.
+
+    What follows data that are no chunk is left out too: libwebp does not read on there.
+    """
     end = HEAD_BYTES - 9  # where the VP8X chunk begins
     while end + 8 <= len(encoded):
         size = int.from_bytes(encoded[end + 4 : end + 8], "little")
-        if end + 8 + size > len(encoded):
+        if end + 8 + size > len(encoded) or not encoded[end : end + 4].strip().isalnum():
             break
         end += 8 + size + size % 2
     return encoded[:4] + (end - 8).to_bytes(4, "little") + encoded[8:end]

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -264,6 +265,17 @@ def test_an_animated_webp_that_is_cut_gives_what_is_left(tmp_path: Path) -> None
     assert 0 < len(left) < count
     for frame, expected in zip(left, frames, strict=False):
         np.testing.assert_array_equal(frame.image, expected.image)
+
+
+def test_an_animated_webp_with_a_hole_tells_that_frames_are_lost(tmp_path: Path) -> None:
+    encoded = bytearray((CORPUS / "animated.webp").read_bytes())
+    starts = [match.start() for match in re.finditer(b"ANMF", encoded)]
+    encoded[starts[3] : starts[4]] = bytes(starts[4] - starts[3])
+    hole = tmp_path / "hole.webp"
+    hole.write_bytes(encoded)
+    source, frames = frames_of(hole)
+    assert len(frames) == 3
+    assert source.stats.damage == f"what follows byte {starts[3]} is no WebP"
 
 
 @pytest.mark.parametrize(

@@ -184,12 +184,15 @@ def run(args: argparse.Namespace) -> int:
     outputs.check(_inputs(args), plan.object_ids, begun=begun)
     if args.davis is not None:
         pictures.check_stems(plan.frames)
+    # A camera goes on while a model is loaded, and its pictures would seem to come all at once.
+    loaded = open_session(args) if _may_be_live(args.source) else None
     with open_source(args.source, **options) as source:
         backward.check(args, source)
         plan.check_range(source.info.frame_count)
         frames = checked_frames(source, plan, outputs)
         pictures.check_prompted(plan)
-        return _track(args, source, frames, plan, outputs, state, len(pictures.paths))
+        loaded = loaded or open_session(args)
+        return _track(args, loaded, source, frames, plan, outputs, state, len(pictures.paths))
 
 
 def open_session(args: argparse.Namespace) -> "tuple[Model, Session]":
@@ -204,8 +207,16 @@ def open_session(args: argparse.Namespace) -> "tuple[Model, Session]":
     return model, Session(model, policy, helper=helper_thread())
 
 
+def _may_be_live(source: str) -> bool:
+    """Whether a source may go on by itself, which only an open one tells for sure."""
+    from streams.address import SourceKind, parse_address
+
+    return parse_address(source).kind in (SourceKind.NETWORK, SourceKind.CAMERA)
+
+
 def _track(
     args: argparse.Namespace,
+    loaded: "tuple[Model, Session]",
     source: "Source",
     frames: "Iterator[Frame]",
     plan: "PromptPlan",
@@ -224,7 +235,7 @@ def _track(
     from tracker.cli.recording import describe, record
     from tracker.cli.summary import summarize
 
-    model, session = open_session(args)
+    model, session = loaded
     _check_policy(plan, session.policy)
     tracker: FrameTracker = PlanTracker(session, plan)
     recorded, back, resumed_at = None, None, 0
