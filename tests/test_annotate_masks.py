@@ -40,7 +40,7 @@ def test_rle_of_a_large_mask():
         (Rle(3, 3, "0P"), "middle of a run"),
         (Rle(3, 3, ""), "middle of a run"),
         (Rle(3, 3, "OOOO"), "negative run"),
-        (Rle(3, 3, "oooooooooooo"), "hold 'o'"),
+        (Rle(3, 3, "oooooooooooo"), "a run that is too long|middle of a run"),
         (Rle(0, 0, "0"), "0x0 pixels"),
         (Rle(20000, 3, "0"), "3x20000 pixels"),
     ],

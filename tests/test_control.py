@@ -299,6 +299,14 @@ def test_a_bucket_fills_with_time_and_the_most_silent_client_is_forgotten() -> N
     assert not rates.allow(b"a", 99.0), "a was heard last, b is the one to forget"
 
 
+def test_a_long_request_counts_as_several_and_the_longest_is_not_shut_out() -> None:
+    rates = Rates(per_s=1.0, burst=8, clients=2)
+    assert rates.allow(b"a", 0.0, 2 * 65536)
+    assert [rates.allow(b"a", 0.0) for _ in range(6)] == [True] * 5 + [False]
+    assert not rates.allow(b"a", 7.5, 2**21)
+    assert rates.allow(b"a", 8.0, 2**21), "33 would be more than a full bucket holds"
+
+
 def test_a_request_that_takes_too_long_is_cancelled_and_answered() -> None:
     handle = Deferring()
     with running(handle, timeout_s=0.05) as control, Client(control) as client:

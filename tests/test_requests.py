@@ -45,7 +45,7 @@ def test_a_request_is_typed() -> None:
         b'"ping"',
         b"1" * 50_000,
         b"[" * 90_000,
-        b'{"a":' * 10_000,
+        b'{"a":' * 3_000,
     ],
 )
 def test_what_is_no_json_object_is_a_bad_request_without_an_id(payload: bytes) -> None:
@@ -130,7 +130,73 @@ def test_an_url_with_credentials_stays_out_of_the_request_s_own_text() -> None:
 def test_the_id_of_a_request_that_is_not_served_is_read_only_where_that_is_cheap() -> None:
     assert glance_at_id(b'{"op":"?","id":"a"}') == "a"
     assert glance_at_id(b"{") == ""
-    assert glance_at_id(b'{"id":"a","x":"' + b"x" * 70_000 + b'"}') == ""
+    assert glance_at_id(b'{"id":"a","x":"' + b"x" * 70_000 + b'"}') == "a"
+    assert glance_at_id(b'{"x":"' + b"x" * 70_000 + b'","id":"a"}') == ""
+
+
+HEAD = b'{"v":1,"id":"b","op":"prompt","stream":"cam",'
+MANY = 150_000
+BOMBS = {
+    "labels": HEAD + b'"labels":[' + b",".join([b"9"] * MANY) + b"]}",
+    "points": HEAD + b'"points":[' + b",".join([b'["",""]'] * MANY) + b"]}",
+    "nested lists": HEAD + b'"points":[' + b",".join([b"[" * 150 + b"]" * 150] * 5_000) + b"]}",
+    "empty objects": HEAD + b'"box":[' + b",".join([b"{}"] * MANY) + b"]}",
+    "other keys": HEAD + b",".join(b'"%x":1' % i for i in range(MANY)) + b"}",
+    "one key again and again": HEAD + b",".join([b'"box":1'] * MANY) + b"}",
+    "counts as a list": HEAD + b'"mask":{"counts":[' + b",".join([b"1"] * MANY) + b"]}}",
+    "a list after a long text": HEAD
+    + b'"label":"%s","labels":[' % (b"a" * 900_000)
+    + b",".join([b"9"] * MANY)
+    + b"]}",
+    "a list behind quotes in a text": HEAD
+    + rb'"label":"\"","labels":['
+    + b",".join([b"9"] * MANY)
+    + b"]}",
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_many_values_are_refused_before_any_is_looked_at(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tracker.daemon.requests.REQUEST", None)
+    found = rejected(BOMBS[name], max_bytes=2**21)
+    assert (found.id, found.error.code) == ("b", ErrorCode.TOO_LARGE)
+    assert len(found.error.message) < 200
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        b'"object":' + b"1" * 1_900_000,
+        b'"wait_s":0.' + b"1" * 1_900_000,
+        b'"wait_s":1e' + b"9" * 1_900_000,
+        b'"label":"' + b"a" * 1_900_000 + b'"',
+        b'"label":"' + rb"\u00e9" * 300_000 + b'"',
+        b'"x":' + b"[" * 1_900_000,
+        b'"labels":[' + b",".join([b"9"] * 7_000) + b"]",
+        b",".join(b'"%x":1' % i for i in range(1_500)),
+    ],
+)
+def test_one_long_value_gets_a_short_error(field: bytes) -> None:
+    found = rejected(HEAD + field + b"}", max_bytes=2**21)
+    assert found.error.code is ErrorCode.BAD_REQUEST
+    assert len(found.error.message) < 200
+
+
+def test_the_largest_proper_requests_are_read() -> None:
+    point = (-123456.78901234567, 123456.78901234567)
+    clicks = {"points": [point] * 64, "labels": [0] * 64, "label": "\U0001f4f7" * 200}
+    mask = {"size": [2160, 3840], "counts": "\\" * 1_000_000}
+    url = "/media/" + "\u5b57" * 4_000 + "/clip.mp4"
+    for fields in (
+        {"op": "prompt", "stream": "cam", **clicks},
+        {"op": "prompt", "stream": "cam", "mask": mask, "label": "\U0001f4f7" * 200},
+        {"op": "stream.add", "stream": "cam", "url": url},
+    ):
+        for indent in (None, 4):
+            payload = json.dumps({"v": 1, "id": "a", **fields}, indent=indent).encode()
+            assert not isinstance(parse(payload, 2**22), Rejected), payload[:200]
 
 
 JSON = st.recursive(

@@ -69,9 +69,9 @@ def decode_rle(rle: Rle) -> NDArray[np.bool_]:
     runs = _read_runs(rle.counts)
     if not (0 < rle.height <= MAX_SIDE_PX and 0 < rle.width <= MAX_SIDE_PX):
         raise PromptError(f"RLE mask of {rle.width}x{rle.height} pixels", "check its size")
-    if sum(runs) != rle.height * rle.width:
+    if runs.sum() != rle.height * rle.width:
         raise PromptError(
-            f"RLE mask counts {sum(runs)} pixels, its size {rle.width}x{rle.height} needs "
+            f"RLE mask counts {runs.sum()} pixels, its size {rle.width}x{rle.height} needs "
             f"{rle.height * rle.width}",
             "give size as [height, width] with the counts that belong to it",
         )
@@ -79,26 +79,27 @@ def decode_rle(rle: Rle) -> NDArray[np.bool_]:
     return np.ascontiguousarray(flat.reshape(rle.width, rle.height).T)
 
 
-def _read_runs(counts: str) -> list[int]:
+def _read_runs(counts: str) -> NDArray[np.int64]:
     """Run lengths of COCO's text form: base 32, low digits first, coded as differences."""
-    runs: list[int] = []
-    value, chunks = 0, 0
-    for character in counts:
-        chunk = ord(character) - 48
-        if not 0 <= chunk < 64 or chunks == _MAX_CHUNKS_PER_RUN:
-            raise PromptError(f"RLE counts hold {character!r}", "give COCO compressed counts")
-        value |= (chunk & 0x1F) << (5 * chunks)
-        chunks += 1
-        if chunk & 0x20:
-            continue
-        if chunk & 0x10:
-            value -= 1 << (5 * chunks)
-        if len(runs) > 2:
-            value += runs[-2]
-        if value < 0:
-            raise PromptError("RLE counts hold a negative run", "give COCO compressed counts")
-        runs.append(value)
-        value, chunks = 0, 0
-    if chunks or not runs:
+    chunks = np.frombuffer(counts.encode("utf-32-le"), np.uint32).astype(np.int64) - 48
+    ends = np.flatnonzero(chunks & 0x20 == 0)  # where a run's last chunk is
+    starts = np.concatenate([[0], ends[:-1] + 1])
+    wrong = (chunks < 0) | (chunks >= 64)
+    if wrong.any():
+        raise PromptError(
+            f"RLE counts hold {counts[int(wrong.argmax())]!r}", "give COCO compressed counts"
+        )
+    if not len(ends) or ends[-1] != len(chunks) - 1:
         raise PromptError("RLE counts end in the middle of a run", "give COCO compressed counts")
+    lengths = ends - starts + 1
+    if lengths.max() > _MAX_CHUNKS_PER_RUN:
+        raise PromptError("RLE counts hold a run that is too long", "give COCO compressed counts")
+    places = np.arange(len(chunks)) - np.repeat(starts, lengths)
+    runs = np.add.reduceat((chunks & 0x1F) << (5 * places), starts)
+    runs -= np.where(chunks[ends] & 0x10, np.int64(1) << (5 * lengths), 0)
+    # From the fourth on, each is told as what it has more than the last but one.
+    runs[1::2] = np.cumsum(runs[1::2])
+    runs[2::2] = np.cumsum(runs[2::2])
+    if runs.min() < 0:
+        raise PromptError("RLE counts hold a negative run", "give COCO compressed counts")
     return runs

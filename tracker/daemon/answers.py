@@ -134,7 +134,7 @@ class Answers:
 
     def _allow(self, client: bytes, address: Address, payload: bytes) -> bool:
         """Whether a client may ask now; else it is told that it may not."""
-        if self._rates.allow(client, time.monotonic()):
+        if self._rates.allow(client, time.monotonic(), len(payload)):
             return True
         self.requests[UNREAD] += 1
         refusal = Refused(ErrorCode.RATE_LIMITED, "too many requests", "ask less often")

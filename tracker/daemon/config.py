@@ -41,7 +41,7 @@ class ControlConfig(Message):
     Attributes:
         bind: Where it listens. Off loopback only with keys.
         max_message_bytes: A longer request is refused.
-        requests_per_s: Of one client, on average.
+        requests_per_s: Of one client, on average; each 64 KiB of a request count as one more.
         burst: Requests of one client that may come at once.
         remembered_replies: Replies kept for retried requests, of all clients together.
         timeout_s: A command that was not applied by then is answered with an error.

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, TypeAdapter, model_validator
+from pydantic import BeforeValidator, Field, TypeAdapter, model_validator
 
 from tracker.protocol.fields import (
     Coordinate,
@@ -89,12 +89,24 @@ class StreamList(Request):
     op: Literal["stream.list"]
 
 
+def _few(value: object) -> object:
+    """A list that is short enough to look at each of its values."""
+    if isinstance(value, list | tuple) and len(value) > MAX_POINTS:
+        raise ValueError(f"give at most {MAX_POINTS}, not {len(value)}")
+    return value
+
+
+_FEW = BeforeValidator(_few)
+
+
 class _Place(Request):
     """Where an object is on a frame: clicks, a box, both, or a mask."""
 
     stream: StreamName
-    points: Annotated[tuple[tuple[Coordinate, Coordinate], ...], Field(max_length=MAX_POINTS)] = ()
-    labels: Annotated[tuple[Literal[0, 1], ...], Field(max_length=MAX_POINTS)] | None = None
+    points: Annotated[
+        tuple[tuple[Coordinate, Coordinate], ...], Field(max_length=MAX_POINTS), _FEW
+    ] = ()
+    labels: Annotated[tuple[Literal[0, 1], ...], Field(max_length=MAX_POINTS), _FEW] | None = None
     box: tuple[Coordinate, Coordinate, Coordinate, Coordinate] | None = None
     mask: RleMask | None = None
     frame: FrameAddress | None = None
