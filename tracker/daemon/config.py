@@ -12,6 +12,7 @@ KeyName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 StreamPattern = Annotated[str, Field(pattern=r"^[A-Za-z0-9_*?-]{1,64}$")]
 UserName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9._-]{0,255}$")]
 UserId = Annotated[int, Field(ge=0, lt=2**32)]
+SourceHost = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:/-]{1,253}$")]
 _Seconds = Annotated[float, Field(gt=0, le=86400)]
 
 
@@ -93,6 +94,13 @@ class SecurityConfig(Message):
             key, such as `lobby: [door, "yard-*"]`; who is not listed sees all.
         allow_users: Without keys: users of this machine besides the daemon's own and root whose
             programs are let in, by name or number.
+        file_roots: Folders whose files clients may name as sources; null for all where none but
+            the daemon's own user and root are let in, and else for none.
+        source_hosts: Hosts that clients may name as sources: `public`, `private`, `loopback` (this
+            machine), `link-local`, `multicast`, networks such as `10.0.0.0/8`, and names, whose
+            public and private addresses are meant; `listen` for sources that open a port here. Null
+            for all where none but the daemon's own user and root are let in, and else for public
+            and private. Sources of the configuration are not bound by this.
     """
 
     server_key: Path | None = None
@@ -100,6 +108,8 @@ class SecurityConfig(Message):
     default_role: Role = Role.WATCH
     streams: dict[KeyName, tuple[StreamPattern, ...]] = Field(default_factory=dict)
     allow_users: tuple[UserName | UserId, ...] = ()
+    file_roots: tuple[Path, ...] | None = None
+    source_hosts: tuple[SourceHost, ...] | None = None
 
 
 class LimitsConfig(Message):

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from streams.address import local_path, parse_address
 from streams.errors import SourceNotFound, SourceUsageError
 from tracker.daemon.bind import parse_bind
+from tracker.daemon.client_sources import source_policy
 from tracker.daemon.config import DaemonConfig
 from tracker.daemon.thinner import check_deadline
 from tracker.errors import UsageError
@@ -204,9 +205,11 @@ def _anchored(config: DaemonConfig, folder: Path) -> DaemonConfig:
         path = local_path(url)
         return url if path is None else str(folder / path)
 
+    roots = config.security.file_roots
     security = {
         "server_key": place(config.security.server_key),
         "client_keys": place(config.security.client_keys),
+        "file_roots": None if roots is None else tuple(folder / root for root in roots),
     }
     return config.model_copy(
         update={
@@ -230,6 +233,10 @@ def _check(config: DaemonConfig) -> None:
     if not _DEVICE.fullmatch(config.model.device):
         raise _Fault(": model.device: no such kind of device", "use auto, cpu, cuda, cuda:N or mps")
     _check_listeners(config)
+    try:
+        source_policy(config.security)
+    except UsageError as error:
+        raise _Fault(f": {error.message}", error.hint) from error
     if len(config.streams) > config.limits.streams:
         raise _Fault(
             f": streams: {len(config.streams)} of them, but limits.streams is "
