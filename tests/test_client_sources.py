@@ -10,7 +10,7 @@ from test_dispatch import FakePipeline, FakePublisher
 
 from streams.address import parse_address
 from streams.errors import SourceDenied
-from tracker.daemon.client_sources import ports_of, source_policy
+from tracker.daemon.client_sources import ports_of, source_policy, told
 from tracker.daemon.config import LimitsConfig, SecurityConfig
 from tracker.daemon.load_config import load_config
 from tracker.daemon.streams import Streams
@@ -124,3 +124,17 @@ def test_what_only_opening_shows_is_a_failure_for_good(tmp_path: Path) -> None:
     wait_until(lambda: streams.sources()["link"].state == "failed", "refused")
     assert "clients may not name" in streams.sources()["link"].error
     assert streams.close_all(20)
+
+
+@pytest.mark.parametrize(
+    ("security", "says"),
+    [
+        (LOCAL, "any file; any host"),
+        (WITH_USERS, "no file; hosts: public, private"),
+        (WITH_KEYS | {"file_roots": ["/srv", "/tmp"]}, "files in /srv, files in /tmp; hosts: pub"),
+        ({"source_hosts": ["loopback"], "file_roots": []}, "no file; hosts: loopback"),
+        (WITH_KEYS | {"source_hosts": []}, "no file; hosts: none"),
+    ],
+)
+def test_what_is_allowed_is_told(security: dict[str, Any], says: str) -> None:
+    assert told(SecurityConfig.model_validate(security)).startswith(says)

@@ -2,6 +2,8 @@
 
 import os
 import socket
+import ssl
+import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -448,3 +450,37 @@ def test_control_characters_are_no_part_of_patterns_and_of_files_of_clients(root
 def test_a_host_is_letters_digits_and_dots(name: str) -> None:
     with pytest.raises(SourceUsageError):
         open_source(f"rtsp://{name}:554/x")
+
+
+@pytest.mark.parametrize(("name", "trusted"), [("localhost", True), ("another", False)])
+def test_a_certificate_is_compared_with_the_name_that_was_given(
+    name: str, trusted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
+    try:
+        subprocess.run(
+            f"openssl req -x509 -newkey rsa:2048 -nodes -days 2 -keyout {key} -out {certificate} "
+            f"-subj /CN=cam -addext subjectAltName=DNS:{name}".split(),
+            check=True,
+            capture_output=True,
+        )
+    except FileNotFoundError:
+        pytest.skip("no openssl to make a certificate with")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    asked: list[bytes] = []
+
+    def talk(connection: socket.socket) -> None:
+        with context.wrap_socket(connection, server_side=True) as tls:
+            asked.append(tls.recv(4096))
+
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    verified = SourceOptions(tls_verify=True)
+    with listening(ELSEWHERE, talk) as (port, came):
+        url = f"rtsps://localhost:{port}/live"
+        with pytest.raises(StreamError):
+            open_source(url, options=verified, policy=policy("loopback"), open_timeout_s=5)
+        assert came
+    assert [request.split()[:2] for request in asked if request] == (
+        [[b"OPTIONS", f"rtsps://127.0.0.1:{port}/live".encode()]] if trusted else []
+    )

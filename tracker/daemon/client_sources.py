@@ -27,9 +27,8 @@ def source_policy(
     Raises:
         UsageError: A host is none.
     """
-    are_own = config.server_key is None and not config.allow_users
-    roots, rules = config.file_roots, ANY_HOST if are_own else _CAMERAS_ELSEWHERE
-    if roots is None and not are_own:
+    roots, rules = config.file_roots, ANY_HOST if _are_own(config) else _CAMERAS_ELSEWHERE
+    if roots is None and not _are_own(config):
         roots = ()
     if config.source_hosts is not None:
         try:
@@ -37,6 +36,25 @@ def source_policy(
         except ValueError as error:
             raise UsageError(f"security.source_hosts: {error}", "such as 10.0.0.0/8") from error
     return SourcePolicy(FileAccess(roots), HostAccess(rules, own_ports))
+
+
+def _are_own(config: SecurityConfig) -> bool:
+    """Whether clients have the daemon's rights anyway."""
+    return config.server_key is None and not config.allow_users
+
+
+def told(config: SecurityConfig) -> str:
+    """The policy for people."""
+    files, hosts = "any file", "any host"
+    if config.file_roots is not None:
+        files = ", ".join(f"files in {root}" for root in config.file_roots) or "no file"
+    elif not _are_own(config):
+        files = "no file"
+    if config.source_hosts is not None:
+        hosts = f"hosts: {', '.join(config.source_hosts) or 'none'}"
+    elif not _are_own(config):
+        hosts = "hosts: public, private"
+    return f"{files}; {hosts}"
 
 
 def ports_of(*endpoints: str | None) -> set[int]:

@@ -1,9 +1,9 @@
 """The configuration of the daemon, as its YAML file has it."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from tracker.protocol.fields import Message, StreamName, StreamSettings
 from tracker.protocol.roles import Role
@@ -168,6 +168,25 @@ class LogConfig(Message):
     level: Literal["debug", "info", "warning", "error"] = "info"
 
 
+class ConfiguredStream(StreamSettings):
+    """A source to open at the start, as `stream.add` has it; its address may be in a file.
+
+    Attributes:
+        url: As there; left out with `url_file`.
+        url_file: A file that holds the address and nothing else, read when the configuration is,
+            so that its password is not in here.
+    """
+
+    url: Annotated[str, Field(max_length=4096, repr=False)] = ""
+    url_file: Path | None = None
+
+    @model_validator(mode="after")
+    def _names_one(self) -> Self:
+        if bool(self.url) == (self.url_file is not None):
+            raise ValueError("give one of url, url_file")
+        return self
+
+
 class DaemonConfig(Message):
     """Everything; each part has defaults that serve one machine.
 
@@ -186,4 +205,4 @@ class DaemonConfig(Message):
     retry: RetryConfig = RetryConfig()
     log: LogConfig = LogConfig()
     drain_timeout_s: _Seconds = 10.0
-    streams: dict[StreamName, StreamSettings] = Field(default_factory=dict)
+    streams: dict[StreamName, ConfiguredStream] = Field(default_factory=dict)

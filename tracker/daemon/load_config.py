@@ -2,6 +2,7 @@
 
 import contextlib
 import difflib
+import logging
 import os
 import re
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from streams.address import local_path, parse_address
 from streams.errors import SourceNotFound, SourceUsageError
+from tracker.address_file import read_address, warning_of
 from tracker.daemon.bind import parse_bind
 from tracker.daemon.client_sources import source_policy
 from tracker.daemon.config import DaemonConfig
@@ -24,6 +26,7 @@ from tracker.text_file import decode_text
 MAX_CONFIG_BYTES = 1024 * 1024
 MAX_VALUES = 10_000
 
+_LOG = logging.getLogger("trackd.config")
 _HINT = "see trackd schema config"
 _REFERENCE = re.compile(r"\$\$|\$\{(?:(?P<name>[A-Za-z_][A-Za-z0-9_]*)\})?")
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
@@ -61,6 +64,7 @@ def load_config(path: Path, environ: Mapping[str, str] | None = None) -> DaemonC
     try:
         tree = _parse(_read(path))
         config = _validate(_filled(tree, os.environ if environ is None else environ))
+        config = _with_addresses(config, path.absolute().parent)
         _check(config)
         config = _anchored(config, path.absolute().parent)
     except _Fault as fault:
@@ -193,6 +197,23 @@ def _keys_at(loc: tuple[int | str, ...]) -> list[str]:
 
 def _dotted(loc: tuple[int | str, ...]) -> str:
     return ".".join(str(part) for part in loc if part != "[key]")
+
+
+def _with_addresses(config: DaemonConfig, folder: Path) -> DaemonConfig:
+    """Read the addresses that are in files."""
+    streams = dict(config.streams)
+    for name, settings in config.streams.items():
+        if settings.url_file is None:
+            continue
+        path = folder / settings.url_file
+        try:
+            url = read_address(path)
+        except UsageError as error:
+            raise _Fault(f": streams.{name}.url_file: {error.message}", error.hint) from error
+        if warning := warning_of(path):
+            _LOG.warning("%s", warning)
+        streams[name] = settings.model_copy(update={"url": url, "url_file": None})
+    return config.model_copy(update={"streams": streams})
 
 
 def _anchored(config: DaemonConfig, folder: Path) -> DaemonConfig:
