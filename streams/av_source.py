@@ -2,7 +2,7 @@
 
 import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -24,6 +24,7 @@ from streams.ending import damage_of_file, damage_of_stream, is_finite
 from streams.errors import SourceTimeout, SourceUnreadable
 from streams.feed import Feed
 from streams.foreign import translated
+from streams.formats import SELF_CONTAINED
 from streams.frame import Frame
 from streams.image_decode import MAX_PIXELS
 from streams.info import SourceInfo, SourceStats
@@ -31,10 +32,13 @@ from streams.orientation import Orientation
 from streams.sender_clock import SenderClock
 from streams.video_track import choose_video, refuse_parts, shown_frames
 
+#: Opens a URL that FFmpeg asks for, with flags and options of its own; returns a file.
+OpenPiece = Callable[[str, int, Mapping[str, str]], object]
+
 _MAX_FPS = 1000  # above this the "rate" of a container is its clock, not its frames
 _MAX_ARRIVALS = 64  # packets that a decoder may hold back before it gives their frames
 _RETRY_S = 0.002
-_NO_PROTOCOL = "none"
+_NOTHING_ELSE = {"protocol_whitelist": "none", "format_whitelist": SELF_CONTAINED}
 _MAX_BARREN_PACKETS = 5000  # in a row without a picture: nothing is to come
 _DECODER_OPTIONS = {"max_pixels": str(MAX_PIXELS)}
 # These mark packets as corrupt at every joint or lost piece: what is left, the decoder judges.
@@ -68,6 +72,7 @@ class AvSource:
         open_timeout_s: float,
         read_timeout_s: float,
         feed: Feed | None = None,
+        open_piece: OpenPiece | None = None,
     ) -> None:
         """Open it.
 
@@ -77,6 +82,7 @@ class AvSource:
             open_timeout_s: For each step of opening.
             read_timeout_s: For each read.
             feed: Gives the bytes, in place of the address; `close` closes it, too.
+            open_piece: Opens the address and what it names, in place of FFmpeg.
         """
         self.stats = SourceStats()
         self._address = address
@@ -94,7 +100,7 @@ class AvSource:
         self._coded_sar: Fraction | None = None
         with translated(address, open_timeout_s):
             if feed is None:
-                self._container = _open(address, open_timeout_s, read_timeout_s)
+                self._container = _open(address, open_timeout_s, read_timeout_s, open_piece)
             else:
                 self._container = _open_feed(feed, address, open_timeout_s)
         try:
@@ -225,7 +231,7 @@ class AvSource:
             return None
         if not is_finite(self._address, live=self._live) or isinstance(failure, BlockingIOError):
             raise failure
-        if self._address.kind is SourceKind.PATH:
+        if self._address.kind is SourceKind.PATH and self._feed is None:
             return damage_of_file(failure, Path(self._address.location), end_bytes)
         return damage_of_stream(failure, own_connection=self._feed is not None)
 
@@ -346,12 +352,16 @@ class AvSource:
         self.close()
 
 
-def _open(address: Address, open_timeout_s: float, read_timeout_s: float) -> InputContainer:
+def _open(
+    address: Address, open_timeout_s: float, read_timeout_s: float, open_piece: OpenPiece | None
+) -> InputContainer:
     # "file:" keeps a name such as "a:b.mp4" from being taken for a protocol.
     prefix = "file:" if address.kind is SourceKind.PATH else ""
     options = dict(address.options)
     if address.protocols:  # what it refers to, as a playlist does, is opened with no others
         options["protocol_whitelist"] = address.protocols
+    if address.formats:
+        options["format_whitelist"] = address.formats
     started_s = time.monotonic()
     try:
         return av.open(
@@ -359,6 +369,7 @@ def _open(address: Address, open_timeout_s: float, read_timeout_s: float) -> Inp
             format=address.format,
             options=options | _DECODER_OPTIONS,  # to find the streams
             timeout=(open_timeout_s, read_timeout_s),
+            io_open=open_piece,
             metadata_errors="replace",
         )
     except av.error.InvalidDataError:
@@ -374,7 +385,7 @@ def _open_feed(feed: Feed, address: Address, open_timeout_s: float) -> InputCont
         cast(Any, feed),  # PyAV's type of a file has more methods than it calls
         mode="r",
         format=feed.format,
-        options=dict(address.options) | {"protocol_whitelist": _NO_PROTOCOL} | _DECODER_OPTIONS,
+        options=dict(address.options) | _NOTHING_ELSE | _DECODER_OPTIONS,
         metadata_errors="replace",
     )
     return cast(InputContainer, container)

@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from streams.address import Address, SourceKind
 from streams.errors import SourceNotFound, SourceUnreadable, SourceUsageError
+from streams.file_access import OpenFile, open_any
 from streams.foreign import translated
 from streams.frame import Frame
 from streams.image_decode import SUFFIXES, SeveralPictures, TooLarge, decode_image, is_animation
@@ -32,12 +34,13 @@ def images_folder(path: Path) -> Path | None:
     return path.parent if _is_pattern(path) or _is_still(path) else None
 
 
-def find_images(path: Path) -> tuple[Path, ...] | None:
+def find_images(path: Path, open_file: OpenFile = open_any) -> tuple[Path, ...] | None:
     """Return the images that `path` names, each of them a frame; None where it names a video.
 
     A folder gives its images in natural order (`9.jpg` before `10.jpg`), hidden files left out.
     A pattern (`DIR/%05d.jpg`) gives the files that match it, by number; numbers may be missing.
-    An image file that is no animation is its own only image.
+    An image file that is no animation is its own only image. Files are looked into with
+    `open_file`.
 
     Raises:
         SourceNotFound: The folder holds no images, or nothing matches the pattern.
@@ -48,7 +51,7 @@ def find_images(path: Path) -> tuple[Path, ...] | None:
         return _folder_images(path)
     if _is_pattern(path):
         return _pattern_images(path)
-    return (path,) if _is_still(path) else None
+    return (path,) if _is_still(path, open_file) else None
 
 
 def stem_of(name: str) -> str:
@@ -61,10 +64,10 @@ def _is_pattern(path: Path) -> bool:
     return _COUNTER.search(path.name) is not None and not path.exists()
 
 
-def _is_still(path: Path) -> bool:
+def _is_still(path: Path, open_file: OpenFile = open_any) -> bool:
     if path.suffix.lower() not in SUFFIXES or not path.is_file():
         return False
-    with path.open("rb") as file:
+    with open_file(path) as file:
         return not is_animation(file.read(_HEAD_BYTES))
 
 
@@ -111,12 +114,20 @@ class ImageFolderSource:
             several pictures.
     """
 
-    def __init__(self, address: Address, images: tuple[Path, ...], *, stream: str) -> None:
+    def __init__(
+        self,
+        address: Address,
+        images: tuple[Path, ...],
+        *,
+        stream: str,
+        open_file: OpenFile = open_any,
+    ) -> None:
         self.stats = SourceStats()
         self._images = images
+        self._read = partial(read_image, open_file=open_file)
         self._stream = stream
         self._closed = False
-        first = next((image for image in map(read_image, images) if image is not None), None)
+        first = next((image for image in map(self._read, images) if image is not None), None)
         if first is None:
             raise SourceUnreadable(
                 f"none of the {len(images)} images of {address.shown} can be decoded",
@@ -132,7 +143,7 @@ class ImageFolderSource:
                 return
             started_s = time.perf_counter()
             captured_ns = time.time_ns()
-            image = read_image(path)
+            image = self._read(path)
             self.stats.decode_s += time.perf_counter() - started_s
             if image is None:
                 self._note_damaged(path.name)
@@ -165,15 +176,15 @@ class ImageFolderSource:
         self.close()
 
 
-def read_image(path: Path) -> NDArray[np.uint8] | None:
+def read_image(path: Path, open_file: OpenFile = open_any) -> NDArray[np.uint8] | None:
     """Return an image file as uint8 RGB (height, width, 3); None where it cannot be decoded.
 
     Raises:
         StreamError: The file cannot be read from the disk, or holds several pictures, or one
             that is too large.
     """
-    with translated(Address(SourceKind.PATH, str(path), str(path))):
-        content = path.read_bytes()
+    with translated(Address(SourceKind.PATH, str(path), str(path))), open_file(path) as file:
+        content = file.read()
     try:
         return decode_image(content)
     except SeveralPictures as error:

@@ -14,6 +14,7 @@ from PIL import Image, ImageOps
 
 from streams.address import Address
 from streams.errors import SourceUnreadable
+from streams.file_access import OpenFile, open_any
 from streams.foreign import translated
 from streams.frame import Frame
 from streams.info import SourceInfo, SourceStats
@@ -43,12 +44,12 @@ class WebpAnimationSource:
         StreamError: While opening: no frame can be decoded.
     """
 
-    def __init__(self, address: Address, *, stream: str) -> None:
+    def __init__(self, address: Address, *, stream: str, open_file: OpenFile = open_any) -> None:
         self.stats = SourceStats()
         self._stream = stream
         self._closed = False
-        with translated(address):
-            encoded = Path(address.location).read_bytes()
+        with translated(address), open_file(Path(address.location)) as file:
+            encoded = file.read()
         whole = _whole_chunks(encoded)
         try:
             with warnings.catch_warnings(action="ignore"):

@@ -294,10 +294,8 @@ class BreakingContainer:
 def break_after(monkeypatch: pytest.MonkeyPatch, packets: int, error: Exception) -> None:
     open_container = streams.av_source._open
 
-    def open_breaking(address: Address, open_timeout_s: float, read_timeout_s: float) -> Any:
-        return BreakingContainer(
-            open_container(address, open_timeout_s, read_timeout_s), packets, error
-        )
+    def open_breaking(address: Address, *more: Any) -> Any:
+        return BreakingContainer(open_container(address, *more), packets, error)
 
     monkeypatch.setattr(streams.av_source, "_open", open_breaking)
 

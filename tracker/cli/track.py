@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tracker.cli import backward, source_options
+from tracker.cli import backward, source_address, source_options
 from tracker.errors import PromptError, UsageError
 
 # The packages that do the work take seconds to import: only a run imports them.
@@ -53,12 +53,13 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
+    source = parser.add_argument(
         "source",
         metavar="SOURCE",
         help="video file, image folder (DIR or DIR/%%05d.jpg), rtsp://, http://, rtmp://, udp://, "
-        "rtp:// or tcp:// address, webcam:0, or lavfi:PATTERN",
+        "rtp:// or tcp:// address, webcam:0, or lavfi:PATTERN; - reads the address from stdin",
     )
+    source_address.add_options(parser, source)
     source_options.add_option(parser)
     _add_model_options(parser)
     _add_prompt_options(parser)
@@ -171,6 +172,7 @@ def run(args: argparse.Namespace) -> int:
     from tracker.annotate.pictures import Pictures
     from tracker.annotate.run_state import RunState
 
+    args.source = source_address.given(args.source, args)
     options = source_options.given(args.source_options)
     if args.backward and args.resume is not None:
         raise UsageError("--backward and --resume do not go together", "leave one out")
