@@ -27,6 +27,7 @@ from streams.foreign import translated
 from streams.frame import Frame
 from streams.image_decode import MAX_PIXELS
 from streams.info import SourceInfo, SourceStats
+from streams.memory import check_memory
 from streams.orientation import Orientation
 from streams.sender_clock import SenderClock
 from streams.video_track import choose_video, refuse_parts, shown_frames
@@ -34,6 +35,7 @@ from streams.video_track import choose_video, refuse_parts, shown_frames
 _MAX_FPS = 1000  # above this the "rate" of a container is its clock, not its frames
 _MAX_ARRIVALS = 64  # packets that a decoder may hold back before it gives their frames
 _RETRY_S = 0.002
+_RGB_CHANNELS = 3
 _NO_PROTOCOL = "none"
 _MAX_BARREN_PACKETS = 5000  # in a row without a picture: nothing is to come
 _DECODER_OPTIONS = {"max_pixels": str(MAX_PIXELS)}
@@ -209,6 +211,8 @@ class AvSource:
             except IndexError:  # PyAV's, at the end, where a stream came up that was not announced
                 pass
             except (av.error.FFmpegError, OSError) as error:
+                if isinstance(error, MemoryError):
+                    check_memory()
                 failure = error
             break
         yield self._flush()
@@ -246,6 +250,8 @@ class AvSource:
         try:
             pictures = self._given_to_decoder(packet)
         except Exception as error:  # whatever the decoder says, the source goes on
+            if isinstance(error, MemoryError):
+                check_memory()
             self._skip(error)
             return []
         finally:
@@ -283,7 +289,9 @@ class AvSource:
         try:
             rgb = self._reformatter.reformat(picture, format="rgb24").to_ndarray()
             image = self._orientation.upright(np.asarray(rgb, np.uint8), picture)
-        except Exception as error:  # a format that FFmpeg cannot convert, or too little memory
+        except Exception as error:  # a format that FFmpeg cannot convert
+            if isinstance(error, MemoryError):
+                check_memory(_RGB_CHANNELS * picture.width * picture.height)
             self._skip(error)
             return None
         finally:

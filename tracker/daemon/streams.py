@@ -135,7 +135,7 @@ class Streams:
                 on_event=self._source_event,
                 numbers=numbers,
             )
-            self._pipeline.add(stream, settings, supervisor.mailbox)
+            self._pipeline.add(stream, settings, supervisor.mailbox, on_exhausted=supervisor.fail)
             self._entries[stream] = _Entry(settings, supervisor, paused, numbers, configured)
             self._tell(stream, EventName.STREAM_ADDED, shown)
             try:
