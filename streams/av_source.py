@@ -30,6 +30,7 @@ from streams.info import SourceInfo, SourceStats
 from streams.memory import check_memory
 from streams.orientation import Orientation
 from streams.sender_clock import SenderClock
+from streams.threads import ffmpeg_threads
 from streams.video_track import choose_video, refuse_parts, shown_frames
 
 _MAX_FPS = 1000  # above this the "rate" of a container is its clock, not its frames
@@ -107,6 +108,7 @@ class AvSource:
             # Not by frames: those errors come when the decoder is emptied, and PyAV then stops.
             self._decoder = self._video.codec_context
             self._decoder.thread_type = "SLICE"
+            self._decoder.thread_count = ffmpeg_threads()
             self._decoder.options = dict(_DECODER_OPTIONS)
             self._coded_sar = self._decoder.sample_aspect_ratio
             self._end_pts = _end_pts(self._container, self._video)
@@ -287,7 +289,9 @@ class AvSource:
         captured_ns = self._newest_ns if pts is None else self._arrived_ns.pop(pts, self._newest_ns)
         sender_ns = self._sender_clock.at_ns(pts, picture.time_base)
         try:
-            rgb = self._reformatter.reformat(picture, format="rgb24").to_ndarray()
+            rgb = self._reformatter.reformat(
+                picture, format="rgb24", threads=ffmpeg_threads()
+            ).to_ndarray()
             image = self._orientation.upright(np.asarray(rgb, np.uint8), picture)
         except Exception as error:  # a format that FFmpeg cannot convert
             if isinstance(error, MemoryError):
