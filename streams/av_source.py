@@ -28,8 +28,10 @@ from streams.formats import SELF_CONTAINED
 from streams.frame import Frame
 from streams.image_decode import MAX_PIXELS
 from streams.info import SourceInfo, SourceStats
+from streams.memory import check_memory
 from streams.orientation import Orientation
 from streams.sender_clock import SenderClock
+from streams.threads import ffmpeg_threads
 from streams.video_track import choose_video, refuse_parts, shown_frames
 
 #: Opens a URL that FFmpeg asks for, with flags and options of its own; returns a file.
@@ -39,6 +41,7 @@ _MAX_FPS = 1000  # above this the "rate" of a container is its clock, not its fr
 _MAX_ARRIVALS = 64  # packets that a decoder may hold back before it gives their frames
 _RETRY_S = 0.002
 _NOTHING_ELSE = {"protocol_whitelist": "none", "format_whitelist": SELF_CONTAINED}
+_RGB_CHANNELS = 3
 _MAX_BARREN_PACKETS = 5000  # in a row without a picture: nothing is to come
 _DECODER_OPTIONS = {"max_pixels": str(MAX_PIXELS)}
 # These mark packets as corrupt at every joint or lost piece: what is left, the decoder judges.
@@ -111,6 +114,7 @@ class AvSource:
             # Not by frames: those errors come when the decoder is emptied, and PyAV then stops.
             self._decoder = self._video.codec_context
             self._decoder.thread_type = "SLICE"
+            self._decoder.thread_count = ffmpeg_threads()
             self._decoder.options = dict(_DECODER_OPTIONS)
             self._coded_sar = self._decoder.sample_aspect_ratio
             self._end_pts = _end_pts(self._container, self._video)
@@ -215,6 +219,8 @@ class AvSource:
             except IndexError:  # PyAV's, at the end, where a stream came up that was not announced
                 pass
             except (av.error.FFmpegError, OSError) as error:
+                if isinstance(error, MemoryError):
+                    check_memory()
                 failure = error
             break
         yield self._flush()
@@ -252,6 +258,8 @@ class AvSource:
         try:
             pictures = self._given_to_decoder(packet)
         except Exception as error:  # whatever the decoder says, the source goes on
+            if isinstance(error, MemoryError):
+                check_memory()
             self._skip(error)
             return []
         finally:
@@ -287,9 +295,13 @@ class AvSource:
         captured_ns = self._newest_ns if pts is None else self._arrived_ns.pop(pts, self._newest_ns)
         sender_ns = self._sender_clock.at_ns(pts, picture.time_base)
         try:
-            rgb = self._reformatter.reformat(picture, format="rgb24").to_ndarray()
+            rgb = self._reformatter.reformat(
+                picture, format="rgb24", threads=ffmpeg_threads()
+            ).to_ndarray()
             image = self._orientation.upright(np.asarray(rgb, np.uint8), picture)
-        except Exception as error:  # a format that FFmpeg cannot convert, or too little memory
+        except Exception as error:  # a format that FFmpeg cannot convert
+            if isinstance(error, MemoryError):
+                check_memory(_RGB_CHANNELS * picture.width * picture.height)
             self._skip(error)
             return None
         finally:

@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError, features
 
+from streams.memory import check_memory
+
 _FIXED_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 _OPTIONAL_SUFFIXES = {".jp2": "jpg_2000", ".avif": "avif"}  # with what Pillow is built with
 #: Suffixes, in lower case, of the files that can be decoded.
@@ -60,9 +62,11 @@ def decode_image(content: bytes) -> NDArray[np.uint8] | None:
     try:
         image_rgb = decode(content)
     except Exception:  # whatever a decoder stumbles over in a file from outside
+        image_rgb = None
+    if image_rgb is None:
+        check_memory()  # OpenCV says of a shortage only that it decoded nothing
         return None
-    if image_rgb is not None:
-        _check_single(content)
+    _check_single(content)
     return image_rgb
 
 

@@ -18,6 +18,7 @@ from streams.file_access import OpenFile, open_any
 from streams.foreign import translated
 from streams.frame import Frame
 from streams.info import SourceInfo, SourceStats
+from streams.memory import check_memory
 
 HEAD_BYTES = 21  # what tells an animation: up to the flags of the VP8X chunk
 _ANIMATED = 0b10  # among these flags
@@ -81,6 +82,7 @@ class WebpAnimationSource:
             pts = int(self._image.info["timestamp"])
             image = np.ascontiguousarray(np.asarray(upright.convert("RGB"), np.uint8))
         except Exception:  # whatever Pillow says
+            check_memory()
             return None
         finally:
             self.stats.decode_s += time.perf_counter() - started_s

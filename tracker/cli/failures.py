@@ -8,6 +8,7 @@ from typing import NoReturn
 
 from tracker.cli.printable import printable
 from tracker.errors import TrackdError, UsageError
+from tracker.exhausted import exhausted
 
 INTERRUPTED = 130
 
@@ -34,6 +35,8 @@ def report(error: BaseException) -> int:
         text, code = "interrupted", INTERRUPTED
     elif isinstance(error, TrackdError | StreamError):
         text, code = str(error), error.exit_code
+    elif (limit := exhausted(error)) is not None:
+        text, code = str(limit), limit.exit_code
     else:
         text, code = f"{type(error).__name__}: {error}", 1
         text += "; this is a bug" + ("" if debug else "; run with TRACKD_DEBUG=1 for the traceback")

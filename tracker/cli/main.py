@@ -20,7 +20,7 @@ from tracker.cli import (
 )
 from tracker.cli.terminal import prepare_output
 from tracker.cli.version import version
-from tracker.process import prepare_process
+from tracker.process import leave_stacks, prepare_process
 from tracker.signals import signals_reach_main_thread
 
 _COMMANDS = {
@@ -45,6 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     read, 130 when interrupted.
     """
     prepare_process()
+    leave_stacks()
     prepare_output()
     parser = _parser()
     arguments = list(sys.argv[1:] if argv is None else argv)

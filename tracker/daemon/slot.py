@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from streams.mailbox import Mailbox
 from tracker.daemon.lane import CommandResult, Lane
 from tracker.daemon.values import Command, Event, LiveFrame, PromptCommand, Refused, Tracked
+from tracker.exhausted import ExhaustedError, exhausted
 from tracker.protocol.replies import ErrorCode
 
 _LOG = logging.getLogger("trackd.pipeline")
@@ -73,10 +74,17 @@ class Slot:
         failed: Frames that could not be tracked.
     """
 
-    def __init__(self, lane: Lane, gate: Gate, mailbox: Mailbox[LiveFrame]) -> None:
+    def __init__(
+        self,
+        lane: Lane,
+        gate: Gate,
+        mailbox: Mailbox[LiveFrame],
+        on_exhausted: Callable[[ExhaustedError], None],
+    ) -> None:
         self.lane = lane
         self.gate = gate
         self.mailbox = mailbox
+        self._on_exhausted = on_exhausted
         self.commands: deque[Waiting] = deque()
         self.parked: deque[Waiting] = deque()
         self.silent = ""
@@ -134,8 +142,12 @@ class Slot:
             tracked = self.lane.track(live, dropped=dropped - self._dropped)
             self._dropped = dropped
             self.gate.tracked(tracked)
-        except Exception:
+        except Exception as err:
             self.failed += 1
+            limit = exhausted(err)
+            if limit is not None:  # with the next frame it would be the same
+                self._on_exhausted(limit)
+                return
             self._failed_in_a_row += 1
             # The 1st, 2nd, 4th, 8th ... in a row: an error on every frame does not fill the disk.
             if self._failed_in_a_row.bit_count() == 1:
@@ -155,7 +167,12 @@ class Slot:
             no_frame = err.code is ErrorCode.NO_FRAME
             refused = self._no_frame(waiting.command) or err if no_frame else err
             waiting.future.set_exception(refused)
-        except Exception:
+        except Exception as err:
+            limit = exhausted(err)
+            if limit is not None:
+                refused = Refused(ErrorCode.LIMIT, limit.message, limit.hint)
+                waiting.future.set_exception(refused)
+                return
             name = type(waiting.command).__name__
             _LOG.exception("stream %s: %s failed", self.lane.stream, name)
             text = f"stream {self.lane.stream}: the command failed by an error of the daemon's own"

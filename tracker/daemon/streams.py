@@ -144,7 +144,7 @@ class Streams:
                 numbers=numbers,
                 open_source=partial(open_source, policy=policy),
             )
-            self._pipeline.add(stream, settings, supervisor.mailbox)
+            self._pipeline.add(stream, settings, supervisor.mailbox, on_exhausted=supervisor.fail)
             self._entries[stream] = _Entry(settings, supervisor, paused, numbers, configured)
             self._tell(stream, EventName.STREAM_ADDED, shown)
             try:

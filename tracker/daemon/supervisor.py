@@ -26,6 +26,7 @@ from tracker.daemon.config import RetryConfig
 from tracker.daemon.numbering import FrameNumbers
 from tracker.daemon.reader import OpenSource, Reader
 from tracker.daemon.values import Event, LiveFrame
+from tracker.exhausted import ExhaustedError, exhausted
 from tracker.protocol.data import EventName
 from tracker.protocol.fields import StreamSettings
 from tracker.protocol.replies import StreamState
@@ -55,7 +56,7 @@ class _NoThreadError(StreamError):
     """The system gives no more threads."""
 
 
-_PERMANENT = (SourceNotFound, SourceDenied, SourceUsageError, _StuckError)
+_PERMANENT = (SourceNotFound, SourceDenied, SourceUsageError, _StuckError, ExhaustedError)
 
 
 class _Wanted(Enum):
@@ -155,6 +156,7 @@ class Supervisor:
         self._wanted = _Wanted.RUN
         self._retry_now = False
         self._reader: Reader | None = None
+        self._fault: Exception | None = None  # of who takes its frames
         self._left: list[Reader] = []
         self._state = StreamState.CONNECTING
         self._error = ""
@@ -204,6 +206,19 @@ class Supervisor:
             self._backoff.reset()
             if self._state is not StreamState.CONNECTING:
                 self._become(StreamState.CONNECTING, f"opening {self._url}")
+            self._changed.notify_all()
+
+    def fail(self, error: Exception) -> None:
+        """Close the source because its frames cannot be tracked; it is tried again as others are.
+
+        Args:
+            error: Why not.
+        """
+        with self._changed:
+            if self._reader is None:
+                return
+            self._let_go()
+            self._fault = error
             self._changed.notify_all()
 
     def stop(self, timeout_s: float) -> bool:
@@ -322,8 +337,10 @@ class Supervisor:
                 hint = "its reader hangs and was left behind"
                 return self._failed(SourceTimeout(f"no answer from {self._url}", hint))
             self._changed.wait(min(_WATCH_S, self._hang_margin_s))
-        if self._reader is not reader:  # paused, or stopped
-            return 0.0
+        if self._reader is not reader:  # paused, stopped, or of no use to who takes its frames
+            fault, self._fault = self._fault, None
+            wanted = self._wanted is _Wanted.RUN
+            return self._failed(fault) if fault is not None and wanted else 0.0
         self._let_go()
         if reader.error is not None:
             return self._failed(reader.error)
@@ -334,6 +351,7 @@ class Supervisor:
 
     def _failed(self, error: Exception) -> float:
         """Take note of a failure; return the seconds to wait before the next attempt."""
+        error = exhausted(error) or error
         ran_s = 0.0
         if self._state is StreamState.RUNNING:
             ran_s = time.monotonic() - self._running_since_s
@@ -349,7 +367,7 @@ class Supervisor:
 
     def _told(self, error: Exception) -> str:
         """Say in one line, without credentials, what an error is."""
-        if isinstance(error, StreamError):
+        if isinstance(error, StreamError | ExhaustedError):
             return " ".join(str(error).split())
         trace = "".join(traceback.format_exception(error)).replace(self._settings.url, self._url)
         _LOG.error("stream %s: unexpected error while reading\n%s", self._stream, trace)
