@@ -81,9 +81,9 @@ def test_nothing_is_done_or_seen_above_a_role(tmp_path: Path) -> None:
     outcome = strangers.run(tmp_path, minutes=0.1, seed=3)
     assert outcome.faults == []
     for client in ("watcher", "prompter", "fenced"):
-        assert outcome.counts[client]["forbidden"] > 0
-    assert outcome.counts["stranger"].keys() == {"no reply"}
-    assert outcome.received["watcher"] > 0 and not outcome.received["stranger"]
+        assert outcome.visits[client].counts["forbidden"] > 0
+    assert outcome.visits["stranger"].counts.keys() == {"no reply"}
+    assert outcome.visits["watcher"].received > 0 and not outcome.visits["stranger"].received
     assert sum(outcome.knocks.values()) > 0
     assert "No fault." in strangers.page(outcome)
 
