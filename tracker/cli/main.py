@@ -1,6 +1,5 @@
 """The entry of `trackd`."""
 
-import os
 import sys
 from collections.abc import Sequence
 
@@ -18,7 +17,7 @@ from tracker.cli import (
     track,
     watch,
 )
-from tracker.cli.terminal import prepare_output
+from tracker.cli.terminal import drop_output, prepare_output
 from tracker.cli.version import version
 from tracker.process import leave_stacks, prepare_process
 from tracker.signals import signals_reach_main_thread
@@ -55,13 +54,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         args = parser.parse_args(arguments)
         with signals_reach_main_thread():
-            return _COMMANDS[args.command](args)
-    except BrokenPipeError:
-        # The reader of our output left. Keep the interpreter from complaining about it again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+            code = _COMMANDS[args.command](args)
+        if sys.stdout is not None:  # it is, where there is none
+            sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # the reader of our output left
+        code = 1
     except (Exception, KeyboardInterrupt) as error:
-        return failures.report(error)
+        code = failures.report(error)
+    drop_output()
+    return code
 
 
 def _parser() -> failures.Parser:
