@@ -112,6 +112,9 @@ class LimitsConfig(Message):
         clients: Clients that requests are counted for; the one silent longest is forgotten.
         connections: Connections at a time to each ZeroMQ socket. One more closes the oldest that
             never sent anything, or else the newest. Fewer where the system allows few open files.
+        unread_bytes: What all connections over TCP together may have sent that was not read yet,
+            whole messages or not; never less than two of the largest. Of more, the connections
+            that sent most are closed. Only Linux tells.
     """
 
     streams: Annotated[int, Field(ge=1, le=256)] = 8
@@ -119,6 +122,7 @@ class LimitsConfig(Message):
     commands_queued: Annotated[int, Field(ge=1, le=10**4)] = 64
     clients: Annotated[int, Field(ge=1, le=10**5)] = 256
     connections: Annotated[int, Field(ge=4, le=10**4)] = 512
+    unread_bytes: Annotated[int, Field(ge=2**20, le=2**34)] = 32 * 2**20
 
 
 class StateConfig(Message):
