@@ -21,11 +21,11 @@ from av.video.stream import VideoStream
 from streams.address import Address, SourceKind
 from streams.arrival_clock import CLOCKLESS_FORMATS, TIME_BASE, ArrivalClock
 from streams.ending import damage_of_file, damage_of_stream, is_finite
-from streams.errors import SourceTimeout, SourceUnreadable
+from streams.errors import SourceTimeout, SourceTooLarge, SourceUnreadable
 from streams.feed import Feed
 from streams.foreign import translated
 from streams.frame import Frame
-from streams.image_decode import MAX_PIXELS
+from streams.image_decode import MAX_PIXELS, TooLarge, check_size, too_large
 from streams.info import SourceInfo, SourceStats
 from streams.orientation import Orientation
 from streams.sender_clock import SenderClock
@@ -36,7 +36,6 @@ _MAX_ARRIVALS = 64  # packets that a decoder may hold back before it gives their
 _RETRY_S = 0.002
 _NO_PROTOCOL = "none"
 _MAX_BARREN_PACKETS = 5000  # in a row without a picture: nothing is to come
-_DECODER_OPTIONS = {"max_pixels": str(MAX_PIXELS)}
 # These mark packets as corrupt at every joint or lost piece: what is left, the decoder judges.
 # Elsewhere the mark means that the file ends in the middle of the packet.
 _MARKS_LIGHTLY = ("mpegts", "hls", "rtsp")
@@ -68,6 +67,7 @@ class AvSource:
         open_timeout_s: float,
         read_timeout_s: float,
         feed: Feed | None = None,
+        max_pixels: int = MAX_PIXELS,
     ) -> None:
         """Open it.
 
@@ -77,6 +77,7 @@ class AvSource:
             open_timeout_s: For each step of opening.
             read_timeout_s: For each read.
             feed: Gives the bytes, in place of the address; `close` closes it, too.
+            max_pixels: Of a frame; a source of larger ones is refused before they are decoded.
         """
         self.stats = SourceStats()
         self._address = address
@@ -94,9 +95,10 @@ class AvSource:
         self._coded_sar: Fraction | None = None
         with translated(address, open_timeout_s):
             if feed is None:
-                self._container = _open(address, open_timeout_s, read_timeout_s)
+                self._container = _open(address, open_timeout_s, read_timeout_s, max_pixels)
             else:
-                self._container = _open_feed(feed, address, open_timeout_s)
+                self._container = _open_feed(feed, address, open_timeout_s, max_pixels)
+        self._max_pixels = max_pixels
         try:
             self._video = choose_video(self._container, address)
             self._live = self._is_live()
@@ -105,7 +107,8 @@ class AvSource:
             # Not by frames: those errors come when the decoder is emptied, and PyAV then stops.
             self._decoder = self._video.codec_context
             self._decoder.thread_type = "SLICE"
-            self._decoder.options = dict(_DECODER_OPTIONS)
+            self._decoder.options = _decoder_options(max_pixels)
+            self._check_size(b"")
             self._coded_sar = self._decoder.sample_aspect_ratio
             self._end_pts = _end_pts(self._container, self._video)
             decoded = self._decoded_frames()
@@ -246,6 +249,7 @@ class AvSource:
         try:
             pictures = self._given_to_decoder(packet)
         except Exception as error:  # whatever the decoder says, the source goes on
+            self._check_size(bytes(packet))
             self._skip(error)
             return []
         finally:
@@ -260,6 +264,25 @@ class AvSource:
             # It holds an earlier packet still, or takes itself to be at its end: begin anew.
             self._decoder.flush_buffers()
             return self._decoder.decode(packet)
+
+    def _check_size(self, refused: bytes) -> None:
+        """Look whether what the decoder refuses is too large.
+
+        Args:
+            refused: The packet; that of a still picture states its size.
+
+        Raises:
+            SourceTooLarge: It is.
+        """
+        width, height = self._video.width, self._video.height
+        try:
+            if width * height > self._max_pixels:
+                raise too_large(width, height, self._max_pixels)
+            check_size(refused, self._max_pixels)
+        except TooLarge as error:
+            raise SourceTooLarge(
+                f"the pictures of {self._address.shown} are too large: {error}", "scale them down"
+            ) from error
 
     def _skip(self, error: Exception) -> None:
         self.stats.corrupt_packets += 1
@@ -346,7 +369,13 @@ class AvSource:
         self.close()
 
 
-def _open(address: Address, open_timeout_s: float, read_timeout_s: float) -> InputContainer:
+def _decoder_options(max_pixels: int) -> dict[str, str]:
+    return {"max_pixels": str(max_pixels)}
+
+
+def _open(
+    address: Address, open_timeout_s: float, read_timeout_s: float, max_pixels: int
+) -> InputContainer:
     # "file:" keeps a name such as "a:b.mp4" from being taken for a protocol.
     prefix = "file:" if address.kind is SourceKind.PATH else ""
     options = dict(address.options)
@@ -357,7 +386,7 @@ def _open(address: Address, open_timeout_s: float, read_timeout_s: float) -> Inp
         return av.open(
             prefix + address.location,
             format=address.format,
-            options=options | _DECODER_OPTIONS,  # to find the streams
+            options=options | _decoder_options(max_pixels),  # to find the streams
             timeout=(open_timeout_s, read_timeout_s),
             metadata_errors="replace",
         )
@@ -368,13 +397,16 @@ def _open(address: Address, open_timeout_s: float, read_timeout_s: float) -> Inp
         raise
 
 
-def _open_feed(feed: Feed, address: Address, open_timeout_s: float) -> InputContainer:
+def _open_feed(
+    feed: Feed, address: Address, open_timeout_s: float, max_pixels: int
+) -> InputContainer:
+    options = dict(address.options) | {"protocol_whitelist": _NO_PROTOCOL}
     feed.patience.renew(open_timeout_s)
     container = av.open(
         cast(Any, feed),  # PyAV's type of a file has more methods than it calls
         mode="r",
         format=feed.format,
-        options=dict(address.options) | {"protocol_whitelist": _NO_PROTOCOL} | _DECODER_OPTIONS,
+        options=options | _decoder_options(max_pixels),
         metadata_errors="replace",
     )
     return cast(InputContainer, container)

@@ -11,10 +11,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streams.address import Address, SourceKind
-from streams.errors import SourceNotFound, SourceUnreadable, SourceUsageError
+from streams.bounded_file import read_at_most
+from streams.errors import SourceNotFound, SourceTooLarge, SourceUnreadable, SourceUsageError
 from streams.foreign import translated
 from streams.frame import Frame
-from streams.image_decode import SUFFIXES, SeveralPictures, TooLarge, decode_image, is_animation
+from streams.image_decode import (
+    MAX_FILE_BYTES,
+    MAX_PIXELS,
+    SUFFIXES,
+    SeveralPictures,
+    TooLarge,
+    decode_image,
+    is_animation,
+)
 from streams.info import MAX_DAMAGED_NAMES, SourceInfo, SourceStats
 
 _COUNTER = re.compile(r"%0?\d*d")
@@ -111,12 +120,20 @@ class ImageFolderSource:
             several pictures.
     """
 
-    def __init__(self, address: Address, images: tuple[Path, ...], *, stream: str) -> None:
+    def __init__(
+        self,
+        address: Address,
+        images: tuple[Path, ...],
+        *,
+        stream: str,
+        max_pixels: int = MAX_PIXELS,
+    ) -> None:
         self.stats = SourceStats()
+        self._max_pixels = max_pixels
         self._images = images
         self._stream = stream
         self._closed = False
-        first = next((image for image in map(read_image, images) if image is not None), None)
+        first = next((image for path in images if (image := self._read(path)) is not None), None)
         if first is None:
             raise SourceUnreadable(
                 f"none of the {len(images)} images of {address.shown} can be decoded",
@@ -132,13 +149,16 @@ class ImageFolderSource:
                 return
             started_s = time.perf_counter()
             captured_ns = time.time_ns()
-            image = read_image(path)
+            image = self._read(path)
             self.stats.decode_s += time.perf_counter() - started_s
             if image is None:
                 self._note_damaged(path.name)
                 continue
             self.stats.frames += 1
             yield Frame(self._stream, seq, None, None, captured_ns, image, name=path.name)
+
+    def _read(self, path: Path) -> NDArray[np.uint8] | None:
+        return read_image(path, self._max_pixels)
 
     def _note_damaged(self, name: str) -> None:
         self.stats.corrupt_packets += 1
@@ -165,7 +185,7 @@ class ImageFolderSource:
         self.close()
 
 
-def read_image(path: Path) -> NDArray[np.uint8] | None:
+def read_image(path: Path, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8] | None:
     """Return an image file as uint8 RGB (height, width, 3); None where it cannot be decoded.
 
     Raises:
@@ -173,13 +193,13 @@ def read_image(path: Path) -> NDArray[np.uint8] | None:
             that is too large.
     """
     with translated(Address(SourceKind.PATH, str(path), str(path))):
-        content = path.read_bytes()
+        content = read_at_most(path, MAX_FILE_BYTES)
     try:
-        return decode_image(content)
+        return decode_image(content, max_pixels)
     except SeveralPictures as error:
         raise SourceUnreadable(
             f"{path} holds {error}, and an image file is one frame",
             "save each picture as a file of its own",
         ) from error
     except TooLarge as error:
-        raise SourceUnreadable(f"{path} is too large: {error}", "scale it down") from error
+        raise SourceTooLarge(f"{path} is too large: {error}", "scale it down") from error

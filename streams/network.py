@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from streams.address import Address
 from streams.av_source import AvSource
-from streams.errors import SourceTimeout, SourceUnreadable, StreamError
+from streams.errors import SourceTimeout, SourceTooLarge, SourceUnreadable, StreamError
 from streams.feed import Feed
 from streams.foreign import translated
 from streams.http_source import HttpBody, SnapshotFeed, open_feed
@@ -21,6 +21,7 @@ def open_network(
     read_timeout_s: float,
     poll_stills: bool,
     stop: threading.Event | None,
+    max_pixels: int,
 ) -> AvSource:
     """Open a source of the network; see `streams.open_source`.
 
@@ -30,7 +31,11 @@ def open_network(
 
     def opened(address: Address) -> AvSource:
         return AvSource(
-            address, stream=stream, open_timeout_s=open_timeout_s, read_timeout_s=read_timeout_s
+            address,
+            stream=stream,
+            open_timeout_s=open_timeout_s,
+            read_timeout_s=read_timeout_s,
+            max_pixels=max_pixels,
         )
 
     if address.scheme in ("rtsp", "rtsps"):
@@ -59,9 +64,12 @@ def open_network(
             open_timeout_s=open_timeout_s,
             read_timeout_s=read_timeout_s + (feed.poll_s if isinstance(feed, SnapshotFeed) else 0),
             feed=feed,
+            max_pixels=max_pixels,
         )
     except BaseException as error:
         feed.close()
+        if isinstance(error, SourceTooLarge):
+            raise
         if isinstance(error, SourceUnreadable) and _must_seek(feed):
             raise SourceUnreadable(
                 f"the index (moov) of {address.shown} comes last, and the server gives no parts",

@@ -10,6 +10,7 @@ from streams.address import SourceKind, parse_address
 from streams.av_source import AvSource
 from streams.foreign import translated
 from streams.frame import Frame
+from streams.image_decode import MAX_PIXELS
 from streams.image_folder import ImageFolderSource, find_images
 from streams.info import SourceInfo, SourceStats
 from streams.network import open_network
@@ -55,6 +56,7 @@ def open_source(
     options: SourceOptions | None = None,
     poll_stills: bool = False,
     stop: threading.Event | None = None,
+    max_pixels: int = MAX_PIXELS,
 ) -> Source:
     """Open a source and decode its first frame.
 
@@ -69,11 +71,13 @@ def open_source(
         poll_stills: Ask for a JPEG at an http(s) address again and again, as a camera's, where
             the options do not say; else it is a source of one frame.
         stop: Ends the source where it only waits until it asks again; may be set by any thread.
+        max_pixels: Of a frame; a source of larger ones is refused before they are decoded.
 
     Raises:
         SourceUsageError: The address is wrong.
         SourceNotFound: There is nothing at the address.
         SourceUnreadable: It cannot be opened or decoded.
+        SourceTooLarge: Its pictures have more than `max_pixels`.
         SourceDenied: The password or the access rights forbid it.
         SourceTimeout: It does not answer.
     """
@@ -84,9 +88,9 @@ def open_source(
             images = find_images(path)
             animated = images is None and is_webp_animation(_head(path))
         if images is not None:
-            return ImageFolderSource(address, images, stream=stream)
+            return ImageFolderSource(address, images, stream=stream, max_pixels=max_pixels)
         if animated:
-            return WebpAnimationSource(address, stream=stream)
+            return WebpAnimationSource(address, stream=stream, max_pixels=max_pixels)
     if address.kind is SourceKind.NETWORK:
         return open_network(
             address,
@@ -95,9 +99,14 @@ def open_source(
             read_timeout_s=read_timeout_s,
             poll_stills=poll_stills,
             stop=stop,
+            max_pixels=max_pixels,
         )
     return AvSource(
-        address, stream=stream, open_timeout_s=open_timeout_s, read_timeout_s=read_timeout_s
+        address,
+        stream=stream,
+        open_timeout_s=open_timeout_s,
+        read_timeout_s=read_timeout_s,
+        max_pixels=max_pixels,
     )
 
 

@@ -24,7 +24,6 @@ from supervised import watched
 
 import streams.av_source
 from streams import Frame, Source, SourceTimeout, SourceUnreadable, StreamError, open_source
-from streams.address import Address
 from tracker.protocol.replies import StreamState
 
 CORPUS = Path(__file__).parents[1] / "tools" / "fuzz" / "corpus"
@@ -284,10 +283,8 @@ class BreakingContainer:
 def break_after(monkeypatch: pytest.MonkeyPatch, packets: int, error: Exception) -> None:
     open_container = streams.av_source._open
 
-    def open_breaking(address: Address, open_timeout_s: float, read_timeout_s: float) -> Any:
-        return BreakingContainer(
-            open_container(address, open_timeout_s, read_timeout_s), packets, error
-        )
+    def open_breaking(*args: Any) -> Any:
+        return BreakingContainer(open_container(*args), packets, error)
 
     monkeypatch.setattr(streams.av_source, "_open", open_breaking)
 

@@ -13,6 +13,7 @@ from streams.errors import StreamError
 from tracker.daemon.config import LimitsConfig, RetryConfig
 from tracker.daemon.numbering import RESERVED, FrameNumbers, Numbering
 from tracker.daemon.pipeline import LaneStatus, Pipeline
+from tracker.daemon.pixels import PixelBudget
 from tracker.daemon.publisher import Publisher
 from tracker.daemon.supervisor import Supervisor, SupervisorStatus
 from tracker.daemon.thinner import check_deadline
@@ -87,6 +88,7 @@ class Streams:
         self._on_change = on_change
         self._numbering = numbering or Numbering()
         self._supervise = supervise
+        self._pixels = PixelBudget(limits)
         self._lock = threading.RLock()
         self._entries: dict[str, _Entry] = {}
         self._closed = False
@@ -134,6 +136,7 @@ class Streams:
                 on_frame=self._pipeline.wake,
                 on_event=self._source_event,
                 numbers=numbers,
+                pixels=self._pixels,
             )
             self._pipeline.add(stream, settings, supervisor.mailbox)
             self._entries[stream] = _Entry(settings, supervisor, paused, numbers, configured)
