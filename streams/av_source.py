@@ -21,12 +21,12 @@ from av.video.stream import VideoStream
 from streams.address import Address, SourceKind
 from streams.arrival_clock import CLOCKLESS_FORMATS, TIME_BASE, ArrivalClock
 from streams.ending import damage_of_file, damage_of_stream, is_finite
-from streams.errors import SourceTimeout, SourceUnreadable
+from streams.errors import SourceTimeout, SourceTooLarge, SourceUnreadable
 from streams.feed import Feed
 from streams.foreign import translated
 from streams.formats import SELF_CONTAINED
 from streams.frame import Frame
-from streams.image_decode import MAX_PIXELS
+from streams.image_decode import MAX_PIXELS, TooLarge, check_size, too_large
 from streams.info import SourceInfo, SourceStats
 from streams.memory import check_memory
 from streams.orientation import Orientation
@@ -43,7 +43,6 @@ _RETRY_S = 0.002
 _NOTHING_ELSE = {"protocol_whitelist": "none", "format_whitelist": SELF_CONTAINED}
 _RGB_CHANNELS = 3
 _MAX_BARREN_PACKETS = 5000  # in a row without a picture: nothing is to come
-_DECODER_OPTIONS = {"max_pixels": str(MAX_PIXELS)}
 # These mark packets as corrupt at every joint or lost piece: what is left, the decoder judges.
 # Elsewhere the mark means that the file ends in the middle of the packet.
 _MARKS_LIGHTLY = ("mpegts", "hls", "rtsp")
@@ -76,6 +75,7 @@ class AvSource:
         read_timeout_s: float,
         feed: Feed | None = None,
         open_piece: OpenPiece | None = None,
+        max_pixels: int = MAX_PIXELS,
     ) -> None:
         """Open it.
 
@@ -86,6 +86,7 @@ class AvSource:
             read_timeout_s: For each read.
             feed: Gives the bytes, in place of the address; `close` closes it, too.
             open_piece: Opens the address and what it names, in place of FFmpeg.
+            max_pixels: Of a frame; a source of larger ones is refused before they are decoded.
         """
         self.stats = SourceStats()
         self._address = address
@@ -103,9 +104,12 @@ class AvSource:
         self._coded_sar: Fraction | None = None
         with translated(address, open_timeout_s):
             if feed is None:
-                self._container = _open(address, open_timeout_s, read_timeout_s, open_piece)
+                self._container = _open(
+                    address, open_timeout_s, read_timeout_s, open_piece, max_pixels
+                )
             else:
-                self._container = _open_feed(feed, address, open_timeout_s)
+                self._container = _open_feed(feed, address, open_timeout_s, max_pixels)
+        self._max_pixels = max_pixels
         try:
             self._video = choose_video(self._container, address)
             self._live = self._is_live()
@@ -115,7 +119,8 @@ class AvSource:
             self._decoder = self._video.codec_context
             self._decoder.thread_type = "SLICE"
             self._decoder.thread_count = ffmpeg_threads()
-            self._decoder.options = dict(_DECODER_OPTIONS)
+            self._decoder.options = _decoder_options(max_pixels)
+            self._check_size(b"")
             self._coded_sar = self._decoder.sample_aspect_ratio
             self._end_pts = _end_pts(self._container, self._video)
             decoded = self._decoded_frames()
@@ -260,6 +265,7 @@ class AvSource:
         except Exception as error:  # whatever the decoder says, the source goes on
             if isinstance(error, MemoryError):
                 check_memory()
+            self._check_size(bytes(packet))
             self._skip(error)
             return []
         finally:
@@ -274,6 +280,25 @@ class AvSource:
             # It holds an earlier packet still, or takes itself to be at its end: begin anew.
             self._decoder.flush_buffers()
             return self._decoder.decode(packet)
+
+    def _check_size(self, refused: bytes) -> None:
+        """Look whether what the decoder refuses is too large.
+
+        Args:
+            refused: The packet; that of a still picture states its size.
+
+        Raises:
+            SourceTooLarge: It is.
+        """
+        width, height = self._video.width, self._video.height
+        try:
+            if width * height > self._max_pixels:
+                raise too_large(width, height, self._max_pixels)
+            check_size(refused, self._max_pixels)
+        except TooLarge as error:
+            raise SourceTooLarge(
+                f"the pictures of {self._address.shown} are too large: {error}", "scale them down"
+            ) from error
 
     def _skip(self, error: Exception) -> None:
         self.stats.corrupt_packets += 1
@@ -364,8 +389,16 @@ class AvSource:
         self.close()
 
 
+def _decoder_options(max_pixels: int) -> dict[str, str]:
+    return {"max_pixels": str(max_pixels)}
+
+
 def _open(
-    address: Address, open_timeout_s: float, read_timeout_s: float, open_piece: OpenPiece | None
+    address: Address,
+    open_timeout_s: float,
+    read_timeout_s: float,
+    open_piece: OpenPiece | None,
+    max_pixels: int,
 ) -> InputContainer:
     # "file:" keeps a name such as "a:b.mp4" from being taken for a protocol.
     prefix = "file:" if address.kind is SourceKind.PATH else ""
@@ -379,7 +412,7 @@ def _open(
         return av.open(
             prefix + address.location,
             format=address.format,
-            options=options | _DECODER_OPTIONS,  # to find the streams
+            options=options | _decoder_options(max_pixels),  # to find the streams
             timeout=(open_timeout_s, read_timeout_s),
             io_open=open_piece,
             metadata_errors="replace",
@@ -391,13 +424,15 @@ def _open(
         raise
 
 
-def _open_feed(feed: Feed, address: Address, open_timeout_s: float) -> InputContainer:
+def _open_feed(
+    feed: Feed, address: Address, open_timeout_s: float, max_pixels: int
+) -> InputContainer:
     feed.patience.renew(open_timeout_s)
     container = av.open(
         cast(Any, feed),  # PyAV's type of a file has more methods than it calls
         mode="r",
         format=feed.format,
-        options=dict(address.options) | _NOTHING_ELSE | _DECODER_OPTIONS,
+        options=dict(address.options) | _NOTHING_ELSE | _decoder_options(max_pixels),
         metadata_errors="replace",
     )
     return cast(InputContainer, container)

@@ -30,6 +30,10 @@ class SourceDenied(SourceUnreadable):
     """Whoever asks may not read it: the password is wrong, or the access rights forbid it."""
 
 
+class SourceTooLarge(SourceUnreadable):
+    """Its pictures, or its file, are larger than what may be decoded."""
+
+
 class SourceTimeout(StreamError):  # noqa: N818
     """The source sent nothing, or no picture, for too long."""
 

@@ -34,6 +34,8 @@ _REDUCED_OR_MASK = 0b101  # a preview or a mask of another page, not a picture o
 
 #: Pixels of the largest picture that is decoded, 400 MB of RGB; a few bytes can claim far more.
 MAX_PIXELS = 2**27
+#: Bytes of the largest file of a picture that is read; that of `MAX_PIXELS` uncompressed fits.
+MAX_FILE_BYTES = 2**29
 
 # OpenCV logs several lines for a damaged file, whose name it does not know.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
@@ -47,16 +49,16 @@ class TooLarge(Exception):  # noqa: N818
     """The picture has more pixels than are decoded."""
 
 
-def decode_image(content: bytes) -> NDArray[np.uint8] | None:
+def decode_image(content: bytes, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8] | None:
     """Decode a picture, uint8 RGB [H, W, 3], turned upright; None where it is damaged or no image.
 
     16-bit samples are scaled to 8 bits, and alpha is left out.
 
     Raises:
         SeveralPictures: Giving one of them would leave out the others in silence.
-        TooLarge: It claims more than `MAX_PIXELS`; none of it was decoded.
+        TooLarge: It claims more than `max_pixels`; none of it was decoded.
     """
-    _check_size(content)
+    check_size(content, max_pixels)
     is_for_pillow = content.startswith(_JPEG_2000) or _avif_brand(content) is not None
     decode = _decode_with_pillow if is_for_pillow else _decode_with_opencv
     try:
@@ -70,17 +72,26 @@ def decode_image(content: bytes) -> NDArray[np.uint8] | None:
     return image_rgb
 
 
-def _check_size(content: bytes) -> None:
-    """Look at the size that the header states; where Pillow cannot, the decoder judges."""
+def check_size(content: bytes, max_pixels: int) -> None:
+    """Look at the size that a picture's header states; where Pillow cannot, the decoder judges.
+
+    Raises:
+        TooLarge: It is more than `max_pixels`.
+    """
     try:
         with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(content)) as image:
             width, height = image.size
     except Image.DecompressionBombError:
-        raise TooLarge(f"more than {MAX_PIXELS >> 20} million pixels") from None
+        raise TooLarge(f"more than {max_pixels} pixels") from None
     except Exception:
         return
-    if width * height > MAX_PIXELS:
-        raise TooLarge(f"{width}x{height} pixels")
+    if width * height > max_pixels:
+        raise too_large(width, height, max_pixels)
+
+
+def too_large(width: int, height: int, max_pixels: int) -> TooLarge:
+    """The error that tells the size of a picture and what may be decoded."""
+    return TooLarge(f"{width}x{height} pixels, at most {max_pixels} are decoded")
 
 
 def _decode_with_opencv(content: bytes) -> NDArray[np.uint8] | None:

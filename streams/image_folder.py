@@ -3,7 +3,6 @@
 import re
 import time
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -12,11 +11,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streams.address import Address, SourceKind
-from streams.errors import SourceNotFound, SourceUnreadable, SourceUsageError
+from streams.bounded_file import read_at_most
+from streams.errors import SourceNotFound, SourceTooLarge, SourceUnreadable, SourceUsageError
 from streams.file_access import OpenFile, open_any
 from streams.foreign import translated
 from streams.frame import Frame
-from streams.image_decode import SUFFIXES, SeveralPictures, TooLarge, decode_image, is_animation
+from streams.image_decode import (
+    MAX_FILE_BYTES,
+    MAX_PIXELS,
+    SUFFIXES,
+    SeveralPictures,
+    TooLarge,
+    decode_image,
+    is_animation,
+)
 from streams.info import MAX_DAMAGED_NAMES, SourceInfo, SourceStats
 
 _COUNTER = re.compile(r"%0?\d*d")
@@ -121,13 +129,15 @@ class ImageFolderSource:
         *,
         stream: str,
         open_file: OpenFile = open_any,
+        max_pixels: int = MAX_PIXELS,
     ) -> None:
         self.stats = SourceStats()
+        self._max_pixels = max_pixels
         self._images = images
-        self._read = partial(read_image, open_file=open_file)
+        self._open_file = open_file
         self._stream = stream
         self._closed = False
-        first = next((image for image in map(self._read, images) if image is not None), None)
+        first = next((image for path in images if (image := self._read(path)) is not None), None)
         if first is None:
             raise SourceUnreadable(
                 f"none of the {len(images)} images of {address.shown} can be decoded",
@@ -150,6 +160,9 @@ class ImageFolderSource:
                 continue
             self.stats.frames += 1
             yield Frame(self._stream, seq, None, None, captured_ns, image, name=path.name)
+
+    def _read(self, path: Path) -> NDArray[np.uint8] | None:
+        return read_image(path, self._max_pixels, self._open_file)
 
     def _note_damaged(self, name: str) -> None:
         self.stats.corrupt_packets += 1
@@ -176,7 +189,9 @@ class ImageFolderSource:
         self.close()
 
 
-def read_image(path: Path, open_file: OpenFile = open_any) -> NDArray[np.uint8] | None:
+def read_image(
+    path: Path, max_pixels: int = MAX_PIXELS, open_file: OpenFile = open_any
+) -> NDArray[np.uint8] | None:
     """Return an image file as uint8 RGB (height, width, 3); None where it cannot be decoded.
 
     Raises:
@@ -184,13 +199,13 @@ def read_image(path: Path, open_file: OpenFile = open_any) -> NDArray[np.uint8] 
             that is too large.
     """
     with translated(Address(SourceKind.PATH, str(path), str(path))), open_file(path) as file:
-        content = file.read()
+        content = read_at_most(file, MAX_FILE_BYTES)
     try:
-        return decode_image(content)
+        return decode_image(content, max_pixels)
     except SeveralPictures as error:
         raise SourceUnreadable(
             f"{path} holds {error}, and an image file is one frame",
             "save each picture as a file of its own",
         ) from error
     except TooLarge as error:
-        raise SourceUnreadable(f"{path} is too large: {error}", "scale it down") from error
+        raise SourceTooLarge(f"{path} is too large: {error}", "scale it down") from error

@@ -8,7 +8,7 @@ from functools import partial
 
 from streams.address import Address
 from streams.av_source import AvSource, OpenPiece
-from streams.errors import SourceTimeout, SourceUnreadable, StreamError
+from streams.errors import SourceTimeout, SourceTooLarge, SourceUnreadable, StreamError
 from streams.feed import Feed
 from streams.foreign import translated
 from streams.formats import PLAYLIST
@@ -28,6 +28,7 @@ def open_network(
     poll_stills: bool,
     stop: threading.Event | None,
     policy: SourcePolicy | None = None,
+    max_pixels: int,
 ) -> AvSource:
     """Open a source of the network; see `streams.open_source`.
 
@@ -40,6 +41,7 @@ def open_network(
         open_timeout_s=open_timeout_s,
         read_timeout_s=read_timeout_s,
         policy=policy,
+        max_pixels=max_pixels,
     )
     if address.scheme in ("rtsp", "rtsps"):
         return _open_rtsp(address, open_with_ffmpeg, policy)
@@ -67,9 +69,12 @@ def open_network(
             open_timeout_s=open_timeout_s,
             read_timeout_s=read_timeout_s + (feed.poll_s if isinstance(feed, SnapshotFeed) else 0),
             feed=feed,
+            max_pixels=max_pixels,
         )
     except BaseException as error:
         feed.close()
+        if isinstance(error, SourceTooLarge):
+            raise
         if isinstance(error, SourceUnreadable) and _must_seek(feed):
             raise SourceUnreadable(
                 f"the index (moov) of {address.shown} comes last, and the server gives no parts",
@@ -85,6 +90,7 @@ def _open_with_ffmpeg(
     open_timeout_s: float,
     read_timeout_s: float,
     policy: SourcePolicy | None,
+    max_pixels: int,
     open_piece: OpenPiece | None = None,
 ) -> AvSource:
     if policy is not None and open_piece is None:
@@ -96,6 +102,7 @@ def _open_with_ffmpeg(
         open_timeout_s=open_timeout_s,
         read_timeout_s=read_timeout_s,
         open_piece=open_piece,
+        max_pixels=max_pixels,
     )
 
 

@@ -12,6 +12,7 @@ from streams.av_source import AvSource
 from streams.file_access import FileAccess, FileFeed, OpenFile, open_any
 from streams.foreign import translated
 from streams.frame import Frame
+from streams.image_decode import MAX_PIXELS
 from streams.image_folder import ImageFolderSource, find_images
 from streams.info import SourceInfo, SourceStats
 from streams.network import open_network
@@ -59,6 +60,7 @@ def open_source(
     poll_stills: bool = False,
     stop: threading.Event | None = None,
     policy: SourcePolicy | None = None,
+    max_pixels: int = MAX_PIXELS,
 ) -> Source:
     """Open a source and decode its first frame.
 
@@ -74,11 +76,13 @@ def open_source(
             the options do not say; else it is a source of one frame.
         stop: Ends the source where it only waits until it asks again; may be set by any thread.
         policy: What may be opened; None for all that this user may open.
+        max_pixels: Of a frame; a source of larger ones is refused before they are decoded.
 
     Raises:
         SourceUsageError: The address is wrong.
         SourceNotFound: There is nothing at the address.
         SourceUnreadable: It cannot be opened or decoded.
+        SourceTooLarge: Its pictures have more than `max_pixels`.
         SourceDenied: The password, the access rights or the policy forbid it.
         SourceTimeout: It does not answer.
     """
@@ -94,14 +98,18 @@ def open_source(
             poll_stills=poll_stills,
             stop=stop,
             policy=policy,
+            max_pixels=max_pixels,
         )
     open_with_ffmpeg = partial(
-        AvSource, stream=stream, open_timeout_s=open_timeout_s, read_timeout_s=read_timeout_s
+        AvSource,
+        stream=stream,
+        open_timeout_s=open_timeout_s,
+        read_timeout_s=read_timeout_s,
+        max_pixels=max_pixels,
     )
     if address.kind is SourceKind.PATH:
-        return _open_path(
-            address, open_with_ffmpeg, stream, None if policy is None else policy.files
-        )
+        files = None if policy is None else policy.files
+        return _open_path(address, open_with_ffmpeg, stream, files, max_pixels)
     if policy is not None:
         with translated(address):
             address = policy.for_ffmpeg(address)
@@ -109,7 +117,11 @@ def open_source(
 
 
 def _open_path(
-    address: Address, open_with_ffmpeg: Callable[..., Source], stream: str, files: FileAccess | None
+    address: Address,
+    open_with_ffmpeg: Callable[..., Source],
+    stream: str,
+    files: FileAccess | None,
+    max_pixels: int,
 ) -> Source:
     path, open_file = Path(address.location), open_any if files is None else files.open
     with translated(address):
@@ -118,9 +130,13 @@ def _open_path(
         images = find_images(path, open_file)
         animated = images is None and is_webp_animation(_head(path, open_file))
     if images is not None:
-        return ImageFolderSource(address, images, stream=stream, open_file=open_file)
+        return ImageFolderSource(
+            address, images, stream=stream, max_pixels=max_pixels, open_file=open_file
+        )
     if animated:
-        return WebpAnimationSource(address, stream=stream, open_file=open_file)
+        return WebpAnimationSource(
+            address, stream=stream, max_pixels=max_pixels, open_file=open_file
+        )
     if files is None:
         return open_with_ffmpeg(address)
     with translated(address):

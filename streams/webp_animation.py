@@ -13,10 +13,12 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from streams.address import Address
-from streams.errors import SourceUnreadable
+from streams.bounded_file import read_at_most
+from streams.errors import SourceTooLarge, SourceUnreadable
 from streams.file_access import OpenFile, open_any
 from streams.foreign import translated
 from streams.frame import Frame
+from streams.image_decode import MAX_FILE_BYTES, MAX_PIXELS, TooLarge, check_size
 from streams.info import SourceInfo, SourceStats
 from streams.memory import check_memory
 
@@ -45,17 +47,28 @@ class WebpAnimationSource:
         StreamError: While opening: no frame can be decoded.
     """
 
-    def __init__(self, address: Address, *, stream: str, open_file: OpenFile = open_any) -> None:
+    def __init__(
+        self,
+        address: Address,
+        *,
+        stream: str,
+        max_pixels: int = MAX_PIXELS,
+        open_file: OpenFile = open_any,
+    ) -> None:
         self.stats = SourceStats()
         self._stream = stream
         self._closed = False
         with translated(address), open_file(Path(address.location)) as file:
-            encoded = file.read()
+            encoded = read_at_most(file, MAX_FILE_BYTES)
         whole = _whole_chunks(encoded)
         try:
+            check_size(whole, max_pixels)
             with warnings.catch_warnings(action="ignore"):
                 self._image = Image.open(io.BytesIO(whole), formats=["WEBP"])
                 self._count = int(getattr(self._image, "n_frames", 1))
+        except TooLarge as error:
+            text = f"{address.shown} is too large: {error}"
+            raise SourceTooLarge(text, "scale it down") from error
         except Exception as error:  # Pillow's are of many kinds
             raise self._unreadable(address) from error
         first = self._decode(0)

@@ -32,6 +32,7 @@ from tracker.engine.memory import MemoryBank
 from tracker.engine.session import Session
 from tracker.models import Model
 from tracker.protocol.data import EventName
+from tracker.protocol.fields import FrameAddress
 from tracker.protocol.replies import ErrorCode, ObjectsResult, PromptResult
 
 DEADLINE_S = 60.0
@@ -320,6 +321,55 @@ class TestCommands:
         daemon.wait_for(2)
         assert daemon.order() == [("cam", 10), ("cam", 11)]
 
+    def test_a_correction_of_an_old_frame_lets_each_other_stream_go_on_at_every_frame(
+        self, daemon: Daemon, held_step: tuple[threading.Event, threading.Event]
+    ) -> None:
+        """The object is tracked again on the four frames since: as many of each other stream."""
+        begun, go_on = held_step
+        go_on.set()
+        daemon.add("a", "b", "c")
+        daemon.put("a", 10)
+        daemon.pipeline.start()
+        daemon.wait_for(1)
+        daemon.pipeline.submit("a", drawn(10)).result(DEADLINE_S)
+        daemon.put("a", 11, 12, 13)
+        daemon.wait_for(4)
+        go_on.clear()
+        begun.clear()
+        daemon.put("a", 14)
+        assert begun.wait(DEADLINE_S)
+        old = FrameAddress(seq=10)
+        corrected = daemon.pipeline.submit("a", drawn(10, 1, must_exist=True, frame=old))
+        by_then: list[tuple[str, int]] = []
+        corrected.add_done_callback(lambda _: by_then.extend(daemon.order()[5:]))
+        daemon.put("b", *range(20, 30))
+        daemon.put("c", 20, 21)
+        go_on.set()
+        result = corrected.result(DEADLINE_S)
+        assert isinstance(result, PromptResult)
+        assert result.caught_up == 4
+        assert sorted(by_then) == [("b", 20), ("b", 21), ("b", 22), ("b", 23), ("c", 20), ("c", 21)]
+        assert [name for name, _ in by_then[:4]] in (list("bcbc"), list("cbcb"))
+        daemon.wait_for(17)
+        assert [seq for name, seq in daemon.order() if name == "b"] == list(range(20, 30))
+
+    def test_between_two_commands_of_a_stream_the_others_go_on(
+        self, daemon: Daemon, held_step: tuple[threading.Event, threading.Event]
+    ) -> None:
+        begun, go_on = held_step
+        daemon.add("a", "b")
+        daemon.put("a", 10)
+        daemon.pipeline.start()
+        assert begun.wait(DEADLINE_S)
+        tracked_by_then: list[int] = []
+        for _ in range(3):
+            listed = daemon.pipeline.submit("a", ListCommand())
+            listed.add_done_callback(lambda _: tracked_by_then.append(len(daemon.tracked)))
+        daemon.put("b", 20, 21, 22)
+        go_on.set()
+        daemon.wait_for(4)
+        assert tracked_by_then == [1, 2, 3]
+
     def test_a_refusal_reaches_the_one_who_asked(self, daemon: Daemon) -> None:
         daemon.add("cam")
         daemon.pipeline.start()
@@ -386,7 +436,9 @@ class TestFailures:
         stepped = Session.step
         monkeypatch.setattr(Session, "step", step)
         told: list[str] = []
-        daemon.mailboxes["large"] = Mailbox(capacity=9, drop_stale=True)
+        daemon.mailboxes["large"] = Mailbox(
+            capacity=9, drop_stale=True, on_put=daemon.pipeline.wake
+        )
         daemon.pipeline.add(
             "large",
             SETTINGS,

@@ -118,17 +118,26 @@ class LimitsConfig(Message):
     Attributes:
         streams: Streams at a time.
         objects_per_stream: Objects tracked on a stream at a time.
+        frame_pixels: Of one frame. A source of larger ones is refused before they are decoded.
+        pixels: Of one frame of each stream, all streams together; twenty bytes each are held, or
+            fifty while publishing is behind.
         commands_queued: Commands that may wait for one stream.
         clients: Clients that requests are counted for; the one silent longest is forgotten.
         connections: Connections at a time to each ZeroMQ socket. One more closes the oldest that
             never sent anything, or else the newest. Fewer where the system allows few open files.
+        unread_bytes: What all connections over TCP together may have sent that was not read yet,
+            whole messages or not; never less than two of the largest. Of more, the connections
+            that sent most are closed. Only Linux tells.
     """
 
     streams: Annotated[int, Field(ge=1, le=256)] = 8
     objects_per_stream: Annotated[int, Field(ge=1, le=1024)] = 32
+    frame_pixels: Annotated[int, Field(ge=256, le=2**27)] = 2**25
+    pixels: Annotated[int, Field(ge=256, le=2**33)] = 2**26
     commands_queued: Annotated[int, Field(ge=1, le=10**4)] = 64
     clients: Annotated[int, Field(ge=1, le=10**5)] = 256
     connections: Annotated[int, Field(ge=4, le=10**4)] = 512
+    unread_bytes: Annotated[int, Field(ge=2**20, le=2**34)] = 32 * 2**20
 
 
 class StateConfig(Message):

@@ -9,9 +9,9 @@ A request is one part, alone (DEALER) or after an empty delimiter (REQ). A messa
 answered with an error: what leads up to its first empty part, and that, is its return address, as
 ZeroMQ's proxies have it.
 
-What no option of ZeroMQ bounds is the number of parts of one message, which it gathers before it
-hands them over: a client that is let in and never ends a message can make it hold memory until the
-connection ends. Where clients are not trusted, the service manager's memory limit is the bound.
+What no option of ZeroMQ bounds is what it holds of all connections together, nor the number of
+parts of one message, which it gathers before it hands them over. The door does, on TCP: see
+`backlog`. A client that does not read its replies is not answered until it does.
 """
 
 import logging
@@ -28,6 +28,7 @@ from tracker.daemon.answers import Address, Answers, Handle
 from tracker.daemon.bell import Bell
 from tracker.daemon.config import ControlConfig, LimitsConfig
 from tracker.daemon.door import Door, Guarded
+from tracker.daemon.entrance import Connection
 from tracker.daemon.grants import LOCAL
 from tracker.daemon.listen import listen
 from tracker.daemon.permissions import Permissions
@@ -36,9 +37,11 @@ from tracker.errors import TrackdError
 
 _LOG = logging.getLogger("trackd.control")
 # A request up to so many times too large is answered with an error; ZeroMQ cuts off what is larger.
-_READ_FACTOR = 4
+READ_FACTOR = 4
 _QUEUED_REQUESTS = 16  # per client, before it has to wait
 _QUEUED_REPLIES = 256  # per client, before replies to it are dropped
+_BUFFER_BYTES = 256 * 1024  # of the kernel, for each connection and direction
+_UNREAD_REPLIES_BYTES = 64 * 1024  # in there
 _LINGER_MS = 1000
 _ENVELOPES = ((), (b"",))  # of a DEALER, and of a REQ or of a DEALER that does as a REQ does
 _LONGEST_ENVELOPE = 16  # parts of a return address that is answered to
@@ -127,14 +130,17 @@ class Control:
             clients=answers.clients,
             refused_clients=0 if door is None else door.refused_for["key"],
             refused_connections={} if door is None else dict(door.refused_for),
+            unread_bytes=0 if door is None else door.unread_bytes,
             changes={} if self._permissions is None else self._permissions.changes(),
         )
 
     def _prepare(self, router: zmq.Socket[Any]) -> None:
         router.setsockopt(zmq.LINGER, _LINGER_MS)
-        router.setsockopt(zmq.MAXMSGSIZE, _READ_FACTOR * self._config.max_message_bytes)
+        router.setsockopt(zmq.MAXMSGSIZE, READ_FACTOR * self._config.max_message_bytes)
         router.setsockopt(zmq.RCVHWM, _QUEUED_REQUESTS)
         router.setsockopt(zmq.SNDHWM, _QUEUED_REPLIES)
+        router.setsockopt(zmq.RCVBUF, _BUFFER_BYTES)
+        router.setsockopt(zmq.SNDBUF, _BUFFER_BYTES)
         router.setsockopt(zmq.ROUTER_MANDATORY, 1)  # to count the replies that nobody takes
         router.setsockopt(zmq.ROUTER_HANDOVER, 1)  # who comes back replaces its old connection
         # A peer that vanished is noticed within two minutes. ZeroMQ's own heartbeats would end the
@@ -181,10 +187,15 @@ class Control:
         """Take one message and answer it, with an error where its parts make no sense."""
         routing_id, *parts = self._router.recv_multipart(zmq.NOBLOCK, copy=False)
         envelope, payload = _envelope(parts), parts[-1]
+        caller = LOCAL
+        if self._guarded is not None:
+            caller, connection = self._guarded.identify(*parts)
+            if connection is not None and not self._is_read(self._guarded, connection):
+                self._undelivered += 1
+                return
         if envelope is None:
             self._unanswerable += 1
             return
-        caller = LOCAL if self._guarded is None else self._guarded.identify(payload)[0]
         # The owner of the key where there are keys, else the connection.
         client = routing_id.bytes if caller.account is None else caller.account.encode()
         address = (routing_id.bytes, *envelope)
@@ -192,6 +203,10 @@ class Control:
             self._answers.request(client, address, payload.bytes, caller)
         else:
             self._answers.misframed(client, address, len(parts), payload.bytes)
+
+    def _is_read(self, guarded: Guarded, connection: Connection) -> bool:
+        """Whether the client reads its replies; else they would wait here."""
+        return guarded.bytes_unsent(connection) <= _UNREAD_REPLIES_BYTES
 
     def _send(self, address: Address, reply: bytes) -> None:
         try:

@@ -18,6 +18,13 @@ from typing import Any
 
 import zmq
 
+from tracker.daemon.backlog import (
+    bytes_received,
+    bytes_unsent,
+    hoarders,
+    unread_bytes,
+    wire_bytes,
+)
 from tracker.daemon.bell import Bell
 from tracker.daemon.entrance import Connection, Entrance, surplus
 from tracker.daemon.grants import Caller
@@ -29,6 +36,7 @@ _LOG = logging.getLogger("trackd.keys")
 _DOMAIN = b"trackd"
 _VERSION = b"1.0"
 _TICK_S = 1.0
+_LOOK_S = 0.1  # from one look at what libzmq holds to the next
 _ROUNDS = 8
 _ANSWERS_AT_ONCE = 64
 _NUMBER = "X-Trackd-Handshake"  # property of each message: the number of its connection's handshake
@@ -67,12 +75,18 @@ class Door(ABC):
         most: Connections to each socket; the silent ones are closed first where there are more.
 
     Attributes:
+        most_unread_bytes: What all connections together may have sent and nobody has read yet; of
+            more, those that sent most are closed.
         refused_for: Connections refused or closed so far, by reason: "key", "user", "limit",
-            "shut out".
+            "unread", "shut out".
+        unread_bytes: What is held of messages that were not read yet.
     """
 
     def __init__(self, most: int = 512) -> None:
-        self.refused_for: Counter[str] = Counter({"key": 0, "user": 0, "limit": 0, "shut out": 0})
+        reasons = ("key", "user", "limit", "unread", "shut out")
+        self.refused_for: Counter[str] = Counter(dict.fromkeys(reasons, 0))
+        self.most_unread_bytes = 32 * 2**20
+        self.unread_bytes = 0
         self._most = most
         self._lock = threading.RLock()
         self._entrances: list[Entrance] = []
@@ -84,6 +98,7 @@ class Door(ABC):
         self._authenticated = 0
         self._next_warning_s = 0.0
         self._next_tick_s = 0.0
+        self._next_look_s = 0.0
 
     # --- for subclasses
 
@@ -175,14 +190,22 @@ class Door(ABC):
                 self._entrances.remove(entrance)
 
     def identify(
-        self, entrance: Entrance | None, frame: zmq.Frame
+        self, entrance: Entrance | None, parts: Sequence[zmq.Frame]
     ) -> tuple[Caller, Connection | None]:
         """Who sent a message, and over which connection, where that is still open."""
         with self._lock:
-            connection = None if entrance is None else self._connection(entrance, frame)
+            connection = None if entrance is None else self._connection(entrance, parts[-1])
             if connection is not None:
-                connection.spoke = True
-            return self._caller(frame, connection), connection
+                connection.spoke = connection.read_lately = True
+                connection.read_bytes += sum(wire_bytes(len(part)) for part in parts)
+            return self._caller(parts[-1], connection), connection
+
+    def bytes_unsent(self, entrance: Entrance, connection: Connection) -> int:
+        """Bytes for a connection that its other end has not taken; 0 for one that is closed."""
+        with self._lock, suppress(OSError):
+            if entrance.holds(connection):
+                return bytes_unsent(connection.descriptor)
+        return 0
 
     def still_open(self, entrance: Entrance, connections: Iterable[Connection]) -> set[Connection]:
         """Those that were open when this was called."""
@@ -235,6 +258,21 @@ class Door(ABC):
         self.refused_for["limit"] += 1
         self._warn("closed a connection: there are too many (%d closed so far)", reason="limit")
 
+    def _shed_hoarders(self) -> None:
+        """Close those that sent most where more is held than may be."""
+        held: list[tuple[int, Connection]] = []
+        for entrance in self._entrances:
+            for connection in entrance.wanted():
+                with suppress(OSError):
+                    received = bytes_received(connection.descriptor)
+                    held.append((unread_bytes(connection, received), connection))
+        self.unread_bytes = sum(nbytes for nbytes, _ in held)
+        for connection in hoarders(held, self.most_unread_bytes):
+            connection.cut()
+            self.refused_for["unread"] += 1
+            text = "closed a connection: it sent faster than it is read (%d closed so far)"
+            self._warn(text, reason="unread")
+
     def _warn(self, text: str, *args: object, reason: str) -> None:
         """Log a refusal, with their number; whoever tries on and on does not fill the disk."""
         now_s = time.monotonic()
@@ -262,6 +300,9 @@ class Door(ABC):
         if now_s >= self._next_tick_s:
             self._next_tick_s = now_s + _TICK_S
             self._tick()
+        if now_s >= self._next_look_s:
+            self._next_look_s = now_s + _LOOK_S
+            self._shed_hoarders()
         return not all(self._answer() for _ in range(_ANSWERS_AT_ONCE))
 
     def _wait(self) -> None:
@@ -270,9 +311,10 @@ class Door(ABC):
             assert self._zap is not None
             waited_for = [self._bell.fileno(), int(self._zap.getsockopt(zmq.FD))]
             waited_for += [entrance.fileno() for entrance in self._entrances if entrance.is_open]
+            is_watched = any(entrance.connections for entrance in self._entrances)
         for descriptor in waited_for:
             poll.register(descriptor, select.POLLIN)
-        poll.poll(1000 * _TICK_S)
+        poll.poll(1000 * (_LOOK_S if is_watched else _TICK_S))
         self._bell.silence()
 
     def _answer(self) -> bool:
@@ -310,9 +352,13 @@ class Guarded:
         self._door = door
         self._entrance = entrance
 
-    def identify(self, frame: zmq.Frame) -> tuple[Caller, Connection | None]:
+    def identify(self, *parts: zmq.Frame) -> tuple[Caller, Connection | None]:
         """Who sent a message, and over which connection, where that is still open."""
-        return self._door.identify(self._entrance, frame)
+        return self._door.identify(self._entrance, parts)
+
+    def bytes_unsent(self, connection: Connection) -> int:
+        """Bytes for a connection that its other end has not taken; 0 for one that is closed."""
+        return 0 if self._entrance is None else self._door.bytes_unsent(self._entrance, connection)
 
     def still_open(self, connections: Iterable[Connection]) -> set[Connection]:
         """Those that were open when this was called."""

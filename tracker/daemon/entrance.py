@@ -30,6 +30,8 @@ class Connection:
         spoke: A message came from it.
         unwanted: It was, or is to be, closed from this side.
         revoked_s: Since when its key is not allowed, by `time.monotonic()`.
+        read_bytes: Of its messages that were read, as they came over the wire.
+        read_lately: One was read since its bytes were last counted.
     """
 
     descriptor: int
@@ -41,6 +43,8 @@ class Connection:
     spoke: bool = False
     unwanted: bool = False
     revoked_s: float | None = None
+    read_bytes: int = 0
+    read_lately: bool = False
 
     def cut(self) -> None:
         """Close it, both ways and at once; libzmq then finds it closed and frees it.

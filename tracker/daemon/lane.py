@@ -136,15 +136,19 @@ class Lane:
         known = any(obj.id == command.object_id for obj in self._view.objects)
         return command.wait_s > 0 and (known or not command.must_exist)
 
-    def apply(self, command: Command) -> CommandResult:
+    def apply(self, command: Command, pause: Callable[[], None] = lambda: None) -> CommandResult:
         """Do what a client asked for, between two frames or while there are none.
+
+        Args:
+            command: What to do.
+            pause: Called from time to time where it takes long; see `Session.prompt`.
 
         Raises:
             Refused: It cannot be done. Nothing has changed then.
         """
         match command:
             case PromptCommand():
-                return self._prompt(command)
+                return self._prompt(command, pause)
             case RemoveCommand():
                 self._remove(command.object_id)
                 return None
@@ -200,7 +204,7 @@ class Lane:
         objects = len(tracked.result.objects)
         self._deadline.note(Spent(encode_s, objects_s, other_s, objects))
 
-    def _prompt(self, command: PromptCommand) -> PromptResult:
+    def _prompt(self, command: PromptCommand, pause: Callable[[], None]) -> PromptResult:
         if command.must_exist:
             self._check_known(command.object_id)
         frame = self._history.find(command.frame)
@@ -212,7 +216,7 @@ class Lane:
             self._check_room()
         try:
             prompt = prompt_on(command, object_id, frame)
-            prompted = self._prompted(prompt, frame, created=created)
+            prompted = self._prompted(prompt, frame, pause, created=created)
         except PromptError as err:
             raise Refused(ErrorCode.BAD_PROMPT, err.message, err.hint) from err
         self._ids.use(object_id)
@@ -233,7 +237,9 @@ class Lane:
             caught_up=prompted.caught_up,
         )
 
-    def _prompted(self, prompt: Prompt, frame: SeenFrame, *, created: bool) -> Prompted:
+    def _prompted(
+        self, prompt: Prompt, frame: SeenFrame, pause: Callable[[], None], *, created: bool
+    ) -> Prompted:
         """Prompt the session; a new object whose catching up failed does not stay half done."""
         if too_many_clicks(self._session, prompt, frame):
             raise Refused(
@@ -243,7 +249,7 @@ class Lane:
                 "give a box or a mask, which starts afresh",
             )
         try:
-            return self._session.prompt(prompt, frame.step)
+            return self._session.prompt(prompt, frame.step, pause=pause)
         except Exception:
             if created and prompt.object_id in self._session.object_ids:
                 self._session.remove(prompt.object_id)

@@ -207,16 +207,21 @@ def _of_control(control: ControlStatus) -> Iterator[Metric]:
         "trackd_unanswerable_messages", "Messages with too long an address.", control.unanswerable
     )
     yield CounterMetricFamily(
-        "trackd_undelivered_replies", "Replies to clients that were gone.", control.undelivered
+        "trackd_undelivered_replies",
+        "Replies to clients that were gone or did not read.",
+        control.undelivered,
     )
     yield CounterMetricFamily(
         "trackd_refused_clients", "Connections whose key is not allowed.", control.refused_clients
     )
     yield _counts(
         "trackd_refused_connections",
-        "Connections refused or closed: key or user not allowed, or too many.",
+        "Connections refused or closed: key or user not allowed, too many, or too much unread.",
         "reason",
         control.refused_connections,
+    )
+    yield GaugeMetricFamily(
+        "trackd_unread_bytes", "Bytes that clients sent and nobody read yet.", control.unread_bytes
     )
     text = "Requests to change something, by operation and error code or ok."
     changes = CounterMetricFamily("trackd_changes", text, labels=["op", "outcome"])

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
 
 from streams.mailbox import Mailbox
 from tracker.daemon.activity import Activity
@@ -29,6 +30,9 @@ class Pipeline:
 
     A turn applies waiting commands, one stream after the other, then tracks one frame of the next
     stream that has one. Results and events of a stream end with its removal.
+
+    What a stream's commands cost is its own. Between two of them, and between two frames on which a
+    correction tracks an object again, each other stream may have one of its frames tracked.
 
     Where another frame waits when a turn comes to its frame, it is taken too and encoded meanwhile
     (`Lane.looks_ahead`); the next turn tracks it, also where newer ones came: it is ready, and the
@@ -249,9 +253,35 @@ class Pipeline:
                 break
             slot, waiting = found
             self.activity.begin()
-            slot.apply(waiting)
+            slot.apply(waiting, partial(self._let_others, slot))
+            self._let_others(slot)
             applied = True
         return applied
+
+    def _let_others(self, slot: Slot) -> None:
+        """Track a frame of each other stream that has one."""
+        with self._lock:
+            others = [other for other in self._frame_turns if other is not slot]
+        for other in others:
+            taken = self._take_of(other)
+            if taken is not None:
+                self.activity.begin()
+                other.track(taken.live, taken.dropped)
+
+    def _take_of(self, slot: Slot) -> Taken | None:
+        """Take the next frame of one stream: that which is encoded ahead, or out of its mailbox."""
+        if self._ahead is not None and self._ahead.slot is slot:
+            taken, self._ahead = self._ahead, None
+            return taken if self._is_here(slot) else None
+        return self._next_of(slot)
+
+    def _next_of(self, slot: Slot) -> Taken | None:
+        """Take the next frame out of a stream's mailbox; its turn is over then."""
+        taken = slot.take()
+        if taken is not None:
+            with self._lock:
+                _to_the_end(self._frame_turns, slot)
+        return taken
 
     def _next_command(self) -> tuple[Slot, Waiting] | None:
         with self._lock:
@@ -283,10 +313,8 @@ class Pipeline:
         for slot in slots:
             if len(slot.mailbox) and ahead and not slot.lane.looks_ahead:
                 return None
-            taken = slot.take()
+            taken = self._next_of(slot)
             if taken is not None:
-                with self._lock:
-                    _to_the_end(self._frame_turns, slot)
                 return taken
         return None
 

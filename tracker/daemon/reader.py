@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Protocol
 
-from streams.errors import SourceUnreadable
+from streams.errors import SourceTooLarge, SourceUnreadable
 from streams.frame import Frame
 from streams.info import SourceInfo
 from streams.mailbox import Mailbox
@@ -17,6 +17,8 @@ from tracker.daemon.pacer import Pacer
 from tracker.daemon.thinner import Thinner
 from tracker.daemon.values import LiveFrame
 from tracker.protocol.fields import StreamSettings
+
+_RAISE = "scale them down, or raise limits.frame_pixels or limits.pixels, which all streams share"
 
 
 class OpenSource(Protocol):
@@ -32,6 +34,7 @@ class OpenSource(Protocol):
         options: SourceOptions,
         poll_stills: bool,
         stop: threading.Event,
+        max_pixels: int,
     ) -> Source:
         """Open it and decode its first frame; raises a StreamError."""
         ...
@@ -43,6 +46,14 @@ class ReaderOwner(Protocol):
     @property
     def epoch(self) -> str | None:
         """What the numbers of the frames are unique in."""
+        ...
+
+    def room(self) -> int:
+        """Return how many pixels a frame may have."""
+        ...
+
+    def fits(self, pixels: int) -> bool:
+        """Note that frames have so many pixels now; return False where that is too many."""
         ...
 
     def opened(self, reader: "Reader", info: SourceInfo) -> None:
@@ -103,6 +114,7 @@ class Reader:
         self._owner = owner
         self._open_source = open_source
         self._hang_margin_s = hang_margin_s
+        self._pixels = 0  # of the newest frame
         self._leaves = threading.Event()
         self._back_by_s: float | None = None
         self._stall_timeout_s = settings.stall_timeout_s + (settings.options.poll_s or 0.0)
@@ -144,6 +156,7 @@ class Reader:
             if self._settings.realtime and not info.live:
                 pacer = pacer or Pacer(float(info.fps) if info.fps else None)
             try:
+                self._check_size(info.width, info.height)
                 self._owner.opened(self, info)
                 self._read(source, pacer)
             finally:
@@ -158,15 +171,31 @@ class Reader:
         settings = self._settings
         # Two steps of opening, then the first frame; an RTSP camera is asked for UDP after TCP.
         with self._bounded(2 * (2 * settings.open_timeout_s + self._stall_timeout_s)):
-            return self._open_source(
-                settings.url,
-                stream=self._stream,
-                open_timeout_s=settings.open_timeout_s,
-                read_timeout_s=settings.stall_timeout_s,
-                options=settings.options,
-                poll_stills=True,
-                stop=self._leaves,
-            )
+            try:
+                return self._open_source(
+                    settings.url,
+                    stream=self._stream,
+                    open_timeout_s=settings.open_timeout_s,
+                    read_timeout_s=settings.stall_timeout_s,
+                    options=settings.options,
+                    poll_stills=True,
+                    stop=self._leaves,
+                    max_pixels=self._owner.room(),
+                )
+            except SourceTooLarge as error:
+                raise SourceTooLarge(error.message, _RAISE) from error
+
+    def _check_size(self, width: int, height: int) -> None:
+        """Take note of the size of the frames, where it is new.
+
+        Raises:
+            SourceTooLarge: They are too large, beside those of the other streams.
+        """
+        pixels = width * height
+        if pixels != self._pixels and not self._owner.fits(pixels):
+            text = f"frames of {width}x{height} pixels are too many beside those of other streams"
+            raise SourceTooLarge(text, _RAISE)
+        self._pixels = pixels
 
     def _read(self, source: Source, pacer: Pacer | None) -> None:
         corrupt_before, decode_before_s = self.corrupt_packets, self.decode_s
@@ -185,6 +214,8 @@ class Reader:
             self._deliver(frame, pacer, self.decode_s - decoded_before_s)
 
     def _deliver(self, frame: Frame, pacer: Pacer | None, decode_s: float) -> None:
+        height, width = frame.image.shape[:2]
+        self._check_size(width, height)
         now_s = time.monotonic()
         if pacer is None:
             age_s = (time.time_ns() - frame.captured_ns) / 1e9

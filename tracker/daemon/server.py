@@ -17,7 +17,7 @@ import zmq
 
 from tracker.daemon.client_sources import ports_of, source_policy
 from tracker.daemon.config import DaemonConfig, ModelConfig
-from tracker.daemon.control import Control
+from tracker.daemon.control import READ_FACTOR, Control
 from tracker.daemon.curve import Security
 from tracker.daemon.descriptors import connections_to_a_socket, raise_limit
 from tracker.daemon.dispatch import Dispatch
@@ -472,7 +472,10 @@ def _door(config: DaemonConfig) -> Door:
     """
     most = connections_to_a_socket(config.limits.connections, raise_limit())
     security = Security.from_config(config.security, list(listeners(config).values()), most)
-    return LocalUsers(config.security.allow_users, most) if security is None else security
+    door = LocalUsers(config.security.allow_users, most) if security is None else security
+    largest = READ_FACTOR * config.control.max_message_bytes
+    door.most_unread_bytes = max(config.limits.unread_bytes, 2 * largest)
+    return door
 
 
 def _tell_saving(streams: Streams, problem: str) -> None:

@@ -157,12 +157,12 @@ class Slot:
         else:
             self._failed_in_a_row = 0
 
-    def apply(self, waiting: Waiting) -> None:
-        """Do a command, unless nobody waits for it any more."""
+    def apply(self, waiting: Waiting, pause: Callable[[], None]) -> None:
+        """Do a command, unless nobody waits for it any more; `pause` as in `Lane.apply`."""
         if not waiting.future.set_running_or_notify_cancel():
             return
         try:
-            result = self.lane.apply(waiting.command)
+            result = self.lane.apply(waiting.command, pause)
         except Refused as err:
             no_frame = err.code is ErrorCode.NO_FRAME
             refused = self._no_frame(waiting.command) or err if no_frame else err

@@ -101,7 +101,8 @@ class ControlStatus:
         clients: Clients that requests are counted for.
         refused_clients: Connections refused because their key is not allowed.
         refused_connections: Connections to any socket that were refused or closed, by reason:
-            "key", "user", "limit", "shut out".
+            "key", "user", "limit", "unread", "shut out".
+        unread_bytes: Held of what connections sent and nobody has read yet.
         changes: Requests to change something, by operation and then by error code or "ok".
     """
 
@@ -117,6 +118,7 @@ class ControlStatus:
     clients: int = 0
     refused_clients: int = 0
     refused_connections: Mapping[str, int] = field(default_factory=dict)
+    unread_bytes: int = 0
     changes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
 

@@ -16,6 +16,7 @@ from streams.source_policy import SourcePolicy
 from tracker.daemon.config import LimitsConfig, RetryConfig
 from tracker.daemon.numbering import RESERVED, FrameNumbers, Numbering
 from tracker.daemon.pipeline import LaneStatus, Pipeline
+from tracker.daemon.pixels import PixelBudget
 from tracker.daemon.publisher import Publisher
 from tracker.daemon.supervisor import Supervisor, SupervisorStatus
 from tracker.daemon.thinner import check_deadline
@@ -94,6 +95,7 @@ class Streams:
         self._numbering = numbering or Numbering()
         self._policy = policy
         self._supervise = supervise
+        self._pixels = PixelBudget(limits)
         self._lock = threading.RLock()
         self._entries: dict[str, _Entry] = {}
         self._closed = False
@@ -143,6 +145,7 @@ class Streams:
                 on_event=self._source_event,
                 numbers=numbers,
                 open_source=partial(open_source, policy=policy),
+                pixels=self._pixels,
             )
             self._pipeline.add(stream, settings, supervisor.mailbox, on_exhausted=supervisor.fail)
             self._entries[stream] = _Entry(settings, supervisor, paused, numbers, configured)

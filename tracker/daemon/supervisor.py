@@ -15,6 +15,7 @@ from streams.errors import (
     SourceDenied,
     SourceNotFound,
     SourceTimeout,
+    SourceTooLarge,
     SourceUsageError,
     StreamError,
 )
@@ -22,8 +23,9 @@ from streams.info import SourceInfo
 from streams.mailbox import Mailbox
 from streams.source import open_source
 from tracker.daemon.backoff import Backoff
-from tracker.daemon.config import RetryConfig
+from tracker.daemon.config import LimitsConfig, RetryConfig
 from tracker.daemon.numbering import FrameNumbers
+from tracker.daemon.pixels import PixelBudget
 from tracker.daemon.reader import OpenSource, Reader
 from tracker.daemon.values import Event, LiveFrame
 from tracker.exhausted import ExhaustedError, exhausted
@@ -56,7 +58,14 @@ class _NoThreadError(StreamError):
     """The system gives no more threads."""
 
 
-_PERMANENT = (SourceNotFound, SourceDenied, SourceUsageError, _StuckError, ExhaustedError)
+_PERMANENT = (
+    SourceNotFound,
+    SourceDenied,
+    SourceTooLarge,
+    SourceUsageError,
+    _StuckError,
+    ExhaustedError,
+)
 
 
 class _Wanted(Enum):
@@ -120,6 +129,7 @@ class Supervisor:
         on_frame: Callable[[], None],
         on_event: Callable[[Event], None],
         numbers: FrameNumbers | None = None,
+        pixels: PixelBudget | None = None,
         open_source: OpenSource = open_source,
         random: Callable[[], float] = random.random,
         hang_margin_s: float = 5.0,
@@ -133,6 +143,7 @@ class Supervisor:
             on_frame: Called after each frame; must not wait.
             on_event: Called, in order, with every change of state; must not wait.
             numbers: The numbers of its frames; from 0 on where left out.
+            pixels: What all streams share; the default of one daemon where left out.
             open_source: Opens the source.
             random: Numbers from 0 to 1, which spread the waits.
             hang_margin_s: Seconds past the timeouts of a source after which its reader hangs.
@@ -147,6 +158,7 @@ class Supervisor:
         self._open_source = open_source
         self._hang_margin_s = hang_margin_s
         self._numbers = numbers or FrameNumbers(stream)
+        self._pixels = pixels or PixelBudget(LimitsConfig())
         self._backoff = Backoff(retry, random=random)
         self._thread = threading.Thread(
             target=self._supervise, name=f"supervise-{stream}", daemon=True
@@ -266,6 +278,14 @@ class Supervisor:
             )
 
     # What the reader tells, from its own thread.
+
+    def room(self) -> int:
+        """Return how many pixels a frame may have: see `ReaderOwner`."""
+        return self._pixels.room(self._stream)
+
+    def fits(self, pixels: int) -> bool:
+        """Take note of how many they have: see `ReaderOwner`."""
+        return self._pixels.take(self._stream, pixels)
 
     def opened(self, reader: Reader, info: SourceInfo) -> None:
         """Take note that the source is open: see `ReaderOwner`."""
@@ -400,6 +420,7 @@ class Supervisor:
         if reader is None:
             return
         reader.leave()
+        self._pixels.leave(self._stream)
         self.mailbox.close()  # it may wait for room
         self._corrupt_packets += reader.corrupt_packets
         self._decode_s += reader.decode_s

@@ -105,12 +105,19 @@ class Pass:
         obj.clicks[seen.step] = clicks
         obj.put(seen.step, decoded)
 
-    def replay(self, obj: TrackedObject, later: Iterable[Seen], settle: Callable[[], None]) -> None:
+    def replay(
+        self,
+        obj: TrackedObject,
+        later: Iterable[Seen],
+        settle: Callable[[], None],
+        pause: Callable[[], None],
+    ) -> None:
         """Track one object again on past frames, prompts on them included."""
         row = self.objects.row(obj.id)
         for seen in later:
             if seen.step in obj.given:
                 continue
+            pause()
             self.track([np.array([row])], seen.step, seen.features, settle)
             if obj.clicks.get(seen.step):
                 self.prompt(obj.id, seen, obj.clicks[seen.step], None)

@@ -146,7 +146,13 @@ class Session:
         if self.helper is not None and self.looks_ahead:
             self._ahead.begin(self.model, image_hwc, self.helper)
 
-    def prompt(self, prompt: Prompt, step: int | None = None) -> Prompted:
+    def prompt(
+        self,
+        prompt: Prompt,
+        step: int | None = None,
+        *,
+        pause: Callable[[], None] = lambda: None,
+    ) -> Prompted:
         """Apply a prompt and return the object as it then stands on the newest frame.
 
         A new id adds an object. For a known one, clicks correct the mask that it has there; clicks
@@ -155,6 +161,8 @@ class Session:
         Args:
             prompt: Where the object is.
             step: The step of the frame that the prompt was drawn on; None for the newest.
+            pause: Called before the object is tracked again on each later frame, so that other
+                sessions need not wait for all of them; must leave this one alone.
 
         Raises:
             PromptError: There is no frame yet, the frame is too old, the prompt does not fit it, or
@@ -170,7 +178,7 @@ class Session:
             self._pass.prompt(prompt.object_id, seen, clicks, prompt.mask_hw)
             obj = self.objects.get(prompt.object_id)
             later = [newer for newer in self.seen if newer.step > seen.step]
-            self._pass.replay(obj, later, settle)
+            self._pass.replay(obj, later, settle, pause)
         self._trim_history()
         obj.label = obj.label if prompt.label is None else prompt.label
         obj.presence.prompt(obj.outputs[-1].decoded.presence_n1.sigmoid().item())
