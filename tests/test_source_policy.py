@@ -285,7 +285,8 @@ def test_parts_of_a_file_can_be_the_pieces_of_a_playlist(segment: bytes) -> None
 def test_an_answer_that_names_other_sources_is_no_video(scheme: str, body: bytes) -> None:
     if scheme == "http":
         with serving({"/v": with_length(body)}, ip=THERE) as there:
-            refusal(f"{there.url}/v", policy(), StreamError)
+            error = refusal(f"{there.url}/v", policy(), StreamError)
+        assert "no video" in error.message or "a web page" in error.message
     else:
         with listening(THERE, lambda connection: connection.sendall(body)) as (port, _):
             refusal(f"tcp://{THERE}:{port}", policy(), StreamError)
@@ -345,7 +346,9 @@ def test_a_camera_cannot_send_us_elsewhere(scheme: str, method: bytes) -> None:
     with listening(ELSEWHERE, lambda connection: None) as (port, came):
         to = f"{scheme}://{ELSEWHERE}:{port}/x"
         with listening(THERE, rtsp_redirect(to, method)) as (camera, asked):
-            refusal(f"rtsp://{THERE}:{camera}/live", policy(), StreamError)
+            error = refusal(f"rtsp://{THERE}:{camera}/live", policy(), StreamError)
+            if (scheme, method) == ("rtsp", b"DESCRIBE"):
+                assert error.hint == "where it redirects, give the address that it means"
             assert asked
         assert came == []
 
