@@ -16,7 +16,14 @@ from http_server import Answer, Handler, serving, with_length
 from rtsp import RtspCamera
 from streams_clips import damage, write_pattern
 
-from streams import SourceDenied, SourceOptions, SourceUsageError, StreamError, open_source
+from streams import (
+    SourceDenied,
+    SourceOptions,
+    SourceUsageError,
+    StreamError,
+    host_access,
+    open_source,
+)
 from streams.file_access import FileAccess
 from streams.host_access import ANY_HOST, HostAccess, HostRules
 from streams.source_policy import SourcePolicy
@@ -201,6 +208,30 @@ def test_a_redirect_leads_only_where_the_rules_do(clip: Path) -> None:
         assert f"clients may not name {ELSEWHERE}" in error.message
         refusal(f"{elsewhere.url}/v", policy())
         assert elsewhere.requests == []
+
+
+@pytest.mark.parametrize("rules", [None, policy("public", "private", "loopback")])
+def test_a_server_elsewhere_leads_nobody_to_this_machine(
+    rules: SourcePolicy | None, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judge = host_access._kind_here
+
+    def seen(address: host_access.IPAddress) -> host_access.HostClass:
+        return host_access.HostClass.PRIVATE if str(address) == THERE else judge(address)
+
+    monkeypatch.setattr(host_access, "_kind_here", seen)
+    answers = {"/v": with_length(clip.read_bytes())}
+    with (
+        serving(answers) as here,
+        serving(answers | {"/to": redirecting(f"{here.url}/v")}, ip=THERE) as there,
+        serving({"/to": redirecting(f"{there.url}/v")}) as back,
+    ):
+        with pytest.raises(SourceDenied, match="a server elsewhere leads to 127"):
+            open_source(f"{there.url}/to", policy=rules)
+        assert here.requests == []
+        for url in (f"{there.url}/v", f"{here.url}/v", f"{back.url}/to"):
+            with open_source(url, policy=rules) as source:
+                assert len(list(source)) == FRAMES
 
 
 def test_own_ports_are_never_led_to(clip: Path) -> None:
