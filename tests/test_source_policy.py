@@ -486,6 +486,14 @@ def test_a_host_is_letters_digits_and_dots(name: str) -> None:
         open_source(f"rtsp://{name}:554/x")
 
 
+@pytest.mark.parametrize("scheme", ["http", "rtsp", "tcp"])
+def test_a_login_that_no_url_can_hold_is_not_told(scheme: str) -> None:
+    with pytest.raises(SourceUsageError) as caught:  # what Python says of it holds all of it
+        open_source(f"{scheme}://user:hunter2\u2100@127.0.0.1:1/x")
+    assert "hunter2" not in f"{caught.value!r} {caught.value.__cause__!r}"
+    assert caught.value.__context__ is None
+
+
 @pytest.mark.parametrize(("name", "trusted"), [("localhost", True), ("another", False)])
 def test_a_certificate_is_compared_with_the_name_that_was_given(
     name: str, trusted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
