@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
-from urllib.parse import unquote_to_bytes
+from urllib.parse import unquote_to_bytes, urlsplit
 
 import av.device
 from av.container import Flags
@@ -296,10 +296,19 @@ def _check_login(rest: str, shown: str) -> None:
         )
     _, host, _ = _taken_apart(rest)
     port = _HOST_PORT.fullmatch(host)
-    if port is None or int(port["port"] or 0) > _MAX_PORT:
+    if port is None or int(port["port"] or 0) > _MAX_PORT or not _is_url(rest):
         raise SourceUsageError(
             f"not a host and a port: {shown}", "write rtsp://user:password@host:port/path"
         )
+
+
+def _is_url(rest: str) -> bool:
+    """Whether Python takes what follows `scheme://` apart; its error would tell the login."""
+    try:
+        urlsplit(f"//{rest}")
+    except ValueError:
+        return False
+    return True
 
 
 def _taken_apart(rest: str) -> tuple[str, str, str]:

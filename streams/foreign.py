@@ -70,10 +70,17 @@ def _stream_error(error: Exception, address: Address, timeout_s: float | None) -
             return SourceNotFound(f"no such camera: {shown}", _CHECK[address.kind])
         case FileNotFoundError() | NotADirectoryError() if address.kind is SourceKind.PATH:
             return SourceNotFound(f"no such file: {shown}", "check the path")
-        case av.error.InvalidDataError() if address.kind is SourceKind.PATH:
+        # A format that is not among those that are allowed is an argument to FFmpeg.
+        case av.error.InvalidDataError() | av.error.ArgumentError() if (
+            address.kind is SourceKind.PATH
+        ):
             return _unreadable_file(Path(address.location), shown)
-        case av.error.InvalidDataError() if address.kind is SourceKind.NETWORK:
+        case av.error.InvalidDataError() | av.error.ArgumentError() if (
+            address.kind is SourceKind.NETWORK
+        ):
             hint = "check the path, and that it is a video that FFmpeg can play"
+            if address.format == "rtsp" and isinstance(error, av.error.ArgumentError):
+                hint = "where it redirects, give the address that it means"
             if address.scheme == "rtp":
                 hint = "rtp:// is for MPEG-TS; take other streams by rtsp://"
             return SourceUnreadable(f"no video that can be read: {shown}", hint)

@@ -3,7 +3,7 @@
 import ipaddress
 import re
 import socket
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Self
@@ -54,6 +54,7 @@ _CLASSES = [
     for kind, networks in _TABLE.items()
     for network in networks.split()
 ]
+_NEAR = (HostClass.LOOPBACK, HostClass.LINK_LOCAL)
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
@@ -175,15 +176,7 @@ class HostAccess:
             SourceDenied: They do not.
             OSError: No address could be connected to.
         """
-        failure: OSError | None = None
-        for where in self.resolve(*address):
-            try:
-                # The literal is not looked up.
-                return socket.create_connection(where[:2], timeout, source_address)
-            except OSError as error:
-                failure = error
-        assert failure is not None
-        raise failure
+        return connected(self.resolve(*address), timeout, source_address)
 
     def resolve(self, host: str, port: int) -> list[SocketAddress]:
         """The addresses of a host, checked, those of IPv4 first.
@@ -225,13 +218,75 @@ class HostAccess:
             raise SourceDenied(f"clients may not open {what}: it waits for who sends", HINT)
 
     def _check(self, address: IPAddress, port: int, name: str) -> None:
-        kind = classify(address)
-        if kind is not HostClass.MULTICAST and _is_own(_carried(address)):
-            kind = HostClass.LOOPBACK
+        kind = _kind_here(address)
         if kind is HostClass.LOOPBACK and port in self._own_ports():
             raise SourceDenied(f"port {port} here is the daemon's own", "name another source")
         if not self.rules.allows(address, kind, name.rstrip(".").lower()):
             raise SourceDenied(f"clients may not name {name}: it is {_SAID[kind]}", HINT)
+
+
+class Route:
+    """The hosts that one source has us reach, one after the other.
+
+    A server elsewhere cannot have us reach this machine or a link-local host: neither by a
+    redirect, nor because its name stands for something else the next time.
+    """
+
+    def __init__(self, hosts: HostAccess) -> None:
+        self._hosts = hosts
+        self._began_near: bool | None = None
+
+    def connect(
+        self,
+        address: tuple[str, int],
+        timeout: float | None = None,
+        source_address: tuple[str, int] | None = None,
+    ) -> socket.socket:
+        """As `HostAccess.connect`.
+
+        Raises:
+            SourceDenied: It leads nearer than it began.
+            OSError: No address could be connected to.
+        """
+        found = self._hosts.resolve(*address)
+        kinds = {_kind_here(ipaddress.ip_address(str(where[0]))) for where in found}
+        is_near = not kinds.isdisjoint(_NEAR)
+        if self._began_near is None:
+            self._began_near = is_near
+        if is_near and not self._began_near:
+            raise SourceDenied(
+                f"a server elsewhere leads to {address[0]}, near this machine",
+                "give the address that it means, if that is meant",
+            )
+        return connected(found, timeout, source_address)
+
+
+def connected(
+    found: Sequence[SocketAddress],
+    timeout: float | None,
+    source_address: tuple[str, int] | None = None,
+) -> socket.socket:
+    """A connection to the first of some addresses, all of them numbers, that answers.
+
+    Raises:
+        OSError: None does.
+    """
+    failure: OSError | None = None
+    for where in found:
+        try:
+            return socket.create_connection(where[:2], timeout, source_address)
+        except OSError as error:
+            failure = error
+    assert failure is not None
+    raise failure
+
+
+def _kind_here(address: IPAddress) -> HostClass:
+    """The class of an address as seen from this machine, whose own addresses are all loopback."""
+    kind = classify(address)
+    if kind is not HostClass.MULTICAST and _is_own(_carried(address)):
+        return HostClass.LOOPBACK
+    return kind
 
 
 def _literal(found: tuple[object, ...]) -> SocketAddress:

@@ -6,15 +6,18 @@ import socket
 import ssl
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 from streams.address import Address
 from streams.errors import SourceDenied, SourceNotFound, SourceUnreadable, StreamError
-from streams.host_access import HostAccess
+from streams.host_access import ANY_HOST, HostAccess, Route
 from streams.http_auth import Login
 from streams.patience import Patience, PatientReader
+
+Connect = Callable[..., socket.socket]
 
 _MAX_HOPS = 5
 _USER_AGENT = "trackd"
@@ -42,7 +45,11 @@ class HttpClient:
         """
         self.address = address
         self.patience = patience
-        self._hosts = hosts
+        # A proxy may be near where its hosts are not.
+        self._proxies = urllib.request.getproxies() if hosts is None else {}
+        self._connect: Connect = socket.create_connection
+        if not self._proxies.keys() - {"no"}:
+            self._connect = Route(hosts or HostAccess(ANY_HOST)).connect
         url = urlsplit(address.location)
         self._login: Login | None = None
         if url.username or url.password:
@@ -92,9 +99,9 @@ class HttpClient:
             context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         opener = urllib.request.OpenerDirector()
         for handler in (
-            urllib.request.ProxyHandler(None if self._hosts is None else {}),
-            _HttpHandler(self.patience, self._hosts),
-            _HttpsHandler(self.patience, self._hosts, context),
+            urllib.request.ProxyHandler(self._proxies),
+            _HttpHandler(self.patience, self._connect),
+            _HttpsHandler(self.patience, self._connect, context),
             _LoginHandler(self._login, self.url),
             _RedirectHandler(),
             urllib.request.HTTPDefaultErrorHandler(),
@@ -162,13 +169,10 @@ class _PatientSocket:
 
 
 class _HttpConnection(http.client.HTTPConnection):
-    def __init__(
-        self, host: str, *, patience: Patience, hosts: HostAccess | None, **more: Any
-    ) -> None:
+    def __init__(self, host: str, *, patience: Patience, connect: Connect, **more: Any) -> None:
         super().__init__(host, **more)
         self._patience = patience
-        if hosts is not None:
-            self._create_connection = hosts.connect
+        self._create_connection = connect
 
     def connect(self) -> None:
         self.timeout = self._patience.left_s()
@@ -177,13 +181,10 @@ class _HttpConnection(http.client.HTTPConnection):
 
 
 class _HttpsConnection(http.client.HTTPSConnection):
-    def __init__(
-        self, host: str, *, patience: Patience, hosts: HostAccess | None, **more: Any
-    ) -> None:
+    def __init__(self, host: str, *, patience: Patience, connect: Connect, **more: Any) -> None:
         super().__init__(host, **more)
         self._patience = patience
-        if hosts is not None:
-            self._create_connection = hosts.connect
+        self._create_connection = connect
 
     def connect(self) -> None:
         self.timeout = self._patience.left_s()
@@ -192,21 +193,19 @@ class _HttpsConnection(http.client.HTTPSConnection):
 
 
 class _HttpHandler(urllib.request.HTTPHandler):
-    def __init__(self, patience: Patience, hosts: HostAccess | None) -> None:
+    def __init__(self, patience: Patience, connect: Connect) -> None:
         super().__init__()
-        self._connection: Any = partial(_HttpConnection, patience=patience, hosts=hosts)
+        self._connection: Any = partial(_HttpConnection, patience=patience, connect=connect)
 
     def http_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
         return self.do_open(self._connection, request)
 
 
 class _HttpsHandler(urllib.request.HTTPSHandler):
-    def __init__(
-        self, patience: Patience, hosts: HostAccess | None, context: ssl.SSLContext
-    ) -> None:
+    def __init__(self, patience: Patience, connect: Connect, context: ssl.SSLContext) -> None:
         super().__init__()
         self._connection: Any = partial(
-            _HttpsConnection, patience=patience, hosts=hosts, context=context
+            _HttpsConnection, patience=patience, connect=connect, context=context
         )
 
     def https_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:

@@ -46,28 +46,19 @@ def open_network(
     if address.scheme in ("rtsp", "rtsps"):
         return _open_rtsp(address, open_with_ffmpeg, policy)
     hosts = None if policy is None else policy.hosts
-    feed = None
     with translated(address, open_timeout_s):
-        if address.scheme in ("http", "https"):
-            feed = open_feed(
-                address,
-                open_timeout_s=open_timeout_s,
-                poll_stills=poll_stills,
-                stop=stop,
-                hosts=hosts,
-            )
-        elif address.scheme == "tcp":
-            feed = open_tcp_feed(address, open_timeout_s=open_timeout_s, hosts=hosts)
-    if isinstance(feed, Playlist):
-        return _open_playlist(address, feed, open_with_ffmpeg, hosts, read_timeout_s)
+        feed = _feed(address, open_timeout_s, poll_stills, stop, hosts)
     if feed is None:
         return open_with_ffmpeg(address)
+    if isinstance(feed, Playlist):
+        return _open_playlist(address, feed, open_with_ffmpeg, hosts, read_timeout_s)
+    poll_s = feed.poll_s if isinstance(feed, SnapshotFeed) else 0.0
     try:
         return AvSource(
             address,
             stream=stream,
             open_timeout_s=open_timeout_s,
-            read_timeout_s=read_timeout_s + (feed.poll_s if isinstance(feed, SnapshotFeed) else 0),
+            read_timeout_s=read_timeout_s + poll_s,
             feed=feed,
             max_pixels=max_pixels,
         )
@@ -81,6 +72,23 @@ def open_network(
                 "copy the file here, or write it with ffmpeg -movflags +faststart",
             ) from error
         raise
+
+
+def _feed(
+    address: Address,
+    open_timeout_s: float,
+    poll_stills: bool,
+    stop: threading.Event | None,
+    hosts: HostAccess | None,
+) -> Feed | Playlist | None:
+    """What is read here and not by FFmpeg; None for nothing."""
+    if address.scheme in ("http", "https"):
+        return open_feed(
+            address, open_timeout_s=open_timeout_s, poll_stills=poll_stills, stop=stop, hosts=hosts
+        )
+    if address.scheme == "tcp":
+        return open_tcp_feed(address, open_timeout_s=open_timeout_s, hosts=hosts)
+    return None
 
 
 def _open_with_ffmpeg(

@@ -159,6 +159,8 @@ def test_a_stream_that_cannot_be_opened_says_why_and_stays(daemon: Daemon) -> No
             client.prompt("broken", box=(1, 1, 9, 9))
         assert refused.value.code == ErrorCode.NO_FRAME
         client.remove_stream("broken")
+        with pytest.raises(DaemonError, match="here is the daemon's own"):
+            client.add_stream("own", daemon.config["control"]["bind"])
     assert "secret" not in daemon.log.read_text() + info.url + info.error
 
 
@@ -321,12 +323,16 @@ def test_only_the_right_keys_open_the_door(tmp_path: Path) -> None:
     ]
     assert [run.returncode for run in made] == [0, 0, 0], made
     keys = {"server_key": str(tmp_path / "server.key_secret")}
-    keys["client_keys"] = str(tmp_path / "allowed")
+    keys |= {"client_keys": str(tmp_path / "allowed"), "default_role": "admin"}
     with Daemon(tmp_path / "daemon", {"security": keys}) as daemon:
         alice = tmp_path / "allowed" / "alice.key_secret"
         server, other = tmp_path / "server.key", tmp_path / "mallory.key"
         with daemon.client(client_key=alice, server_key=server) as client:
             assert client.ping().ready
+            for url in (str(tmp_path / "a.mp4"), "http://127.1/v", "http://169.254.169.254/"):
+                with pytest.raises(DaemonError, match="clients may not name") as refused:
+                    client.add_stream("ours", url)
+                assert refused.value.code == ErrorCode.BAD_SOURCE
         mallory = tmp_path / "mallory.key_secret"
         for wrong in (
             {},

@@ -103,6 +103,7 @@ def test_an_option_that_means_nothing_for_a_source_is_refused(
         ("live=perhaps", "live: should be a valid boolean"),
         ("video_size=large", "video_size: String should match pattern"),
         ("user_agent=a\nb", "user_agent: String should match pattern"),
+        ("user_agent=a\n", "user_agent: String should match pattern"),
         ("probesize=31", "probesize: should be greater than or equal to 32"),
         ("input_format=../x", "input_format: String should match pattern"),
         ("poll_s", "--source-option takes KEY=VALUE"),

@@ -16,7 +16,14 @@ from http_server import Answer, Handler, serving, with_length
 from rtsp import RtspCamera
 from streams_clips import damage, write_pattern
 
-from streams import SourceDenied, SourceOptions, SourceUsageError, StreamError, open_source
+from streams import (
+    SourceDenied,
+    SourceOptions,
+    SourceUsageError,
+    StreamError,
+    host_access,
+    open_source,
+)
 from streams.file_access import FileAccess
 from streams.host_access import ANY_HOST, HostAccess, HostRules
 from streams.source_policy import SourcePolicy
@@ -203,6 +210,30 @@ def test_a_redirect_leads_only_where_the_rules_do(clip: Path) -> None:
         assert elsewhere.requests == []
 
 
+@pytest.mark.parametrize("rules", [None, policy("public", "private", "loopback")])
+def test_a_server_elsewhere_leads_nobody_to_this_machine(
+    rules: SourcePolicy | None, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judge = host_access._kind_here
+
+    def seen(address: host_access.IPAddress) -> host_access.HostClass:
+        return host_access.HostClass.PRIVATE if str(address) == THERE else judge(address)
+
+    monkeypatch.setattr(host_access, "_kind_here", seen)
+    answers = {"/v": with_length(clip.read_bytes())}
+    with (
+        serving(answers) as here,
+        serving(answers | {"/to": redirecting(f"{here.url}/v")}, ip=THERE) as there,
+        serving({"/to": redirecting(f"{there.url}/v")}) as back,
+    ):
+        with pytest.raises(SourceDenied, match="a server elsewhere leads to 127"):
+            open_source(f"{there.url}/to", policy=rules)
+        assert here.requests == []
+        for url in (f"{there.url}/v", f"{here.url}/v", f"{back.url}/to"):
+            with open_source(url, policy=rules) as source:
+                assert len(list(source)) == FRAMES
+
+
 def test_own_ports_are_never_led_to(clip: Path) -> None:
     with serving({"/v": with_length(clip.read_bytes())}) as daemon:
         own = HostAccess(ANY_HOST, lambda: {daemon.server_address[1]})
@@ -285,7 +316,8 @@ def test_parts_of_a_file_can_be_the_pieces_of_a_playlist(segment: bytes) -> None
 def test_an_answer_that_names_other_sources_is_no_video(scheme: str, body: bytes) -> None:
     if scheme == "http":
         with serving({"/v": with_length(body)}, ip=THERE) as there:
-            refusal(f"{there.url}/v", policy(), StreamError)
+            error = refusal(f"{there.url}/v", policy(), StreamError)
+        assert "no video" in error.message or "a web page" in error.message
     else:
         with listening(THERE, lambda connection: connection.sendall(body)) as (port, _):
             refusal(f"tcp://{THERE}:{port}", policy(), StreamError)
@@ -345,7 +377,9 @@ def test_a_camera_cannot_send_us_elsewhere(scheme: str, method: bytes) -> None:
     with listening(ELSEWHERE, lambda connection: None) as (port, came):
         to = f"{scheme}://{ELSEWHERE}:{port}/x"
         with listening(THERE, rtsp_redirect(to, method)) as (camera, asked):
-            refusal(f"rtsp://{THERE}:{camera}/live", policy(), StreamError)
+            error = refusal(f"rtsp://{THERE}:{camera}/live", policy(), StreamError)
+            if (scheme, method) == ("rtsp", b"DESCRIBE"):
+                assert error.hint == "where it redirects, give the address that it means"
             assert asked
         assert came == []
 
@@ -450,6 +484,14 @@ def test_control_characters_are_no_part_of_patterns_and_of_files_of_clients(root
 def test_a_host_is_letters_digits_and_dots(name: str) -> None:
     with pytest.raises(SourceUsageError):
         open_source(f"rtsp://{name}:554/x")
+
+
+@pytest.mark.parametrize("scheme", ["http", "rtsp", "tcp"])
+def test_a_login_that_no_url_can_hold_is_not_told(scheme: str) -> None:
+    with pytest.raises(SourceUsageError) as caught:  # what Python says of it holds all of it
+        open_source(f"{scheme}://user:hunter2\u2100@127.0.0.1:1/x")
+    assert "hunter2" not in f"{caught.value!r} {caught.value.__cause__!r}"
+    assert caught.value.__context__ is None
 
 
 @pytest.mark.parametrize(("name", "trusted"), [("localhost", True), ("another", False)])
