@@ -4,13 +4,14 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --quiet install --constraint constraints.txt
 
-.PHONY: help demo test lint check
+.PHONY: help demo test lint check lock
 
 help:
 	@echo "make demo   track the rabbit of a real video; the result is out/demo.mp4"
 	@echo "make test   run the tests"
 	@echo "make lint   check style, types and the direction of imports"
 	@echo "make check  lint, then test"
+	@echo "make lock   write requirements-serve.txt: what a daemon is installed from, with hashes"
 
 demo: $(STAMP)
 	@$(BIN)/python -m tools.demo
@@ -25,6 +26,13 @@ lint: $(STAMP)
 	@$(BIN)/lint-imports
 
 check: lint test
+
+# The versions of constraints.txt, with the hashes of all files that the package index has of them.
+lock: $(STAMP)
+	@$(PIP) pip-tools
+	@SAM2_BUILD_CUDA=0 CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --allow-unsafe \
+		--generate-hashes --no-build-isolation --no-emit-find-links --no-emit-index-url \
+		--strip-extras --constraint constraints.txt --output-file requirements-serve.txt pyproject.toml
 
 # sam2 is built from source, and its build asks for torch: without build isolation it uses the
 # torch that is already installed in place of a second copy. The CUDA extension is optional.

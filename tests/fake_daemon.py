@@ -13,6 +13,7 @@ import zmq
 from tracker.daemon.publisher import Publisher
 from tracker.daemon.values import Refused
 from tracker.protocol.replies import (
+    ChangeResult,
     ErrorCode,
     ObjectInfo,
     ObjectsResult,
@@ -64,6 +65,7 @@ class FakeDaemon:
     streams: list[StreamInfo] = field(default_factory=lambda: [stream_info("cam1")])
     objects: list[ObjectInfo] = field(default_factory=lambda: [CUP])
     requests: list[AnyRequest] = field(default_factory=list)
+    unsaved: str = ""  # why changes of streams are not kept over a restart
 
     def answer(self, request: AnyRequest) -> dict[str, Any]:
         self.requests.append(request)
@@ -82,6 +84,8 @@ class FakeDaemon:
                 )
             case "describe" | "metrics":
                 return {"op": request.op}
+            case "stream.add" | "stream.remove" | "stream.pause" | "stream.resume" if self.unsaved:
+                result = ChangeResult(durable=False, reason=self.unsaved)
             case _:
                 return {}
         return result.model_dump(mode="json")

@@ -209,6 +209,18 @@ def test_streams_add_sends_what_was_given(fake: FakeDaemon) -> None:
     assert listed.op == "stream.list"
 
 
+@pytest.mark.parametrize("action", [["add", "cam2", "clip.mp4"], ["remove", "cam1"]])
+def test_a_change_that_a_restart_would_undo_is_told(
+    fake: FakeDaemon, capsys: pytest.CaptureFixture[str], action: list[str]
+) -> None:
+    assert main(["streams", *action]) == 0
+    assert capsys.readouterr().err == ""
+    fake.unsaved = "no space left"
+    assert main(["streams", *action]) == 0
+    told = "it is done, but would be undone by a restart of the daemon: no space left"
+    assert capsys.readouterr().err == f"trackd: warning: {told}\n"
+
+
 def test_a_file_is_named_from_the_root(
     fake: FakeDaemon, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

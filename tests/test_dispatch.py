@@ -10,11 +10,14 @@ from typing import Any
 import pytest
 from small_pico import small_pico
 
+from streams.threads import ffmpeg_threads
+from tracker.daemon import streams
 from tracker.daemon.config import ControlConfig, LimitsConfig, RetryConfig
 from tracker.daemon.dispatch import Dispatch, then
 from tracker.daemon.numbering import RESERVED
 from tracker.daemon.pipeline import CommandResult
 from tracker.daemon.requests import OPS, Rejected, parse
+from tracker.daemon.spare import can_start
 from tracker.daemon.status import DaemonStatus
 from tracker.daemon.streams import Streams
 from tracker.daemon.values import (
@@ -266,6 +269,32 @@ def test_streams_that_cannot_be_added_are_refused() -> None:
     daemon.add("two")
     assert code(lambda: daemon.add("three")) is ErrorCode.LIMIT
     assert list(daemon.pipeline.lanes) == list(daemon.supervisors) == ["one", "two"]
+
+
+def test_no_stream_takes_the_last_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    daemon = Daemon()
+    asked: list[int] = []
+    monkeypatch.setattr(streams, "can_start", lambda count: bool(asked.append(count)))
+    assert code(daemon.add) is ErrorCode.LIMIT
+    assert not daemon.supervisors and not daemon.publisher.told and not daemon.streams.list()
+    assert asked[0] > 2 + 2 * ffmpeg_threads()
+
+
+def test_threads_that_were_tried_are_gone_and_a_refusal_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def spare() -> list[threading.Thread]:
+        return [thread for thread in threading.enumerate() if thread.name == "spare"]
+
+    def start(thread: threading.Thread) -> None:
+        if len(spare()) == 5:
+            raise RuntimeError("can't start new thread")
+        started(thread)
+
+    started = threading.Thread.start
+    monkeypatch.setattr(threading.Thread, "start", start)
+    assert [can_start(count) for count in (5, 6, 5)] == [True, False, True]
+    assert not spare()
 
 
 @pytest.mark.parametrize("op", ["stream.remove", "stream.pause", "stream.resume", "object.list"])

@@ -3,6 +3,7 @@
 import os
 import re
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,8 @@ from tracker.daemon.config import DaemonConfig
 from tracker.daemon.descriptors import connections_to_a_socket
 from tracker.errors import StateError, UsageError
 
-UNIT = Path(__file__).parents[1] / "configs" / "trackd.service"
+ROOT = Path(__file__).parents[1]
+UNIT = ROOT / "configs" / "trackd.service"
 # Threads of a source: one that reads, one that watches it, four of FFmpeg to decode and four to
 # convert; and with three readers that were left behind, three times all but the one that watches.
 A_STREAM = 1 + 4 * (1 + 2 * 4)
@@ -31,6 +33,25 @@ def settings() -> dict[str, list[str]]:
 def number(name: str) -> int:
     (value,) = settings()[name]
     return int(value)
+
+
+def pins(name: str) -> dict[str, str]:
+    """Versions by package in a file of requirements, with names as package indexes have them."""
+    lines = (ROOT / name).read_text().splitlines()
+    found = [re.match(r"([\w.-]+)==([\w.+]+)", line) for line in lines]
+    return {re.sub(r"[-_.]+", "-", one[1]).lower(): one[2] for one in found if one}
+
+
+def test_what_is_installed_has_hashes_and_the_versions_that_were_tested() -> None:
+    locked, tested = pins("requirements-serve.txt"), pins("constraints.txt")
+    assert locked.items() <= tested.items()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = {re.split(r"[><=]", one)[0] for one in project["dependencies"]}
+    assert wanted <= locked.keys()
+    text = (ROOT / "requirements-serve.txt").read_text()
+    sections = re.split(r"^(?=[\w.-]+==)", text, flags=re.MULTILINE)[1:]
+    assert len(sections) == len(locked)
+    assert all(re.search(r"--hash=sha256:[0-9a-f]{64}", section) for section in sections)
 
 
 def test_threads_suffice_for_as_many_streams_as_there_may_be() -> None:

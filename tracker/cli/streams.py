@@ -1,6 +1,7 @@
 """`trackd streams`: the sources that the daemon tracks on."""
 
 import argparse
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from tracker.client import Client
     from tracker.client.calls import StreamOptions
     from tracker.protocol.fields import DeadlineSettings
-    from tracker.protocol.replies import StreamInfo
+    from tracker.protocol.replies import ChangeResult, StreamInfo
 
 _OPEN, _STALL = "open_timeout_s", "stall_timeout_s"
 _OPTIONS = ("policy", "realtime", "loop", "encoding", _OPEN, _STALL, "deadline")
@@ -131,15 +132,20 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _change(client: "Client", args: argparse.Namespace, url: str) -> None:
+    """Do the action, and say so where a restart of the daemon would undo it."""
+    changed: ChangeResult | None = None
     match args.action:
         case "add":
-            client.add_stream(args.stream, url, **_options(args))
+            changed = client.add_stream(args.stream, url, **_options(args))
         case "remove":
-            client.remove_stream(args.stream)
+            changed = client.remove_stream(args.stream)
         case "pause":
-            client.pause_stream(args.stream)
+            changed = client.pause_stream(args.stream)
         case "resume":
-            client.resume_stream(args.stream)
+            changed = client.resume_stream(args.stream)
+    if changed is not None and changed.durable is False:
+        text = f"it is done, but would be undone by a restart of the daemon: {changed.reason}"
+        print("trackd: warning:", printable(text), file=sys.stderr)
 
 
 def _options(args: argparse.Namespace) -> "StreamOptions":

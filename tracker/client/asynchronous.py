@@ -21,7 +21,14 @@ from tracker.client.sockets import (
     new_routing_id,
 )
 from tracker.client.timing import ATTEMPTS, DEFAULT_TIMEOUT_S, Deadline, no_answer, no_message
-from tracker.protocol.replies import ObjectInfo, PingResult, PromptResult, Reply, StreamInfo
+from tracker.protocol.replies import (
+    ChangeResult,
+    ObjectInfo,
+    PingResult,
+    PromptResult,
+    Reply,
+    StreamInfo,
+)
 
 T = TypeVar("T")
 
@@ -161,21 +168,23 @@ class AsyncClient:
         """Let the daemon drain and exit."""
         await self._call(calls.shutdown())
 
-    async def add_stream(self, stream: str, url: str, **options: Unpack[StreamOptions]) -> None:
+    async def add_stream(
+        self, stream: str, url: str, **options: Unpack[StreamOptions]
+    ) -> ChangeResult:
         """Open a source and track on it; does not wait for its first frame."""
-        await self._call(calls.add_stream(stream, url, options))
+        return await self._call(calls.add_stream(stream, url, options))
 
-    async def remove_stream(self, stream: str) -> None:
+    async def remove_stream(self, stream: str) -> ChangeResult:
         """Close a source and forget its objects."""
-        await self._call(calls.remove_stream(stream))
+        return await self._call(calls.remove_stream(stream))
 
-    async def pause_stream(self, stream: str) -> None:
+    async def pause_stream(self, stream: str) -> ChangeResult:
         """Close a source and keep its objects."""
-        await self._call(calls.pause_stream(stream))
+        return await self._call(calls.pause_stream(stream))
 
-    async def resume_stream(self, stream: str) -> None:
+    async def resume_stream(self, stream: str) -> ChangeResult:
         """Open a paused source again, or retry a failing one now."""
-        await self._call(calls.resume_stream(stream))
+        return await self._call(calls.resume_stream(stream))
 
     async def streams(self) -> list[StreamInfo]:
         """List the streams and how they are."""

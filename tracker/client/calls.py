@@ -133,6 +133,10 @@ def tolerant(model: type[M]) -> Callable[[dict[str, Any]], M]:
     return lambda result: model.model_validate(result, extra="ignore")
 
 
+def _change(result: dict[str, Any]) -> replies.ChangeResult:
+    return tolerant(replies.ChangeResult)(result)
+
+
 def ping() -> Call[replies.PingResult]:
     """Is the daemon there, and is it ready?"""
     return Call(requests.Ping, {"op": "ping"}, tolerant(replies.PingResult))
@@ -153,25 +157,25 @@ def shutdown() -> Call[None]:
     return Call(requests.Shutdown, {"op": "shutdown"}, _nothing)
 
 
-def add_stream(stream: str, url: str, options: StreamOptions) -> Call[None]:
+def add_stream(stream: str, url: str, options: StreamOptions) -> Call[replies.ChangeResult]:
     """Open a source and track on it."""
     fields = {"op": "stream.add", "stream": stream, "url": url, **options}
-    return Call(requests.StreamAdd, fields, _nothing)
+    return Call(requests.StreamAdd, fields, _change)
 
 
-def remove_stream(stream: str) -> Call[None]:
+def remove_stream(stream: str) -> Call[replies.ChangeResult]:
     """Close a source and forget its objects."""
-    return Call(requests.StreamRemove, {"op": "stream.remove", "stream": stream}, _nothing)
+    return Call(requests.StreamRemove, {"op": "stream.remove", "stream": stream}, _change)
 
 
-def pause_stream(stream: str) -> Call[None]:
+def pause_stream(stream: str) -> Call[replies.ChangeResult]:
     """Close a source and keep its objects."""
-    return Call(requests.StreamPause, {"op": "stream.pause", "stream": stream}, _nothing)
+    return Call(requests.StreamPause, {"op": "stream.pause", "stream": stream}, _change)
 
 
-def resume_stream(stream: str) -> Call[None]:
+def resume_stream(stream: str) -> Call[replies.ChangeResult]:
     """Open a source again."""
-    return Call(requests.StreamResume, {"op": "stream.resume", "stream": stream}, _nothing)
+    return Call(requests.StreamResume, {"op": "stream.resume", "stream": stream}, _change)
 
 
 def streams() -> Call[list[replies.StreamInfo]]:

@@ -20,7 +20,14 @@ from tracker.client.sockets import (
     new_routing_id,
 )
 from tracker.client.timing import ATTEMPTS, DEFAULT_TIMEOUT_S, Deadline, no_answer, no_message
-from tracker.protocol.replies import ObjectInfo, PingResult, PromptResult, Reply, StreamInfo
+from tracker.protocol.replies import (
+    ChangeResult,
+    ObjectInfo,
+    PingResult,
+    PromptResult,
+    Reply,
+    StreamInfo,
+)
 
 T = TypeVar("T")
 
@@ -170,21 +177,21 @@ class Client:
         """Let the daemon drain and exit."""
         self._call(calls.shutdown())
 
-    def add_stream(self, stream: str, url: str, **options: Unpack[StreamOptions]) -> None:
+    def add_stream(self, stream: str, url: str, **options: Unpack[StreamOptions]) -> ChangeResult:
         """Open a source and track on it; does not wait for its first frame."""
-        self._call(calls.add_stream(stream, url, options))
+        return self._call(calls.add_stream(stream, url, options))
 
-    def remove_stream(self, stream: str) -> None:
+    def remove_stream(self, stream: str) -> ChangeResult:
         """Close a source and forget its objects."""
-        self._call(calls.remove_stream(stream))
+        return self._call(calls.remove_stream(stream))
 
-    def pause_stream(self, stream: str) -> None:
+    def pause_stream(self, stream: str) -> ChangeResult:
         """Close a source and keep its objects."""
-        self._call(calls.pause_stream(stream))
+        return self._call(calls.pause_stream(stream))
 
-    def resume_stream(self, stream: str) -> None:
+    def resume_stream(self, stream: str) -> ChangeResult:
         """Open a paused source again, or retry a failing one now."""
-        self._call(calls.resume_stream(stream))
+        return self._call(calls.resume_stream(stream))
 
     def streams(self) -> list[StreamInfo]:
         """List the streams and how they are."""

@@ -277,7 +277,7 @@ def _success(request_id: str, result: Result) -> Reply:
 
 def _failure(request_id: str, err: Exception) -> Reply:
     """The reply to a request that was refused, or that found a fault of the daemon's own."""
-    limit = exhausted(err)
+    limit = None if isinstance(err, Refused) else exhausted(err)
     if limit is not None:
         err = Refused(ErrorCode.LIMIT, limit.message, limit.hint)
     if not isinstance(err, Refused):

@@ -354,7 +354,10 @@ class Server:
             self._saver.save_list()  # reserves numbers for the frames
         for name in opened:
             if name not in before or not before[name].paused:
-                streams.resume(name)
+                try:
+                    streams.resume(name)
+                except Refused as err:
+                    _LOG.error("stream %s was not opened: %s", name, err)
 
     def _load(self, store: Store) -> SavedState | None:
         return store.load(ignore_unreadable=self._ignore_unreadable_state)

@@ -13,21 +13,25 @@ from streams.address import parse_address
 from streams.errors import StreamError
 from streams.source import open_source
 from streams.source_policy import SourcePolicy
+from streams.threads import ffmpeg_threads
 from tracker.daemon.config import LimitsConfig, RetryConfig
 from tracker.daemon.numbering import RESERVED, FrameNumbers, Numbering
 from tracker.daemon.pipeline import LaneStatus, Pipeline
 from tracker.daemon.pixels import PixelBudget
 from tracker.daemon.publisher import Publisher
+from tracker.daemon.spare import can_start
 from tracker.daemon.supervisor import Supervisor, SupervisorStatus
 from tracker.daemon.thinner import check_deadline
 from tracker.daemon.values import Event, Refused
 from tracker.errors import UsageError
 from tracker.protocol.data import EventName
 from tracker.protocol.fields import Encoding, StreamSettings
-from tracker.protocol.replies import ErrorCode, StreamInfo
+from tracker.protocol.replies import ErrorCode, StreamInfo, StreamState
 
 _LOG = logging.getLogger("trackd.streams")
 _CLOSE_TIMEOUT_S = 10.0
+_OWN_THREADS = 16  # that the daemon starts now and then: to remove streams, to compute, to end
+_MOST_PENDING = 8  # streams that threads are kept for until they run
 
 
 @dataclass(slots=True)
@@ -136,6 +140,8 @@ class Streams:
             raise Refused(ErrorCode.BAD_REQUEST, err.message, err.hint) from err
         with self._lock:
             self._check_room(stream)
+            if not paused:
+                self._check_threads()
             numbers = self._numbering.start(stream, first_seq)
             supervisor = self._supervise(
                 stream,
@@ -306,6 +312,18 @@ class Streams:
                 f"there are {len(self._entries)} streams, as many as are allowed",
                 "remove one, or raise limits.streams in the daemon's configuration",
             )
+
+    def _check_threads(self) -> None:
+        """Refuse a stream whose threads, or those of streams yet to run, the system would not give.
+
+        Who takes the last one stops the others: a source that fails then cannot be opened again,
+        nor a stream removed.
+        """
+        states = [entry.supervisor.status().state for entry in self._entries.values()]
+        pending = sum(state is not StreamState.RUNNING for state in states)
+        a_stream = 2 + 2 * ffmpeg_threads()
+        if not can_start(_OWN_THREADS + (1 + min(pending, _MOST_PENDING)) * a_stream):
+            raise _no_thread()
 
     def _entry(self, stream: str) -> _Entry:
         entry = self._entries.get(stream)
