@@ -1,7 +1,6 @@
 """`trackd track`: follow objects through a video and write what was found."""
 
 import argparse
-from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +11,7 @@ from tracker.errors import PromptError, UsageError
 
 # The packages that do the work take seconds to import: only a run imports them.
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
 
     from streams.frame import Frame
     from streams.source import Source
@@ -188,10 +187,11 @@ def run(args: argparse.Namespace) -> int:
         pictures.check_stems(plan.frames)
     # A camera goes on while a model is loaded, and its pictures would seem to come all at once.
     loaded = open_session(args) if _may_be_live(args.source) else None
-    with open_source(args.source, **options) as source:
+    with open_source(args.source, **options) as source, ExitStack() as stack:
+        coming = _coming(stack, source)
         backward.check(args, source)
         plan.check_range(source.info.frame_count)
-        frames = checked_frames(source, plan, outputs)
+        frames = checked_frames(coming, plan, outputs)
         pictures.check_prompted(plan)
         loaded = loaded or open_session(args)
         return _track(args, loaded, source, frames, plan, outputs, state, len(pictures.paths))
@@ -214,6 +214,16 @@ def _may_be_live(source: str) -> bool:
     from streams.address import SourceKind, parse_address
 
     return parse_address(source).kind in (SourceKind.NETWORK, SourceKind.CAMERA)
+
+
+def _coming(stack: ExitStack, source: "Source") -> "Iterable[Frame]":
+    """The frames of a source; those of a live one are read when they come."""
+    from tracker.annotate.live_frames import LiveFrames
+
+    if not source.info.live:
+        return source
+    frame_bytes = source.info.width * source.info.height * 3
+    return stack.enter_context(LiveFrames(source, frame_bytes=frame_bytes))
 
 
 def _track(
