@@ -25,22 +25,6 @@ def test_a_life_that_ends_by_itself_is_waited_for() -> None:
     assert lifetime.run(live)
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="there are no such signals")
-def test_a_signal_that_reached_another_thread_ends_it_all_the_same() -> None:
-    lifetime = Lifetime(PATIENCE_S)
-    asked = threading.Event()
-    before = signal.signal(signal.SIGUSR1, lambda *_: (asked.set(), lifetime.begin_end()))
-
-    def live() -> None:
-        signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)
-        assert asked.wait(PATIENCE_S)
-
-    try:
-        assert lifetime.run(live)
-    finally:
-        signal.signal(signal.SIGUSR1, before)
-
-
 def test_what_ends_it_is_handed_over() -> None:
     def live() -> None:
         raise OSError("no")

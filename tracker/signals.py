@@ -29,14 +29,15 @@ def signals_reach_main_thread() -> Iterator[None]:
     listener = threading.Thread(
         target=_pass_on, args=(told, threading.get_ident()), name="signals", daemon=True
     )
-    with told, tells, _handled(signal.SIGURG), _written_to(tells):
+    with told, tells, _handled(signal.SIGURG):
         try:
             listener.start()
         except RuntimeError:  # no more threads can be had: do without
             yield
             return
         try:
-            yield
+            with _written_to(tells):
+                yield
         finally:
             tells.shutdown(socket.SHUT_WR)
             listener.join()

@@ -1,6 +1,5 @@
 """A life in a thread of its own, which the main thread ends in time."""
 
-import contextlib
 import queue
 import threading
 import time
@@ -8,7 +7,6 @@ from collections.abc import Callable
 
 # Of the time for the end, for the last lines of the log and the end of the process.
 _RESERVED_SHARE, _LONGEST_RESERVE_S = 0.1, 1.0
-_LOOK_S = 0.5
 
 
 class Lifetime:
@@ -55,18 +53,8 @@ class Lifetime:
 
         thread = threading.Thread(target=run, name="server", daemon=True)
         thread.start()
-        self._wait()
+        self._ends.get()
         thread.join(self.left_s())
         if raised:
             raise raised[0]
         return not thread.is_alive()
-
-    def _wait(self) -> None:
-        """Until the end begins.
-
-        The system may hand a signal to any thread; Python runs its handler in this one alone, and
-        does not wake it for that.
-        """
-        while True:
-            with contextlib.suppress(queue.Empty):
-                return self._ends.get(timeout=_LOOK_S)
