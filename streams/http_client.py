@@ -168,7 +168,9 @@ class _PatientSocket:
             self._sock.close()
 
 
-class _HttpConnection(http.client.HTTPConnection):
+class _Patient(http.client.HTTPConnection):
+    """A connection whose every step is within a patience."""
+
     def __init__(self, host: str, *, patience: Patience, connect: Connect, **more: Any) -> None:
         super().__init__(host, **more)
         self._patience = patience
@@ -180,22 +182,14 @@ class _HttpConnection(http.client.HTTPConnection):
         self.sock: Any = _PatientSocket(self.sock, self._patience)
 
 
-class _HttpsConnection(http.client.HTTPSConnection):
-    def __init__(self, host: str, *, patience: Patience, connect: Connect, **more: Any) -> None:
-        super().__init__(host, **more)
-        self._patience = patience
-        self._create_connection = connect
-
-    def connect(self) -> None:
-        self.timeout = self._patience.left_s()
-        super().connect()
-        self.sock: Any = _PatientSocket(self.sock, self._patience)
+class _PatientTls(_Patient, http.client.HTTPSConnection):
+    """The same over TLS."""
 
 
 class _HttpHandler(urllib.request.HTTPHandler):
     def __init__(self, patience: Patience, connect: Connect) -> None:
         super().__init__()
-        self._connection: Any = partial(_HttpConnection, patience=patience, connect=connect)
+        self._connection: Any = partial(_Patient, patience=patience, connect=connect)
 
     def http_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
         return self.do_open(self._connection, request)
@@ -205,7 +199,7 @@ class _HttpsHandler(urllib.request.HTTPSHandler):
     def __init__(self, patience: Patience, connect: Connect, context: ssl.SSLContext) -> None:
         super().__init__()
         self._connection: Any = partial(
-            _HttpsConnection, patience=patience, connect=connect, context=context
+            _PatientTls, patience=patience, connect=connect, context=context
         )
 
     def https_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
