@@ -11,6 +11,7 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from streams.redaction import redact_text
+from tracker.daemon.asking import ASKING
 from tracker.daemon.config import ControlConfig, LimitsConfig
 from tracker.daemon.grants import LOCAL, Caller
 from tracker.daemon.permissions import Permissions
@@ -209,6 +210,7 @@ class Answers:
         self, key: Key, digest: bytes, address: Address, request: AnyRequest, caller: Caller
     ) -> None:
         """Do a request for the first time."""
+        asked = ASKING.set(key[0])
         try:
             if self._permissions is None:
                 result = self._handle(request)
@@ -217,6 +219,8 @@ class Answers:
         except Exception as err:
             self._finish(key, digest, address, _failure(request.id, err))
             return
+        finally:
+            ASKING.reset(asked)
         if isinstance(result, Future):
             deadline_s = time.monotonic() + self._config.timeout_s
             self._pending[key] = _Pending(address, digest, result, deadline_s)

@@ -48,7 +48,7 @@ class ControlConfig(Message):
     """
 
     bind: str = "tcp://127.0.0.1:5570"
-    max_message_bytes: Annotated[int, Field(ge=1024, le=64 * 2**20)] = 2 * 2**20
+    max_message_bytes: Annotated[int, Field(ge=1024, le=64 * 2**20)] = 2**20
     requests_per_s: Annotated[float, Field(gt=0, le=1e6)] = 200.0
     burst: Annotated[int, Field(ge=1, le=10**6)] = 400
     remembered_replies: Annotated[int, Field(ge=0, le=10**5)] = 1024
