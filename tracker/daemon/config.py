@@ -40,7 +40,8 @@ class ControlConfig(Message):
 
     Attributes:
         bind: Where it listens. Off loopback only with keys.
-        max_message_bytes: A longer request is refused.
+        max_message_bytes: A longer request is refused. The longest mask fits, a million characters
+            of run lengths; no other request needs 64 KiB.
         requests_per_s: Of one client, on average; each 64 KiB of a request count as one more.
         burst: Requests of one client that may come at once.
         remembered_replies: Replies kept for retried requests, of all clients together.
@@ -111,7 +112,7 @@ class LimitsConfig(Message):
         frame_pixels: Of one frame. A source of larger ones is refused before they are decoded.
         pixels: Of one frame of each stream, all streams together; twenty bytes each are held, or
             fifty while publishing is behind.
-        commands_queued: Commands that may wait for one stream.
+        commands_queued: Commands that may wait for one stream; half of these of one client.
         clients: Clients that requests are counted for; the one silent longest is forgotten.
         connections: Connections at a time to each ZeroMQ socket. One more closes the oldest that
             never sent anything, or else the newest. Fewer where the system allows few open files.

@@ -38,7 +38,7 @@ from tracker.errors import TrackdError
 _LOG = logging.getLogger("trackd.control")
 # A request up to so many times too large is answered with an error; ZeroMQ cuts off what is larger.
 READ_FACTOR = 4
-_QUEUED_REQUESTS = 16  # per client, before it has to wait
+_QUEUED_REQUESTS = 4  # per client, before it has to wait
 _QUEUED_REPLIES = 256  # per client, before replies to it are dropped
 _BUFFER_BYTES = 256 * 1024  # of the kernel, for each connection and direction
 _UNREAD_REPLIES_BYTES = 64 * 1024  # in there
