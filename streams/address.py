@@ -14,6 +14,7 @@ import av.device
 from av.container import Flags
 
 from streams.errors import SourceNotFound, SourceUsageError
+from streams.formats import SELF_CONTAINED
 from streams.options import SourceOptions
 from streams.pattern import check_graph
 from streams.redaction import has_unescaped_login, looks_like_address, redact
@@ -22,10 +23,12 @@ __all__ = [
     "Address",
     "SourceKind",
     "camera_address",
+    "host_and_port",
     "kind_of",
     "local_path",
     "parse_address",
     "redact",
+    "with_host",
 ]
 
 _KINDS = (
@@ -33,7 +36,10 @@ _KINDS = (
     "webcam:0 or lavfi:PATTERN"
 )
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
-_HOST_PORT = re.compile(r"(?:\[[^\]]*\]|[^:\[\]]*)(?::(\d{0,5}))?")
+_HOST_PORT = re.compile(
+    r"(?:\[(?P<literal>[0-9A-Fa-f:.]+(?:%25|%)?[\w.~-]*)\]|(?P<name>[\w.~-]*))(?::(?P<port>[0-9]{0,5}))?"
+)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]|%[01][0-9A-Fa-f]|%7[Ff]")
 _NONBLOCK = f"+{Flags.non_block.value}"  # the flag has no name that FFmpeg understands
 _MAX_PORT = 65535
 _PROBE = frozenset({"analyzeduration", "probesize"})
@@ -65,31 +71,42 @@ class _Scheme:
     Attributes:
         takes: Names of the source options that mean something for it.
         protocols: The protocols that FFmpeg may use for it, and for what it refers to.
+        port: Where its servers listen; 0 for no usual place.
         format: FFmpeg's input format; None to detect it.
         options: Further options of FFmpeg.
+        formats: The formats that FFmpeg may find in it.
     """
 
     takes: frozenset[str]
     protocols: str
+    port: int = 0
     format: str | None = None
     options: Mapping[str, str] = field(default_factory=dict)
+    formats: str = SELF_CONTAINED
 
 
 _LIVE = _PROBE | {"live"}
 _TLS = _LIVE | {"tls_verify"}
-_RTSP = _Scheme(_TLS | {"rtsp_transport", "user_agent"}, "rtp,srtp,udp,tcp,tls", "rtsp")
-_HTTP = _Scheme(_TLS | {"poll_s", "user_agent"}, "http,https,httpproxy,tcp,tls,crypto")
+# Not rtsp: so FFmpeg follows no redirect, which could lead anywhere.
+_RTSP = _Scheme(
+    _TLS | {"rtsp_transport", "user_agent"},
+    "rtp,srtp,udp,tcp,tls",
+    554,
+    "rtsp",
+    formats="rtsp,asf",
+)
+_HTTP = _Scheme(_TLS | {"poll_s", "user_agent"}, "http,https,httpproxy,tcp,tls,crypto", 80)
 _DATAGRAMS = {"overrun_nonfatal": "1"}  # a tracker that is slow for a while loses data, not all
 _RTMP_PROBE = {"analyzeduration": "2000000"}  # else it waits for sound that does not come
 _SCHEMES = {
     "rtsp": _RTSP,
-    "rtsps": _RTSP,
+    "rtsps": replace(_RTSP, port=322),
     "http": _HTTP,
-    "https": _HTTP,
-    "rtmp": _Scheme(_LIVE, "rtmp,tcp", "live_flv", _RTMP_PROBE),
-    "rtmps": _Scheme(_TLS, "rtmps,tls,tcp", "live_flv", _RTMP_PROBE),
-    "udp": _Scheme(_LIVE, "udp", None, _DATAGRAMS),
-    "rtp": _Scheme(_LIVE, "rtp,udp"),
+    "https": replace(_HTTP, port=443),
+    "rtmp": _Scheme(_LIVE, "rtmp,tcp", 1935, "live_flv", _RTMP_PROBE),
+    "rtmps": _Scheme(_TLS, "rtmps,tls,tcp", 443, "live_flv", _RTMP_PROBE),
+    "udp": _Scheme(_LIVE, "udp", options=_DATAGRAMS),
+    "rtp": _Scheme(_LIVE, "rtp,udp", formats=f"rtp,{SELF_CONTAINED}"),
     "tcp": _Scheme(_LIVE, "tcp"),
 }
 _FILE = _Scheme(_PROBE, "file,crypto,data")
@@ -108,6 +125,7 @@ class Address:
         scheme: In lower case; "" for what has none.
         protocols: The protocols that FFmpeg may use, also for what a playlist names; "" for
             those that its format uses by itself.
+        formats: The formats that FFmpeg may find in it; "" for any.
         settings: What was asked for.
     """
 
@@ -118,6 +136,7 @@ class Address:
     options: Mapping[str, str] = field(default_factory=dict)
     scheme: str = ""
     protocols: str = ""
+    formats: str = ""
     settings: SourceOptions = field(default_factory=SourceOptions)
 
 
@@ -173,11 +192,13 @@ def parse_address(
             return _network_address(url, settings)
         case SourceKind.CAMERA:
             camera = url[len("webcam:") :] if _prefixed(url, "webcam:") else url
+            _check_controls(camera, "webcam:")
             return _with_camera_options(camera_address(url, camera, platform), settings)
         case SourceKind.PATTERN:
             check_options(settings, "lavfi:", frozenset())
             graph = url[len("lavfi:") :]
             check_graph(graph)
+            _check_controls(graph, "lavfi:")
             return Address(SourceKind.PATTERN, redact(f"lavfi:{graph}"), graph, "lavfi")
     check_options(settings, "a file", _FILE.takes)
     path = _file_path(url) if _is_file_url(url) else url
@@ -242,6 +263,7 @@ def _network_address(url: str, settings: SourceOptions) -> Address:
     if how is None:
         hint = _ELSEWHERE.get(scheme, f"give {_KINDS}")
         raise SourceUsageError(f"unknown kind of source {scheme}://: {shown}", hint)
+    _check_controls(rest, f"{scheme}://")
     _check_login(rest, shown)
     check_options(settings, f"{scheme}://", how.takes)
     options = dict(how.options) | _probe_options(settings) | _wire_options(scheme, settings)
@@ -253,8 +275,15 @@ def _network_address(url: str, settings: SourceOptions) -> Address:
         options,
         scheme,
         how.protocols,
+        how.formats,
         settings,
     )
+
+
+def _check_controls(text: str, what: str) -> None:
+    """Refuse what could end a line of a request or of a log, percent-encoded or not."""
+    if _CONTROL.search(text):
+        raise SourceUsageError(f"a {what} address holds control characters", "leave them out")
 
 
 def _check_login(rest: str, shown: str) -> None:
@@ -265,12 +294,36 @@ def _check_login(rest: str, shown: str) -> None:
             "in a user name or password write / as %2F, ? as %3F, # as %23, @ as %40, "
             "and @ in a path as %40, too",
         )
-    host = re.split(r"[/?#]", rest, maxsplit=1)[0].rpartition("@")[2]
+    _, host, _ = _taken_apart(rest)
     port = _HOST_PORT.fullmatch(host)
-    if port is None or int(port[1] or 0) > _MAX_PORT:
+    if port is None or int(port["port"] or 0) > _MAX_PORT:
         raise SourceUsageError(
             f"not a host and a port: {shown}", "write rtsp://user:password@host:port/path"
         )
+
+
+def _taken_apart(rest: str) -> tuple[str, str, str]:
+    """Of what follows `scheme://`: the login with its @, host and port, and what comes after."""
+    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    login, at, host = authority.rpartition("@")
+    return login + at, host, rest[len(authority) :]
+
+
+def host_and_port(address: Address) -> tuple[str, int]:
+    """The host of a network address and its port; 0 where none is usual."""
+    _, host, _ = _taken_apart(address.location.partition("://")[2])
+    found = _HOST_PORT.fullmatch(host)
+    assert found is not None, "it was checked when it was parsed"
+    name = (found["literal"] or "").replace("%25", "%") or found["name"] or ""
+    return name, int(found["port"] or _SCHEMES[address.scheme].port)
+
+
+def with_host(address: Address, host: str) -> Address:
+    """A network address with another host, at the same port."""
+    login, _, after = _taken_apart(address.location.partition("://")[2])
+    _, port = host_and_port(address)
+    place = f"[{host}]" if ":" in host else host
+    return replace(address, location=f"{address.scheme}://{login}{place}:{port}{after}")
 
 
 def _probe_options(settings: SourceOptions) -> dict[str, str]:

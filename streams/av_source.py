@@ -2,7 +2,7 @@
 
 import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -24,17 +24,24 @@ from streams.ending import damage_of_file, damage_of_stream, is_finite
 from streams.errors import SourceTimeout, SourceTooLarge, SourceUnreadable
 from streams.feed import Feed
 from streams.foreign import translated
+from streams.formats import SELF_CONTAINED
 from streams.frame import Frame
 from streams.image_decode import MAX_PIXELS, TooLarge, check_size, too_large
 from streams.info import SourceInfo, SourceStats
+from streams.memory import check_memory
 from streams.orientation import Orientation
 from streams.sender_clock import SenderClock
+from streams.threads import ffmpeg_threads
 from streams.video_track import choose_video, refuse_parts, shown_frames
+
+#: Opens a URL that FFmpeg asks for, with flags and options of its own; returns a file.
+OpenPiece = Callable[[str, int, Mapping[str, str]], object]
 
 _MAX_FPS = 1000  # above this the "rate" of a container is its clock, not its frames
 _MAX_ARRIVALS = 64  # packets that a decoder may hold back before it gives their frames
 _RETRY_S = 0.002
-_NO_PROTOCOL = "none"
+_NOTHING_ELSE = {"protocol_whitelist": "none", "format_whitelist": SELF_CONTAINED}
+_RGB_CHANNELS = 3
 _MAX_BARREN_PACKETS = 5000  # in a row without a picture: nothing is to come
 # These mark packets as corrupt at every joint or lost piece: what is left, the decoder judges.
 # Elsewhere the mark means that the file ends in the middle of the packet.
@@ -68,6 +75,7 @@ class AvSource:
         read_timeout_s: float,
         feed: Feed | None = None,
         max_pixels: int = MAX_PIXELS,
+        open_piece: OpenPiece | None = None,
     ) -> None:
         """Open it.
 
@@ -78,6 +86,7 @@ class AvSource:
             read_timeout_s: For each read.
             feed: Gives the bytes, in place of the address; `close` closes it, too.
             max_pixels: Of a frame; a source of larger ones is refused before they are decoded.
+            open_piece: Opens the address and what it names, in place of FFmpeg.
         """
         self.stats = SourceStats()
         self._address = address
@@ -95,7 +104,9 @@ class AvSource:
         self._coded_sar: Fraction | None = None
         with translated(address, open_timeout_s):
             if feed is None:
-                self._container = _open(address, open_timeout_s, read_timeout_s, max_pixels)
+                self._container = _open(
+                    address, open_timeout_s, read_timeout_s, open_piece, max_pixels
+                )
             else:
                 self._container = _open_feed(feed, address, open_timeout_s, max_pixels)
         self._max_pixels = max_pixels
@@ -107,6 +118,7 @@ class AvSource:
             # Not by frames: those errors come when the decoder is emptied, and PyAV then stops.
             self._decoder = self._video.codec_context
             self._decoder.thread_type = "SLICE"
+            self._decoder.thread_count = ffmpeg_threads()
             self._decoder.options = _decoder_options(max_pixels)
             self._check_size(b"")
             self._coded_sar = self._decoder.sample_aspect_ratio
@@ -212,6 +224,8 @@ class AvSource:
             except IndexError:  # PyAV's, at the end, where a stream came up that was not announced
                 pass
             except (av.error.FFmpegError, OSError) as error:
+                if isinstance(error, MemoryError):
+                    check_memory()
                 failure = error
             break
         yield self._flush()
@@ -228,7 +242,7 @@ class AvSource:
             return None
         if not is_finite(self._address, live=self._live) or isinstance(failure, BlockingIOError):
             raise failure
-        if self._address.kind is SourceKind.PATH:
+        if self._address.kind is SourceKind.PATH and self._feed is None:
             return damage_of_file(failure, Path(self._address.location), end_bytes)
         return damage_of_stream(failure, own_connection=self._feed is not None)
 
@@ -249,6 +263,8 @@ class AvSource:
         try:
             pictures = self._given_to_decoder(packet)
         except Exception as error:  # whatever the decoder says, the source goes on
+            if isinstance(error, MemoryError):
+                check_memory()
             self._check_size(bytes(packet))
             self._skip(error)
             return []
@@ -304,9 +320,13 @@ class AvSource:
         captured_ns = self._newest_ns if pts is None else self._arrived_ns.pop(pts, self._newest_ns)
         sender_ns = self._sender_clock.at_ns(pts, picture.time_base)
         try:
-            rgb = self._reformatter.reformat(picture, format="rgb24").to_ndarray()
+            rgb = self._reformatter.reformat(
+                picture, format="rgb24", threads=ffmpeg_threads()
+            ).to_ndarray()
             image = self._orientation.upright(np.asarray(rgb, np.uint8), picture)
-        except Exception as error:  # a format that FFmpeg cannot convert, or too little memory
+        except Exception as error:  # a format that FFmpeg cannot convert
+            if isinstance(error, MemoryError):
+                check_memory(_RGB_CHANNELS * picture.width * picture.height)
             self._skip(error)
             return None
         finally:
@@ -374,13 +394,19 @@ def _decoder_options(max_pixels: int) -> dict[str, str]:
 
 
 def _open(
-    address: Address, open_timeout_s: float, read_timeout_s: float, max_pixels: int
+    address: Address,
+    open_timeout_s: float,
+    read_timeout_s: float,
+    open_piece: OpenPiece | None,
+    max_pixels: int,
 ) -> InputContainer:
     # "file:" keeps a name such as "a:b.mp4" from being taken for a protocol.
     prefix = "file:" if address.kind is SourceKind.PATH else ""
     options = dict(address.options)
     if address.protocols:  # what it refers to, as a playlist does, is opened with no others
         options["protocol_whitelist"] = address.protocols
+    if address.formats:
+        options["format_whitelist"] = address.formats
     started_s = time.monotonic()
     try:
         return av.open(
@@ -388,6 +414,7 @@ def _open(
             format=address.format,
             options=options | _decoder_options(max_pixels),  # to find the streams
             timeout=(open_timeout_s, read_timeout_s),
+            io_open=open_piece,
             metadata_errors="replace",
         )
     except av.error.InvalidDataError:
@@ -400,13 +427,12 @@ def _open(
 def _open_feed(
     feed: Feed, address: Address, open_timeout_s: float, max_pixels: int
 ) -> InputContainer:
-    options = dict(address.options) | {"protocol_whitelist": _NO_PROTOCOL}
     feed.patience.renew(open_timeout_s)
     container = av.open(
         cast(Any, feed),  # PyAV's type of a file has more methods than it calls
         mode="r",
         format=feed.format,
-        options=options | _decoder_options(max_pixels),
+        options=dict(address.options) | _NOTHING_ELSE | _decoder_options(max_pixels),
         metadata_errors="replace",
     )
     return cast(InputContainer, container)

@@ -4,14 +4,16 @@ import errno
 import os
 from pathlib import Path
 
+from streams.file_access import OpenFile, open_any
 
-def read_at_most(path: Path, max_bytes: int) -> bytes:
+
+def read_at_most(path: Path, max_bytes: int, open_file: OpenFile = open_any) -> bytes:
     """What a file holds.
 
     Raises:
         OSError: It cannot be read, or is larger (EFBIG); at most `max_bytes` + 1 were read then.
     """
-    with path.open("rb") as file:
+    with open_file(path) as file:
         if os.fstat(file.fileno()).st_size > max_bytes:
             raise _too_large(path, max_bytes)
         data = file.read(max_bytes + 1)  # it may be no plain file, or grow

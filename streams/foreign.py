@@ -16,6 +16,7 @@ from streams.errors import (
     SourceUnreadable,
     StreamError,
 )
+from streams.memory import check_memory
 
 _CHECK = {
     SourceKind.PATH: "check that it is a video that FFmpeg can play",
@@ -29,6 +30,8 @@ _CHECK = {
 def translated(address: Address, timeout_s: float | None = None) -> Iterator[None]:
     """Raise a StreamError for any FFmpeg or OS error of the block, with the cause kept.
 
+    Errors for want of memory are not the source's: they are raised as MemoryError.
+
     Args:
         address: The source that the block works on.
         timeout_s: The timeout in force, in seconds; None where the system sets it.
@@ -38,6 +41,8 @@ def translated(address: Address, timeout_s: float | None = None) -> Iterator[Non
     except av.error.FFmpegError as error:
         # The location with its credentials must not come back through a printed traceback.
         error.args = (error.errno, error.strerror, address.shown)
+        if isinstance(error, MemoryError):
+            check_memory()
         raise _stream_error(error, address, timeout_s) from error
     except OSError as error:
         raise _stream_error(error, address, timeout_s) from error

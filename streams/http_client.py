@@ -12,6 +12,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from streams.address import Address
 from streams.errors import SourceDenied, SourceNotFound, SourceUnreadable, StreamError
+from streams.host_access import HostAccess
 from streams.http_auth import Login
 from streams.patience import Patience, PatientReader
 
@@ -26,17 +27,28 @@ class HttpClient:
     Attributes:
         address: Of scheme http or https; its login goes to its own host only.
         patience: Bounds every wait for the network; the look-up of the name, the system does.
+        url: What is asked for: the address without its login.
     """
 
-    def __init__(self, address: Address, patience: Patience) -> None:
+    def __init__(
+        self, address: Address, patience: Patience, hosts: HostAccess | None = None
+    ) -> None:
+        """Prepare.
+
+        Args:
+            address: Of scheme http or https.
+            patience: For all that it does.
+            hosts: Which may be reached, by redirects too, and never by a proxy; None for any.
+        """
         self.address = address
         self.patience = patience
+        self._hosts = hosts
         url = urlsplit(address.location)
         self._login: Login | None = None
         if url.username or url.password:
             self._login = Login(unquote(url.username or ""), unquote(url.password or ""))
         bare = url._replace(netloc=url.netloc.rpartition("@")[2], fragment="")
-        self._url = _encoded(bare.geturl())
+        self.url = _encoded(bare.geturl())
 
     def get(self, headers: dict[str, str] | None = None) -> http.client.HTTPResponse:
         """Ask for it and return the response, its body unread.
@@ -48,7 +60,7 @@ class HttpClient:
             StreamError: The server refuses.
             OSError: It cannot be reached, or did not answer in time.
         """
-        request = urllib.request.Request(self._url, headers=self._headers() | (headers or {}))
+        request = urllib.request.Request(self.url, headers=self._headers() | (headers or {}))
         try:
             response: http.client.HTTPResponse = self._opener().open(request)
         except urllib.error.HTTPError as error:
@@ -80,10 +92,10 @@ class HttpClient:
             context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         opener = urllib.request.OpenerDirector()
         for handler in (
-            urllib.request.ProxyHandler(),
-            _HttpHandler(self.patience),
-            _HttpsHandler(self.patience, context),
-            _LoginHandler(self._login, self._url),
+            urllib.request.ProxyHandler(None if self._hosts is None else {}),
+            _HttpHandler(self.patience, self._hosts),
+            _HttpsHandler(self.patience, self._hosts, context),
+            _LoginHandler(self._login, self.url),
             _RedirectHandler(),
             urllib.request.HTTPDefaultErrorHandler(),
             urllib.request.HTTPErrorProcessor(),
@@ -150,9 +162,13 @@ class _PatientSocket:
 
 
 class _HttpConnection(http.client.HTTPConnection):
-    def __init__(self, host: str, *, patience: Patience, **more: Any) -> None:
+    def __init__(
+        self, host: str, *, patience: Patience, hosts: HostAccess | None, **more: Any
+    ) -> None:
         super().__init__(host, **more)
         self._patience = patience
+        if hosts is not None:
+            self._create_connection = hosts.connect
 
     def connect(self) -> None:
         self.timeout = self._patience.left_s()
@@ -161,9 +177,13 @@ class _HttpConnection(http.client.HTTPConnection):
 
 
 class _HttpsConnection(http.client.HTTPSConnection):
-    def __init__(self, host: str, *, patience: Patience, **more: Any) -> None:
+    def __init__(
+        self, host: str, *, patience: Patience, hosts: HostAccess | None, **more: Any
+    ) -> None:
         super().__init__(host, **more)
         self._patience = patience
+        if hosts is not None:
+            self._create_connection = hosts.connect
 
     def connect(self) -> None:
         self.timeout = self._patience.left_s()
@@ -172,18 +192,22 @@ class _HttpsConnection(http.client.HTTPSConnection):
 
 
 class _HttpHandler(urllib.request.HTTPHandler):
-    def __init__(self, patience: Patience) -> None:
+    def __init__(self, patience: Patience, hosts: HostAccess | None) -> None:
         super().__init__()
-        self._connection: Any = partial(_HttpConnection, patience=patience)
+        self._connection: Any = partial(_HttpConnection, patience=patience, hosts=hosts)
 
     def http_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
         return self.do_open(self._connection, request)
 
 
 class _HttpsHandler(urllib.request.HTTPSHandler):
-    def __init__(self, patience: Patience, context: ssl.SSLContext) -> None:
+    def __init__(
+        self, patience: Patience, hosts: HostAccess | None, context: ssl.SSLContext
+    ) -> None:
         super().__init__()
-        self._connection: Any = partial(_HttpsConnection, patience=patience, context=context)
+        self._connection: Any = partial(
+            _HttpsConnection, patience=patience, hosts=hosts, context=context
+        )
 
     def https_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
         return self.do_open(self._connection, request)

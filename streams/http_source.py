@@ -10,9 +10,11 @@ from urllib.parse import urlsplit
 from streams.address import Address
 from streams.errors import SourceUnreadable
 from streams.feed import JPEG_START, Feed, MjpegFeed, PictureFeed
+from streams.host_access import HostAccess
 from streams.http_client import HttpClient, NotModified
 from streams.multipart import MAX_PICTURE_BYTES, boundary_of
 from streams.patience import Patience
+from streams.playlist import Playlist
 
 DEFAULT_POLL_S = 1.0
 _PIECE = 1 << 15
@@ -30,7 +32,8 @@ def open_feed(
     open_timeout_s: float,
     poll_stills: bool,
     stop: threading.Event | None = None,
-) -> Feed | None:
+    hosts: HostAccess | None = None,
+) -> Feed | Playlist:
     """Ask an HTTP server what it has, and return how to read it.
 
     Args:
@@ -38,15 +41,13 @@ def open_feed(
         open_timeout_s: Longest wait for the answer.
         poll_stills: Whether a JPEG is asked for again and again, as of a camera.
         stop: Ends the wait before a picture is asked for again; may be set by any thread.
-
-    Returns:
-        None for a playlist (HLS), which FFmpeg reads by its address.
+        hosts: Which may be reached; None for any.
 
     Raises:
         StreamError: The server refuses, or has no video there.
         OSError: It cannot be reached, or does not answer.
     """
-    client = HttpClient(address, Patience(open_timeout_s))
+    client = HttpClient(address, Patience(open_timeout_s), hosts)
     body = HttpBody(client, client.get())
     try:
         return _classified(client, body, poll_stills, stop or threading.Event())
@@ -57,7 +58,7 @@ def open_feed(
 
 def _classified(
     client: HttpClient, body: "HttpBody", poll_stills: bool, stop: threading.Event
-) -> Feed | None:
+) -> Feed | Playlist:
     if body.kind.startswith("multipart/"):
         return MjpegFeed(body, boundary_of(body.content_type), client.address)
     head = body.peek(_SNIFFED_BYTES)
@@ -68,7 +69,7 @@ def _classified(
         return MjpegFeed(body, b"", client.address)
     if start.startswith(_PLAYLIST):
         body.close()
-        return None
+        return Playlist(body.moved_to or client.address.location)
     is_text = body.kind in _TEXT_KINDS and all(byte < 0x80 for byte in head)
     if is_text or start.startswith(_PAGE_STARTS):
         raise SourceUnreadable(
@@ -99,6 +100,7 @@ class HttpBody:
         tag: Its `ETag`.
         is_mp4: Whether it begins as an MP4 does.
         lost: Whether the connection broke before its end.
+        moved_to: The URL that redirects led to; "" where there were none.
     """
 
     def __init__(self, client: HttpClient, response: HTTPResponse) -> None:
@@ -112,6 +114,7 @@ class HttpBody:
         self.is_mp4 = False
         self.lost = False
         self.tag = response.headers.get("ETag")
+        self.moved_to = "" if response.url == client.url else response.url
         self._client = client
         self._response: HTTPResponse | None = response
         self._size = response.length

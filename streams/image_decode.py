@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError, features
 
+from streams.memory import check_memory
+
 _FIXED_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 _OPTIONAL_SUFFIXES = {".jp2": "jpg_2000", ".avif": "avif"}  # with what Pillow is built with
 #: Suffixes, in lower case, of the files that can be decoded.
@@ -23,7 +25,8 @@ SUFFIXES = _FIXED_SUFFIXES + tuple(
 )
 
 _JPEG_2000 = (b"\x00\x00\x00\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51")
-_AVIF = (b"ftypavif", b"ftypavis")
+_AVIF, _AVIF_SEQUENCE = b"avif", b"avis"
+_FTYP_BYTES = 256  # 60 brands, ten times what is usual
 _TIFF = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 _BIG_TIFF = _TIFF[2:]
 _NEW_SUBFILE_TYPE = 254
@@ -56,14 +59,16 @@ def decode_image(content: bytes, max_pixels: int = MAX_PIXELS) -> NDArray[np.uin
         TooLarge: It claims more than `max_pixels`; none of it was decoded.
     """
     check_size(content, max_pixels)
-    is_for_pillow = content.startswith(_JPEG_2000) or content[4:12] in _AVIF
+    is_for_pillow = content.startswith(_JPEG_2000) or _avif_brand(content) is not None
     decode = _decode_with_pillow if is_for_pillow else _decode_with_opencv
     try:
         image_rgb = decode(content)
     except Exception:  # whatever a decoder stumbles over in a file from outside
+        image_rgb = None
+    if image_rgb is None:
+        check_memory()  # OpenCV says of a shortage only that it decoded nothing
         return None
-    if image_rgb is not None:
-        _check_single(content)
+    _check_single(content)
     return image_rgb
 
 
@@ -128,11 +133,23 @@ def _check_single(content: bytes) -> None:
 def is_animation(content: bytes) -> bool:
     """Whether a file that begins with `content` is an animated WebP, PNG or AVIF."""
     if content[8:16] == b"WEBPVP8X":
-        return bool(content[20] & 0b10)
+        return len(content) > 20 and bool(content[20] & 0b10)
     if content.startswith(b"\x89PNG"):
         at = content.find(b"acTL", 0, content.find(b"IDAT"))
         return at > 0 and int.from_bytes(content[at + 4 : at + 8], "big") > 1
-    return content[4:12] == _AVIF[1]
+    return _avif_brand(content) == _AVIF_SEQUENCE
+
+
+def _avif_brand(content: bytes) -> bytes | None:
+    """Whether a file is one AVIF picture or a sequence, by the first brand that says so.
+
+    The brands of a HEIF file (ISO/IEC 14496-12, 4.3) may begin with a wider one, as `mif1`.
+    """
+    if content[4:8] != b"ftyp":
+        return None
+    end = min(int.from_bytes(content[:4], "big"), _FTYP_BYTES, len(content))
+    brands = [content[8:12]] + [content[at : at + 4] for at in range(16, end, 4)]
+    return next((brand for brand in brands if brand in (_AVIF, _AVIF_SEQUENCE)), None)
 
 
 def _subfile_types(content: bytes) -> Iterator[int]:

@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from streams.address import Address, SourceKind
 from streams.bounded_file import read_at_most
 from streams.errors import SourceNotFound, SourceTooLarge, SourceUnreadable, SourceUsageError
+from streams.file_access import OpenFile, open_any
 from streams.foreign import translated
 from streams.frame import Frame
 from streams.image_decode import (
@@ -41,12 +43,13 @@ def images_folder(path: Path) -> Path | None:
     return path.parent if _is_pattern(path) or _is_still(path) else None
 
 
-def find_images(path: Path) -> tuple[Path, ...] | None:
+def find_images(path: Path, open_file: OpenFile = open_any) -> tuple[Path, ...] | None:
     """Return the images that `path` names, each of them a frame; None where it names a video.
 
     A folder gives its images in natural order (`9.jpg` before `10.jpg`), hidden files left out.
     A pattern (`DIR/%05d.jpg`) gives the files that match it, by number; numbers may be missing.
-    An image file that is no animation is its own only image.
+    An image file that is no animation is its own only image. Files are looked into with
+    `open_file`.
 
     Raises:
         SourceNotFound: The folder holds no images, or nothing matches the pattern.
@@ -57,7 +60,7 @@ def find_images(path: Path) -> tuple[Path, ...] | None:
         return _folder_images(path)
     if _is_pattern(path):
         return _pattern_images(path)
-    return (path,) if _is_still(path) else None
+    return (path,) if _is_still(path, open_file) else None
 
 
 def stem_of(name: str) -> str:
@@ -70,10 +73,10 @@ def _is_pattern(path: Path) -> bool:
     return _COUNTER.search(path.name) is not None and not path.exists()
 
 
-def _is_still(path: Path) -> bool:
+def _is_still(path: Path, open_file: OpenFile = open_any) -> bool:
     if path.suffix.lower() not in SUFFIXES or not path.is_file():
         return False
-    with path.open("rb") as file:
+    with open_file(path) as file:
         return not is_animation(file.read(_HEAD_BYTES))
 
 
@@ -127,13 +130,14 @@ class ImageFolderSource:
         *,
         stream: str,
         max_pixels: int = MAX_PIXELS,
+        open_file: OpenFile = open_any,
     ) -> None:
         self.stats = SourceStats()
-        self._max_pixels = max_pixels
         self._images = images
+        self._read = partial(read_image, open_file=open_file, max_pixels=max_pixels)
         self._stream = stream
         self._closed = False
-        first = next((image for path in images if (image := self._read(path)) is not None), None)
+        first = next((image for image in map(self._read, images) if image is not None), None)
         if first is None:
             raise SourceUnreadable(
                 f"none of the {len(images)} images of {address.shown} can be decoded",
@@ -156,9 +160,6 @@ class ImageFolderSource:
                 continue
             self.stats.frames += 1
             yield Frame(self._stream, seq, None, None, captured_ns, image, name=path.name)
-
-    def _read(self, path: Path) -> NDArray[np.uint8] | None:
-        return read_image(path, self._max_pixels)
 
     def _note_damaged(self, name: str) -> None:
         self.stats.corrupt_packets += 1
@@ -185,7 +186,9 @@ class ImageFolderSource:
         self.close()
 
 
-def read_image(path: Path, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8] | None:
+def read_image(
+    path: Path, open_file: OpenFile = open_any, max_pixels: int = MAX_PIXELS
+) -> NDArray[np.uint8] | None:
     """Return an image file as uint8 RGB (height, width, 3); None where it cannot be decoded.
 
     Raises:
@@ -193,7 +196,7 @@ def read_image(path: Path, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8] | 
             that is too large.
     """
     with translated(Address(SourceKind.PATH, str(path), str(path))):
-        content = read_at_most(path, MAX_FILE_BYTES)
+        content = read_at_most(path, MAX_FILE_BYTES, open_file)
     try:
         return decode_image(content, max_pixels)
     except SeveralPictures as error:

@@ -121,12 +121,12 @@ class MultipartReader:
     def _sized(self, length: int) -> bytes | None:
         if not self._fill(length):
             return None
+        if self._buffer[max(0, length - 64) : length].rstrip(b"\0\r\n ").endswith(_JPEG_END):
+            return self._take(length)
         # Some count wrong: too much where a boundary is inside, too little where no end is.
         cut = self._buffer.find(self._mark(), 0, length) if self._boundary else -1
         if cut >= 0:
             return self._take(cut)
-        if self._buffer[max(0, length - 64) : length].rstrip(b"\0\r\n ").endswith(_JPEG_END):
-            return self._take(length)
         after = length + len(b"\r\n--")
         if not self._fill(after) or re.match(rb"\r?\n|-", self._buffer[length:after]):
             return self._take(length)

@@ -2,14 +2,20 @@
 
 import errno
 import threading
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from streams.address import Address
-from streams.av_source import AvSource
+from streams.av_source import AvSource, OpenPiece
 from streams.errors import SourceTimeout, SourceTooLarge, SourceUnreadable, StreamError
 from streams.feed import Feed
 from streams.foreign import translated
+from streams.formats import PLAYLIST
+from streams.host_access import ANY_HOST, HostAccess
 from streams.http_source import HttpBody, SnapshotFeed, open_feed
+from streams.playlist import PieceOpener, Playlist
+from streams.source_policy import SourcePolicy
 from streams.tcp_source import open_tcp_feed
 
 
@@ -22,41 +28,40 @@ def open_network(
     poll_stills: bool,
     stop: threading.Event | None,
     max_pixels: int,
+    policy: SourcePolicy | None = None,
 ) -> AvSource:
     """Open a source of the network; see `streams.open_source`.
 
     Raises:
         StreamError: It cannot be opened.
     """
-
-    def opened(address: Address) -> AvSource:
-        return AvSource(
-            address,
-            stream=stream,
-            open_timeout_s=open_timeout_s,
-            read_timeout_s=read_timeout_s,
-            max_pixels=max_pixels,
-        )
-
+    open_with_ffmpeg = partial(
+        _open_with_ffmpeg,
+        stream=stream,
+        open_timeout_s=open_timeout_s,
+        read_timeout_s=read_timeout_s,
+        policy=policy,
+        max_pixels=max_pixels,
+    )
     if address.scheme in ("rtsp", "rtsps"):
-        try:
-            return opened(address)
-        except StreamError as error:
-            if address.settings.rtsp_transport not in (None, "auto") or not _sends_not(error):
-                raise
-        options = dict(address.options) | {"rtsp_transport": "udp"}
-        return opened(replace(address, options=options))
+        return _open_rtsp(address, open_with_ffmpeg, policy)
+    hosts = None if policy is None else policy.hosts
     feed = None
     with translated(address, open_timeout_s):
         if address.scheme in ("http", "https"):
             feed = open_feed(
-                address, open_timeout_s=open_timeout_s, poll_stills=poll_stills, stop=stop
+                address,
+                open_timeout_s=open_timeout_s,
+                poll_stills=poll_stills,
+                stop=stop,
+                hosts=hosts,
             )
-            address = replace(address, format=None if feed else "hls")
         elif address.scheme == "tcp":
-            feed = open_tcp_feed(address, open_timeout_s=open_timeout_s)
+            feed = open_tcp_feed(address, open_timeout_s=open_timeout_s, hosts=hosts)
+    if isinstance(feed, Playlist):
+        return _open_playlist(address, feed, open_with_ffmpeg, hosts, read_timeout_s)
     if feed is None:
-        return opened(address)
+        return open_with_ffmpeg(address)
     try:
         return AvSource(
             address,
@@ -76,6 +81,61 @@ def open_network(
                 "copy the file here, or write it with ffmpeg -movflags +faststart",
             ) from error
         raise
+
+
+def _open_with_ffmpeg(
+    address: Address,
+    *,
+    stream: str,
+    open_timeout_s: float,
+    read_timeout_s: float,
+    policy: SourcePolicy | None,
+    max_pixels: int,
+    open_piece: OpenPiece | None = None,
+) -> AvSource:
+    if policy is not None and open_piece is None:
+        with translated(address, open_timeout_s):
+            address = policy.for_ffmpeg(address)
+    return AvSource(
+        address,
+        stream=stream,
+        open_timeout_s=open_timeout_s,
+        read_timeout_s=read_timeout_s,
+        open_piece=open_piece,
+        max_pixels=max_pixels,
+    )
+
+
+def _open_rtsp(
+    address: Address, open_with_ffmpeg: Callable[..., AvSource], policy: SourcePolicy | None
+) -> AvSource:
+    """Ask a camera for TCP and, where it refuses or sends nothing, for UDP."""
+    try:
+        return open_with_ffmpeg(address)
+    except StreamError as error:
+        may_not = policy is not None and not policy.hosts.rules.may_listen
+        asked = address.settings.rtsp_transport
+        if may_not or asked not in (None, "auto") or not _sends_not(error):
+            raise
+    options = dict(address.options) | {"rtsp_transport": "udp"}
+    return open_with_ffmpeg(replace(address, options=options))
+
+
+def _open_playlist(
+    address: Address,
+    playlist: Playlist,
+    open_with_ffmpeg: Callable[..., AvSource],
+    hosts: HostAccess | None,
+    read_timeout_s: float,
+) -> AvSource:
+    """Where all hosts may be reached, FFmpeg fetches the pieces, and decrypts them if need be."""
+    address = replace(address, format="hls", formats=PLAYLIST)
+    if hosts is None or hosts.rules == ANY_HOST:
+        return open_with_ffmpeg(address, policy=None)
+    opener = PieceOpener(address, read_timeout_s, hosts)
+    options = dict(address.options) | {"http_persistent": "0"}  # that is for its own connections
+    moved = replace(address, location=playlist.location, options=options)
+    return open_with_ffmpeg(moved, open_piece=opener)
 
 
 def _must_seek(feed: Feed) -> bool:

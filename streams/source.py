@@ -1,13 +1,15 @@
 """Opens a source, whatever it is, by its address."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
-from streams.address import SourceKind, parse_address
+from streams.address import Address, SourceKind, parse_address
 from streams.av_source import AvSource
+from streams.file_access import FileAccess, FileFeed, OpenFile, open_any
 from streams.foreign import translated
 from streams.frame import Frame
 from streams.image_decode import MAX_PIXELS
@@ -15,6 +17,7 @@ from streams.image_folder import ImageFolderSource, find_images
 from streams.info import SourceInfo, SourceStats
 from streams.network import open_network
 from streams.options import SourceOptions
+from streams.source_policy import SourcePolicy
 from streams.webp_animation import HEAD_BYTES, WebpAnimationSource, is_webp_animation
 
 __all__ = ["Source", "SourceInfo", "SourceOptions", "SourceStats", "open_source"]
@@ -57,6 +60,7 @@ def open_source(
     poll_stills: bool = False,
     stop: threading.Event | None = None,
     max_pixels: int = MAX_PIXELS,
+    policy: SourcePolicy | None = None,
 ) -> Source:
     """Open a source and decode its first frame.
 
@@ -72,25 +76,19 @@ def open_source(
             the options do not say; else it is a source of one frame.
         stop: Ends the source where it only waits until it asks again; may be set by any thread.
         max_pixels: Of a frame; a source of larger ones is refused before they are decoded.
+        policy: What may be opened; None for all that this user may open.
 
     Raises:
         SourceUsageError: The address is wrong.
         SourceNotFound: There is nothing at the address.
         SourceUnreadable: It cannot be opened or decoded.
         SourceTooLarge: Its pictures have more than `max_pixels`.
-        SourceDenied: The password or the access rights forbid it.
+        SourceDenied: The password, the access rights or the policy forbid it.
         SourceTimeout: It does not answer.
     """
     address = parse_address(url, options)
-    if address.kind is SourceKind.PATH:
-        with translated(address):
-            path = Path(address.location)
-            images = find_images(path)
-            animated = images is None and is_webp_animation(_head(path))
-        if images is not None:
-            return ImageFolderSource(address, images, stream=stream, max_pixels=max_pixels)
-        if animated:
-            return WebpAnimationSource(address, stream=stream, max_pixels=max_pixels)
+    if policy is not None:
+        policy.check(address)
     if address.kind is SourceKind.NETWORK:
         return open_network(
             address,
@@ -100,18 +98,58 @@ def open_source(
             poll_stills=poll_stills,
             stop=stop,
             max_pixels=max_pixels,
+            policy=policy,
         )
-    return AvSource(
-        address,
+    open_with_ffmpeg = partial(
+        AvSource,
         stream=stream,
         open_timeout_s=open_timeout_s,
         read_timeout_s=read_timeout_s,
         max_pixels=max_pixels,
     )
+    if address.kind is SourceKind.PATH:
+        files = None if policy is None else policy.files
+        return _open_path(address, open_with_ffmpeg, stream, files, max_pixels)
+    if policy is not None:
+        with translated(address):
+            address = policy.for_ffmpeg(address)
+    return open_with_ffmpeg(address)
 
 
-def _head(path: Path) -> bytes:
+def _open_path(
+    address: Address,
+    open_with_ffmpeg: Callable[..., Source],
+    stream: str,
+    files: FileAccess | None,
+    max_pixels: int,
+) -> Source:
+    path, open_file = Path(address.location), open_any if files is None else files.open
+    with translated(address):
+        if files is not None:
+            path = files.resolve(path)
+        images = find_images(path, open_file)
+        animated = images is None and is_webp_animation(_head(path, open_file))
+    if images is not None:
+        return ImageFolderSource(
+            address, images, stream=stream, open_file=open_file, max_pixels=max_pixels
+        )
+    if animated:
+        return WebpAnimationSource(
+            address, stream=stream, open_file=open_file, max_pixels=max_pixels
+        )
+    if files is None:
+        return open_with_ffmpeg(address)
+    with translated(address):
+        feed = FileFeed(files.open(path), path.name)
+    try:
+        return open_with_ffmpeg(address, feed=feed)
+    except BaseException:
+        feed.close()
+        raise
+
+
+def _head(path: Path, open_file: OpenFile) -> bytes:
     if not path.is_file():  # reading a pipe would take from it
         return b""
-    with path.open("rb") as file:
+    with open_file(path) as file:
         return file.read(HEAD_BYTES)

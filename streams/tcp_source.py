@@ -6,11 +6,19 @@ from urllib.parse import urlsplit
 
 from streams.address import Address
 from streams.feed import JPEG_START, Feed, MjpegFeed
+from streams.host_access import HostAccess
 from streams.patience import Patience, PatientReader
 
 
-def open_tcp_feed(address: Address, *, open_timeout_s: float) -> Feed | None:
+def open_tcp_feed(
+    address: Address, *, open_timeout_s: float, hosts: HostAccess | None = None
+) -> Feed | None:
     """Connect, and look at what comes first.
+
+    Args:
+        address: Its address.
+        open_timeout_s: Longest wait.
+        hosts: Which may be reached; None for any.
 
     Returns:
         None where the address has a query: its options are for FFmpeg.
@@ -22,7 +30,8 @@ def open_tcp_feed(address: Address, *, open_timeout_s: float) -> Feed | None:
     if url.query or not url.port:
         return None
     patience = Patience(open_timeout_s)
-    sock = socket.create_connection((url.hostname or "", url.port), timeout=patience.left_s())
+    connect = socket.create_connection if hosts is None else hosts.connect
+    sock = connect((url.hostname or "", url.port), patience.left_s())
     body = TcpBody(sock, patience)
     try:
         # FFmpeg takes seconds to tell pictures with nothing between them, and delays each.

@@ -14,7 +14,7 @@ from streams.errors import SourceUnreadable
 from streams.webp_animation import is_webp_animation
 
 _HEIF_BRANDS = ("avif", "avis", "mif1", "msf1", "heic", "heix", "heim", "heis", "hevc", "hevx")
-_FULLY_INDEXED = ("mov,mp4,m4a,3gp,3g2,mj2", "avi")
+_EDITED = "mov,mp4,m4a,3gp,3g2,mj2"  # whose index leaves out what an edit list hides
 _NEW_SUBFILE_TYPE = 254  # TIFF: its bits 0 and 2 mark a smaller copy and a mask
 _COPY_OR_MASK = 0b101
 
@@ -89,14 +89,21 @@ def shown_frames(container: InputContainer, video: VideoStream) -> int | None:
     """Return how many frames the container claims to show; None where it claims none.
 
     The count in its header includes what an edit list hides and, in an AVI, the times at which
-    nothing changes; the index tells them apart, where there is one of all frames.
+    nothing changes; the index tells them apart, where there is one of all frames: an AVI that is
+    cut has none, and FFmpeg then lists the frames that it saw.
     """
     if not video.frames:
         return None
-    indexed = len(video.index_entries)
-    if indexed and container.format.name in _FULLY_INDEXED:
-        return sum(1 for entry in video.index_entries if entry.size and not entry.is_discard)
+    entries, form = video.index_entries, container.format.name
+    if len(entries) and (form == _EDITED or (form == "avi" and _reaches_end(video))):
+        return sum(1 for entry in entries if entry.size and not entry.is_discard)
     return video.frames
+
+
+def _reaches_end(video: VideoStream) -> bool:
+    """Whether the index of an AVI, whose clock counts frames, has the last of them."""
+    last = video.index_entries[-1]
+    return last.timestamp is not None and last.timestamp + 1 >= video.frames
 
 
 def refuse_parts(container: InputContainer, packet: "Packet[Stream]", address: Address) -> None:

@@ -15,10 +15,12 @@ from PIL import Image, ImageOps
 from streams.address import Address
 from streams.bounded_file import read_at_most
 from streams.errors import SourceTooLarge, SourceUnreadable
+from streams.file_access import OpenFile, open_any
 from streams.foreign import translated
 from streams.frame import Frame
 from streams.image_decode import MAX_FILE_BYTES, MAX_PIXELS, TooLarge, check_size
 from streams.info import SourceInfo, SourceStats
+from streams.memory import check_memory
 
 HEAD_BYTES = 21  # what tells an animation: up to the flags of the VP8X chunk
 _ANIMATED = 0b10  # among these flags
@@ -45,12 +47,19 @@ class WebpAnimationSource:
         StreamError: While opening: no frame can be decoded.
     """
 
-    def __init__(self, address: Address, *, stream: str, max_pixels: int = MAX_PIXELS) -> None:
+    def __init__(
+        self,
+        address: Address,
+        *,
+        stream: str,
+        open_file: OpenFile = open_any,
+        max_pixels: int = MAX_PIXELS,
+    ) -> None:
         self.stats = SourceStats()
         self._stream = stream
         self._closed = False
         with translated(address):
-            encoded = read_at_most(Path(address.location), MAX_FILE_BYTES)
+            encoded = read_at_most(Path(address.location), MAX_FILE_BYTES, open_file)
         whole = _whole_chunks(encoded)
         try:
             check_size(whole, max_pixels)
@@ -69,7 +78,7 @@ class WebpAnimationSource:
         duration_ms = self._image.info.get("duration")
         fps = Fraction(1000, int(duration_ms)) if duration_ms else None
         self.info = SourceInfo(address.shown, width, height, fps, self._count, live=False)
-        self._cut = "the file is cut short" if len(encoded) < _riff_bytes(encoded) else None
+        self._cut = _cut(encoded, whole)
         self._frames = self._run(first)
 
     @staticmethod
@@ -86,6 +95,7 @@ class WebpAnimationSource:
             pts = int(self._image.info["timestamp"])
             image = np.ascontiguousarray(np.asarray(upright.convert("RGB"), np.uint8))
         except Exception:  # whatever Pillow says
+            check_memory()
             return None
         finally:
             self.stats.decode_s += time.perf_counter() - started_s
@@ -129,12 +139,23 @@ def _riff_bytes(encoded: bytes) -> int:
     return 8 + int.from_bytes(encoded[4:8], "little")
 
 
+def _cut(encoded: bytes, whole: bytes) -> str | None:
+    """Return what keeps the end of a file from being read; None where nothing does."""
+    if len(encoded) < _riff_bytes(encoded):
+        return "the file is cut short"
+    left = _riff_bytes(encoded) - len(whole)
+    return f"what follows byte {len(whole)} is no WebP" if left > 1 else None
+
+
 def _whole_chunks(encoded: bytes) -> bytes:
-    """Return a WebP without the chunk that its end cuts, for libwebp takes no other."""
+    """Return a WebP without the chunk that its end cuts, for libwebp takes no other.
+
+    What follows data that are no chunk is left out too: libwebp does not read on there.
+    """
     end = HEAD_BYTES - 9  # where the VP8X chunk begins
     while end + 8 <= len(encoded):
         size = int.from_bytes(encoded[end + 4 : end + 8], "little")
-        if end + 8 + size > len(encoded):
+        if end + 8 + size > len(encoded) or not encoded[end : end + 4].strip().isalnum():
             break
         end += 8 + size + size % 2
     return encoded[:4] + (end - 8).to_bytes(4, "little") + encoded[8:end]

@@ -53,8 +53,10 @@ class Server(http.server.ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, answers: Mapping[str, Answer], context: ssl.SSLContext | None) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
+    def __init__(
+        self, answers: Mapping[str, Answer], context: ssl.SSLContext | None, ip: str
+    ) -> None:
+        super().__init__((ip, 0), Handler)
         self.answers = answers
         self.requests: list[tuple[str, dict[str, str]]] = []
         self.ending = threading.Event()
@@ -64,7 +66,7 @@ class Server(http.server.ThreadingHTTPServer):
 
     @property
     def host(self) -> str:
-        return f"127.0.0.1:{self.server_address[1]}"
+        return f"{self.server_address[0]}:{self.server_address[1]}"
 
     @property
     def url(self) -> str:
@@ -76,9 +78,12 @@ class Server(http.server.ThreadingHTTPServer):
 
 @contextmanager
 def serving(
-    answers: Mapping[str, Answer], *, context: ssl.SSLContext | None = None
+    answers: Mapping[str, Answer],
+    *,
+    context: ssl.SSLContext | None = None,
+    ip: str = "127.0.0.1",
 ) -> Iterator[Server]:
-    server = Server(answers, context)
+    server = Server(answers, context, ip)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     try:

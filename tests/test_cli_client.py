@@ -372,6 +372,8 @@ def run_watch(fake: FakeDaemon, stdout: int, *argv: str) -> "subprocess.Popen[by
         env={**os.environ, "TERM": "xterm", "LANG": "C.UTF-8", "PYTHONIOENCODING": "utf-8"},
         stdout=stdout,
         stderr=subprocess.PIPE,
+        # It is ignored in what a shell starts in the background, the tests perhaps among it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -87,3 +88,12 @@ def test_help_is_quick_because_it_imports_no_network():
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that is full, of Linux")
+def test_an_output_that_cannot_be_written_is_one_line_and_no_bug() -> None:
+    command = [sys.executable, "-m", "tracker.cli.main", "schema", "prompts"]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert done.returncode == 1
+    assert done.stderr == "trackd: error: cannot write the output: No space left on device\n"

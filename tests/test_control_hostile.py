@@ -7,10 +7,10 @@ import pytest
 from careless_daemon import MAX_BYTES, TIMEOUT_S, apart, careless
 from control_clients import running
 
-from tools.hostile import campaign, report
+from tools.hostile import campaign, report, strangers
 from tools.hostile.attack import Attack, bombard, resident_mb
 from tools.hostile.seeds import SEEDS, STEADY, URLS
-from tools.hostile.shots import Shots, Way
+from tools.hostile.shots import Shot, Shots, Way
 from tracker.daemon.requests import OPS, Rejected, parse
 
 
@@ -62,6 +62,30 @@ def test_a_whole_daemon_goes_on_with_its_work_under_fire(tmp_path: Path) -> None
     assert outcome.masks > 0
     assert outcome.counts["bad_request"] > 0
     assert "No fault." in report.page(outcome)
+
+
+def test_what_is_done_though_the_client_may_not_is_a_fault() -> None:
+    with (
+        running(lambda _: {}, max_message_bytes=MAX_BYTES) as control,
+        Attack(control.endpoint, may=lambda request: request.op != "prompt") as attack,
+    ):
+        for op in ("ping", "prompt"):
+            seed = next(seed for seed in SEEDS if seed["op"] == op)
+            payload = json.dumps({"v": 1, "id": op, **seed}).encode()
+            attack.fire(Shot(Way.DEALER, (payload,), op))
+    assert attack.counts["ok"] == 2, attack.counts
+    assert len(attack.faults) == 1 and "though it may not" in attack.faults[0]
+
+
+def test_nothing_is_done_or_seen_above_a_role(tmp_path: Path) -> None:
+    outcome = strangers.run(tmp_path, minutes=0.1, seed=3)
+    assert outcome.faults == []
+    for client in ("watcher", "prompter", "fenced"):
+        assert outcome.visits[client].counts["forbidden"] > 0
+    assert outcome.visits["stranger"].counts.keys() == {"no reply"}
+    assert outcome.visits["watcher"].received > 0 and not outcome.visits["stranger"].received
+    assert sum(outcome.knocks.values()) > 0
+    assert "No fault." in strangers.page(outcome)
 
 
 # --- what is sent

@@ -48,6 +48,9 @@ class FakeSupervisor:
     def give_numbers(self, count: int) -> list[int]:
         return [self.numbers.take() for _ in range(count)]
 
+    def fail(self, error: Exception) -> None:
+        self.calls.append("fail")
+
     def start(self) -> None:
         self.calls.append("start")
         self.on_event(Event(self.stream, EventName.STREAM_CONNECTING, 0))
@@ -84,7 +87,7 @@ class FakePipeline:
         self.futures: list[Future[Any]] = []
         self.answer: Any = None
 
-    def add(self, stream: str, settings: StreamSettings, mailbox: object) -> None:
+    def add(self, stream: str, settings: StreamSettings, mailbox: object, **given: Any) -> None:
         self.lanes[stream] = mailbox
 
     def remove(self, stream: str) -> None:

@@ -3,14 +3,17 @@
 import io
 import itertools
 from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 import pytest
 from http_server import Answer, Handler, serving
+from moving_square import open_fake_session
 from PIL import Image
 
 from streams import SourceTimeout, SourceUnreadable, open_source
 from streams.multipart import MAX_PICTURE_BYTES, MultipartReader, boundary_of
+from tracker.cli.main import main
 
 LEVELS = tuple(range(20, 240, 20))
 
@@ -55,6 +58,13 @@ BODIES = {
     "dashes in the header, doubled in the body": (
         "multipart/x-mixed-replace; boundary=--frame",
         [b"----frame\r\n" + sized(picture(level)) + b"\r\n" for level in LEVELS],
+    ),
+    "a length, and what looks like a boundary in the metadata": (
+        "multipart/x-mixed-replace; boundary=frame",
+        [
+            b"--frame\r\n" + sized(picture(level, thumbnail=b"\r\n--frame\r\n")) + b"\r\n"
+            for level in LEVELS
+        ],
     ),
     "quotes": (
         'multipart/x-mixed-replace; boundary="a frame"; charset=x',
@@ -199,6 +209,28 @@ def test_times_are_those_of_the_arrival() -> None:
     assert all(later > earlier for earlier, later in itertools.pairwise(times_s))
     assert times_s[-1] >= 0.1 * (len(LEVELS) - 2)
     assert times_s[-1] == pytest.approx(captured_s[-1] - captured_s[0], abs=0.05)
+
+
+def test_a_camera_is_asked_for_pictures_when_the_model_is_there(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Pictures that wait while a model is loaded would seem to have come all at once."""
+    kind, parts = BODIES["as the standard has it"]
+    done = []
+
+    def asked(handler: Handler) -> None:
+        done.append("asked")
+        sending(kind, parts)(handler)
+
+    def loaded(args: object) -> object:
+        done.append("loaded")
+        return open_fake_session(args)
+
+    monkeypatch.setattr("tracker.cli.track.open_session", loaded)
+    with serving({"/video": asked}) as server:
+        options = ["--box", "1:5,5,20,20", "--coco", str(tmp_path / "out.json"), "--quiet"]
+        assert main(["track", f"{server.url}/video", *options]) == 0
+    assert done == ["loaded", "asked"]
 
 
 def test_a_damaged_picture_is_skipped_and_counted() -> None:

@@ -450,9 +450,12 @@ class TestDeadlines:
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(Session, "looks_ahead", True)
-        assert Stream().lane.looks_ahead
-        assert with_deadline(DeadlineSettings(fps=30)).lane.looks_ahead
-        assert not with_deadline(DeadlineSettings(latency_ms=100)).lane.looks_ahead
+        deadlines = (None, DeadlineSettings(fps=30), DeadlineSettings(latency_ms=100))
+        streams = [Stream() if one is None else with_deadline(one) for one in deadlines]
+        assert not any(stream.lane.looks_ahead for stream in streams)  # nothing was tracked yet
+        for stream in streams:
+            stream.see(10)
+        assert [stream.lane.looks_ahead for stream in streams] == [True, True, False]
 
     def test_without_a_deadline_nothing_is_told(self, stream: Stream) -> None:
         stream.see(10)

@@ -224,7 +224,8 @@ def test_a_live_stream_is_tracked_as_a_video_that_is_long_enough(
     both networks are made to.
     """
     for network in (pico[0], pico[1].network):
-        monkeypatch.setattr(network, "obj_ptr_tpos_proj", Louder(network.obj_ptr_tpos_proj))
+        ages = network.obj_ptr_tpos_proj
+        monkeypatch.setitem(network._modules, "obj_ptr_tpos_proj", Louder(ages))
     scenario = Scenario("six frames", 6, ((0, CLICK),))
     ours = run_ours(scenario, pico[1], OFFICIAL, frames)
     long = run_official(scenario, pico[0], folder)

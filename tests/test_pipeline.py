@@ -428,14 +428,9 @@ class TestCommands:
                 order.append(command)
                 now_s[0] += costs_s[command[0]]
 
-        slot = Slot(
-            CostlyLane(),
-            Gate(print, print),
-            Mailbox(  # type: ignore[arg-type]
-                capacity=1, drop_stale=True, on_put=lambda: None
-            ),
-            clock=lambda: now_s[0],
-        )
+        mailbox: Mailbox[LiveFrame] = Mailbox(capacity=1, drop_stale=True, on_put=lambda: None)
+        lane: Any = CostlyLane()
+        slot = Slot(lane, Gate(print, print), mailbox, print, clock=lambda: now_s[0])
         for client in (b"dear", b"cheap"):
             slot.commands.extend(Waiting.of((client, n), client) for n in range(6))
         while (waiting := slot.next_command()) is not None:
@@ -481,6 +476,34 @@ class TestFailures:
             for seq, count in ((0, 1), (1, 2), (3, 4), (6, 1))
         ]
         assert all(record.exc_info for record in caplog.records)
+
+    def test_a_stream_that_meets_a_limit_of_memory_is_given_up_and_the_others_go_on(
+        self, daemon: Daemon, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        def step(self: Session, image_hwc: Any, effort: Effort | None = None) -> Any:
+            if image_hwc is BROKEN:
+                raise MemoryError
+            return stepped(self, image_hwc, effort)
+
+        stepped = Session.step
+        monkeypatch.setattr(Session, "step", step)
+        told: list[str] = []
+        daemon.mailboxes["large"] = Mailbox(capacity=9, drop_stale=True)
+        daemon.pipeline.add(
+            "large",
+            SETTINGS,
+            daemon.mailboxes["large"],
+            on_exhausted=lambda limit: told.append(limit.message),
+        )
+        daemon.add("well")
+        daemon.put_broken("large", 0)
+        daemon.put("well", *range(3))
+        daemon.pipeline.start()
+        daemon.wait_for(3)
+        wait_until(lambda: daemon.pipeline.status("large").failed == 1)
+        assert told == ["the system gives this process no more memory"]
+        assert daemon.order() == [("well", seq) for seq in range(3)]
+        assert not caplog.records
 
     def test_an_error_in_a_command_is_told_and_logged(
         self, daemon: Daemon, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture

@@ -410,8 +410,9 @@ def test_what_is_no_subscription_gives_nobody_the_subscription_of_another(
 ) -> None:
     """libzmq mistakes the senders of subscriptions after a message that is none."""
     narrow, wide = keys.add("narrow", "watch"), keys.add("wide", "watch")
+    door = keys.door(streams={"narrow": ["yard-*"]})
     with (
-        publishing_behind(keys.door(streams={"narrow": ["yard-*"]})) as publisher,
+        publishing_behind(door) as publisher,
         zmq.Context() as context,
         context.socket(zmq.XSUB) as rude,
         watching(publisher.endpoint, wide, "masks.cam1") as other,
@@ -429,6 +430,9 @@ def test_what_is_no_subscription_gives_nobody_the_subscription_of_another(
         assert received_until(other, "cam1", 19) == {"cam1"}
         with pytest.raises(zmq.Again):
             rude.recv_multipart()
+        wait_until(lambda: door.refused_for["shut out"] >= 1)
+        assert publisher.status().resets == 1, "it comes back, and is not let in"
+    assert "key narrow is shut out" in caplog.text
     assert "key narrow sent what is no subscription" in caplog.text
 
 

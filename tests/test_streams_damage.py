@@ -24,6 +24,7 @@ from supervised import watched
 
 import streams.av_source
 from streams import Frame, Source, SourceTimeout, SourceUnreadable, StreamError, open_source
+from streams.address import Address
 from tracker.protocol.replies import StreamState
 
 CORPUS = Path(__file__).parents[1] / "tools" / "fuzz" / "corpus"
@@ -262,6 +263,16 @@ def test_times_at_which_an_avi_shows_nothing_new_are_not_missing(tmp_path: Path)
     assert [round(frame.image.mean(), -1) for frame in frames] == [40, 90]
 
 
+def test_a_cut_avi_claims_what_its_header_says(tmp_path: Path) -> None:
+    content = NOT_IMPLEMENTED.read_bytes()
+    cut = tmp_path / "cut.avi"
+    cut.write_bytes(content[: len(content) * 2 // 3])  # without its index
+    source, frames = read(cut)
+    length = content.index(b"strh") + 8 + 32  # dwLength of the AVISTREAMHEADER
+    assert source.info.frame_count == int.from_bytes(content[length : length + 4], "little") == 20
+    assert 5 < len(frames) < 15
+
+
 class BreakingContainer:
     """A container whose data end in an error after some packets."""
 
@@ -283,8 +294,8 @@ class BreakingContainer:
 def break_after(monkeypatch: pytest.MonkeyPatch, packets: int, error: Exception) -> None:
     open_container = streams.av_source._open
 
-    def open_breaking(*args: Any) -> Any:
-        return BreakingContainer(open_container(*args), packets, error)
+    def open_breaking(address: Address, *more: Any) -> Any:
+        return BreakingContainer(open_container(address, *more), packets, error)
 
     monkeypatch.setattr(streams.av_source, "_open", open_breaking)
 

@@ -1,6 +1,8 @@
 """Pictures as sources: orientation, colour profiles, tiles, pages, transparency, animations."""
 
+import io
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -135,13 +137,50 @@ def test_display_matrices_of_other_sizes_turn_pictures_too(
     assert [read_corners(frame.image) for frame in frames_of(clip)[1]] == [seen]
 
 
-def test_a_picture_in_tiles_is_refused_and_not_shown_in_part(tmp_path: Path) -> None:
+def test_a_picture_in_tiles_is_refused_and_not_shown_in_part() -> None:
+    with pytest.raises(SourceUnreadable, match="is one picture in 6 tiles") as caught:
+        open_source(str(CORPUS / "picture-in-tiles.heic"))
+    assert "convert it" in caught.value.hint
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "bmp", "webp", "tif", "jp2", "avif"])
+def test_a_picture_cut_in_its_header_is_one_clear_error(tmp_path: Path, suffix: str) -> None:
+    whole = tmp_path / f"whole.{suffix}"
+    exif = Image.Exif()
+    exif[0x0112] = 1  # so that a WebP has a header of the extended form
+    Image.fromarray(corners()).save(whole, exif=exif)
+    cut = tmp_path / f"cut.{suffix}"
+    for length in range(64):
+        cut.write_bytes(whole.read_bytes()[:length])
+        with pytest.raises(SourceUnreadable):
+            open_source(str(cut)).close()
+
+
+def test_an_avif_in_tiles_is_put_together(tmp_path: Path) -> None:
+    levels = range(0, 240, 40)
+    tiles = [gray(level, width=64, height=64) for level in levels]
     path = tmp_path / "photo.avif"
-    path.write_bytes(heif([gray(level, width=64, height=64) for level in range(6)], grid=(2, 3)))
-    for photo in (path, CORPUS / "picture-in-tiles.heic"):
-        with pytest.raises(SourceUnreadable, match="is one picture in 6 tiles") as caught:
-            open_source(str(photo))
-        assert "convert it" in caught.value.hint
+    path.write_bytes(heif(tiles, grid=(2, 3)))
+    [frame] = frames_of(path)[1]
+    assert frame.image.shape == (2 * 64, 3 * 64, 3)
+    middles = frame.image[32::64, 32::64].mean(2)
+    assert middles.ravel() == pytest.approx(list(levels), abs=3)
+
+
+@pytest.mark.parametrize("major", [b"avif", b"mif1"])
+def test_an_avif_is_turned_upright_whatever_its_first_brand(tmp_path: Path, major: bytes) -> None:
+    file = io.BytesIO()
+    exif = Image.Exif()
+    exif[0x0112] = 6  # orientation: its first row is the right side, its first column the top
+    Image.fromarray(corners()).save(file, "AVIF", exif=exif)
+    data = file.getvalue()
+    assert data[4:12] == b"ftypavif" and b"mif1" in data[16:64]
+    path = tmp_path / "photo.avif"
+    path.write_bytes(data[:8] + major + data[12:])
+    [frame] = frames_of(path)[1]
+    turned = cv2.rotate(corners(), cv2.ROTATE_90_CLOCKWISE)
+    assert frame.image.shape == turned.shape
+    assert read_corners(frame.image) == read_corners(turned)
 
 
 @pytest.mark.parametrize("primary", [1, 2])
@@ -226,6 +265,17 @@ def test_an_animated_webp_that_is_cut_gives_what_is_left(tmp_path: Path) -> None
     assert 0 < len(left) < count
     for frame, expected in zip(left, frames, strict=False):
         np.testing.assert_array_equal(frame.image, expected.image)
+
+
+def test_an_animated_webp_with_a_hole_tells_that_frames_are_lost(tmp_path: Path) -> None:
+    encoded = bytearray((CORPUS / "animated.webp").read_bytes())
+    starts = [match.start() for match in re.finditer(b"ANMF", encoded)]
+    encoded[starts[3] : starts[4]] = bytes(starts[4] - starts[3])
+    hole = tmp_path / "hole.webp"
+    hole.write_bytes(encoded)
+    source, frames = frames_of(hole)
+    assert len(frames) == 3
+    assert source.stats.damage == f"what follows byte {starts[3]} is no WebP"
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from shutil import which
 
+import av
 import pytest
 from http_server import Answer, serving, with_length
 from streams_clips import write_pattern
@@ -196,6 +197,21 @@ def test_what_names_other_sources_is_no_video(segment: Path, head: bytes) -> Non
     data = head % str(segment).encode() if b"%s" in head else head
     with serving({"/l": with_length(data)}) as server, pytest.raises(StreamError):
         open_source(f"{server.url}/l")
+
+
+def test_an_answer_that_describes_a_stream_opens_no_port(tmp_path: Path) -> None:
+    port = free_port(socket.SOCK_DGRAM) & ~1
+    described = f"v=0\nc=IN IP4 127.0.0.1\nm=video {port} RTP/AVP 33\n"
+    (tmp_path / "stream.sdp").write_text(described)
+    with sending(f"rtp://127.0.0.1:{port}", "rtp_mpegts"):
+        protocols = {"protocol_whitelist": "file,rtp,udp"}
+        with av.open(str(tmp_path / "stream.sdp"), options=protocols, timeout=30) as container:
+            assert next(container.decode(video=0)).width == 64  # it could be received
+        with (
+            serving({"/v": with_length(described.encode())}) as server,
+            pytest.raises(StreamError),
+        ):
+            open_source(f"{server.url}/v")
 
 
 def test_a_local_playlist_reads_files_only(segment: Path, tmp_path: Path) -> None:

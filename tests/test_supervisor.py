@@ -18,6 +18,7 @@ from tracker.daemon.backoff import Backoff
 from tracker.daemon.config import RetryConfig
 from tracker.daemon.numbering import FrameNumbers
 from tracker.daemon.pacer import Pacer
+from tracker.exhausted import ExhaustedError
 from tracker.protocol.data import EventName
 from tracker.protocol.fields import StreamSettings
 from tracker.protocol.replies import StreamState
@@ -168,6 +169,30 @@ def test_an_unexpected_error_is_logged_and_tried_again(caplog: pytest.LogCapture
     assert "a fault in rtsp://***@127.0.0.1:1/live" in caplog.text
     assert "Traceback" in caplog.text
     assert SECRET not in caplog.text + repr((status, cam.events))
+
+
+def test_a_source_that_meets_a_limit_fails_and_is_not_tried_at_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    failing = Failing(10**6, MemoryError())
+    with watched("there", options={"open_source": failing}) as cam:
+        cam.wait_for(StreamState.FAILED)
+        status = cam.supervisor.status()
+    assert "no more memory" in status.error and "smaller frames" in status.error
+    assert failing.asked == 1
+    assert "Traceback" not in caplog.text
+
+
+def test_a_source_whose_frames_cannot_be_tracked_fails_until_it_is_resumed() -> None:
+    with watched(ENDLESS) as cam:
+        cam.take(1)
+        cam.supervisor.fail(ExhaustedError("no memory", "take smaller frames"))
+        cam.wait_for(StreamState.FAILED)
+        assert cam.supervisor.status().error == "no memory; take smaller frames"
+        wait_until(lambda: not readers(), "no reader")
+        cam.take_rest()
+        cam.supervisor.resume()
+        cam.take(1)
 
 
 def test_a_paused_stream_is_closed_and_goes_on_with_its_numbers() -> None:

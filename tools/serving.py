@@ -38,11 +38,13 @@ class Daemon:
     """A daemon with its configuration in `folder`; a context manager that ends it.
 
     Attributes:
+        environment: Of the process, beside ours.
         ready_s: Seconds from its last start until it was ready.
     """
 
     folder: Path
     config: dict[str, Any] = field(default_factory=dict)
+    environment: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         control, data, latest, http = free_ports(4)
@@ -70,7 +72,9 @@ class Daemon:
         self.write_config()
         command = [sys.executable, "-m", "tracker.cli.main", "serve", "--config", str(self.path)]
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log)
+            self.process = subprocess.Popen(
+                command, stdout=log, stderr=log, env=os.environ | self.environment
+            )
         try:
             self._wait_until_ready()
         except BaseException:

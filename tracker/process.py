@@ -1,6 +1,7 @@
-"""How this process waits for its threads and keeps its memory; set before the work begins."""
+"""How this process waits, keeps its memory, and what it leaves of a crash; set before the work."""
 
 import ctypes
+import faulthandler
 import os
 import sys
 
@@ -8,6 +9,8 @@ _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
 _KEPT_BYTES = 1 << 30
 _SPINS = 10_000  # a fraction of a millisecond
+_PR_SET_DUMPABLE = 4
+_STDERR = 2
 
 
 def prepare_process() -> None:
@@ -50,3 +53,32 @@ def _keep_freed_memory() -> None:
     if hasattr(libc, "mallopt"):  # not in musl
         libc.mallopt(_M_MMAP_THRESHOLD, _KEPT_BYTES)
         libc.mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
+
+
+def forbid_core_dumps() -> None:
+    """Keep the memory of this process, keys and passwords in it, off the disk. Call it early.
+
+    A limit of 0 bytes stops the kernel from writing a file, but not from piping the memory to a
+    collector such as systemd-coredump: only a process that is not dumpable gives it nothing. Nor
+    may other programs of its user then read its memory, attach a debugger, or list its files.
+    """
+    if sys.platform == "win32":
+        return
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if sys.platform.startswith("linux"):
+        ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
+def leave_stacks() -> None:
+    """Let a crash in native code write the stacks of all threads to stderr.
+
+    They name files, lines and functions, and hold no values: no secret is among them.
+    """
+    try:
+        os.fstat(_STDERR)
+    except OSError:
+        return  # closed; the number may later be that of another file
+    if not faulthandler.is_enabled():
+        faulthandler.enable(_STDERR)

@@ -4,6 +4,7 @@ import json
 import re
 import socket
 from collections import Counter
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -12,7 +13,9 @@ from pydantic import ValidationError
 
 from tools.hostile.seeds import STREAMS
 from tools.hostile.shots import Shot, Shots, Way
+from tracker.daemon.requests import Rejected, parse
 from tracker.protocol.replies import Reply
+from tracker.protocol.requests import AnyRequest
 
 PING_EVERY = 100
 PATIENCE_MS = 60_000
@@ -23,6 +26,11 @@ _IDLE_CONNECTIONS = 20  # left open, half-way through their greeting
 class Attack:
     """A client that means no good.
 
+    Args:
+        endpoint: Of the control socket.
+        options: Of its sockets, keys for instance, by the names that libzmq gives them.
+        may: Whether the client may have a request done.
+
     Attributes:
         counts: Replies by error code or "ok", and what got none by how it was sent.
         lost: Messages whose return address is none, which the daemon must count.
@@ -31,8 +39,16 @@ class Attack:
         fault_count: How often.
     """
 
-    def __init__(self, endpoint: str) -> None:
+    def __init__(
+        self,
+        endpoint: str,
+        *,
+        options: Mapping[str, bytes] | None = None,
+        may: Callable[[AnyRequest], bool] = lambda _: True,
+    ) -> None:
         self._endpoint = endpoint
+        self._options = dict(options or {})
+        self._may = may
         self._context: zmq.Context[Any] = zmq.Context()
         self._sockets: dict[Way, zmq.Socket[Any]] = {}
         self._idle: list[socket.socket] = []
@@ -108,6 +124,8 @@ class Attack:
             self._fault(f"a reply to another address, to {_shown(shot)}")
         if reply.ok is (reply.error is not None):
             self._fault(f"a reply both good and bad to {_shown(shot)}")
+        if reply.ok and not self._allowed(shot.parts[-1]):
+            self._fault(f"done, though it may not: {_shown(shot)}")
         if shot.id is not None and reply.id != shot.id:
             self._fault(f"another id in the reply to {_shown(shot)}")
 
@@ -141,6 +159,10 @@ class Attack:
             self._fault(f"a reply of another form: {payload[:80]!r}")
             return None
 
+    def _allowed(self, payload: bytes) -> bool:
+        request = parse(payload, len(payload))
+        return not isinstance(request, Rejected) and self._may(request)
+
     def _socket(self, way: Way, kind: int) -> zmq.Socket[Any]:
         if way not in self._sockets:
             self._sockets[way] = self._new_socket(kind)
@@ -149,6 +171,8 @@ class Attack:
     def _new_socket(self, kind: int) -> zmq.Socket[Any]:
         client: zmq.Socket[Any] = self._context.socket(kind)
         client.setsockopt(zmq.LINGER, 0)
+        for name, value in self._options.items():
+            client.setsockopt(getattr(zmq, name), value)
         client.connect(self._endpoint)
         return client
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from tools.hostile import mutate
 from tools.hostile.seeds import SEEDS, STEADY, URLS
-from tracker.daemon.requests import Rejected, parse
+from tracker.daemon.requests import MAX_STRUCTURE_BYTES, Rejected, parse
 from tracker.protocol import requests as ask
 
 READ_FACTOR = 4  # so many times more than is allowed is still answered
@@ -103,7 +103,7 @@ class Shots:
     def _spoiled_fields(self) -> Shot:
         spoiled = mutate.fields(self._request(), self._chance)
         payload = json.dumps(spoiled).encode()
-        read = len(payload) <= self._max_bytes
+        read = len(payload) <= min(self._max_bytes, MAX_STRUCTURE_BYTES)
         return self._answered(payload, _repeatable_id(payload) if read else None)
 
     def _spoiled_text(self) -> Shot:

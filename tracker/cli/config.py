@@ -52,6 +52,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _summary(config: "DaemonConfig", security: "Security | None") -> Iterator[tuple[str, str]]:
     from streams.address import redact
+    from tracker.daemon.client_sources import told
 
     model, data, state = config.model, config.data, config.state
     yield "model", f"{model.name} on {model.device}, {model.dtype}, policy {model.policy}"
@@ -65,6 +66,7 @@ def _summary(config: "DaemonConfig", security: "Security | None") -> Iterator[tu
     else:
         yield "keys", f"server {security.public_key.decode()}"
         yield "", security.clients.summary()
+    yield "", f"may name as sources: {told(config.security)}"
     yield (
         "state",
         f"{state.dir}, every {state.every_s:g} s" if state.dir else "none",

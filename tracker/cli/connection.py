@@ -5,6 +5,8 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tracker.process import forbid_core_dumps
+
 if TYPE_CHECKING:
     from tracker.client import Client
 
@@ -70,6 +72,8 @@ def open_client(args: argparse.Namespace) -> "Client":
     """
     from tracker.client import Client
 
+    if args.key is not None:
+        forbid_core_dumps()
     return Client(
         args.control,
         args.data,

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from tracker.cli import source_address
 from tracker.cli.check import Check, Status, examine, ok
 from tracker.cli.printable import printable
 from tracker.cli.terminal import make_console
@@ -30,6 +31,14 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
         "--source", action="append", default=[], metavar="URL", help="a source to try; repeats"
     )
     parser.add_argument(
+        "--source-file",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="FILE",
+        help="one whose address is in this file; repeats",
+    )
+    parser.add_argument(
         "--config", type=Path, metavar="FILE", help="look at what this configuration needs"
     )
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
@@ -39,7 +48,8 @@ def run(args: argparse.Namespace) -> int:
     """Look at everything, print what was found and return the exit code."""
     found = []
     show = _shown(as_json=args.json)
-    for check in _findings(args.config, args.source):
+    sources = [*args.source, *map(source_address.from_file, args.source_file)]
+    for check in _findings(args.config, sources):
         found.append(check)
         show(check)
     if args.json:

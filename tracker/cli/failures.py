@@ -1,6 +1,7 @@
 """From an exception to one line on stderr and an exit code."""
 
 import argparse
+import errno
 import os
 import sys
 import traceback
@@ -8,8 +9,10 @@ from typing import NoReturn
 
 from tracker.cli.printable import printable
 from tracker.errors import TrackdError, UsageError
+from tracker.exhausted import exhausted
 
 INTERRUPTED = 130
+_OF_THE_OUTPUT = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 class Parser(argparse.ArgumentParser):
@@ -34,6 +37,10 @@ def report(error: BaseException) -> int:
         text, code = "interrupted", INTERRUPTED
     elif isinstance(error, TrackdError | StreamError):
         text, code = str(error), error.exit_code
+    elif (limit := exhausted(error)) is not None:
+        text, code = str(limit), limit.exit_code
+    elif isinstance(error, OSError) and error.errno in _OF_THE_OUTPUT and not error.filename:
+        text, code = f"cannot write the output: {error.strerror}", 1
     else:
         text, code = f"{type(error).__name__}: {error}", 1
         text += "; this is a bug" + ("" if debug else "; run with TRACKD_DEBUG=1 for the traceback")

@@ -1,6 +1,5 @@
 """The entry of `trackd`."""
 
-import os
 import sys
 from collections.abc import Sequence
 
@@ -18,9 +17,10 @@ from tracker.cli import (
     track,
     watch,
 )
-from tracker.cli.terminal import prepare_output
+from tracker.cli.terminal import drop_output, prepare_output
 from tracker.cli.version import version
-from tracker.process import prepare_process
+from tracker.process import leave_stacks, prepare_process
+from tracker.signals import signals_reach_main_thread
 
 _COMMANDS = {
     "track": track.run,
@@ -44,6 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     read, 130 when interrupted.
     """
     prepare_process()
+    leave_stacks()
     prepare_output()
     parser = _parser()
     arguments = list(sys.argv[1:] if argv is None else argv)
@@ -52,13 +53,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     try:
         args = parser.parse_args(arguments)
-        return _COMMANDS[args.command](args)
-    except BrokenPipeError:
-        # The reader of our output left. Keep the interpreter from complaining about it again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        with signals_reach_main_thread():
+            code = _COMMANDS[args.command](args)
+        if sys.stdout is not None:  # it is, where there is none
+            sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # the reader of our output left
+        code = 1
     except (Exception, KeyboardInterrupt) as error:
-        return failures.report(error)
+        code = failures.report(error)
+    drop_output()
+    return code
 
 
 def _parser() -> failures.Parser:

@@ -8,6 +8,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from tracker.cli import failures
+from tracker.process import forbid_core_dumps
 
 if TYPE_CHECKING:
     from tracker.daemon.config import DaemonConfig
@@ -49,6 +50,7 @@ def run(args: argparse.Namespace) -> int:
     """
     from tracker.daemon.log_writer import background_output
 
+    forbid_core_dumps()
     served = False
     with background_output():
         try:

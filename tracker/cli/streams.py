@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from tracker.cli import connection, source_options
+from tracker.cli import connection, source_address, source_options
 from tracker.cli.printable import printable
 from tracker.cli.terminal import cells, make_console
 
@@ -20,10 +20,10 @@ _OPEN, _STALL = "open_timeout_s", "stall_timeout_s"
 _OPTIONS = ("policy", "realtime", "loop", "encoding", _OPEN, _STALL, "deadline")
 _EXAMPLES = """\
 examples:
-  trackd streams add cam1 "$CAM1_URL"
+  trackd streams add cam1 --url-file cam1.url
   trackd streams add clip ./clip.mp4 --realtime --loop
-  trackd streams add cam2 "$CAM2_URL" --deadline fps=15
-  trackd streams add cam3 "$CAM3_URL" --source-option rtsp_transport=udp
+  trackd streams add cam2 --url-env CAM2_URL --deadline fps=15
+  trackd streams add cam3 rtsp://10.0.0.7/main --source-option rtsp_transport=udp
   trackd streams pause cam1
   trackd streams --json
 """
@@ -60,12 +60,13 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
 
 
 def _add_source_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
+    url = parser.add_argument(
         "url",
         metavar="URL",
         help="file or image folder on the daemon's machine, rtsp://, http://, rtmp://, udp://, "
-        "rtp:// or tcp:// address, webcam:0, or lavfi:PATTERN",
+        "rtp:// or tcp:// address, webcam:0, or lavfi:PATTERN; - reads it from stdin",
     )
+    source_address.add_options(parser, url)
     group = parser.add_argument_group("source")
 
     def add(name: str, text: str, **more: Any) -> None:  # what is left out is not sent
@@ -121,17 +122,18 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         TrackdError: The daemon refuses, or does not answer.
     """
+    url = _located(source_address.given(args.url, args)) if args.action == "add" else ""
     with connection.open_client(args) as client:
-        _change(client, args)
+        _change(client, args, url)
         streams = client.streams()
     _print(streams, as_json=args.json)
     return 0
 
 
-def _change(client: "Client", args: argparse.Namespace) -> None:
+def _change(client: "Client", args: argparse.Namespace, url: str) -> None:
     match args.action:
         case "add":
-            client.add_stream(args.stream, _located(args.url), **_options(args))
+            client.add_stream(args.stream, url, **_options(args))
         case "remove":
             client.remove_stream(args.stream)
         case "pause":

@@ -1,6 +1,7 @@
 """Standard output and error: what they do with text that they cannot show, and with tables."""
 
 import io
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,16 @@ def prepare_output() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def drop_output() -> None:
+    """Write what standard output holds back, or drop it, so that the interpreter is not to fail."""
+    if sys.stdout is None:
+        return
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def make_console(*, stderr: bool = False) -> "Console":

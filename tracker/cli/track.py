@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tracker.cli import backward, source_options
+from tracker.cli import backward, source_address, source_options
 from tracker.errors import PromptError, UsageError
 
 # The packages that do the work take seconds to import: only a run imports them.
@@ -53,12 +53,13 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
+    source = parser.add_argument(
         "source",
         metavar="SOURCE",
         help="video file, image folder (DIR or DIR/%%05d.jpg), rtsp://, http://, rtmp://, udp://, "
-        "rtp:// or tcp:// address, webcam:0, or lavfi:PATTERN",
+        "rtp:// or tcp:// address, webcam:0, or lavfi:PATTERN; - reads the address from stdin",
     )
+    source_address.add_options(parser, source)
     source_options.add_option(parser)
     _add_model_options(parser)
     _add_prompt_options(parser)
@@ -171,6 +172,7 @@ def run(args: argparse.Namespace) -> int:
     from tracker.annotate.pictures import Pictures
     from tracker.annotate.run_state import RunState
 
+    args.source = source_address.given(args.source, args)
     options = source_options.given(args.source_options)
     if args.backward and args.resume is not None:
         raise UsageError("--backward and --resume do not go together", "leave one out")
@@ -184,12 +186,15 @@ def run(args: argparse.Namespace) -> int:
     outputs.check(_inputs(args), plan.object_ids, begun=begun)
     if args.davis is not None:
         pictures.check_stems(plan.frames)
+    # A camera goes on while a model is loaded, and its pictures would seem to come all at once.
+    loaded = open_session(args) if _may_be_live(args.source) else None
     with open_source(args.source, **options) as source:
         backward.check(args, source)
         plan.check_range(source.info.frame_count)
         frames = checked_frames(source, plan, outputs)
         pictures.check_prompted(plan)
-        return _track(args, source, frames, plan, outputs, state, len(pictures.paths))
+        loaded = loaded or open_session(args)
+        return _track(args, loaded, source, frames, plan, outputs, state, len(pictures.paths))
 
 
 def open_session(args: argparse.Namespace) -> "tuple[Model, Session]":
@@ -204,8 +209,16 @@ def open_session(args: argparse.Namespace) -> "tuple[Model, Session]":
     return model, Session(model, policy, helper=helper_thread())
 
 
+def _may_be_live(source: str) -> bool:
+    """Whether a source may go on by itself, which only an open one tells for sure."""
+    from streams.address import SourceKind, parse_address
+
+    return parse_address(source).kind in (SourceKind.NETWORK, SourceKind.CAMERA)
+
+
 def _track(
     args: argparse.Namespace,
+    loaded: "tuple[Model, Session]",
     source: "Source",
     frames: "Iterator[Frame]",
     plan: "PromptPlan",
@@ -224,7 +237,7 @@ def _track(
     from tracker.cli.recording import describe, record
     from tracker.cli.summary import summarize
 
-    model, session = open_session(args)
+    model, session = loaded
     _check_policy(plan, session.policy)
     tracker: FrameTracker = PlanTracker(session, plan)
     recorded, back, resumed_at = None, None, 0

@@ -19,6 +19,7 @@ from tracker.daemon.rates import Rates
 from tracker.daemon.replies_memory import Key, Remembered, RepliesMemory
 from tracker.daemon.requests import OPS, Rejected, glance_at_id, parse
 from tracker.daemon.values import Refused
+from tracker.exhausted import exhausted
 from tracker.protocol.replies import ErrorBody, ErrorCode, Reply
 from tracker.protocol.requests import AnyRequest
 
@@ -280,6 +281,9 @@ def _success(request_id: str, result: Result) -> Reply:
 
 def _failure(request_id: str, err: Exception) -> Reply:
     """The reply to a request that was refused, or that found a fault of the daemon's own."""
+    limit = exhausted(err)
+    if limit is not None:
+        err = Refused(ErrorCode.LIMIT, limit.message, limit.hint)
     if not isinstance(err, Refused):
         _LOG.error("a request failed: %s", redact_text(_trace(err)))
         err = Refused(

@@ -1,9 +1,9 @@
 """The configuration of the daemon, as its YAML file has it."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from tracker.protocol.fields import Message, StreamName, StreamSettings
 from tracker.protocol.roles import Role
@@ -12,6 +12,7 @@ KeyName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 StreamPattern = Annotated[str, Field(pattern=r"^[A-Za-z0-9_*?-]{1,64}$")]
 UserName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9._-]{0,255}$")]
 UserId = Annotated[int, Field(ge=0, lt=2**32)]
+SourceHost = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:/-]{1,253}$")]
 _Seconds = Annotated[float, Field(gt=0, le=86400)]
 
 
@@ -94,6 +95,13 @@ class SecurityConfig(Message):
             key, such as `lobby: [door, "yard-*"]`; who is not listed sees all.
         allow_users: Without keys: users of this machine besides the daemon's own and root whose
             programs are let in, by name or number.
+        file_roots: Folders whose files clients may name as sources; null for all where none but
+            the daemon's own user and root are let in, and else for none.
+        source_hosts: Hosts that clients may name as sources: `public`, `private`, `loopback` (this
+            machine), `link-local`, `multicast`, networks such as `10.0.0.0/8`, and names, whose
+            public and private addresses are meant; `listen` for sources that open a port here. Null
+            for all where none but the daemon's own user and root are let in, and else for public
+            and private. Sources of the configuration are not bound by this.
     """
 
     server_key: Path | None = None
@@ -101,6 +109,8 @@ class SecurityConfig(Message):
     default_role: Role = Role.WATCH
     streams: dict[KeyName, tuple[StreamPattern, ...]] = Field(default_factory=dict)
     allow_users: tuple[UserName | UserId, ...] = ()
+    file_roots: tuple[Path, ...] | None = None
+    source_hosts: tuple[SourceHost, ...] | None = None
 
 
 class LimitsConfig(Message):
@@ -168,6 +178,25 @@ class LogConfig(Message):
     level: Literal["debug", "info", "warning", "error"] = "info"
 
 
+class ConfiguredStream(StreamSettings):
+    """A source to open at the start, as `stream.add` has it; its address may be in a file.
+
+    Attributes:
+        url: As there; left out with `url_file`.
+        url_file: A file that holds the address and nothing else, read when the configuration is,
+            so that its password is not in here.
+    """
+
+    url: Annotated[str, Field(max_length=4096, repr=False)] = ""
+    url_file: Path | None = None
+
+    @model_validator(mode="after")
+    def _names_one(self) -> Self:
+        if bool(self.url) == (self.url_file is not None):
+            raise ValueError("give one of url, url_file")
+        return self
+
+
 class DaemonConfig(Message):
     """Everything; each part has defaults that serve one machine.
 
@@ -186,4 +215,4 @@ class DaemonConfig(Message):
     retry: RetryConfig = RetryConfig()
     log: LogConfig = LogConfig()
     drain_timeout_s: _Seconds = 10.0
-    streams: dict[StreamName, StreamSettings] = Field(default_factory=dict)
+    streams: dict[StreamName, ConfiguredStream] = Field(default_factory=dict)

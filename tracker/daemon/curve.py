@@ -21,6 +21,7 @@ __all__ = ["KeyFiles", "Security", "read_keys", "write_keys"]
 
 _LOG = logging.getLogger("trackd.keys")
 _LAST_WORDS_S = 30.0  # so long the requests of a removed key are refused with a reason
+SHUT_OUT_S = 60.0  # whose messages closed a socket to all
 _KEY = "X-Trackd-Key"  # property of each message: the public key of its sender
 
 
@@ -43,6 +44,7 @@ class Security(Door):
         self.public_key = public_key
         self.clients = clients
         self._secret_key = secret_key
+        self._shut_out_until_s: dict[bytes, float] = {}  # by public key, allowed ones only
 
     @classmethod
     def from_config(
@@ -105,6 +107,9 @@ class Security(Door):
             return Verdict(400)
         key = z85.encode(question.credentials[0])
         client = self.clients.client_of(key)
+        if client is not None and key in self._shut_out_until_s:
+            self.refused_for["shut out"] += 1
+            return Verdict(300)  # it may try again
         if client is not None:
             return Verdict(200, client.name, ((_KEY, key),))
         self.refused_for["key"] += 1
@@ -123,6 +128,13 @@ class Security(Door):
             connection.key, connection.grant = key.encode(), grant
         return Caller(f"key {name}", grant, name)
 
+    def _shut_out(self, frame: zmq.Frame) -> None:
+        key = prop(frame, _KEY)
+        if key is not None:
+            self._shut_out_until_s[key.encode()] = time.monotonic() + SHUT_OUT_S
+            caller = self._caller(frame, None)
+            _LOG.warning("%s is shut out for %g s", caller.name, SHUT_OUT_S)
+
     def _tick(self) -> None:
         """Close the connections of clients that may no longer see what they could.
 
@@ -130,6 +142,9 @@ class Security(Door):
         the client is told why. Subscriptions are checked when they come: who may see other streams
         by now connects again, and subscribes again.
         """
+        now_s = time.monotonic()
+        for key in [key for key, until_s in self._shut_out_until_s.items() if until_s <= now_s]:
+            del self._shut_out_until_s[key]
         for entrance in self._entrances:
             for connection in entrance.wanted():
                 if connection.key is None:

@@ -78,12 +78,13 @@ class Door(ABC):
         most_unread_bytes: What all connections together may have sent and nobody has read yet; of
             more, those that sent most are closed.
         refused_for: Connections refused or closed so far, by reason: "key", "user", "limit",
-            "unread".
+            "shut out", "unread".
         unread_bytes: What is held of messages that were not read yet.
     """
 
     def __init__(self, most: int = 512) -> None:
-        self.refused_for: Counter[str] = Counter({"key": 0, "user": 0, "limit": 0, "unread": 0})
+        reasons = ("key", "user", "limit", "shut out", "unread")
+        self.refused_for: Counter[str] = Counter(dict.fromkeys(reasons, 0))
         self.most_unread_bytes = 32 * 2**20
         self.unread_bytes = 0
         self._most = most
@@ -115,6 +116,9 @@ class Door(ABC):
 
     def _meet(self, connections: Sequence[Connection]) -> None:  # noqa: B027 - may do nothing
         """Look at connections that were just accepted; called under the lock."""
+
+    def _shut_out(self, frame: zmq.Frame) -> None:  # noqa: B027 - may do nothing
+        """Let the client that sent a message not in again for some time; called under the lock."""
 
     def _tick(self) -> None:  # noqa: B027 - may do nothing
         """Called about once a second, under the lock."""
@@ -215,6 +219,11 @@ class Door(ABC):
             self._catch_up()
             if entrance.holds(connection):
                 connection.cut()
+
+    def shut_out(self, frame: zmq.Frame) -> None:
+        """Let the client that sent a message not in again for some time, where clients differ."""
+        with self._lock:
+            self._shut_out(frame)
 
     # --- under the lock
 
@@ -361,6 +370,10 @@ class Guarded:
         """Close a connection at once: nothing more reaches the other end."""
         if self._entrance is not None:
             self._door.cut(self._entrance, connection)
+
+    def shut_out(self, frame: zmq.Frame) -> None:
+        """Let the client that sent a message not in again for some time, where clients differ."""
+        self._door.shut_out(frame)
 
     def close(self) -> None:
         """Call this before the socket is closed."""

@@ -160,7 +160,7 @@ class HttpServer:
             body = await loop.run_in_executor(self._scrapers, encode, self._registry)
         except Exception:
             _LOG.exception("cannot answer /metrics")
-            return HTTPStatus.INTERNAL_SERVER_ERROR, _TEXT, b"a bug; see the log\n"
+            return HTTPStatus.INTERNAL_SERVER_ERROR, _TEXT, b"it failed; see the log\n"
         finally:
             self._scrapes -= 1
         return HTTPStatus.OK, content_type, body

@@ -95,6 +95,8 @@ class Lane:
 
         More frames a second are had for a longer way of each, so not where latency is kept to.
         """
+        if "_session" not in self.__dict__:
+            return False  # not made yet, and without objects
         deadline = self._settings.deadline
         return (deadline is None or deadline.latency_ms is None) and self._session.looks_ahead
 

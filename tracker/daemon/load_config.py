@@ -2,6 +2,7 @@
 
 import contextlib
 import difflib
+import logging
 import os
 import re
 from collections.abc import Mapping
@@ -13,7 +14,9 @@ from pydantic import BaseModel, ValidationError
 
 from streams.address import local_path, parse_address
 from streams.errors import SourceNotFound, SourceUsageError
+from tracker.address_file import read_address, warning_of
 from tracker.daemon.bind import parse_bind
+from tracker.daemon.client_sources import source_policy
 from tracker.daemon.config import DaemonConfig
 from tracker.daemon.thinner import check_deadline
 from tracker.errors import UsageError
@@ -23,6 +26,7 @@ from tracker.text_file import decode_text
 MAX_CONFIG_BYTES = 1024 * 1024
 MAX_VALUES = 10_000
 
+_LOG = logging.getLogger("trackd.config")
 _HINT = "see trackd schema config"
 _REFERENCE = re.compile(r"\$\$|\$\{(?:(?P<name>[A-Za-z_][A-Za-z0-9_]*)\})?")
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
@@ -60,6 +64,7 @@ def load_config(path: Path, environ: Mapping[str, str] | None = None) -> DaemonC
     try:
         tree = _parse(_read(path))
         config = _validate(_filled(tree, os.environ if environ is None else environ))
+        config = _with_addresses(config, path.absolute().parent)
         _check(config)
         config = _anchored(config, path.absolute().parent)
     except _Fault as fault:
@@ -194,6 +199,23 @@ def _dotted(loc: tuple[int | str, ...]) -> str:
     return ".".join(str(part) for part in loc if part != "[key]")
 
 
+def _with_addresses(config: DaemonConfig, folder: Path) -> DaemonConfig:
+    """Read the addresses that are in files."""
+    streams = dict(config.streams)
+    for name, settings in config.streams.items():
+        if settings.url_file is None:
+            continue
+        path = folder / settings.url_file
+        try:
+            url = read_address(path)
+        except UsageError as error:
+            raise _Fault(f": streams.{name}.url_file: {error.message}", error.hint) from error
+        if warning := warning_of(path):
+            _LOG.warning("%s", warning)
+        streams[name] = settings.model_copy(update={"url": url, "url_file": None})
+    return config.model_copy(update={"streams": streams})
+
+
 def _anchored(config: DaemonConfig, folder: Path) -> DaemonConfig:
     """Let relative paths start at `folder`."""
 
@@ -204,9 +226,11 @@ def _anchored(config: DaemonConfig, folder: Path) -> DaemonConfig:
         path = local_path(url)
         return url if path is None else str(folder / path)
 
+    roots = config.security.file_roots
     security = {
         "server_key": place(config.security.server_key),
         "client_keys": place(config.security.client_keys),
+        "file_roots": None if roots is None else tuple(folder / root for root in roots),
     }
     return config.model_copy(
         update={
@@ -230,6 +254,10 @@ def _check(config: DaemonConfig) -> None:
     if not _DEVICE.fullmatch(config.model.device):
         raise _Fault(": model.device: no such kind of device", "use auto, cpu, cuda, cuda:N or mps")
     _check_listeners(config)
+    try:
+        source_policy(config.security)
+    except UsageError as error:
+        raise _Fault(f": {error.message}", error.hint) from error
     if len(config.streams) > config.limits.streams:
         raise _Fault(
             f": streams: {len(config.streams)} of them, but limits.streams is "

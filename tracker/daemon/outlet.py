@@ -212,6 +212,7 @@ class Outlet:
                 for name, kept in self._kept.items():
                     kept.due = kept.due or name.startswith(subscribed)
             if self._subscriptions.nbytes > MAX_SUBSCRIBED_BYTES:
+                self._subscriptions.blame(notice)
                 self._reset(f"{len(self._subscriptions)} subscriptions are too many")
                 return True
         return False

@@ -14,6 +14,7 @@ from tracker.daemon.lane_status import LaneStatus
 from tracker.daemon.slot import Gate, Slot, Taken, Waiting, next_deadline_s
 from tracker.daemon.values import Command, Event, LiveFrame, Refused, Tracked
 from tracker.engine import Policy
+from tracker.exhausted import ExhaustedError
 from tracker.helper import helper_thread
 from tracker.models import Model
 from tracker.protocol.fields import StreamSettings
@@ -107,8 +108,21 @@ class Pipeline:
         _refuse(waiting, _shutting_down())
         return not self._thread.is_alive()
 
-    def add(self, stream: str, settings: StreamSettings, mailbox: Mailbox[LiveFrame]) -> None:
+    def add(
+        self,
+        stream: str,
+        settings: StreamSettings,
+        mailbox: Mailbox[LiveFrame],
+        *,
+        on_exhausted: Callable[[ExhaustedError], None] = lambda _: None,
+    ) -> None:
         """Track a stream.
+
+        Args:
+            stream: Its name.
+            settings: Of its source.
+            mailbox: Where its frames are.
+            on_exhausted: Called where its frames need more than the system gives; must not wait.
 
         Raises:
             Refused: STREAM_EXISTS.
@@ -122,7 +136,7 @@ class Pipeline:
             helper=self._helper,
             on_event=gate.event,
         )
-        slot = Slot(lane, gate, mailbox)
+        slot = Slot(lane, gate, mailbox, on_exhausted)
         with self._lock:
             if stream in self._slots:
                 raise Refused(ErrorCode.STREAM_EXISTS, f"there is a stream {stream} already")

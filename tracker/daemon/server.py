@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 import zmq
 
+from tracker.daemon.client_sources import ports_of, source_policy
 from tracker.daemon.config import DaemonConfig, ModelConfig
 from tracker.daemon.control import READ_FACTOR, Control
 from tracker.daemon.curve import Security
@@ -114,6 +115,7 @@ class Server:
         self._store: Store | None = None
         self._saver: Saver | None = None
         self._parts: _Parts | None = None
+        self._own_ports = {config.http.port} | ports_of(*listeners(config).values())
 
     def wish(self, wish: Wish) -> None:
         """Ask for something; from a signal handler or from any thread."""
@@ -234,6 +236,7 @@ class Server:
             config.limits,
             on_change=self._keep,
             numbering=numbering,
+            policy=source_policy(config.security, lambda: self._own_ports),
         )
         undo.callback(streams.close_all, 1.0)
         if self._store is not None:
@@ -243,6 +246,7 @@ class Server:
         if self._saver is not None:
             self._saver.start()
         control = self._listen(undo, context, door, model, pipeline, streams)
+        self._own_ports |= ports_of(control.endpoint, publisher.endpoint, publisher.latest_endpoint)
         self._parts = _Parts(model, publisher, pipeline, streams, control, self._saver)
         self._tick()
         self._unsaved = "" if self._saver is None else "it hung before"

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from streams.mailbox import Mailbox
 from tracker.daemon.lane import CommandResult, Lane
 from tracker.daemon.values import Command, Event, LiveFrame, PromptCommand, Refused, Tracked
+from tracker.exhausted import ExhaustedError, exhausted
 from tracker.protocol.replies import ErrorCode
 
 _LOG = logging.getLogger("trackd.pipeline")
+_CLIENTS_COUNTED = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,7 @@ class Slot:
         lane: Lane,
         gate: Gate,
         mailbox: Mailbox[LiveFrame],
+        on_exhausted: Callable[[ExhaustedError], None],
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -90,6 +93,7 @@ class Slot:
         self._spent_s: dict[bytes, float] = {}
         self.gate = gate
         self.mailbox = mailbox
+        self._on_exhausted = on_exhausted
         self.commands: deque[Waiting] = deque()
         self.parked: deque[Waiting] = deque()
         self.silent = ""
@@ -157,8 +161,12 @@ class Slot:
             tracked = self.lane.track(live, dropped=dropped - self._dropped)
             self._dropped = dropped
             self.gate.tracked(tracked)
-        except Exception:
+        except Exception as err:
             self.failed += 1
+            limit = exhausted(err)
+            if limit is not None:  # with the next frame it would be the same
+                self._on_exhausted(limit)
+                return
             self._failed_in_a_row += 1
             # The 1st, 2nd, 4th, 8th ... in a row: an error on every frame does not fill the disk.
             if self._failed_in_a_row.bit_count() == 1:
@@ -173,13 +181,25 @@ class Slot:
         if not waiting.future.set_running_or_notify_cancel():
             return
         begun_s = self._clock()
+        self._do(waiting, pause)
+        if len(self._spent_s) >= _CLIENTS_COUNTED:
+            self._spent_s.clear()
+        spent_s = self._clock() - begun_s
+        self._spent_s[waiting.client] = self._spent_s.get(waiting.client, 0.0) + spent_s
+
+    def _do(self, waiting: Waiting, pause: Callable[[], None]) -> None:
         try:
             result = self.lane.apply(waiting.command, pause)
         except Refused as err:
             no_frame = err.code is ErrorCode.NO_FRAME
             refused = self._no_frame(waiting.command) or err if no_frame else err
             waiting.future.set_exception(refused)
-        except Exception:
+        except Exception as err:
+            limit = exhausted(err)
+            if limit is not None:
+                refused = Refused(ErrorCode.LIMIT, limit.message, limit.hint)
+                waiting.future.set_exception(refused)
+                return
             name = type(waiting.command).__name__
             _LOG.exception("stream %s: %s failed", self.lane.stream, name)
             text = f"stream {self.lane.stream}: the command failed by an error of the daemon's own"
@@ -187,8 +207,6 @@ class Slot:
             waiting.future.set_exception(refused)
         else:
             waiting.future.set_result(result)
-        spent_s = self._clock() - begun_s
-        self._spent_s[waiting.client] = self._spent_s.get(waiting.client, 0.0) + spent_s
 
     def _no_frame(self, command: Command) -> Refused | None:
         """Say more about a prompt on a stream without a frame, where more is known."""

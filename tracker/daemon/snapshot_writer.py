@@ -16,6 +16,7 @@ from tracker.daemon.moment import Moment
 from tracker.daemon.pipeline import Pipeline
 from tracker.daemon.values import Refused, SaveCommand
 from tracker.errors import TrackdError
+from tracker.exhausted import exhausted
 from tracker.protocol.replies import ErrorCode
 
 TAKE_TIMEOUT_S = 30.0
@@ -107,7 +108,11 @@ class SnapshotWriter:
                 result = work()
             except Refused as err:
                 future.set_exception(err)
-            except Exception:
+            except Exception as err:
+                limit = exhausted(err)
+                if limit is not None:
+                    future.set_exception(Refused(ErrorCode.SNAPSHOT, limit.message, limit.hint))
+                    continue
                 _LOG.exception("stream %s: the snapshot failed", stream)
                 text = f"the snapshot of stream {stream} failed by an error of the daemon's own"
                 future.set_exception(Refused(ErrorCode.INTERNAL, text, "its log tells more"))

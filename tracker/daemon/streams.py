@@ -7,9 +7,12 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 
 from streams.address import parse_address
 from streams.errors import StreamError
+from streams.source import open_source
+from streams.source_policy import SourcePolicy
 from tracker.daemon.config import LimitsConfig, RetryConfig
 from tracker.daemon.numbering import RESERVED, FrameNumbers, Numbering
 from tracker.daemon.pipeline import LaneStatus, Pipeline
@@ -64,6 +67,8 @@ class Streams:
         limits: How many there may be.
         on_change: Called after a stream came, went, was paused or resumed; must not wait.
         numbering: Numbers their frames.
+        policy: What may be opened for clients, and is not asked about what the configuration
+            names; None for all.
         supervise: Makes the owner of a source.
 
     Attributes:
@@ -79,6 +84,7 @@ class Streams:
         *,
         on_change: Callable[[], object] = lambda: None,
         numbering: Numbering | None = None,
+        policy: SourcePolicy | None = None,
         supervise: Callable[..., Supervisor] = Supervisor,
     ) -> None:
         self._pipeline = pipeline
@@ -87,6 +93,7 @@ class Streams:
         self._limits = limits
         self._on_change = on_change
         self._numbering = numbering or Numbering()
+        self._policy = policy
         self._supervise = supervise
         self._pixels = PixelBudget(limits)
         self._lock = threading.RLock()
@@ -121,7 +128,8 @@ class Streams:
             Refused: `BAD_SOURCE`, `BAD_REQUEST` (its deadline), `STREAM_EXISTS`, `LIMIT` (of
                 streams, or of threads) or `SHUTTING_DOWN`. Nothing is left behind then.
         """
-        shown = _checked_address(settings)
+        policy = None if configured else self._policy
+        shown = _checked_address(settings, policy)
         try:
             check_deadline(settings)
         except UsageError as err:
@@ -137,8 +145,9 @@ class Streams:
                 on_event=self._source_event,
                 numbers=numbers,
                 pixels=self._pixels,
+                open_source=partial(open_source, policy=policy),
             )
-            self._pipeline.add(stream, settings, supervisor.mailbox)
+            self._pipeline.add(stream, settings, supervisor.mailbox, on_exhausted=supervisor.fail)
             self._entries[stream] = _Entry(settings, supervisor, paused, numbers, configured)
             self._tell(stream, EventName.STREAM_ADDED, shown)
             try:
@@ -388,14 +397,17 @@ def _why_silent(event: Event) -> str:
     return ""
 
 
-def _checked_address(settings: StreamSettings) -> str:
-    """The address for people, if it is one and takes its options.
+def _checked_address(settings: StreamSettings, policy: SourcePolicy | None) -> str:
+    """The address for people, if it is one, takes its options and may be opened.
 
     Raises:
         Refused: `BAD_SOURCE`.
     """
     try:
-        return parse_address(settings.url, settings.options).shown
+        address = parse_address(settings.url, settings.options)
+        if policy is not None:
+            policy.check(address)
+        return address.shown
     except StreamError as err:
         raise Refused(ErrorCode.BAD_SOURCE, err.message, err.hint) from err
 

@@ -63,6 +63,11 @@ class Subscriptions:
             self.nbytes -= size
         return None
 
+    def blame(self, notice: zmq.Frame) -> None:
+        """Called where subscriptions became too many with the newest: its sender is shut out."""
+        if self._guarded is not None:
+            self._guarded.shut_out(notice)
+
     def before_sending(self, topic: bytes) -> None:
         """Called before each message."""
 
@@ -116,6 +121,7 @@ class CheckedSubscriptions(Subscriptions):
             # For a message that is no subscription, libzmq keeps no sender; it takes that of the
             # next subscription instead, and so on for all that wait.
             caller, _ = self._door.identify(notice)
+            self._door.shut_out(notice)
             raise OutOfStep(f"{caller.name} sent what is no subscription")
         caller, connection = self._door.identify(notice)
         if connection is None:  # it has ended: libzmq tells what it had, without saying whose

@@ -28,6 +28,7 @@ from tracker.daemon.numbering import FrameNumbers
 from tracker.daemon.pixels import PixelBudget
 from tracker.daemon.reader import OpenSource, Reader
 from tracker.daemon.values import Event, LiveFrame
+from tracker.exhausted import ExhaustedError, exhausted
 from tracker.protocol.data import EventName
 from tracker.protocol.fields import StreamSettings
 from tracker.protocol.replies import StreamState
@@ -57,7 +58,14 @@ class _NoThreadError(StreamError):
     """The system gives no more threads."""
 
 
-_PERMANENT = (SourceNotFound, SourceDenied, SourceTooLarge, SourceUsageError, _StuckError)
+_PERMANENT = (
+    SourceNotFound,
+    SourceDenied,
+    SourceTooLarge,
+    SourceUsageError,
+    _StuckError,
+    ExhaustedError,
+)
 
 
 class _Wanted(Enum):
@@ -160,6 +168,7 @@ class Supervisor:
         self._wanted = _Wanted.RUN
         self._retry_now = False
         self._reader: Reader | None = None
+        self._fault: Exception | None = None  # of who takes its frames
         self._left: list[Reader] = []
         self._state = StreamState.CONNECTING
         self._error = ""
@@ -209,6 +218,19 @@ class Supervisor:
             self._backoff.reset()
             if self._state is not StreamState.CONNECTING:
                 self._become(StreamState.CONNECTING, f"opening {self._url}")
+            self._changed.notify_all()
+
+    def fail(self, error: Exception) -> None:
+        """Close the source because its frames cannot be tracked; it is tried again as others are.
+
+        Args:
+            error: Why not.
+        """
+        with self._changed:
+            if self._reader is None:
+                return
+            self._let_go()
+            self._fault = error
             self._changed.notify_all()
 
     def stop(self, timeout_s: float) -> bool:
@@ -335,8 +357,10 @@ class Supervisor:
                 hint = "its reader hangs and was left behind"
                 return self._failed(SourceTimeout(f"no answer from {self._url}", hint))
             self._changed.wait(min(_WATCH_S, self._hang_margin_s))
-        if self._reader is not reader:  # paused, or stopped
-            return 0.0
+        if self._reader is not reader:  # paused, stopped, or of no use to who takes its frames
+            fault, self._fault = self._fault, None
+            wanted = self._wanted is _Wanted.RUN
+            return self._failed(fault) if fault is not None and wanted else 0.0
         self._let_go()
         if reader.error is not None:
             return self._failed(reader.error)
@@ -347,6 +371,7 @@ class Supervisor:
 
     def _failed(self, error: Exception) -> float:
         """Take note of a failure; return the seconds to wait before the next attempt."""
+        error = exhausted(error) or error
         ran_s = 0.0
         if self._state is StreamState.RUNNING:
             ran_s = time.monotonic() - self._running_since_s
@@ -362,7 +387,7 @@ class Supervisor:
 
     def _told(self, error: Exception) -> str:
         """Say in one line, without credentials, what an error is."""
-        if isinstance(error, StreamError):
+        if isinstance(error, StreamError | ExhaustedError):
             return " ".join(str(error).split())
         trace = "".join(traceback.format_exception(error)).replace(self._settings.url, self._url)
         _LOG.error("stream %s: unexpected error while reading\n%s", self._stream, trace)

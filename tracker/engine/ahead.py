@@ -122,8 +122,8 @@ class LookAhead:
         self._lately.append(times)
 
     def begin(self, model: Model, image_hwc: NDArray[np.uint8], helper: Helper) -> None:
-        """Begin to encode a picture; where no thread is to be had, its step does it all."""
-        with suppress(RuntimeError):
+        """Begin to encode a picture; where no thread or memory is to be had, its step does it."""
+        with suppress(RuntimeError, MemoryError):
             self._coming.append(Encoding(model, image_hwc, helper))
 
     def take(self, model: Model, image_hwc: NDArray[np.uint8]) -> Encoding | None:
