@@ -488,7 +488,9 @@ class TestFailures:
         stepped = Session.step
         monkeypatch.setattr(Session, "step", step)
         told: list[str] = []
-        daemon.mailboxes["large"] = Mailbox(capacity=9, drop_stale=True)
+        daemon.mailboxes["large"] = Mailbox(
+            capacity=9, drop_stale=True, on_put=daemon.pipeline.wake
+        )
         daemon.pipeline.add(
             "large",
             SETTINGS,

@@ -129,6 +129,8 @@ class LimitsConfig(Message):
         unread_bytes: What all connections over TCP together may have sent that was not read yet,
             whole messages or not; never less than two of the largest. Of more, the connections
             that sent most are closed. Only Linux tells.
+        unsent_bytes: What may be kept for all subscribers together that do not read what they are
+            sent. Of more, those that are behind for longest are closed. Only Linux tells.
     """
 
     streams: Annotated[int, Field(ge=1, le=256)] = 8
@@ -139,6 +141,7 @@ class LimitsConfig(Message):
     clients: Annotated[int, Field(ge=1, le=10**5)] = 256
     connections: Annotated[int, Field(ge=4, le=10**4)] = 512
     unread_bytes: Annotated[int, Field(ge=2**20, le=2**34)] = 32 * 2**20
+    unsent_bytes: Annotated[int, Field(ge=2**20, le=2**36)] = 256 * 2**20
 
 
 class StateConfig(Message):
