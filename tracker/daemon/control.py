@@ -199,7 +199,9 @@ class Control:
         # The owner of the key where there are keys, else the connection.
         client = routing_id.bytes if caller.account is None else caller.account.encode()
         address = (routing_id.bytes, *envelope)
-        if envelope in _ENVELOPES and len(parts) == len(envelope) + 1:
+        if len(payload) > self._config.max_message_bytes:  # which is not even copied
+            self._answers.overlong(client, address, len(payload))
+        elif envelope in _ENVELOPES and len(parts) == len(envelope) + 1:
             self._answers.request(client, address, payload.bytes, caller)
         else:
             self._answers.misframed(client, address, len(parts), payload.bytes)
