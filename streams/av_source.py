@@ -74,8 +74,8 @@ class AvSource:
         open_timeout_s: float,
         read_timeout_s: float,
         feed: Feed | None = None,
-        open_piece: OpenPiece | None = None,
         max_pixels: int = MAX_PIXELS,
+        open_piece: OpenPiece | None = None,
     ) -> None:
         """Open it.
 
@@ -85,8 +85,8 @@ class AvSource:
             open_timeout_s: For each step of opening.
             read_timeout_s: For each read.
             feed: Gives the bytes, in place of the address; `close` closes it, too.
-            open_piece: Opens the address and what it names, in place of FFmpeg.
             max_pixels: Of a frame; a source of larger ones is refused before they are decoded.
+            open_piece: Opens the address and what it names, in place of FFmpeg.
         """
         self.stats = SourceStats()
         self._address = address

@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -128,16 +129,15 @@ class ImageFolderSource:
         images: tuple[Path, ...],
         *,
         stream: str,
-        open_file: OpenFile = open_any,
         max_pixels: int = MAX_PIXELS,
+        open_file: OpenFile = open_any,
     ) -> None:
         self.stats = SourceStats()
-        self._max_pixels = max_pixels
         self._images = images
-        self._open_file = open_file
+        self._read = partial(read_image, open_file=open_file, max_pixels=max_pixels)
         self._stream = stream
         self._closed = False
-        first = next((image for path in images if (image := self._read(path)) is not None), None)
+        first = next((image for image in map(self._read, images) if image is not None), None)
         if first is None:
             raise SourceUnreadable(
                 f"none of the {len(images)} images of {address.shown} can be decoded",
@@ -160,9 +160,6 @@ class ImageFolderSource:
                 continue
             self.stats.frames += 1
             yield Frame(self._stream, seq, None, None, captured_ns, image, name=path.name)
-
-    def _read(self, path: Path) -> NDArray[np.uint8] | None:
-        return read_image(path, self._max_pixels, self._open_file)
 
     def _note_damaged(self, name: str) -> None:
         self.stats.corrupt_packets += 1
@@ -190,7 +187,7 @@ class ImageFolderSource:
 
 
 def read_image(
-    path: Path, max_pixels: int = MAX_PIXELS, open_file: OpenFile = open_any
+    path: Path, open_file: OpenFile = open_any, max_pixels: int = MAX_PIXELS
 ) -> NDArray[np.uint8] | None:
     """Return an image file as uint8 RGB (height, width, 3); None where it cannot be decoded.
 
@@ -198,8 +195,8 @@ def read_image(
         StreamError: The file cannot be read from the disk, or holds several pictures, or one
             that is too large.
     """
-    with translated(Address(SourceKind.PATH, str(path), str(path))), open_file(path) as file:
-        content = read_at_most(file, MAX_FILE_BYTES)
+    with translated(Address(SourceKind.PATH, str(path), str(path))):
+        content = read_at_most(path, MAX_FILE_BYTES, open_file)
     try:
         return decode_image(content, max_pixels)
     except SeveralPictures as error:

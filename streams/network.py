@@ -27,8 +27,8 @@ def open_network(
     read_timeout_s: float,
     poll_stills: bool,
     stop: threading.Event | None,
-    policy: SourcePolicy | None = None,
     max_pixels: int,
+    policy: SourcePolicy | None = None,
 ) -> AvSource:
     """Open a source of the network; see `streams.open_source`.
 

@@ -59,8 +59,8 @@ def open_source(
     options: SourceOptions | None = None,
     poll_stills: bool = False,
     stop: threading.Event | None = None,
-    policy: SourcePolicy | None = None,
     max_pixels: int = MAX_PIXELS,
+    policy: SourcePolicy | None = None,
 ) -> Source:
     """Open a source and decode its first frame.
 
@@ -75,8 +75,8 @@ def open_source(
         poll_stills: Ask for a JPEG at an http(s) address again and again, as a camera's, where
             the options do not say; else it is a source of one frame.
         stop: Ends the source where it only waits until it asks again; may be set by any thread.
-        policy: What may be opened; None for all that this user may open.
         max_pixels: Of a frame; a source of larger ones is refused before they are decoded.
+        policy: What may be opened; None for all that this user may open.
 
     Raises:
         SourceUsageError: The address is wrong.
@@ -97,8 +97,8 @@ def open_source(
             read_timeout_s=read_timeout_s,
             poll_stills=poll_stills,
             stop=stop,
-            policy=policy,
             max_pixels=max_pixels,
+            policy=policy,
         )
     open_with_ffmpeg = partial(
         AvSource,
@@ -131,11 +131,11 @@ def _open_path(
         animated = images is None and is_webp_animation(_head(path, open_file))
     if images is not None:
         return ImageFolderSource(
-            address, images, stream=stream, max_pixels=max_pixels, open_file=open_file
+            address, images, stream=stream, open_file=open_file, max_pixels=max_pixels
         )
     if animated:
         return WebpAnimationSource(
-            address, stream=stream, max_pixels=max_pixels, open_file=open_file
+            address, stream=stream, open_file=open_file, max_pixels=max_pixels
         )
     if files is None:
         return open_with_ffmpeg(address)

@@ -52,14 +52,14 @@ class WebpAnimationSource:
         address: Address,
         *,
         stream: str,
-        max_pixels: int = MAX_PIXELS,
         open_file: OpenFile = open_any,
+        max_pixels: int = MAX_PIXELS,
     ) -> None:
         self.stats = SourceStats()
         self._stream = stream
         self._closed = False
-        with translated(address), open_file(Path(address.location)) as file:
-            encoded = read_at_most(file, MAX_FILE_BYTES)
+        with translated(address):
+            encoded = read_at_most(Path(address.location), MAX_FILE_BYTES, open_file)
         whole = _whole_chunks(encoded)
         try:
             check_size(whole, max_pixels)

@@ -6,23 +6,27 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+import pytest
 import zmq
 
 from tests.control_clients import Client, running
 from tests.doors import GREETING, PATIENCE_S, connect, frame
+from tracker.daemon import door as door_module
 from tracker.daemon.backlog import (
     SLACK_BYTES,
     bytes_received,
     bytes_unsent,
     hoarders,
+    note_progress,
+    sleepers,
     unread_bytes,
     wire_bytes,
 )
 from tracker.daemon.entrance import Connection
 from tracker.daemon.local_users import LocalUsers
+from tracker.daemon.outlet import Outlet
 from tracker.protocol.requests import AnyRequest
 
-READY = b"\x04\x1c\x05READY\x0bSocket-Type\0\0\0\x06DEALER"
 MIB = 2**20
 
 
@@ -33,10 +37,11 @@ def wait_until(holds: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-def ready(endpoint: str) -> tcp.socket:
+def ready(endpoint: str, kind: bytes = b"DEALER") -> tcp.socket:
     """A connection past its handshake, whose bytes are written by hand."""
     socket = connect(endpoint)
-    socket.sendall(GREETING + READY)
+    command = b"\x05READY\x0bSocket-Type" + len(kind).to_bytes(4, "big") + kind
+    socket.sendall(GREETING + b"\x04" + bytes([len(command)]) + command)
     answer = b""
     while b"Socket-Type" not in answer:
         answer += socket.recv(4096)
@@ -104,6 +109,56 @@ def test_those_that_sent_most_go_until_the_rest_is_little_enough() -> None:
         [40, 30, 10],
         [40, 30, 10, 5],
     ]
+
+
+def test_those_that_are_behind_for_longest_go_until_little_enough_is_kept() -> None:
+    crowd = [Connection(n, None, 0) for n in range(5)]
+    for since_s, one in enumerate(crowd):
+        note_progress(one, 1000, float(since_s))
+        note_progress(one, 2000, 100.0)
+    note_progress(crowd[1], 0, 101.0)  # it took all
+    held = [(10, one) for one in crowd]
+
+    def gone(most: int, behind_since_s: float = 3.0) -> list[int]:
+        return [one.descriptor for one in sleepers(held, most, behind_since_s)]
+
+    assert [gone(most) for most in (30, 29, 19, 0)] == [[], [0], [0, 2], [0, 2, 3]]
+    assert gone(0, behind_since_s=2.0) == [0, 2]
+
+
+def test_subscribers_that_do_not_read_are_closed_where_too_much_is_kept_for_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(door_module, "_BEHIND_S", 0.2)
+    door = LocalUsers()
+    door.most_unsent_bytes = 8 * MIB
+    with zmq.Context() as context:
+        door.start(context)
+        outlet = Outlet("tcp://127.0.0.1:0", door, context=context, send_hwm=4)
+        outlet.bind()
+        asleep = [ready(outlet.endpoint, b"SUB") for _ in range(4)]
+        with context.socket(zmq.SUB) as awake:
+            awake.linger = 0
+            awake.subscribe(b"")
+            awake.connect(outlet.endpoint)
+            for socket in asleep:
+                socket.sendall(frame(b"\x01"))
+
+            def send_and_look() -> bool:
+                outlet.serve()
+                outlet.send(b"x", [b"x" * MIB])
+                while awake.poll(20):
+                    awake.recv()
+                return door.refused_for["behind"] >= 2
+
+            wait_until(send_and_look)
+            assert door.refused_for["behind"] == 2, "four MiB for each: two may sleep on"
+            outlet.send(b"x", [b"the last"])
+            assert awake.poll(20_000) and awake.recv() == b"the last"
+        for socket in asleep:
+            socket.close()
+        outlet.close(0)
+        door.stop()
 
 
 def test_a_message_without_end_is_closed_and_others_are_answered() -> None:

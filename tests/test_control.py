@@ -11,6 +11,7 @@ import pytest
 import zmq
 from control_clients import Client, running
 
+from tracker.daemon.asking import ASKING
 from tracker.daemon.config import LimitsConfig, SecurityConfig
 from tracker.daemon.curve import Security, read_keys, write_keys
 from tracker.daemon.rates import Rates
@@ -215,6 +216,20 @@ def test_a_client_that_comes_back_under_its_routing_id_gets_the_reply_that_it_mi
         with Client(control, ROUTING_ID=b"phone") as client:
             assert client.ask(REMOVE)["result"] == {"done": True}
         assert len(handle.futures) == 1
+
+
+def test_a_request_is_done_in_the_name_of_its_client() -> None:
+    names: list[bytes] = []
+
+    def note(_: AnyRequest) -> dict[str, Any]:
+        names.append(ASKING.get())
+        return {}
+
+    with running(note) as control, Client(control) as one, Client(control) as other:
+        for n, client in enumerate((one, other, one)):
+            client.ping(str(n))
+    assert names[0] == names[2] != names[1]
+    assert b"" not in names
 
 
 def test_the_ids_of_two_clients_are_their_own() -> None:

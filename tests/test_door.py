@@ -135,7 +135,7 @@ def test_programs_of_this_user_are_let_in_without_set_up() -> None:
             with Client(control, kind, parts=parts) as client:
                 client.ping()
         assert control.status().refused_connections == dict.fromkeys(
-            ("key", "user", "limit", "unread", "shut out"), 0
+            ("key", "user", "limit", "shut out", "unread", "behind"), 0
         )
 
 

@@ -17,7 +17,9 @@ from live_scene import SETTINGS, drawn, live
 from small_pico import small_pico
 
 from streams.mailbox import Mailbox
+from tracker.daemon.asking import ASKING
 from tracker.daemon.pipeline import CommandResult, Pipeline
+from tracker.daemon.slot import Gate, Slot, Waiting
 from tracker.daemon.values import (
     Event,
     ListCommand,
@@ -388,6 +390,56 @@ class TestCommands:
         for future in waiting:
             assert future.result(DEADLINE_S)
         assert daemon.pipeline.status("cam").commands_waiting == 0
+
+    def test_one_client_leaves_half_of_the_places_to_others(self) -> None:
+        pipeline = Pipeline(
+            small_pico(),
+            Policy(history_frames=4, max_objects=3),
+            commands_queued=6,
+            on_tracked=lambda _: None,
+            on_event=lambda _: None,
+        )
+        pipeline.add("cam", SETTINGS, Mailbox(capacity=1, drop_stale=True, on_put=pipeline.wake))
+
+        def submit_as(client: bytes) -> None:
+            asking = ASKING.set(client)
+            try:
+                pipeline.submit("cam", ListCommand())
+            finally:
+                ASKING.reset(asking)
+
+        for _ in range(3):
+            submit_as(b"greedy")
+        with pytest.raises(Refused, match="3 commands of this client wait") as caught:
+            submit_as(b"greedy")
+        assert caught.value.code is ErrorCode.BUSY
+        submit_as(b"other")
+        assert pipeline.stop(DEADLINE_S)
+
+    def test_clients_take_turns_by_what_their_commands_took(self) -> None:
+        now_s, order = [0.0], []
+        costs_s = {b"dear": 1.0, b"cheap": 0.25}
+
+        class CostlyLane:
+            def waits(self, command: object) -> bool:
+                return False
+
+            def apply(self, command: tuple[bytes, int], pause: object) -> None:
+                order.append(command)
+                now_s[0] += costs_s[command[0]]
+
+        mailbox: Mailbox[LiveFrame] = Mailbox(capacity=1, drop_stale=True, on_put=lambda: None)
+        lane: Any = CostlyLane()
+        slot = Slot(lane, Gate(print, print), mailbox, print, clock=lambda: now_s[0])
+        for client in (b"dear", b"cheap"):
+            slot.commands.extend(Waiting.of((client, n), client) for n in range(6))
+        while (waiting := slot.next_command()) is not None:
+            slot.apply(waiting, lambda: None)
+        names = [client for client, _ in order]
+        assert names[:6] == [b"dear"] + [b"cheap"] * 4 + [b"dear"]
+        assert names[6:] == [b"cheap"] * 2 + [b"dear"] * 4
+        for client in costs_s:
+            assert [n for name, n in order if name == client] == list(range(6)), "in order"
 
     def test_a_command_that_nobody_waits_for_is_not_applied(self, daemon: Daemon) -> None:
         daemon.add("cam")

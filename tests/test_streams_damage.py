@@ -24,6 +24,7 @@ from supervised import watched
 
 import streams.av_source
 from streams import Frame, Source, SourceTimeout, SourceUnreadable, StreamError, open_source
+from streams.address import Address
 from tracker.protocol.replies import StreamState
 
 CORPUS = Path(__file__).parents[1] / "tools" / "fuzz" / "corpus"
@@ -293,8 +294,8 @@ class BreakingContainer:
 def break_after(monkeypatch: pytest.MonkeyPatch, packets: int, error: Exception) -> None:
     open_container = streams.av_source._open
 
-    def open_breaking(*args: Any) -> Any:
-        return BreakingContainer(open_container(*args), packets, error)
+    def open_breaking(address: Address, *more: Any) -> Any:
+        return BreakingContainer(open_container(address, *more), packets, error)
 
     monkeypatch.setattr(streams.av_source, "_open", open_breaking)
 

@@ -203,8 +203,8 @@ class HesitantContainer:
 def hesitate(monkeypatch: pytest.MonkeyPatch, pauses: int) -> None:
     open_container = streams.av_source._open
 
-    def open_hesitant(*args: Any) -> Any:
-        return HesitantContainer(open_container(*args), pauses)
+    def open_hesitant(address: Address, *more: Any) -> Any:
+        return HesitantContainer(open_container(address, *more), pauses)
 
     monkeypatch.setattr(streams.av_source, "_open", open_hesitant)
     monkeypatch.setattr(streams.address, "camera_address", fake_camera)

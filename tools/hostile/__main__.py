@@ -31,9 +31,7 @@ def main() -> int:
     parser.add_argument("--report", type=Path, help="with --minutes: write the page there")
     parser.add_argument("--endpoint", default="tcp://127.0.0.1:5570", help="its control socket")
     parser.add_argument("--messages", type=int, default=10_000)
-    parser.add_argument(
-        "--max-bytes", type=int, default=2 * 2**20, help="control.max_message_bytes"
-    )
+    parser.add_argument("--max-bytes", type=int, default=2**20, help="control.max_message_bytes")
     parser.add_argument("--pid", type=int, help="the daemon's; its memory is printed")
     args = parser.parse_args()
     return _attack_running(args) if args.minutes is None else _attack_own(args)

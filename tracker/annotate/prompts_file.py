@@ -15,6 +15,7 @@ from pydantic import (
     model_validator,
 )
 
+from streams.bounded_file import read_at_most
 from tracker.annotate.mask_png import read_mask
 from tracker.annotate.pictures import Pictures
 from tracker.annotate.plan import NAME_PREFIX, PlacedPrompt, Removal
@@ -159,9 +160,7 @@ def load_prompts(path: Path, pictures: Pictures | None = None) -> FileContent:
         PromptError: One of its masks cannot be read, or a name is not that of one picture.
     """
     try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise UsageError(f"{path}: larger than {MAX_FILE_BYTES >> 20} MiB", "split the work")
-        text = decode_text(path.read_bytes())
+        text = decode_text(read_at_most(path, MAX_FILE_BYTES))
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}", "check --prompts") from error
     except ValueError as error:

@@ -10,10 +10,13 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from streams.bounded_file import read_at_most
 from tracker.annotate.journal import Journal
 from tracker.atomic import write_atomically
 from tracker.engine import Policy
 from tracker.errors import OutputError, SnapshotError, UsageError
+
+MAX_DESCRIPTION_BYTES = 16 * 2**20
 
 #: Version of the folder's files. Another one is refused: its runs cannot be gone on with.
 STATE_VERSION: Literal[2] = 2
@@ -125,7 +128,7 @@ class RunState:
     def _read(self) -> RunDescription | None:
         path = self._description_path
         try:
-            text = path.read_bytes()
+            text = read_at_most(path, MAX_DESCRIPTION_BYTES)
             version = _Versioned.model_validate_json(text).version
             if version == STATE_VERSION:
                 return RunDescription.model_validate_json(text)

@@ -11,12 +11,13 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from streams.redaction import redact_text
+from tracker.daemon.asking import ASKING
 from tracker.daemon.config import ControlConfig, LimitsConfig
 from tracker.daemon.grants import LOCAL, Caller
 from tracker.daemon.permissions import Permissions
 from tracker.daemon.rates import Rates
 from tracker.daemon.replies_memory import Key, Remembered, RepliesMemory
-from tracker.daemon.requests import OPS, Rejected, glance_at_id, parse
+from tracker.daemon.requests import OPS, Rejected, glance_at_id, parse, too_large
 from tracker.daemon.values import Refused
 from tracker.exhausted import exhausted
 from tracker.protocol.replies import ErrorBody, ErrorCode, Reply
@@ -98,7 +99,7 @@ class Answers:
             payload: The request as it came.
             caller: Who asks.
         """
-        if not self._allow(client, address, payload):
+        if not self._allow(client, address, payload, len(payload)):
             return
         request = parse(payload, self._config.max_message_bytes)
         self.requests[UNREAD if isinstance(request, Rejected) else request.op] += 1
@@ -124,7 +125,7 @@ class Answers:
             parts: How many it has.
             payload: The last one, which may hold an id to repeat.
         """
-        if self._allow(client, address, payload):
+        if self._allow(client, address, payload, len(payload)):
             self.requests[UNREAD] += 1
             refusal = Refused(
                 ErrorCode.BAD_REQUEST,
@@ -133,9 +134,16 @@ class Answers:
             )
             self._reply(address, _failure(glance_at_id(payload), refusal))
 
-    def _allow(self, client: bytes, address: Address, payload: bytes) -> bool:
+    def overlong(self, client: bytes, address: Address, size: int) -> None:
+        """Answer a request of more bytes than are read."""
+        if self._allow(client, address, b"", size):
+            self.requests[UNREAD] += 1
+            rejected = too_large(size, self._config.max_message_bytes)
+            self._reply(address, Reply(id=rejected.id, ok=False, error=rejected.error))
+
+    def _allow(self, client: bytes, address: Address, payload: bytes, size: int) -> bool:
         """Whether a client may ask now; else it is told that it may not."""
-        if self._rates.allow(client, time.monotonic(), len(payload)):
+        if self._rates.allow(client, time.monotonic(), size):
             return True
         self.requests[UNREAD] += 1
         refusal = Refused(ErrorCode.RATE_LIMITED, "too many requests", "ask less often")
@@ -210,6 +218,7 @@ class Answers:
         self, key: Key, digest: bytes, address: Address, request: AnyRequest, caller: Caller
     ) -> None:
         """Do a request for the first time."""
+        asked = ASKING.set(key[0])
         try:
             if self._permissions is None:
                 result = self._handle(request)
@@ -218,6 +227,8 @@ class Answers:
         except Exception as err:
             self._finish(key, digest, address, _failure(request.id, err))
             return
+        finally:
+            ASKING.reset(asked)
         if isinstance(result, Future):
             deadline_s = time.monotonic() + self._config.timeout_s
             self._pending[key] = _Pending(address, digest, result, deadline_s)

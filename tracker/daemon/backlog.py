@@ -1,8 +1,11 @@
-"""What connections sent that nobody has read yet, and which of them to close for it.
+"""What libzmq holds for connections, in both directions, and which of them to close for it.
 
 Between the kernel and whoever reads a socket, libzmq holds messages: per connection as many as its
 high-water mark says, and of a message in parts whatever came of it. The kernel counts the bytes
 that came over a TCP connection; less those of the messages that were read they are what is held.
+
+For a subscriber that does not read libzmq keeps as many messages as its high-water mark says. The
+kernel tells whether the other end took all.
 """
 
 import socket
@@ -75,6 +78,40 @@ def hoarders(held: Iterable[tuple[int, Connection]], most: int) -> list[Connecti
     total = sum(nbytes for nbytes, _ in ordered)
     found: list[Connection] = []
     for nbytes, connection in ordered:
+        if total <= most:
+            break
+        found.append(connection)
+        total -= nbytes
+    return found
+
+
+def note_progress(connection: Connection, unsent: int, now_s: float) -> None:
+    """Take note of the bytes that the other end has not taken."""
+    if unsent == 0:
+        connection.behind_s = None
+    elif connection.behind_s is None:
+        connection.behind_s = now_s
+
+
+def sleepers(
+    held: Iterable[tuple[int, Connection]], most: int, behind_since_s: float
+) -> list[Connection]:
+    """Which connections to close so that no more than `most` bytes are kept: the longest behind.
+
+    Args:
+        held: Connections, and the bytes that may be kept for each that is behind.
+        most: For all together.
+        behind_since_s: Those that are behind for less count as being at it.
+    """
+    behind = [
+        (connection.behind_s, nbytes, connection)
+        for nbytes, connection in held
+        if connection.behind_s is not None and connection.behind_s <= behind_since_s
+    ]
+    behind.sort(key=lambda one: one[0])
+    total = sum(nbytes for _, nbytes, _ in behind)
+    found: list[Connection] = []
+    for _, nbytes, connection in behind:
         if total <= most:
             break
         found.append(connection)

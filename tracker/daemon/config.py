@@ -41,7 +41,8 @@ class ControlConfig(Message):
 
     Attributes:
         bind: Where it listens. Off loopback only with keys.
-        max_message_bytes: A longer request is refused.
+        max_message_bytes: A longer request is refused. The longest mask fits, a million characters
+            of run lengths; no other request needs 64 KiB.
         requests_per_s: Of one client, on average; each 64 KiB of a request count as one more.
         burst: Requests of one client that may come at once.
         remembered_replies: Replies kept for retried requests, of all clients together.
@@ -49,7 +50,7 @@ class ControlConfig(Message):
     """
 
     bind: str = "tcp://127.0.0.1:5570"
-    max_message_bytes: Annotated[int, Field(ge=1024, le=64 * 2**20)] = 2 * 2**20
+    max_message_bytes: Annotated[int, Field(ge=1024, le=64 * 2**20)] = 2**20
     requests_per_s: Annotated[float, Field(gt=0, le=1e6)] = 200.0
     burst: Annotated[int, Field(ge=1, le=10**6)] = 400
     remembered_replies: Annotated[int, Field(ge=0, le=10**5)] = 1024
@@ -121,13 +122,15 @@ class LimitsConfig(Message):
         frame_pixels: Of one frame. A source of larger ones is refused before they are decoded.
         pixels: Of one frame of each stream, all streams together; twenty bytes each are held, or
             fifty while publishing is behind.
-        commands_queued: Commands that may wait for one stream.
+        commands_queued: Commands that may wait for one stream; half of these of one client.
         clients: Clients that requests are counted for; the one silent longest is forgotten.
         connections: Connections at a time to each ZeroMQ socket. One more closes the oldest that
             never sent anything, or else the newest. Fewer where the system allows few open files.
         unread_bytes: What all connections over TCP together may have sent that was not read yet,
             whole messages or not; never less than two of the largest. Of more, the connections
             that sent most are closed. Only Linux tells.
+        unsent_bytes: What may be kept for all subscribers together that do not read what they are
+            sent. Of more, those that are behind for longest are closed. Only Linux tells.
     """
 
     streams: Annotated[int, Field(ge=1, le=256)] = 8
@@ -138,6 +141,7 @@ class LimitsConfig(Message):
     clients: Annotated[int, Field(ge=1, le=10**5)] = 256
     connections: Annotated[int, Field(ge=4, le=10**4)] = 512
     unread_bytes: Annotated[int, Field(ge=2**20, le=2**34)] = 32 * 2**20
+    unsent_bytes: Annotated[int, Field(ge=2**20, le=2**36)] = 256 * 2**20
 
 
 class StateConfig(Message):

@@ -38,7 +38,7 @@ from tracker.errors import TrackdError
 _LOG = logging.getLogger("trackd.control")
 # A request up to so many times too large is answered with an error; ZeroMQ cuts off what is larger.
 READ_FACTOR = 4
-_QUEUED_REQUESTS = 16  # per client, before it has to wait
+_QUEUED_REQUESTS = 4  # per client, before it has to wait
 _QUEUED_REPLIES = 256  # per client, before replies to it are dropped
 _BUFFER_BYTES = 256 * 1024  # of the kernel, for each connection and direction
 _UNREAD_REPLIES_BYTES = 64 * 1024  # in there
@@ -199,7 +199,9 @@ class Control:
         # The owner of the key where there are keys, else the connection.
         client = routing_id.bytes if caller.account is None else caller.account.encode()
         address = (routing_id.bytes, *envelope)
-        if envelope in _ENVELOPES and len(parts) == len(envelope) + 1:
+        if len(payload) > self._config.max_message_bytes:  # which is not even copied
+            self._answers.overlong(client, address, len(payload))
+        elif envelope in _ENVELOPES and len(parts) == len(envelope) + 1:
             self._answers.request(client, address, payload.bytes, caller)
         else:
             self._answers.misframed(client, address, len(parts), payload.bytes)

@@ -22,6 +22,8 @@ from tracker.daemon.backlog import (
     bytes_received,
     bytes_unsent,
     hoarders,
+    note_progress,
+    sleepers,
     unread_bytes,
     wire_bytes,
 )
@@ -36,6 +38,7 @@ _LOG = logging.getLogger("trackd.keys")
 _DOMAIN = b"trackd"
 _VERSION = b"1.0"
 _TICK_S = 1.0
+_BEHIND_S = 5.0  # less than that is no more than a slow moment
 _LOOK_S = 0.1  # from one look at what libzmq holds to the next
 _ROUNDS = 8
 _ANSWERS_AT_ONCE = 64
@@ -77,15 +80,18 @@ class Door(ABC):
     Attributes:
         most_unread_bytes: What all connections together may have sent and nobody has read yet; of
             more, those that sent most are closed.
+        most_unsent_bytes: What may be kept for all subscribers that are behind; of more, those that
+            are behind for longest are closed.
         refused_for: Connections refused or closed so far, by reason: "key", "user", "limit",
-            "unread", "shut out".
+            "shut out", "unread", "behind".
         unread_bytes: What is held of messages that were not read yet.
     """
 
     def __init__(self, most: int = 512) -> None:
-        reasons = ("key", "user", "limit", "unread", "shut out")
+        reasons = ("key", "user", "limit", "shut out", "unread", "behind")
         self.refused_for: Counter[str] = Counter(dict.fromkeys(reasons, 0))
         self.most_unread_bytes = 32 * 2**20
+        self.most_unsent_bytes = 256 * 2**20
         self.unread_bytes = 0
         self._most = most
         self._lock = threading.RLock()
@@ -280,6 +286,22 @@ class Door(ABC):
             self._next_warning_s = now_s + WARN_EVERY_S
             _LOG.warning(text, *args, self.refused_for[reason])
 
+    def _shed_sleepers(self, now_s: float) -> None:
+        """Close subscribers that leave what they are sent where more is kept than may be."""
+        held: list[tuple[int, Connection]] = []
+        for entrance in self._entrances:
+            if not entrance.publishes:
+                continue
+            for connection in entrance.wanted():
+                with suppress(OSError):
+                    note_progress(connection, bytes_unsent(connection.descriptor), now_s)
+                    held.append((entrance.queue_bytes, connection))
+        for connection in sleepers(held, self.most_unsent_bytes, now_s - _BEHIND_S):
+            connection.cut()
+            self.refused_for["behind"] += 1
+            text = "closed a connection: it does not read, nor do others (%d closed so far)"
+            self._warn(text, reason="behind")
+
     # --- in the thread
 
     def _run(self) -> None:
@@ -303,6 +325,7 @@ class Door(ABC):
         if now_s >= self._next_look_s:
             self._next_look_s = now_s + _LOOK_S
             self._shed_hoarders()
+            self._shed_sleepers(now_s)
         return not all(self._answer() for _ in range(_ANSWERS_AT_ONCE))
 
     def _wait(self) -> None:
@@ -374,6 +397,11 @@ class Guarded:
     def shut_out(self, frame: zmq.Frame) -> None:
         """Let the client that sent a message not in again for some time, where clients differ."""
         self._door.shut_out(frame)
+
+    def keeps(self, nbytes: int) -> None:
+        """Take note of what libzmq may keep for one connection that does not read."""
+        if self._entrance is not None:
+            self._entrance.queue_bytes = nbytes
 
     def close(self) -> None:
         """Call this before the socket is closed."""

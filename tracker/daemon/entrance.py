@@ -32,6 +32,8 @@ class Connection:
         revoked_s: Since when its key is not allowed, by `time.monotonic()`.
         read_bytes: Of its messages that were read, as they came over the wire.
         read_lately: One was read since its bytes were last counted.
+        behind_s: Since when its other end leaves what it was sent, by `time.monotonic()`; None
+            where it took all.
     """
 
     descriptor: int
@@ -45,6 +47,7 @@ class Connection:
     revoked_s: float | None = None
     read_bytes: int = 0
     read_lately: bool = False
+    behind_s: float | None = None
 
     def cut(self) -> None:
         """Close it, both ways and at once; libzmq then finds it closed and frees it.
@@ -68,11 +71,13 @@ class Entrance:
     Attributes:
         connections: By the descriptor that each has now.
         publishes: The socket sends to whoever subscribes; else it answers.
+        queue_bytes: What libzmq may keep for one connection that is behind.
     """
 
     def __init__(self, watched: zmq.Socket[Any], context: zmq.Context[Any], name: str) -> None:
         self.connections: dict[int, Connection] = {}
         self.publishes = watched.type == zmq.XPUB
+        self.queue_bytes = 0
         self._watched = watched
         endpoint = f"inproc://trackd-monitor-{name}"
         watched.monitor(endpoint, _WATCHED)

@@ -216,7 +216,7 @@ def _of_control(control: ControlStatus) -> Iterator[Metric]:
     )
     yield _counts(
         "trackd_refused_connections",
-        "Connections refused or closed: key or user not allowed, too many, or too much unread.",
+        "Connections refused or closed: key or user not allowed, too many, or unread.",
         "reason",
         control.refused_connections,
     )

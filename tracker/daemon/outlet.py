@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -77,6 +78,7 @@ class Outlet:
         self._security = security
         self._context = context
         self._send_hwm = send_hwm
+        self._sizes: deque[int] = deque(maxlen=send_hwm)  # of the newest messages
         self._socket: zmq.Socket[bytes] | None = None
         self._kept: dict[bytes, _Kept] = {}
         self._guarded: Guarded | None = None
@@ -164,7 +166,11 @@ class Outlet:
             self._subscriptions.before_sending(topic)
             self._socket.send_multipart(parts, zmq.NOBLOCK)
             self.sent += 1
-            self.sent_bytes += sum(map(len, parts))
+            size = sum(map(len, parts))
+            self.sent_bytes += size
+            self._sizes.append(size)
+            if self._guarded is not None:
+                self._guarded.keeps(sum(self._sizes))
 
     def forget(self, topic: bytes) -> None:
         """Keep nothing of a topic."""

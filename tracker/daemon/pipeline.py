@@ -8,6 +8,7 @@ from functools import partial
 
 from streams.mailbox import Mailbox
 from tracker.daemon.activity import Activity
+from tracker.daemon.asking import ASKING
 from tracker.daemon.lane import CommandResult, Lane
 from tracker.daemon.lane_status import LaneStatus
 from tracker.daemon.slot import Gate, Slot, Taken, Waiting, next_deadline_s
@@ -57,7 +58,7 @@ class Pipeline:
         Args:
             model: What tracks.
             policy: Of every stream's session.
-            commands_queued: Commands that may wait for one stream.
+            commands_queued: Commands that may wait for one stream; a client may have half of these.
             on_tracked: Takes tracked frames; called by the pipeline's thread, must not wait.
             on_event: Takes what happens to objects; likewise.
             between_frames: Called by the pipeline's thread before each frame, must not wait.
@@ -66,6 +67,7 @@ class Pipeline:
         self._model = model
         self._policy = policy
         self._commands_queued = commands_queued
+        self._most_of_one = max(1, commands_queued // 2)
         self._on_tracked = on_tracked
         self._on_event = on_event
         self._between_frames = between_frames
@@ -187,7 +189,7 @@ class Pipeline:
         Raises:
             Refused: UNKNOWN_STREAM, BUSY or SHUTTING_DOWN.
         """
-        waiting = Waiting.of(command)
+        waiting = Waiting.of(command, ASKING.get())
         with self._lock:
             if self._stopping:
                 raise _shutting_down()
@@ -196,6 +198,13 @@ class Pipeline:
                 raise Refused(
                     ErrorCode.BUSY,
                     f"{len(slot)} commands wait for stream {stream}, as many as are allowed",
+                    "wait for their replies, or raise limits.commands_queued",
+                )
+            if waiting.client and slot.waiting_of(waiting.client) >= self._most_of_one:
+                raise Refused(
+                    ErrorCode.BUSY,
+                    f"{self._most_of_one} commands of this client wait for stream {stream}, half "
+                    "of what is allowed to all",
                     "wait for their replies, or raise limits.commands_queued",
                 )
             slot.commands.append(waiting)

@@ -478,6 +478,7 @@ def _door(config: DaemonConfig) -> Door:
     door = LocalUsers(config.security.allow_users, most) if security is None else security
     largest = READ_FACTOR * config.control.max_message_bytes
     door.most_unread_bytes = max(config.limits.unread_bytes, 2 * largest)
+    door.most_unsent_bytes = config.limits.unsent_bytes
     return door
 
 

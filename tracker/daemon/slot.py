@@ -15,6 +15,7 @@ from tracker.exhausted import ExhaustedError, exhausted
 from tracker.protocol.replies import ErrorCode
 
 _LOG = logging.getLogger("trackd.pipeline")
+_CLIENTS_COUNTED = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +25,13 @@ class Waiting:
     command: Command
     future: "Future[CommandResult]"
     until_s: float
+    client: bytes = b""
 
     @classmethod
-    def of(cls, command: Command) -> "Waiting":
-        """A command that came just now."""
+    def of(cls, command: Command, client: bytes = b"") -> "Waiting":
+        """A command of a client that came just now."""
         wait_s = command.wait_s if isinstance(command, PromptCommand) else 0.0
-        return cls(command, Future(), time.monotonic() + wait_s)
+        return cls(command, Future(), time.monotonic() + wait_s, client)
 
 
 class Gate:
@@ -64,6 +66,9 @@ class Gate:
 class Slot:
     """A stream in the pipeline.
 
+    Clients whose commands wait have their turns by what theirs took so far: the least comes first.
+    That is counted until no command waits.
+
     Attributes:
         lane: Tracks it.
         gate: What it sends passes here.
@@ -80,8 +85,12 @@ class Slot:
         gate: Gate,
         mailbox: Mailbox[LiveFrame],
         on_exhausted: Callable[[ExhaustedError], None],
+        *,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.lane = lane
+        self._clock = clock
+        self._spent_s: dict[bytes, float] = {}
         self.gate = gate
         self.mailbox = mailbox
         self._on_exhausted = on_exhausted
@@ -107,11 +116,21 @@ class Slot:
     def next_command(self) -> Waiting | None:
         """Take a command to apply; those that must wait for a frame are parked."""
         while self.commands:
-            waiting = self.commands.popleft()
+            waiting = self._first_by_turn()
+            self.commands.remove(waiting)
             if not self._holds(waiting):
                 return waiting
             self.parked.append(waiting)
+        self._spent_s.clear()
         return None
+
+    def waiting_of(self, client: bytes) -> int:
+        """Commands of one client that wait."""
+        return sum(one.client == client for one in (*self.commands, *self.parked))
+
+    def _first_by_turn(self) -> Waiting:
+        """The oldest command of the client whose commands took least."""
+        return min(self.commands, key=lambda one: self._spent_s.get(one.client, 0.0))
 
     def release(self) -> None:
         """Put the parked prompts whose wait is over before the other commands."""
@@ -161,6 +180,14 @@ class Slot:
         """Do a command, unless nobody waits for it any more; `pause` as in `Lane.apply`."""
         if not waiting.future.set_running_or_notify_cancel():
             return
+        begun_s = self._clock()
+        self._do(waiting, pause)
+        if len(self._spent_s) >= _CLIENTS_COUNTED:
+            self._spent_s.clear()
+        spent_s = self._clock() - begun_s
+        self._spent_s[waiting.client] = self._spent_s.get(waiting.client, 0.0) + spent_s
+
+    def _do(self, waiting: Waiting, pause: Callable[[], None]) -> None:
         try:
             result = self.lane.apply(waiting.command, pause)
         except Refused as err:

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from streams.bounded_file import read_at_most
 from tracker.atomic import write_atomically
 from tracker.daemon.activity import Activity
 from tracker.daemon.moment import Moment
@@ -19,6 +20,7 @@ from tracker.exhausted import exhausted
 from tracker.protocol.replies import ErrorCode
 
 TAKE_TIMEOUT_S = 30.0
+MAX_SNAPSHOT_BYTES = 4 * 2**30
 
 T = TypeVar("T")
 
@@ -128,7 +130,7 @@ class SnapshotWriter:
 
     def _read(self, stream: str) -> bytes:
         with self._on_disk("read", stream) as path:
-            return path.read_bytes()
+            return read_at_most(path, MAX_SNAPSHOT_BYTES)
 
     @contextmanager
     def _on_disk(self, what: str, stream: str) -> Iterator[Path]:

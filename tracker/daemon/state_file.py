@@ -7,12 +7,14 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field, ValidationError
 
+from streams.bounded_file import read_at_most
 from tracker.atomic import write_atomically
 from tracker.daemon.moment import Moment
 from tracker.daemon.numbering import RESERVED
 from tracker.errors import OutputError, StateError, TrackdError
 from tracker.protocol.fields import Label, Message, ObjectId, StreamName, StreamSettings
 
+MAX_STATE_BYTES = 2**28
 _COPIES = 8
 Seq = Annotated[int, Field(ge=0, le=2**53)]
 
@@ -73,7 +75,7 @@ def read_state(path: Path) -> SavedState | None:
         TrackdError: It cannot be read.
     """
     try:
-        data = path.read_bytes()
+        data = read_at_most(path, MAX_STATE_BYTES)
         return _upgraded(SavedState.model_validate_json(data))
     except FileNotFoundError:
         return None
@@ -111,7 +113,7 @@ def _copied(path: Path, data: bytes) -> Path | None:
     for number in range(1, _COPIES + 1):
         copy = path.with_name(path.name + (".broken" if number == 1 else f".broken-{number}"))
         try:
-            if copy.read_bytes() == data:
+            if read_at_most(copy, MAX_STATE_BYTES) == data:
                 return copy
         except FileNotFoundError:
             with contextlib.suppress(OSError):

@@ -101,7 +101,7 @@ class ControlStatus:
         clients: Clients that requests are counted for.
         refused_clients: Connections refused because their key is not allowed.
         refused_connections: Connections to any socket that were refused or closed, by reason:
-            "key", "user", "limit", "unread", "shut out".
+            "key", "user", "limit", "shut out", "unread", "behind".
         unread_bytes: Held of what connections sent and nobody has read yet.
         changes: Requests to change something, by operation and then by error code or "ok".
     """

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from streams.bounded_file import read_at_most
 from tracker.daemon.chaining import after
 from tracker.daemon.config import StateConfig
 from tracker.daemon.moment import Moment
 from tracker.daemon.pipeline import CommandResult, Pipeline
-from tracker.daemon.snapshot_writer import SnapshotWriter, wait
+from tracker.daemon.snapshot_writer import MAX_SNAPSHOT_BYTES, SnapshotWriter, wait
 from tracker.daemon.state_file import (
     SavedObject,
     SavedState,
@@ -262,7 +263,7 @@ class Store:
         """
         try:
             taken = saved.snapshot_at or Moment(wall_s=path.stat().st_mtime)
-            data = path.read_bytes()
+            data = read_at_most(path, MAX_SNAPSHOT_BYTES)
         except OSError as err:
             raise SnapshotError(f"there is no snapshot {path}: {err.strerror}") from err
         age_s = now.since_s(taken)

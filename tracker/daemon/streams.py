@@ -150,8 +150,8 @@ class Streams:
                 on_frame=self._pipeline.wake,
                 on_event=self._source_event,
                 numbers=numbers,
-                open_source=partial(open_source, policy=policy),
                 pixels=self._pixels,
+                open_source=partial(open_source, policy=policy),
             )
             self._pipeline.add(stream, settings, supervisor.mailbox, on_exhausted=supervisor.fail)
             self._entries[stream] = _Entry(settings, supervisor, paused, numbers, configured)
