@@ -116,7 +116,8 @@ class Pipeline:
             stream: Its name.
             settings: Of its source.
             mailbox: Where its frames are.
-            on_exhausted: Called where its frames need more than the system gives; must not wait.
+            on_exhausted: Called where its frames, the largest, need more than the system gives;
+                must not wait.
 
         Raises:
             Refused: STREAM_EXISTS.
@@ -273,8 +274,17 @@ class Pipeline:
         self._ahead = self._take(ahead=True)
         if self._ahead is not None:
             self._ahead.slot.lane.look_ahead(self._ahead.live)
-        taken.slot.track(taken.live, taken.dropped)
+        limit = taken.slot.track(taken.live, taken.dropped)
+        if limit is not None:
+            self._give_up_largest(limit)
         return True
+
+    def _give_up_largest(self, limit: ExhaustedError) -> None:
+        """Give up the stream of the largest frames, whichever met the limit: the others go on."""
+        with self._lock:
+            slots = list(self._slots.values())
+        if slots:
+            max(slots, key=lambda slot: slot.pixels).give_up(limit)
 
     def _take(self, *, ahead: bool = False) -> Taken | None:
         """Take the frame whose turn is next; one to encode `ahead` only where that is wanted."""
