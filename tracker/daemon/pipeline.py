@@ -1,5 +1,6 @@
 """The thread that owns the model: frames of all streams in, tracked frames and events out."""
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -22,6 +23,8 @@ __all__ = ["CommandResult", "LaneStatus", "Pipeline"]
 
 #: After so long with commands alone a frame has its turn.
 COMMANDS_TURN_S = 0.25
+#: Seconds between two streams that are given up for want of memory.
+GIVE_UP_EVERY_S = 5.0
 
 
 class Pipeline:
@@ -71,6 +74,7 @@ class Pipeline:
         self._command_turns: list[Slot] = []
         self._helper = helper_thread()
         self._ahead: Taken | None = None  # belongs to the thread
+        self._gave_up_s = -math.inf  # likewise
         self._work = threading.Event()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="tracker", daemon=True)
@@ -281,6 +285,10 @@ class Pipeline:
 
     def _give_up_largest(self, limit: ExhaustedError) -> None:
         """Give up the stream of the largest frames, whichever met the limit: the others go on."""
+        now_s = time.monotonic()
+        if now_s - self._gave_up_s < GIVE_UP_EVERY_S:
+            return  # what the one before held is not free yet
+        self._gave_up_s = now_s
         with self._lock:
             slots = list(self._slots.values())
         if slots:
