@@ -74,7 +74,7 @@ class Pipeline:
         self._command_turns: list[Slot] = []
         self._helper = helper_thread()
         self._ahead: Taken | None = None  # belongs to the thread
-        self._gave_up_s = -math.inf  # likewise
+        self._gave_up_s = -math.inf  # when the newest stream was given up
         self._work = threading.Event()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="tracker", daemon=True)
