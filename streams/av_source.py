@@ -17,6 +17,7 @@ from av.stream import Stream
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
+from numpy.typing import NDArray
 
 from streams.address import Address, SourceKind
 from streams.arrival_clock import CLOCKLESS_FORMATS, TIME_BASE, ArrivalClock
@@ -277,8 +278,11 @@ class AvSource:
         try:
             return self._decoder.decode(packet)
         except (av.error.BlockingIOError, av.error.EOFError):
-            # It holds an earlier packet still, or takes itself to be at its end: begin anew.
-            self._decoder.flush_buffers()
+            if self._decoder.is_open:
+                # It holds an earlier packet still, or takes itself to be at its end: begin anew.
+                self._decoder.flush_buffers()
+            else:
+                self._decoder.thread_count = 1  # there are no more threads to be had
             return self._decoder.decode(packet)
 
     def _check_size(self, refused: bytes) -> None:
@@ -300,6 +304,13 @@ class AvSource:
                 f"the pictures of {self._address.shown} are too large: {error}", "scale them down"
             ) from error
 
+    def _to_rgb(self, picture: VideoFrame) -> NDArray[np.uint8]:
+        try:
+            rgb = self._reformatter.reformat(picture, format="rgb24", threads=ffmpeg_threads())
+        except av.error.BlockingIOError:  # there are no more threads to be had
+            rgb = self._reformatter.reformat(picture, format="rgb24", threads=1)
+        return np.asarray(rgb.to_ndarray(), np.uint8)
+
     def _skip(self, error: Exception) -> None:
         self.stats.corrupt_packets += 1
         self._refusal = getattr(error, "strerror", None) or str(error) or type(error).__name__
@@ -320,10 +331,7 @@ class AvSource:
         captured_ns = self._newest_ns if pts is None else self._arrived_ns.pop(pts, self._newest_ns)
         sender_ns = self._sender_clock.at_ns(pts, picture.time_base)
         try:
-            rgb = self._reformatter.reformat(
-                picture, format="rgb24", threads=ffmpeg_threads()
-            ).to_ndarray()
-            image = self._orientation.upright(np.asarray(rgb, np.uint8), picture)
+            image = self._orientation.upright(self._to_rgb(picture), picture)
         except Exception as error:  # a format that FFmpeg cannot convert
             if isinstance(error, MemoryError):
                 check_memory(_RGB_CHANNELS * picture.width * picture.height)

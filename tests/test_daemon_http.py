@@ -149,7 +149,7 @@ def test_nonsense_is_answered_shortly_and_the_next_one_is_served(daemon, sent):
 def test_a_scrape_that_fails_is_an_error_and_not_the_end(daemon, caplog):
     daemon.broken = True
     status, body, _ = daemon.ask("/metrics")
-    assert (status, body) == (500, "a bug; see the log\n")
+    assert (status, body) == (500, "it failed; see the log\n")
     assert "cannot answer /metrics" in caplog.text
     daemon.broken = False
     assert daemon.ask("/metrics")[0] == 200

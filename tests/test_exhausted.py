@@ -16,6 +16,7 @@ ROOM_BYTES = 1 << 30
 REAL = """
 import resource, threading
 import cv2, numpy as np, torch
+from tracker.rle import encode_rle
 from streams.memory import check_memory
 from tracker.exhausted import exhausted
 
@@ -28,12 +29,14 @@ most = pages() + {room}
 resource.setrlimit(resource.RLIMIT_AS, (most, most))
 big = 2 * {room}
 small = np.zeros((8, 8, 3), np.uint8)
+large = np.broadcast_to(np.ones((1, 1), np.bool_), (50000, 50000))
 for ask in (
     lambda: torch.empty(big, dtype=torch.uint8),
     lambda: np.empty(big, np.uint8),
     lambda: cv2.resize(small, (30000, 30000)),
     lambda: bytearray(big),
     lambda: check_memory(big),
+    lambda: encode_rle(large),
 ):
     try:
         ask()
@@ -48,7 +51,7 @@ for ask in (
 def test_every_library_that_meets_a_limit_of_memory_is_understood() -> None:
     code = REAL.format(room=ROOM_BYTES)
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert result.stdout.splitlines() == [MEMORY] * 5, result.stderr
+    assert result.stdout.splitlines() == [MEMORY] * 6, result.stderr
 
 
 @pytest.mark.parametrize(

@@ -477,34 +477,40 @@ class TestFailures:
         ]
         assert all(record.exc_info for record in caplog.records)
 
-    def test_a_stream_that_meets_a_limit_of_memory_is_given_up_and_the_others_go_on(
+    def test_where_memory_is_short_the_stream_of_the_largest_frames_is_given_up(
         self, daemon: Daemon, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
         def step(self: Session, image_hwc: Any, effort: Effort | None = None) -> Any:
-            if image_hwc is BROKEN:
+            if image_hwc is BROKEN:  # of the stream with small frames
                 raise MemoryError
             return stepped(self, image_hwc, effort)
 
         stepped = Session.step
         monkeypatch.setattr(Session, "step", step)
-        told: list[str] = []
-        daemon.mailboxes["large"] = Mailbox(
-            capacity=9, drop_stale=True, on_put=daemon.pipeline.wake
-        )
-        daemon.pipeline.add(
-            "large",
-            SETTINGS,
-            daemon.mailboxes["large"],
-            on_exhausted=lambda limit: told.append(limit.message),
-        )
-        daemon.add("well")
-        daemon.put_broken("large", 0)
-        daemon.put("well", *range(3))
+        told: list[tuple[str, str]] = []
+
+        def add(stream: str) -> None:
+            daemon.mailboxes[stream] = Mailbox(
+                capacity=9, drop_stale=True, on_put=daemon.pipeline.wake
+            )
+            daemon.pipeline.add(
+                stream,
+                SETTINGS,
+                daemon.mailboxes[stream],
+                on_exhausted=lambda limit: told.append((stream, limit.message)),
+            )
+
+        add("large")
+        add("small")
+        daemon.put("large", 0)
         daemon.pipeline.start()
-        daemon.wait_for(3)
-        wait_until(lambda: daemon.pipeline.status("large").failed == 1)
-        assert told == ["the system gives this process no more memory"]
-        assert daemon.order() == [("well", seq) for seq in range(3)]
+        daemon.wait_for(1)
+        daemon.put_broken("small", 0)
+        daemon.put("small", 1)
+        daemon.wait_for(2)
+        assert told == [("large", "the system gives this process no more memory")]
+        assert daemon.order() == [("large", 0), ("small", 1)]
+        assert daemon.pipeline.status("small").failed == 1
         assert not caplog.records
 
     def test_an_error_in_a_command_is_told_and_logged(

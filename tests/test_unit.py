@@ -2,7 +2,10 @@
 
 import os
 import re
+import shutil
+import subprocess
 import sys
+import tempfile
 import tomllib
 from pathlib import Path
 
@@ -69,6 +72,35 @@ def test_a_source_takes_no_more_threads_than_counted(tmp_path: Path) -> None:
         with open_source(url) as source:
             next(iter(source))
             assert len(threads() - before) <= 2 * 4
+
+
+NO_THREADS = """
+import encodings.ascii, encodings.idna, os, resource, sys, threading  # while they can be read
+import streams.av_source
+from streams import open_source
+streams.av_source.ffmpeg_threads = lambda: 4
+os.setgid(65534), os.setuid(65534)
+resource.setrlimit(resource.RLIMIT_NPROC, (1, 1))
+try:
+    threading.Thread(target=print).start()
+except RuntimeError:
+    print("none")
+with open_source(sys.argv[1]) as source:
+    print(len(list(source)), source.stats.corrupt_packets)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="becomes another user")
+def test_a_source_is_read_with_one_thread_where_there_are_no_more(tmp_path: Path) -> None:
+    clip = write_pattern(tmp_path / "clip.mp4", frames=12)
+    with tempfile.TemporaryDirectory() as folder:
+        readable = Path(folder) / "clip.mp4"
+        shutil.copy(clip, readable)
+        for path, mode in ((Path(folder), 0o755), (readable, 0o644)):
+            path.chmod(mode)
+        command = [sys.executable, "-c", NO_THREADS, str(readable)]
+        result = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert result.stdout.splitlines() == ["none", "12 0"], result.stderr
 
 
 def test_descriptors_suffice_for_as_many_connections_as_there_may_be() -> None:

@@ -29,9 +29,12 @@ class Rle:
 
 def encode_rle(mask_hw: NDArray[np.bool_]) -> Rle:
     """Compress a bool mask [H, W]."""
-    encoded = coco_mask.encode(np.asfortranarray(mask_hw, dtype=np.uint8))
-    height, width = mask_hw.shape
-    return Rle(height, width, encoded["counts"].decode("ascii"))
+    # Not by pycocotools' own encoder, which ends the process where it gets no memory.
+    rows, columns = (np.flatnonzero(mask_hw.any(axis)) for axis in (1, 0))
+    if not len(rows):
+        return encode_rle_in_box(mask_hw, (0, 0, 0, 0))
+    box_xyxy = int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+    return encode_rle_in_box(mask_hw, box_xyxy)
 
 
 def encode_rle_in_box(mask_hw: NDArray[np.bool_], box_xyxy: tuple[int, int, int, int]) -> Rle:

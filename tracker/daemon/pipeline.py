@@ -1,5 +1,6 @@
 """The thread that owns the model: frames of all streams in, tracked frames and events out."""
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -24,6 +25,8 @@ __all__ = ["CommandResult", "LaneStatus", "Pipeline"]
 
 #: After so long with commands alone a frame has its turn.
 COMMANDS_TURN_S = 0.25
+#: Seconds between two streams that are given up for want of memory.
+GIVE_UP_EVERY_S = 5.0
 
 
 class Pipeline:
@@ -77,6 +80,7 @@ class Pipeline:
         self._command_turns: list[Slot] = []
         self._helper = helper_thread()
         self._ahead: Taken | None = None  # belongs to the thread
+        self._gave_up_s = -math.inf  # when the newest stream was given up
         self._work = threading.Event()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="tracker", daemon=True)
@@ -122,7 +126,8 @@ class Pipeline:
             stream: Its name.
             settings: Of its source.
             mailbox: Where its frames are.
-            on_exhausted: Called where its frames need more than the system gives; must not wait.
+            on_exhausted: Called where its frames, the largest, need more than the system gives;
+                must not wait.
 
         Raises:
             Refused: STREAM_EXISTS.
@@ -312,8 +317,21 @@ class Pipeline:
         self._ahead = self._take(ahead=True)
         if self._ahead is not None:
             self._ahead.slot.lane.look_ahead(self._ahead.live)
-        taken.slot.track(taken.live, taken.dropped)
+        limit = taken.slot.track(taken.live, taken.dropped)
+        if limit is not None:
+            self._give_up_largest(limit)
         return True
+
+    def _give_up_largest(self, limit: ExhaustedError) -> None:
+        """Give up the stream of the largest frames, whichever met the limit: the others go on."""
+        now_s = time.monotonic()
+        if now_s - self._gave_up_s < GIVE_UP_EVERY_S:
+            return  # what the one before held is not free yet
+        self._gave_up_s = now_s
+        with self._lock:
+            slots = list(self._slots.values())
+        if slots:
+            max(slots, key=lambda slot: slot.pixels).give_up(limit)
 
     def _take(self, *, ahead: bool = False) -> Taken | None:
         """Take the frame whose turn is next; one to encode `ahead` only where that is wanted."""

@@ -77,6 +77,7 @@ class Slot:
         parked: Prompts that wait for its first frame.
         silent: Why its source gives no frames for now; "" where it may.
         failed: Frames that could not be tracked.
+        pixels: Of the newest frame; 0 before the first, and after it was given up.
     """
 
     def __init__(
@@ -93,6 +94,7 @@ class Slot:
         self._spent_s: dict[bytes, float] = {}
         self.gate = gate
         self.mailbox = mailbox
+        self.pixels = 0
         self._on_exhausted = on_exhausted
         self.commands: deque[Waiting] = deque()
         self.parked: deque[Waiting] = deque()
@@ -154,9 +156,14 @@ class Slot:
         self._in_hand += 1
         return Taken(self, live, self.mailbox.dropped)
 
-    def track(self, live: LiveFrame, dropped: int) -> None:
-        """Track a frame that was taken; one that fails is skipped and counted."""
+    def track(self, live: LiveFrame, dropped: int) -> ExhaustedError | None:
+        """Track a frame that was taken; one that fails is skipped and counted.
+
+        Returns:
+            The limit of the system that it met, if it did.
+        """
         self._in_hand -= 1
+        self.pixels = live.frame.image.shape[0] * live.frame.image.shape[1]
         try:
             tracked = self.lane.track(live, dropped=dropped - self._dropped)
             self._dropped = dropped
@@ -164,9 +171,8 @@ class Slot:
         except Exception as err:
             self.failed += 1
             limit = exhausted(err)
-            if limit is not None:  # with the next frame it would be the same
-                self._on_exhausted(limit)
-                return
+            if limit is not None:
+                return limit
             self._failed_in_a_row += 1
             # The 1st, 2nd, 4th, 8th ... in a row: an error on every frame does not fill the disk.
             if self._failed_in_a_row.bit_count() == 1:
@@ -175,6 +181,12 @@ class Slot:
                 _LOG.exception(text, self.lane.stream, seq, count)
         else:
             self._failed_in_a_row = 0
+        return None
+
+    def give_up(self, limit: ExhaustedError) -> None:
+        """Let its source be closed, since its frames need more than the system gives."""
+        self.pixels = 0
+        self._on_exhausted(limit)
 
     def apply(self, waiting: Waiting, pause: Callable[[], None]) -> None:
         """Do a command, unless nobody waits for it any more; `pause` as in `Lane.apply`."""

@@ -399,7 +399,8 @@ def _no_thread() -> Refused:
     return Refused(
         ErrorCode.LIMIT,
         "the system gives the daemon no more threads",
-        "remove a stream, or raise TasksMax of its unit or the limit of processes",
+        "remove a stream, or raise the limit of threads (TasksMax of the unit, ulimit -u) or of "
+        "memory (ulimit -v), where their stacks count",
     )
 
 

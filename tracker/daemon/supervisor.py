@@ -58,14 +58,7 @@ class _NoThreadError(StreamError):
     """The system gives no more threads."""
 
 
-_PERMANENT = (
-    SourceNotFound,
-    SourceDenied,
-    SourceTooLarge,
-    SourceUsageError,
-    _StuckError,
-    ExhaustedError,
-)
+_PERMANENT = (SourceNotFound, SourceDenied, SourceTooLarge, SourceUsageError, _StuckError)
 
 
 class _Wanted(Enum):
@@ -221,7 +214,7 @@ class Supervisor:
             self._changed.notify_all()
 
     def fail(self, error: Exception) -> None:
-        """Close the source because its frames cannot be tracked; it is tried again as others are.
+        """Close the source because its frames cannot be tracked; it is tried again after minutes.
 
         Args:
             error: Why not.
@@ -360,7 +353,7 @@ class Supervisor:
         if self._reader is not reader:  # paused, stopped, or of no use to who takes its frames
             fault, self._fault = self._fault, None
             wanted = self._wanted is _Wanted.RUN
-            return self._failed(fault) if fault is not None and wanted else 0.0
+            return self._failed(fault, for_good=True) if fault is not None and wanted else 0.0
         self._let_go()
         if reader.error is not None:
             return self._failed(reader.error)
@@ -369,14 +362,14 @@ class Supervisor:
         self._become(StreamState.ENDED, f"{self._url} was read to its end{damage}")
         return None
 
-    def _failed(self, error: Exception) -> float:
+    def _failed(self, error: Exception, *, for_good: bool = False) -> float:
         """Take note of a failure; return the seconds to wait before the next attempt."""
         error = exhausted(error) or error
         ran_s = 0.0
         if self._state is StreamState.RUNNING:
             ran_s = time.monotonic() - self._running_since_s
             self._lost_it = True
-        permanent = isinstance(error, _PERMANENT)
+        permanent = for_good or isinstance(error, _PERMANENT)
         wait_s = self._backoff.failed_for_good() if permanent else self._backoff.failed(ran_s)
         self._retry_now = False
         self._become(
