@@ -5,8 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, cast
 
 import av
 import av.error
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 
 from streams.address import Address, SourceKind
 from streams.arrival_clock import CLOCKLESS_FORMATS, TIME_BASE, ArrivalClock
+from streams.closing import Closing
 from streams.ending import damage_of_file, damage_of_stream, is_finite
 from streams.errors import SourceTimeout, SourceTooLarge, SourceUnreadable
 from streams.feed import Feed
@@ -49,7 +49,7 @@ _MAX_BARREN_PACKETS = 5000  # in a row without a picture: nothing is to come
 _MARKS_LIGHTLY = ("mpegts", "hls", "rtsp")
 
 
-class AvSource:
+class AvSource(Closing):
     """Frames of one FFmpeg input, decoded in order, upright, in RGB.
 
     The first frame is decoded while opening, so an open source is one that can be decoded. A
@@ -384,17 +384,6 @@ class AvSource:
         self._container.close()
         if self._feed is not None:
             self._feed.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _decoder_options(max_pixels: int) -> dict[str, str]:

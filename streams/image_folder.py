@@ -5,14 +5,13 @@ import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from streams.address import Address, SourceKind
 from streams.bounded_file import read_at_most
+from streams.closing import Closing
 from streams.errors import SourceNotFound, SourceTooLarge, SourceUnreadable, SourceUsageError
 from streams.file_access import OpenFile, open_any
 from streams.foreign import translated
@@ -112,7 +111,7 @@ def _pattern_images(pattern: Path) -> tuple[Path, ...]:
     return tuple(path for _, path in sorted(numbered))
 
 
-class ImageFolderSource:
+class ImageFolderSource(Closing):
     """Frames from image files, one each, turned upright as their EXIF data says.
 
     The files have no clock: `pts` and `time_base` are None. A file that is no image is counted
@@ -173,17 +172,6 @@ class ImageFolderSource:
     def close(self) -> None:
         """Yield no more frames."""
         self._closed = True
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def read_image(

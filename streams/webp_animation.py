@@ -6,14 +6,13 @@ import warnings
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 from PIL import Image, ImageOps
 
 from streams.address import Address
 from streams.bounded_file import read_at_most
+from streams.closing import Closing
 from streams.errors import SourceTooLarge, SourceUnreadable
 from streams.file_access import OpenFile, open_any
 from streams.foreign import translated
@@ -36,7 +35,7 @@ def is_webp_animation(head: bytes) -> bool:
     )
 
 
-class WebpAnimationSource:
+class WebpAnimationSource(Closing):
     """Frames of one animated WebP file with the times that it gives, in milliseconds.
 
     Pillow decodes one frame at a time; the encoded file and one picture are in memory. Of a file
@@ -122,17 +121,6 @@ class WebpAnimationSource:
         """Close the file; no more frames come."""
         self._closed = True
         self._image.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _riff_bytes(encoded: bytes) -> int:

@@ -4,8 +4,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import av
 import av.error
@@ -17,6 +15,7 @@ from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
+from streams.closing import Closing
 from streams.errors import WriterError
 
 MAX_SIDE_PX = 16384  # of libx264
@@ -39,7 +38,7 @@ def _in_lowest_terms(ratio: Fraction) -> Fraction:
     return max(ratio.limit_denominator(_MAX_SAR_TERM), Fraction(1, _MAX_SAR_TERM))
 
 
-class VideoWriter:
+class VideoWriter(Closing):
     """Writes H.264 MP4 (yuv420p, BT.709, crf 20), playable while it still downloads.
 
     The video grows in `PATH.part` and takes the name `PATH` in `close`, so `PATH` is always a
@@ -221,14 +220,3 @@ class VideoWriter:
             f"cannot write {self._path}: {error.strerror or type(error).__name__}",
             "check that the folder exists, may be written and has space",
         )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
