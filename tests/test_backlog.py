@@ -4,13 +4,14 @@ import socket as tcp
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
 import zmq
 
 from tests.control_clients import Client, running
-from tests.doors import GREETING, PATIENCE_S, connect, frame
+from tests.doors import GREETING, PATIENCE_S, Keyring, connect, frame
 from tracker.daemon import door as door_module
 from tracker.daemon.backlog import (
     SLACK_BYTES,
@@ -200,6 +201,29 @@ def test_what_clients_sent_and_was_answered_is_not_held() -> None:
             other.ask({"id": str(n), "op": "ping", "x": "y" * 60_000})
         wait_until(lambda: door.unread_bytes == 0)
         assert door.refused_for["unread"] == 0
+
+
+def test_what_keys_add_to_each_part_is_not_held(tmp_path: Path) -> None:
+    keys, messages, parts = Keyring(tmp_path), 40, 500
+    options = keys.add("alice", "admin")
+    door = keys.door()
+    with (
+        running(nothing, security=door) as control,
+        zmq.Context() as context,
+        context.socket(zmq.DEALER) as client,
+    ):
+        client.linger, client.rcvtimeo = 0, round(1000 * PATIENCE_S)
+        for name, value in options.items():
+            client.setsockopt(getattr(zmq, name), value)
+        client.connect(control.endpoint)
+        for _ in range(messages):
+            client.send_multipart([b""] * parts)
+        for _ in range(messages):
+            client.recv_multipart()
+        # 35 bytes for each part, by RFC 26 and RFC 37: ten times what is let pass.
+        assert messages * parts * 35 > 10 * SLACK_BYTES
+        time.sleep(0.5)  # it was looked at since, several times
+        wait_until(lambda: door.unread_bytes == 0)
 
 
 def test_who_does_not_read_is_not_answered_until_it_does() -> None:

@@ -23,6 +23,8 @@ with suppress(ImportError):
 
 #: Bytes of a connection that are let pass: its handshake and heartbeats, and what libzmq adds.
 SLACK_BYTES = 64 * 1024
+#: What CURVE adds to a part: the name of the command, its nonce, the seal and the flags (RFC 26).
+SEALING_BYTES = 8 + 8 + 16 + 1
 _TCP_INFO = struct.Struct("=128xQ")  # Linux's struct tcp_info, until tcpi_bytes_received
 _COUNT = struct.Struct("i")
 

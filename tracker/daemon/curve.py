@@ -8,6 +8,7 @@ from typing import Any, Self
 import zmq
 from zmq.utils import z85
 
+from tracker.daemon.backlog import SEALING_BYTES
 from tracker.daemon.bind import parse_bind
 from tracker.daemon.client_keys import AllowedClients
 from tracker.daemon.config import SecurityConfig
@@ -36,6 +37,8 @@ class Security(Door):
         public_key: What clients must know to trust the daemon.
         clients: Who is let in.
     """
+
+    _sealing_bytes = SEALING_BYTES
 
     def __init__(
         self, public_key: bytes, secret_key: bytes, clients: AllowedClients, most: int = 512

@@ -87,6 +87,8 @@ class Door(ABC):
         unread_bytes: What is held of messages that were not read yet.
     """
 
+    _sealing_bytes = 0  # that each part of a message takes more than what is in it
+
     def __init__(self, most: int = 512) -> None:
         reasons = ("key", "user", "limit", "shut out", "unread", "behind")
         self.refused_for: Counter[str] = Counter(dict.fromkeys(reasons, 0))
@@ -203,7 +205,9 @@ class Door(ABC):
             connection = None if entrance is None else self._connection(entrance, parts[-1])
             if connection is not None:
                 connection.spoke = connection.read_lately = True
-                connection.read_bytes += sum(wire_bytes(len(part)) for part in parts)
+                connection.read_bytes += sum(
+                    wire_bytes(len(part) + self._sealing_bytes) for part in parts
+                )
             return self._caller(parts[-1], connection), connection
 
     def bytes_unsent(self, entrance: Entrance, connection: Connection) -> int:
