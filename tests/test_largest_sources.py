@@ -128,7 +128,8 @@ def test_streams_share_the_pixels_and_give_them_back() -> None:
 def test_a_stream_too_large_beside_others_fails_with_one_line_and_goes_on_when_they_left(
     tmp_path: Path,
 ) -> None:
-    path = write_clip(tmp_path / "clip.mp4", [gray(10)] * 3)
+    frames = 60  # more than wait to be tracked: it is not read to its end before some are
+    path = write_clip(tmp_path / "clip.mp4", [gray(10)] * frames)
     budget = PixelBudget(LimitsConfig(frame_pixels=4000, pixels=6000))
     assert budget.take("other", 4000)
     with watched(str(path), options={"pixels": budget}, policy="every") as cam:
@@ -140,6 +141,6 @@ def test_a_stream_too_large_beside_others_fails_with_one_line_and_goes_on_when_t
         cam.supervisor.resume()
         cam.take(1)
         wait_until(lambda: budget.room("other") == 6000 - 64 * 48, "its room is taken")
-        cam.take(2)
+        cam.take(frames - 1)
         cam.wait_for(StreamState.ENDED)
         assert budget.room("other") == 4000
