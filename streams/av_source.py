@@ -13,6 +13,7 @@ import numpy as np
 from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Stream
+from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
@@ -98,6 +99,7 @@ class AvSource(Closing):
         self._newest_monotonic_ns = 0
         self._arrival_clock: ArrivalClock | None = None
         self._feed = feed
+        self._max_pixels = max_pixels
         self._sender_clock = SenderClock()
         self._reformatter = VideoReformatter()
         self._orientation = Orientation()
@@ -110,18 +112,12 @@ class AvSource(Closing):
                 )
             else:
                 self._container = _open_feed(feed, address, open_timeout_s, max_pixels)
-        self._max_pixels = max_pixels
         try:
             self._video = choose_video(self._container, address)
             self._live = self._is_live()
             if self._live and self._container.format.name in CLOCKLESS_FORMATS:
                 self._arrival_clock = ArrivalClock()
-            # Not by frames: those errors come when the decoder is emptied, and PyAV then stops.
-            self._decoder = self._video.codec_context
-            self._decoder.thread_type = "SLICE"
-            self._decoder.thread_count = ffmpeg_threads()
-            self._decoder.options = _decoder_options(max_pixels)
-            self._check_size(b"")
+            self._decoder = self._prepared_decoder()
             self._coded_sar = self._decoder.sample_aspect_ratio
             self._end_pts = _end_pts(self._container, self._video)
             decoded = self._decoded_frames()
@@ -134,6 +130,15 @@ class AvSource(Closing):
             raise
         self._closed = False
         self._frames = self._until_closed(itertools.chain((first,), decoded))
+
+    def _prepared_decoder(self) -> VideoCodecContext:
+        decoder = self._video.codec_context
+        # Not by frames: those errors come when the decoder is emptied, and PyAV then stops.
+        decoder.thread_type = "SLICE"
+        decoder.thread_count = ffmpeg_threads()
+        decoder.options = _decoder_options(self._max_pixels)
+        self._check_size(b"")
+        return decoder
 
     def _is_live(self) -> bool:
         kind, asked = self._address.kind, self._address.settings.live

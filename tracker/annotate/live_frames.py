@@ -7,7 +7,6 @@ for tracking.
 import queue
 import threading
 from collections.abc import Iterable, Iterator
-from types import TracebackType
 from typing import Self
 
 from streams.frame import Frame
@@ -58,12 +57,7 @@ class LiveFrames:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         self._leaving.set()
         while self._thread.is_alive():
             try:  # make room for a frame that waits for it
