@@ -14,6 +14,7 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -33,6 +34,12 @@ from tracker.daemon.keys import read_keys, write_keys
 
 MOST_GROWTH_MB = 128
 _SILENCE_S = 60.0
+_COUNTERS = (
+    "trackd_refused_connections_total{",
+    "trackd_undelivered_replies_total",
+    "trackd_unanswerable_messages_total",
+    "trackd_unread_bytes",
+)
 
 
 @dataclass
@@ -47,6 +54,8 @@ class Outcome:
         masks: Messages of data that came to the one who watches over it all.
         resident_mb: Memory of both daemons, in turn, at each check.
         warm: Which of these are before the measurement.
+        counted: What the daemon with keys counted of refused connections and lost replies, newest.
+        most_unread_bytes: That it held of messages nobody had read, at any check.
         faults: What should not have happened.
     """
 
@@ -57,6 +66,8 @@ class Outcome:
     masks: int = 0
     resident_mb: list[tuple[float, float]] = field(default_factory=list)
     warm: int = 0
+    counted: dict[str, float] = field(default_factory=dict)
+    most_unread_bytes: float = 0.0
     faults: list[str] = field(default_factory=list)
 
 
@@ -173,6 +184,7 @@ def _watch(guarded: Daemon, plain: Daemon, options: dict[str, bytes], outcome: O
                     outcome.faults.append(f"the daemon in {name}/ ended with {code}")
                     return
             outcome.resident_mb.append(_memory(guarded, plain))
+            _read_counters(guarded, outcome)
             if now_s - began_s < WARM_PART * 60 * outcome.minutes:
                 outcome.warm = len(outcome.resident_mb)
     _check_growth(outcome)
@@ -183,6 +195,21 @@ def _memory(guarded: Daemon, plain: Daemon) -> tuple[float, float]:
         resident_mb(guarded.process.pid) or 0.0,
         resident_mb(plain.process.pid) or 0.0,
     )
+
+
+def _read_counters(guarded: Daemon, outcome: Outcome) -> None:
+    """Take in what the daemon counts; 30 s without an answer are a fault."""
+    address = f"http://127.0.0.1:{guarded.config['http']['port']}/metrics"
+    try:
+        with urllib.request.urlopen(address, timeout=30.0) as response:
+            lines = response.read().decode().splitlines()
+    except OSError as err:
+        outcome.faults.append(f"no metrics: {err}")
+        return
+    for name, value in (line.rsplit(" ", 1) for line in lines if line.startswith(_COUNTERS)):
+        outcome.counted[name] = float(value)
+    unread_bytes = outcome.counted.get("trackd_unread_bytes", 0.0)
+    outcome.most_unread_bytes = max(outcome.most_unread_bytes, unread_bytes)
 
 
 def _check_growth(outcome: Outcome) -> None:
@@ -211,6 +238,7 @@ def page(outcome: Outcome) -> str:
         f"{outcome.resident_mb[-1][i]:.0f} at the end"
         for i, name in enumerate(("with keys", "without"))
     )
+    counted = "\n".join(f"| `{name}` | {value:.0f} |" for name, value in outcome.counted.items())
     faults = "\n".join(f"- {fault}" for fault in outcome.faults[:50]) or "No fault."
     return f"""# Clients that ask for more than is theirs, and bytes that are nearly ZeroMQ
 
@@ -227,6 +255,11 @@ Messages of data received: {received}; by the one who watches over it all {outco
 |---|---:|
 {knocks}
 
+| counted by the daemon with keys | |
+|---|---:|
+{counted}
+
+Bytes that nobody had read, at most at any look: {outcome.most_unread_bytes:.0f}.
 Resident memory of the daemons: {memory}.
 
 {faults}
