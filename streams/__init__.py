@@ -21,8 +21,8 @@ from streams.options import SourceOptions
 
 if TYPE_CHECKING:
     from streams.frame import Frame
-    from streams.source import Source, SourceInfo, SourceStats, open_source
-    from streams.writer import VideoWriter
+    from streams.sources.registry import Source, SourceInfo, SourceStats, open_source
+    from streams.video_writer import VideoWriter
 
 __all__ = [
     "Frame",
@@ -44,11 +44,11 @@ __all__ = [
 
 _HOMES = {
     "Frame": "streams.frame",
-    "Source": "streams.source",
-    "SourceInfo": "streams.source",
-    "SourceStats": "streams.source",
-    "VideoWriter": "streams.writer",
-    "open_source": "streams.source",
+    "Source": "streams.sources.registry",
+    "SourceInfo": "streams.sources.registry",
+    "SourceStats": "streams.sources.registry",
+    "VideoWriter": "streams.video_writer",
+    "open_source": "streams.sources.registry",
 }
 
 

@@ -13,11 +13,11 @@ from urllib.parse import unquote_to_bytes, urlsplit
 import av.device
 from av.container import Flags
 
+from streams.access.formats import SELF_CONTAINED
 from streams.errors import SourceNotFound, SourceUsageError
-from streams.formats import SELF_CONTAINED
 from streams.options import SourceOptions
-from streams.pattern import check_graph
 from streams.redaction import has_unescaped_login, looks_like_address, redact
+from streams.sources.pattern import check_graph
 
 __all__ = [
     "Address",

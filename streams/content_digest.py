@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from streams.address import Address, SourceKind, parse_address
-from streams.foreign import translated
-from streams.http_client import HttpClient
-from streams.http_source import HttpBody
-from streams.image_folder import find_images
+from streams.decode.ffmpeg_errors import translated
+from streams.net.http_client import HttpClient
+from streams.net.patience import Patience
 from streams.options import SourceOptions
-from streams.patience import Patience
+from streams.sources.http import HttpBody
+from streams.sources.images import find_images
 
 _FILE_BYTES = 64 * 2**20  # read of one video file, or of a folder's images together
 _NETWORK_BYTES = 16 * 2**20

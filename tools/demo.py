@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streams.errors import StreamError
-from streams.source import open_source
+from streams.sources.registry import open_source
 from tracker.cli.main import main as trackd
 from tracker.errors import TrackdError
 

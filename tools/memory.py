@@ -15,8 +15,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from streams.source import open_source
-from streams.writer import VideoWriter
+from streams.sources.registry import open_source
+from streams.video_writer import VideoWriter
 
 WIDTH, HEIGHT, FPS = 640, 360, 25
 BOX_XYXY = (180, 60, 320, 300)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import cv2
 
-from streams.source import open_source
+from streams.sources.registry import open_source
 from tools.bench import options as common
 from tools.bench.conditions import without_model
 from tools.bench.footage import Size, find_clip, write_scaled

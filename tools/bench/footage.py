@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.source import open_source
-from streams.writer import VideoWriter
+from streams.sources.registry import open_source
+from streams.video_writer import VideoWriter
 from tools.demo import find_bunny_clip
 from tracker.errors import UsageError
 

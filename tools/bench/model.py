@@ -25,7 +25,7 @@ from tools.bench.record import Fact, Footage, Run, Series
 from tools.bench.report.model_table import COPY, MATMUL
 from tools.bench.stages import STAGES, VERBS, Watch, watching, weight_bytes
 from tracker.engine import Policy, Session
-from tracker.engine.memory import MemoryShape
+from tracker.engine.memory_bank import MemoryShape
 from tracker.models import Model
 from tracker.types import Prompt
 

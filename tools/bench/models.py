@@ -11,9 +11,9 @@ from tracker.errors import UsageError
 from tracker.models import Model, find_spec, load_model
 from tracker.models.checkpoints import checkpoint_path
 from tracker.models.load import pico_config
-from tracker.models.official import OFFICIAL_INPUT, build_official
-from tracker.models.pico import build_pico, read_pico_config
-from tracker.models.state import load_strictly, read_state
+from tracker.models.pico.build import build_pico, read_pico_config
+from tracker.models.sam2.build import OFFICIAL_INPUT, build_official
+from tracker.models.state_dict import load_strictly, read_state
 
 CACHE = Path("out", "bench")
 SEED = 0

@@ -10,7 +10,7 @@ import torch
 from sam2.modeling.sam2_base import SAM2Base
 
 from tools.bench.limits import wait_for
-from tracker.engine import network
+from tracker.models.sam2 import verbs as network
 
 #: The engine's verbs, what each is called in tables, and the modules whose weights it reads.
 VERBS = {

@@ -28,10 +28,10 @@ from tools.bench.footage import Images, find_clip, first_frames, square_masks
 from tools.bench.models import load
 from tools.bench.record import Contender, Fact, Footage, Run, Series
 from tools.bench.turns import Rounds, take_turns
-from tracker.daemon.config import DataConfig
-from tracker.daemon.publisher import Publisher
-from tracker.daemon.values import LiveFrame, Tracked
-from tracker.daemon.wire import encode_objects, masks_message, to_json
+from tracker.daemon.config.schema import DataConfig
+from tracker.daemon.messages import LiveFrame, Tracked
+from tracker.daemon.publish.encode import encode_objects, masks_message, to_json
+from tracker.daemon.publish.publisher import Publisher
 from tracker.engine import Policy, Session
 from tracker.errors import TrackdError
 from tracker.protocol.data import MasksMessage

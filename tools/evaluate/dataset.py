@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from streams.image_folder import find_images
+from streams.sources.images import find_images
 from tracker.errors import TrackdError, UsageError
 
 MIN_FRAMES = 3  # the first and the last frame are not scored

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.source import open_source
+from streams.sources.registry import open_source
 from tools.evaluate.dataset import Sequence
 from tools.evaluate.metrics import Statistics, boundary_f, region_j, statistics
 from tools.evaluate.prompting import PromptKind, prompt_from_mask

@@ -1,1 +1,1 @@
-"""Fuzzers: what hostile input makes of trackd."""
+"""Fuzzers and fault injection: what broken or hostile input makes of trackd."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.source import open_source
+from streams.sources.registry import open_source
 from tools.evaluate.dataset import find_sequences
 
 

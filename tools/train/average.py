@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from tracker.errors import ModelError, OutputError, TrackdError
-from tracker.models.state import read_state
+from tracker.models.state_dict import read_state
 
 
 def main(argv: Arguments[str] | None = None) -> int:

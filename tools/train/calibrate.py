@@ -1,7 +1,7 @@
 """Measures what an exported network's trunk gives: `python -m tools.train.calibrate NAME PACK`.
 
 The image encoder computes in 8-bit integers where the processor is good at it, and needs to know
-how far the outputs of its blocks reach (`tracker.models.int8`).
+how far the outputs of its blocks reach (`tracker.models.optim.int8.trunk`).
 """
 
 import argparse
@@ -22,10 +22,10 @@ from tools.train.stills import random_picture
 from tracker.engine.preprocess import image_tensor, squash
 from tracker.errors import ModelError, OutputError, TrackdError
 from tracker.models import InputSpec
-from tracker.models.int8 import can_be_quantized, trunk_blocks
-from tracker.models.pico import build_pico, read_pico_config
-from tracker.models.state import load_strictly, read_state
-from tracker.models.top_down import TopDown
+from tracker.models.optim.int8.trunk import can_be_quantized, trunk_blocks
+from tracker.models.pico.build import build_pico, read_pico_config
+from tracker.models.pico.top_down import TopDown
+from tracker.models.state_dict import load_strictly, read_state
 
 PICTURES = 160  # stills; the first frames of all videos besides
 SEED = 0
@@ -73,7 +73,7 @@ def calibrate(weights: Path, pack: Pack) -> None:
 
 @torch.inference_mode()
 def trunk_ranges(trunk: nn.Module, pictures_13ss: Iterable[Tensor]) -> Ranges:
-    """Ranges over some pictures [1, 3, size, size], as `tracker.models.int8.quantize` wants them.
+    """Ranges over some pictures [1, 3, size, size], as `int8.trunk.quantize` wants them.
 
     Raises:
         ModelError: The trunk is none that can be quantized.

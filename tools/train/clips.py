@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tools.train import made, real
+from tools.train import real, synthetic_clips
 from tools.train.camera import random_camera, random_colours
 from tools.train.config import Data
 from tools.train.pack_format import VideoFrame
@@ -69,11 +69,11 @@ class ClipMaker:
     def _attempt(self, random: np.random.Generator) -> Clip | None:
         source = self._sources[random.choice(len(self._sources), p=self._share)]
         frames, side = self._frames, self._side
-        scene: made.Scene | None
+        scene: synthetic_clips.Scene | None
         if source in self._videos:
             scene = real.random_scene(self._pack, self._videos[source], frames, side, random)
         else:
-            scene = made.random_scene(self._pack, source, frames, side, random)
+            scene = synthetic_clips.random_scene(self._pack, source, frames, side, random)
         if scene is None:
             return None
         images, masks = draw(*scene, side)

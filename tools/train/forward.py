@@ -1,7 +1,7 @@
 """Clips through the network, with gradients: what the engine does, for n objects at a time.
 
 The engine's own functions condition on memories and adopt masks, so that ages, encodings and the
-order of memories are those of tracking. What differs from `tracker.engine.network`:
+order of memories are those of tracking. What differs from `tracker.models.sam2.verbs`:
 - all mask candidates are kept, since the best is trained, and as logits of an object that is
   there: marking an absent one would hide the mask from the loss;
 - a prompted mask is remembered as the user saw it, 0 or 1, but gradients pass as if it were soft;
@@ -21,7 +21,14 @@ from tools.evaluate.prompting import PromptKind
 from tools.train.config import Prompts
 from tools.train.prompts import Plan, add_correction, first_clicks, spoil
 from tracker.engine.masks import confine
-from tracker.engine.network import (
+from tracker.engine.prompt_raster import (
+    carry_over,
+    draws_prompts,
+    follows_masks,
+    shows_finely,
+    sketch,
+)
+from tracker.models.sam2.verbs import (
     Clicks,
     Decoded,
     Features,
@@ -34,7 +41,6 @@ from tracker.engine.network import (
     wants_three_masks,
     without_memory,
 )
-from tracker.engine.sketch import carry_over, draws_prompts, follows_masks, shows_finely, sketch
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +235,7 @@ def _confined(decoded: Decoded, boxes: Clicks, size: int) -> Decoded:
 
 
 def _memorise(net: SAM2Base, features: Features, decoded: Decoded, *, from_prompt: bool) -> Tensor:
-    """Memory maps [n, q, m], as `tracker.engine.network.memorise`."""
+    """Memory maps [n, q, m], as `tracker.models.sam2.verbs.memorise`."""
     size = (net.image_size, net.image_size)
     logits = F.interpolate(decoded.logits_n1ss, size, mode="bilinear", align_corners=False)
     mask = logits.sigmoid()

@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from tools.train.calibrate import sample_pictures
 from tools.train.packed import Pack
 from tracker.errors import ModelError, OutputError, TrackdError, UsageError
-from tracker.models.pico import PicoConfig, build_pico, read_pico_config
-from tracker.models.state import read_state
-from tracker.models.top_down import TopDown
+from tracker.models.pico.build import PicoConfig, build_pico, read_pico_config
+from tracker.models.pico.top_down import TopDown
+from tracker.models.state_dict import read_state
 
 PICTURES = 24
 SEED = 0

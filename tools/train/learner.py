@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from tools.train.config import Phase, TrainConfig
 from tracker.errors import UsageError
-from tracker.models.faster import speed_up
+from tracker.models.optim.fusion import speed_up
 
 TRUNK = "image_encoder.trunk."
 TOP_DOWN = TRUNK + "top_down."  # as new as what follows the trunk

@@ -7,7 +7,7 @@ from collections.abc import Sequence as Arguments
 from pathlib import Path
 
 from streams.errors import StreamError
-from streams.image_folder import find_images
+from streams.sources.images import find_images
 from tools.evaluate.dataset import Sequence, find_sequences
 from tools.train.pack_format import (
     DEVELOPMENT_SET,

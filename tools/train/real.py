@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tools.policies.cutouts import Cutout
-from tools.train.made import Scene, moving_thing, random_others
 from tools.train.motion import Floats
 from tools.train.pack_format import VideoFrame
 from tools.train.packed import Pack
 from tools.train.scene import Layer, Picture
+from tools.train.synthetic_clips import Scene, moving_thing, random_others
 from tracker.engine.masks import mask_box
 
 MAX_STRIDE = 6

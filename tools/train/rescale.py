@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from tracker.errors import OutputError, TrackdError
-from tracker.models.state import read_state
+from tracker.models.state_dict import read_state
 
 _MADE = ("image_encoder.neck.convs.0.conv.", "image_encoder.neck.convs.1.conv.")
 _ADDED = ("self_attn.out_proj.", "cross_attn_image.out_proj.", "linear2.")  # to the features

@@ -25,7 +25,7 @@ from tools.train.record import Record
 from tools.train.validate import held_out_scores
 from tracker.errors import OutputError, UsageError
 from tracker.models import InputSpec, Model
-from tracker.models.faster import speed_up_model
+from tracker.models.optim.fusion import speed_up_model
 
 LAST_NAME, BEST_NAME, CONFIG_NAME = "last.safetensors", "best.safetensors", "config.json"
 

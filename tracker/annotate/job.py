@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from streams.frame import Frame
 from tracker.annotate.plan import PromptPlan
 from tracker.annotate.trackers import FrameTracker
-from tracker.annotate.writer import Writer
 from tracker.errors import UsageError
+from tracker.exporters.base import Writer
 
 
 @dataclass(slots=True)

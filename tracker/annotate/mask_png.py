@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from tracker.annotate.palette import davis_palette
 from tracker.errors import PromptError
+from tracker.exporters.palette import davis_palette
 from tracker.rle import MAX_SIDE_PX
 
 _CHOSEN = re.compile(r"(?P<file>.+)#(?P<id>\d{1,9})", re.DOTALL)

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from streams.writer import MAX_SIDE_PX, scaled_size
-from tracker.annotate.coco_frames_writer import CocoFramesWriter
-from tracker.annotate.coco_writer import CocoWriter
-from tracker.annotate.davis_writer import MAX_ID, DavisWriter
-from tracker.annotate.writer import Writer
+from streams.video_writer import MAX_SIDE_PX, scaled_size
 from tracker.errors import OutputError, UsageError
+from tracker.exporters.base import Writer
+from tracker.exporters.coco import CocoFramesWriter
+from tracker.exporters.davis import MAX_ID, DavisWriter
+from tracker.exporters.youtube_vis import CocoWriter
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,7 @@ class Outputs:
         writers: list[Writer] = []
         if self.video is not None:
             # The drawing packages take seconds to import: only for those who draw.
-            from tracker.annotate.overlay_writer import OverlayWriter
+            from tracker.exporters.overlay_video import OverlayWriter
 
             writers.append(OverlayWriter(self.video, fps, self.video_width))
         if self.davis is not None:

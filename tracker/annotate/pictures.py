@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Self
 
 from streams.address import SourceKind, parse_address
-from streams.foreign import translated
-from streams.image_folder import find_images, read_image, stem_of
+from streams.decode.ffmpeg_errors import translated
+from streams.sources.images import find_images, read_image, stem_of
 from tracker.annotate.plan import NAME_PREFIX, FrameAddress, FrameRange, PromptPlan
 from tracker.errors import PromptError, UsageError
 

@@ -15,7 +15,7 @@ from pydantic import (
     model_validator,
 )
 
-from streams.bounded_file import read_at_most
+from streams.access.bounded_file import read_at_most
 from tracker.annotate.mask_png import read_mask
 from tracker.annotate.pictures import Pictures
 from tracker.annotate.plan import NAME_PREFIX, PlacedPrompt, Removal

@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from streams.bounded_file import read_at_most
+from streams.access.bounded_file import read_at_most
 from tracker.annotate.journal import Journal
 from tracker.atomic import write_atomically
 from tracker.engine import Policy

@@ -4,7 +4,7 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 from streams.address import SourceKind, parse_address
-from streams.image_folder import images_folder
+from streams.sources.images import images_folder
 
 
 def source_name(url: str) -> str:

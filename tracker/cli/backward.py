@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from tracker.errors import PromptError, UsageError
 
 if TYPE_CHECKING:
-    from streams.source import Source
+    from streams.sources.registry import Source
     from tracker.annotate.backward import BackwardPass
     from tracker.annotate.job import Tally
     from tracker.annotate.plan import PromptPlan

@@ -11,9 +11,9 @@ from itertools import islice
 from pathlib import Path
 
 from tracker.cli.check import Check, fail, ok, warn
-from tracker.daemon.bind import parse_bind
-from tracker.daemon.config import DaemonConfig
-from tracker.daemon.load_config import listeners
+from tracker.daemon.config.load import listeners
+from tracker.daemon.config.schema import DaemonConfig
+from tracker.daemon.net.endpoint import parse_bind
 
 _PING_TIMEOUT_S = 2.0
 _SOURCE_FRAMES = 50

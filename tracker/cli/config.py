@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from tracker.cli.printable import printable
 
 if TYPE_CHECKING:
-    from tracker.daemon.config import DaemonConfig
-    from tracker.daemon.curve import Security
+    from tracker.daemon.access.curve import Security
+    from tracker.daemon.config.schema import DaemonConfig
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
@@ -32,8 +32,8 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         UsageError: `trackd serve` would refuse it.
     """
-    from tracker.daemon.curve import Security
-    from tracker.daemon.load_config import listeners, load_config
+    from tracker.daemon.access.curve import Security
+    from tracker.daemon.config.load import listeners, load_config
     from tracker.errors import UsageError
 
     config = load_config(args.file)
@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _summary(config: "DaemonConfig", security: "Security | None") -> Iterator[tuple[str, str]]:
     from streams.address import redact
-    from tracker.daemon.client_sources import told
+    from tracker.daemon.sources.client_sources import told
 
     model, data, state = config.model, config.data, config.state
     yield "model", f"{model.name} on {model.device}, {model.dtype}, policy {model.policy}"

@@ -97,8 +97,8 @@ def _findings(config_path: Path | None, sources: Iterable[str]) -> Iterator[Chec
 def _with_config(path: Path | None) -> Iterator[Check]:
     """What depends on the configuration; one that is wrong ends it."""
     from tracker.cli import check_daemon, check_machine
-    from tracker.daemon.config import DaemonConfig
-    from tracker.daemon.load_config import load_config
+    from tracker.daemon.config.load import load_config
+    from tracker.daemon.config.schema import DaemonConfig
 
     config = DaemonConfig() if path is None else load_config(path)
     if path is not None:

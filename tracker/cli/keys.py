@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _allow(args: argparse.Namespace) -> int:
-    from tracker.daemon.keys import allow_key
+    from tracker.daemon.access.key_files import allow_key
 
     made = allow_key(args.key, args.folder, Role(args.role))
     print(f"{made}: {made.stem} has the role {args.role}; remove the file to shut it out")
@@ -54,7 +54,7 @@ def _allow(args: argparse.Namespace) -> int:
 
 
 def _new(args: argparse.Namespace) -> int:
-    from tracker.daemon.keys import write_keys
+    from tracker.daemon.access.key_files import write_keys
 
     files = write_keys(args.out, args.name)
     print(f"{files.secret}: secret; stays with {args.name}")

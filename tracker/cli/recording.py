@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from tracker.errors import UsageError
 
 if TYPE_CHECKING:
-    from streams.source import Source
+    from streams.sources.registry import Source
     from tracker.annotate.outputs import Outputs
     from tracker.annotate.plan import PromptPlan
     from tracker.annotate.recorded import RecordedTracker

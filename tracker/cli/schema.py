@@ -28,7 +28,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _schema(name: str) -> dict[str, Any]:
     if name == "config":
-        from tracker.daemon.config import DaemonConfig
+        from tracker.daemon.config.schema import DaemonConfig
 
         return DaemonConfig.model_json_schema()
     if name == "protocol":

@@ -11,7 +11,7 @@ from tracker.cli import failures
 from tracker.process import forbid_core_dumps
 
 if TYPE_CHECKING:
-    from tracker.daemon.config import DaemonConfig
+    from tracker.daemon.config.schema import DaemonConfig
     from tracker.daemon.server import Server
 
 _ABOUT = """\
@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
 
     From here on nothing waits for who reads our output, the message about a failure included.
     """
-    from tracker.daemon.log_writer import background_output
+    from tracker.daemon.telemetry.log_writer import background_output
 
     forbid_core_dumps()
     served = False
@@ -69,9 +69,9 @@ def run(args: argparse.Namespace) -> int:
 def _prepared(args: argparse.Namespace) -> "Server":
     """A server that takes signals, and is not yet running."""
     from tracker.cli.version import version
-    from tracker.daemon.config import DaemonConfig
-    from tracker.daemon.load_config import load_config
-    from tracker.daemon.logs import setup_logs
+    from tracker.daemon.config.load import load_config
+    from tracker.daemon.config.schema import DaemonConfig
+    from tracker.daemon.telemetry.logs import setup_logs
 
     def read() -> "DaemonConfig":
         return DaemonConfig() if args.config is None else load_config(args.config)

@@ -4,7 +4,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from streams.source import Source
+from streams.sources.registry import Source
 from tracker.annotate.job import Tally
 from tracker.annotate.outputs import Outputs
 from tracker.annotate.plan import PromptPlan

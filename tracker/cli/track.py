@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from streams.frame import Frame
-    from streams.source import Source
+    from streams.sources.registry import Source
     from tracker.annotate.job import Tally
     from tracker.annotate.outputs import Outputs
     from tracker.annotate.pictures import Pictures
@@ -291,15 +291,15 @@ def _track(
 def _thread_adjustment(model: "Model", *, live: bool) -> "Callable[[], None]":
     """Share the processors out with other programs; return what to call between frames.
 
-    A file is to give the same bytes on every run. In float32, whose sums round by the number of
-    threads, that number must stay: where there are two, each has a work of its own (a frame that is
-    tracked, and the next one that is encoded), and neither waits for the other.
+    A file is to give the same bytes on every run. Where these depend on the number of threads, that
+    number must stay: where there are two, each has a work of its own (a frame that is tracked, and
+    the next one that is encoded), and neither waits for the other.
     """
     import torch
 
     from tracker.processors import ThreadGovernor
 
-    if live or model.precision != "fp32":
+    if live or not model.depends_on_threads:
         return ThreadGovernor().adjust
     if torch.get_num_threads() == 2:
         torch.set_num_threads(1)
@@ -348,7 +348,7 @@ def _check_policy(plan: "PromptPlan", policy: "Policy") -> None:
 def _inputs(args: argparse.Namespace) -> list[Path]:
     """The files and folders that the run reads and must not write."""
     from streams.address import SourceKind, parse_address
-    from streams.image_folder import images_folder
+    from streams.sources.images import images_folder
 
     inputs = [] if args.prompts is None else [args.prompts]
     address = parse_address(args.source)

@@ -15,35 +15,35 @@ from typing import Any, Literal
 import numpy as np
 import zmq
 
-from tracker.daemon.client_sources import ports_of, source_policy
-from tracker.daemon.config import DaemonConfig, ModelConfig
-from tracker.daemon.control import READ_FACTOR, Control
-from tracker.daemon.curve import Security
+from tracker.daemon.access.authenticator import Door
+from tracker.daemon.access.curve import Security
+from tracker.daemon.access.local_users import LocalUsers
+from tracker.daemon.access.permissions import Permissions
+from tracker.daemon.config.load import listeners
+from tracker.daemon.config.reload import compare
+from tracker.daemon.config.schema import DaemonConfig, ModelConfig
+from tracker.daemon.control.operations import Dispatch
+from tracker.daemon.control.socket import READ_FACTOR, Control
 from tracker.daemon.descriptors import connections_to_a_socket, raise_limit
-from tracker.daemon.dispatch import Dispatch
-from tracker.daemon.door import Door
-from tracker.daemon.gather import data_status, stream_statuses
-from tracker.daemon.health import TRACKER_BUSY_S, Health, PartStatus, examine
-from tracker.daemon.http import HttpServer
 from tracker.daemon.lifetime import Lifetime
-from tracker.daemon.load_config import listeners
-from tracker.daemon.local_users import LocalUsers
-from tracker.daemon.log_writer import dropped_lines
-from tracker.daemon.logs import setup_logs
-from tracker.daemon.metrics import build_registry
-from tracker.daemon.moment import Moment
-from tracker.daemon.notify import notify
-from tracker.daemon.numbering import Numbering
-from tracker.daemon.permissions import Permissions
-from tracker.daemon.pipeline import Pipeline
-from tracker.daemon.publisher import Publisher
-from tracker.daemon.reload import compare
-from tracker.daemon.saver import Saver
-from tracker.daemon.state_file import SavedState
-from tracker.daemon.status import DaemonStatus
-from tracker.daemon.store import Store, StreamSnapshots
+from tracker.daemon.messages import Refused
+from tracker.daemon.publish.publisher import Publisher
+from tracker.daemon.sources.client_sources import ports_of, source_policy
+from tracker.daemon.state.moment import Moment
+from tracker.daemon.state.saver import Saver
+from tracker.daemon.state.state_file import SavedState
+from tracker.daemon.state.store import Store, StreamSnapshots
 from tracker.daemon.streams import Streams
-from tracker.daemon.values import Refused
+from tracker.daemon.telemetry.collect import data_status, stream_statuses
+from tracker.daemon.telemetry.health import TRACKER_BUSY_S, Health, PartStatus, examine
+from tracker.daemon.telemetry.http import HttpServer
+from tracker.daemon.telemetry.log_writer import dropped_lines
+from tracker.daemon.telemetry.logs import setup_logs
+from tracker.daemon.telemetry.metrics import build_registry
+from tracker.daemon.telemetry.status import DaemonStatus
+from tracker.daemon.telemetry.systemd import notify
+from tracker.daemon.tracking.frame_numbers import Numbering
+from tracker.daemon.tracking.scheduler import Pipeline
 from tracker.engine import POLICIES, Policy, Session
 from tracker.errors import TrackdError
 from tracker.models import Model, load_model

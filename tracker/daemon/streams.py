@@ -9,20 +9,20 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 
+from streams.access.policy import SourcePolicy
 from streams.address import parse_address
+from streams.decode.threads import ffmpeg_threads
 from streams.errors import StreamError
-from streams.source import open_source
-from streams.source_policy import SourcePolicy
-from streams.threads import ffmpeg_threads
-from tracker.daemon.config import LimitsConfig, RetryConfig
-from tracker.daemon.numbering import RESERVED, FrameNumbers, Numbering
-from tracker.daemon.pipeline import LaneStatus, Pipeline
-from tracker.daemon.pixels import PixelBudget
-from tracker.daemon.publisher import Publisher
-from tracker.daemon.spare import can_start
-from tracker.daemon.supervisor import Supervisor, SupervisorStatus
-from tracker.daemon.thinner import check_deadline
-from tracker.daemon.values import Event, Refused
+from streams.sources.registry import open_source
+from tracker.daemon.config.schema import LimitsConfig, RetryConfig
+from tracker.daemon.messages import Event, Refused
+from tracker.daemon.publish.publisher import Publisher
+from tracker.daemon.sources.frame_rate_limiter import check_deadline
+from tracker.daemon.sources.pixel_budget import PixelBudget
+from tracker.daemon.sources.spare_threads import can_start
+from tracker.daemon.sources.supervisor import Supervisor, SupervisorStatus
+from tracker.daemon.tracking.frame_numbers import RESERVED, FrameNumbers, Numbering
+from tracker.daemon.tracking.scheduler import LaneStatus, Pipeline
 from tracker.errors import UsageError
 from tracker.protocol.data import EventName
 from tracker.protocol.fields import Encoding, StreamSettings

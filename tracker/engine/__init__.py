@@ -1,6 +1,6 @@
 """The streaming engine: a session over SAM 2's modules, memory in preallocated rings."""
 
-from tracker.engine.effort import FULL, Effort
+from tracker.engine.budget import FULL, Effort
 from tracker.engine.policy import OFFICIAL, POLICIES, Policy
 from tracker.engine.session import Session
 

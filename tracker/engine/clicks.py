@@ -3,8 +3,8 @@
 import torch
 
 from tracker.engine.masks import Box
-from tracker.engine.network import Clicks
 from tracker.engine.objects import Click
+from tracker.models.sam2.verbs import Clicks
 from tracker.types import Prompt
 
 BOX_CORNER_LABELS = (2, 3)

@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tracker.engine import network
-from tracker.engine.network import Features
 from tracker.engine.preprocess import image_tensor, pixel_tensor
 from tracker.models import Model
+from tracker.models.sam2 import verbs as network
+from tracker.models.sam2.verbs import Features
 
 
 @contextmanager

@@ -7,11 +7,11 @@ import numpy as np
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from tracker.engine.network import Decoded, Features
-from tracker.engine.rivals import AREAS
-from tracker.engine.states import Presence
-from tracker.engine.view import View
+from tracker.engine.lazy_features import View
+from tracker.engine.visibility import Presence
 from tracker.errors import PromptError
+from tracker.models.sam2.distractors import AREAS
+from tracker.models.sam2.verbs import Decoded, Features
 from tracker.types import ObjectResult, StageTimes
 
 #: x, y in source pixels, and sam2's label: 1 object, 0 not, 2 and 3 corners of a box.

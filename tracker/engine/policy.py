@@ -30,7 +30,7 @@ class Policy:
         draw_prompts: Whether a network that was trained so is shown prompts as a rough mask, too,
             and on a tracked frame the mask before, which the official predictor never does.
         follow_edges: Whether masks of few pixels, such as pico's, are published in greater detail,
-            by the edges of the picture, see `tracker.engine.edges`. What is remembered is not.
+            by the edges of the picture, see `tracker.engine.refine`. What is remembered is not.
         whole_memories: Whether a memory keeps every token, as the official predictor's does, also
             where the network was trained to keep means of squares of them.
         keep_memories: Which tracked frames are remembered: "all" (official), "present" (those on

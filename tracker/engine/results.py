@@ -3,11 +3,11 @@
 import numpy as np
 import torch
 
-from tracker.engine.edges import Guide
 from tracker.engine.masks import mask_box, source_masks
-from tracker.engine.network import Decoded
 from tracker.engine.objects import TrackedObject
-from tracker.engine.states import SHOWN
+from tracker.engine.refine import Guide
+from tracker.engine.visibility import SHOWN
+from tracker.models.sam2.verbs import Decoded
 from tracker.types import ObjectResult
 
 

@@ -13,24 +13,24 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tracker.engine import snapshot
-from tracker.engine.ahead import Helper, LookAhead, sharing_threads
+from tracker.engine.budget import FULL, Effort
 from tracker.engine.clicks import clicks_of
-from tracker.engine.edges import COARSE_SIDE, Guide
-from tracker.engine.effort import FULL, Effort
 from tracker.engine.encode import encode, inference
-from tracker.engine.memory import MemoryBank, MemoryShape
-from tracker.engine.network import Features
+from tracker.engine.lazy_features import View
+from tracker.engine.memory_bank import MemoryBank, MemoryShape
+from tracker.engine.object_update import Pass
 from tracker.engine.objects import Click, ObjectTable, Seen, TrackedObject
-from tracker.engine.passes import Pass
 from tracker.engine.policy import Policy
+from tracker.engine.prefetch import Helper, LookAhead, sharing_threads
 from tracker.engine.preprocess import squash
+from tracker.engine.refine import COARSE_SIDE, Guide
 from tracker.engine.results import publish
-from tracker.engine.rivals import ANCHORS
-from tracker.engine.states import Presence
-from tracker.engine.view import View
+from tracker.engine.visibility import Presence
 from tracker.errors import PromptError, UsageError
 from tracker.models import Model, resized
-from tracker.models.memory_pool import with_whole_memories
+from tracker.models.pico.memory_stride import with_whole_memories
+from tracker.models.sam2.distractors import ANCHORS
+from tracker.models.sam2.verbs import Features
 from tracker.types import Prompt, Prompted, StageTimes, TrackResult
 
 # How many steps back maps are looked for, where an object does not remember every step.

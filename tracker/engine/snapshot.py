@@ -20,15 +20,15 @@ from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
 from tracker.atomic import write_atomically
-from tracker.engine.edges import Guide
-from tracker.engine.effort import Effort
-from tracker.engine.network import Decoded, Features
+from tracker.engine.budget import Effort
+from tracker.engine.lazy_features import View
 from tracker.engine.objects import Output, Seen, TrackedObject
 from tracker.engine.policy import Policy
-from tracker.engine.states import Presence
-from tracker.engine.view import View
+from tracker.engine.refine import Guide
+from tracker.engine.visibility import Presence
 from tracker.errors import SnapshotError, UsageError
 from tracker.models import Model
+from tracker.models.sam2.verbs import Decoded, Features
 from tracker.types import ObjectState, StageTimes
 
 if TYPE_CHECKING:

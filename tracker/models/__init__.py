@@ -11,7 +11,7 @@ from tracker.models.registry import REGISTRY, ModelSpec, find_spec
 if TYPE_CHECKING:
     from tracker.models.load import load_model
     from tracker.models.model import InputSpec, Model
-    from tracker.models.resize import resized
+    from tracker.models.sam2.resize import resized
 
 __all__ = ["REGISTRY", "InputSpec", "Model", "ModelSpec", "find_spec", "load_model", "resized"]
 
@@ -19,7 +19,7 @@ _DEFERRED = {
     "load_model": "load",
     "InputSpec": "model",
     "Model": "model",
-    "resized": "resize",
+    "resized": "sam2.resize",
 }
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tracker.models.registry import REGISTRY, ModelSpec
 
-_PACKAGED = Path(__file__).with_name("weights")
+_PACKAGED = Path(__file__).with_name("pico") / "weights"
 
 
 class CheckpointState(StrEnum):

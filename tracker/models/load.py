@@ -7,16 +7,16 @@ import torch
 from tracker.errors import ModelError, UsageError
 from tracker.models.checkpoints import checkpoint_path
 from tracker.models.digest import file_sha256
-from tracker.models.fast_memory import use_fast_memory
-from tracker.models.faster import speed_up_model
-from tracker.models.fused_conv import can_fuse, fuse_convolutions
-from tracker.models.int8 import quantize
 from tracker.models.model import Model
-from tracker.models.official import OFFICIAL_INPUT, build_official
-from tracker.models.pico import PicoConfig, build_pico, read_pico_config
+from tracker.models.optim.fused_conv import can_fuse, fuse_convolutions
+from tracker.models.optim.fusion import speed_up_model
+from tracker.models.optim.int8.trunk import quantize
+from tracker.models.optim.memory_encoder import use_fast_memory
+from tracker.models.pico.build import PicoConfig, build_pico, read_pico_config
 from tracker.models.precision import Precision, choose_precision
 from tracker.models.registry import ModelSpec, find_spec
-from tracker.models.state import load_strictly, read_state
+from tracker.models.sam2.build import OFFICIAL_INPUT, build_official
+from tracker.models.state_dict import load_strictly, read_state
 
 
 def load_model(

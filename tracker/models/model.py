@@ -7,7 +7,7 @@ import torch
 from pydantic import ConfigDict, Field
 from sam2.modeling.sam2_base import SAM2Base
 
-from tracker.models.precision import Precision
+from tracker.models.precision import Precision, has_amx
 
 SMALLEST_SIZE, SIZE_STEP = 64, 32
 
@@ -45,8 +45,8 @@ class Model:
         dtype: float32, or bfloat16 which means autocast.
         input: The pictures that the network expects.
         fingerprint: SHA-256 of the weights file, hex.
-        resizable: Whether the weights serve pictures of other sizes, see `tracker.models.resize`.
-        int8: Whether the image encoder is quantized, see `tracker.models.int8`.
+        resizable: Whether the weights serve pictures of other sizes, see `sam2.resize`.
+        int8: Whether the image encoder is quantized, see `tracker.models.optim.int8.trunk`.
         sizes: The model for the sizes that it was used for, shared by all of them.
     """
 
@@ -71,3 +71,12 @@ class Model:
         if self.int8:
             return "int8"
         return "bf16" if self.dtype == torch.bfloat16 else "fp32"
+
+    @property
+    def depends_on_threads(self) -> bool:
+        """Whether the last bits of results depend on the number of CPU threads.
+
+        Sums in float32 round in another order. Sums of integers do not round, but with AMX oneDNN
+        chooses between kernels by the number of threads, and they scale those sums differently.
+        """
+        return self.precision == "fp32" or (self.int8 and has_amx())

@@ -49,6 +49,12 @@ def _has_bf16(device: torch.device) -> bool:
 
 
 def _has_int8(device: torch.device) -> bool:
-    from tracker.models.int8_conv import can_quantize
+    from tracker.models.optim.int8.conv import can_quantize
 
     return device.type == "cpu" and can_quantize()
+
+
+def has_amx() -> bool:
+    """Whether the CPU multiplies matrices in tiles (Intel AMX), which oneDNN then uses."""
+    probe = getattr(torch.cpu, "_is_amx_tile_supported", None)
+    return probe is not None and bool(probe())

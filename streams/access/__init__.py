@@ -1,0 +1,1 @@
+"""What a source may reach and read: hosts, files, formats, sizes."""

@@ -1,0 +1,1 @@
+"""HTTP as cameras speak it: client, logins, deadlines."""

@@ -1,0 +1,289 @@
+"""Anchors: which frames tell an object from its rivals, and what becomes of them."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sam2.modeling.sam2_base import SAM2Base
+from torch import Tensor
+
+from tests.support.moving_scene import frame, square
+from tests.support.small_pico import small_pico
+from tracker.engine import Policy, Session
+from tracker.engine.memory_bank import EMPTY
+from tracker.models import Model, load_model
+from tracker.models.sam2 import verbs as network
+from tracker.models.sam2.distractors import AREAS, find_rivals, is_steady
+from tracker.models.sam2.verbs import Decoded, Features
+from tracker.types import Prompt
+
+POLICY = Policy(keep_memories="rivals", history_frames=8)
+SIZE = 32  # low-resolution pixels of the small model
+TELLING = {"rival": True, "side": 20, "iou": 0.9, "presence": 5.0}
+
+
+@pytest.fixture
+def model() -> Model:
+    return small_pico()
+
+
+@pytest.fixture(scope="module")
+def pico() -> Model:
+    return load_model("pico", device="cpu", dtype="fp32")
+
+
+class Script:
+    """Stands in for the mask decoder; each frame tracked is as `usual` but for `now`."""
+
+    def __init__(self) -> None:
+        self.usual: dict[str, float] = TELLING | {"rival": False}
+        self.now: dict[str, float] = {}
+        self.asked: set[bool] = set()
+
+    def decode(
+        self,
+        net: SAM2Base,
+        features: Features,
+        conditioned_nchw: Tensor,
+        *,
+        want_rivals: bool = False,
+        **rest: object,
+    ) -> Decoded:
+        n, said = conditioned_nchw.shape[0], self.usual | self.now
+        self.asked.add(want_rivals)
+        logits = torch.full((n, 1, SIZE, SIZE), -5.0)
+        if said["presence"] > 0:
+            logits[..., 5 : 5 + said["side"], 5 : 5 + said["side"]] = 5.0
+        return Decoded(
+            logits_n1ss=logits,
+            presence_n1=torch.full((n, 1), said["presence"]),
+            iou_n=torch.full((n,), said["iou"]),
+            pointers_nc=torch.zeros(n, net.hidden_dim),
+            rival_n=torch.full((n,), bool(said["rival"])) if want_rivals else None,
+        )
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch) -> Script:
+    script = Script()
+    monkeypatch.setattr(network, "decode", script.decode)
+    return script
+
+
+def begun(model: Model, policy: Policy = POLICY) -> Session:
+    """A session with two objects on its first frame."""
+    session = Session(model, policy)
+    session.step(frame())
+    for object_id in (1, 2):
+        session.prompt(Prompt(object_id, ((70.0, 60.0),), (1,)))
+    return session
+
+
+def anchors(session: Session, row: int = 0) -> list[int]:
+    """The steps of a row's anchors."""
+    shape = session.bank.shape
+    steps = session.bank.tensors(session.seen[-1].step)["map_step"][
+        row, shape.prompted : shape.lasting
+    ]
+    return sorted(step for step in steps.tolist() if step != EMPTY)
+
+
+def blob(*boxes: tuple[int, int, int, int], logit: float = 1.0) -> Tensor:
+    logits_ss = torch.full((20, 20), -5.0)
+    for x0, y0, x1, y1 in boxes:
+        logits_ss[y0:y1, x0:x1] = logit
+    return logits_ss
+
+
+HERE, THERE = (2, 3, 8, 9), (12, 3, 18, 9)
+
+
+@pytest.mark.parametrize(
+    ("candidates", "iou", "rival"),
+    [
+        ([blob(HERE), blob(HERE)], [0.9, 0.9], False),
+        ([blob(HERE), blob(THERE)], [0.9, 0.85], True),
+        ([blob(THERE), blob(HERE, THERE)], [0.85, 0.9], False),  # the best has them both
+        ([blob(HERE), blob(HERE, THERE)], [0.9, 0.85], True),
+        ([blob(HERE), blob(THERE)], [0.9, 0.75], False),
+        ([blob(HERE), blob((2, 3, 9, 10))], [0.9, 0.9], False),  # 36 of 49 pixels
+        ([blob(HERE), blob((2, 3, 8, 12))], [0.9, 0.9], True),  # 36 of 54
+        ([blob(HERE), blob()], [0.9, 0.9], False),
+        ([blob(HERE)], [0.9], False),
+        ([blob(HERE).maximum(blob(THERE, logit=-0.5))], [0.9], True),  # just under the threshold
+        ([blob(HERE).maximum(blob(THERE, logit=-1.5))], [0.9], False),
+        ([blob(THERE, logit=-0.5), blob(HERE)], [0.85, 0.9], False),  # of another candidate
+    ],
+)
+def test_a_candidate_elsewhere_that_is_as_good_is_a_rival(
+    candidates: list[Tensor], iou: list[float], rival: bool
+) -> None:
+    logits_nass = torch.stack([torch.stack(candidates)] * 2)
+    assert find_rivals(logits_nass, torch.tensor([iou] * 2)).tolist() == [rival] * 2
+
+
+def test_rivals_are_told_object_by_object() -> None:
+    alone, contested = [blob(HERE), blob(HERE)], [blob(HERE), blob(THERE)]
+    logits_nass = torch.stack([torch.stack(alone), torch.stack(contested)])
+    assert find_rivals(logits_nass, torch.full((2, 2), 0.9)).tolist() == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("area", "before", "steady"),
+    [
+        (100, [], False),
+        (0, [], False),
+        (120, [100], True),
+        (121, [100], False),
+        (79, [100], False),
+        (100, [9, 100, 100, 999], True),
+        (0, [1], False),
+    ],
+)
+def test_an_area_is_steady_within_a_fifth_of_the_median(
+    area: int, before: list[int], steady: bool
+) -> None:
+    assert is_steady(area, before) is steady
+
+
+def test_the_decoder_looks_for_rivals_only_when_asked(model: Model) -> None:
+    with torch.inference_mode():
+        features = network.encode_image(model.network, torch.zeros(1, 3, 128, 128))
+        inside = network.without_memory(model.network, features)
+        decoded = [
+            network.decode(model.network, features, inside, three_masks=three, want_rivals=want)
+            for three, want in ((True, False), (True, True), (False, True))
+        ]
+    assert decoded[0].rival_n is None
+    for asked in decoded[1:]:
+        assert asked.rival_n is not None
+        assert asked.rival_n.shape == (1,)
+
+
+def test_a_frame_with_a_rival_becomes_an_anchor_of_every_object(
+    model: Model, script: Script
+) -> None:
+    session = begun(model)
+    for step in range(1, 5):
+        script.now = TELLING if step == 3 else {}
+        session.step(frame(step))
+    assert anchors(session, 0) == anchors(session, 1) == [3]
+
+
+@pytest.mark.parametrize(
+    "but", [{"rival": False}, {"side": 23}, {"side": 17}, {"iou": 0.4}, {"presence": -5.0}]
+)
+def test_a_frame_that_tells_nothing_apart_is_no_anchor(
+    model: Model, script: Script, but: dict[str, float]
+) -> None:
+    session = begun(model)
+    script.now = TELLING | but
+    session.step(frame(1))
+    assert anchors(session) == []
+
+
+def test_anchors_are_five_frames_apart_and_the_newest_two_stay(
+    model: Model, script: Script
+) -> None:
+    session = begun(model)
+    script.now = TELLING
+    seen = []
+    for step in range(1, 13):
+        session.step(frame(step))
+        seen.append(anchors(session))
+    assert seen == [[1]] * 5 + [[1, 6]] * 5 + [[6, 11]] * 2
+
+
+@pytest.mark.parametrize("keep", ["all", "present", "sure"])
+def test_other_policies_look_for_no_rivals_and_hold_no_anchors(
+    model: Model, script: Script, keep: str
+) -> None:
+    session = begun(model, replace(POLICY, keep_memories=keep))
+    script.now = TELLING
+    session.step(frame(1))
+    assert script.asked == {False}
+    assert session.bank.shape.anchors == 0
+    assert not session.objects.rows[0].areas
+
+
+def test_a_prompt_on_a_past_frame_drops_the_anchors_from_there_on(
+    model: Model, script: Script
+) -> None:
+    session = begun(model)
+    for step in range(1, 9):
+        script.now = TELLING if step in (1, 7) else {}
+        session.step(frame(step))
+    assert anchors(session) == [1, 7]
+    session.prompt(Prompt(1, ((70.0, 60.0),), (1,)), step=5)
+    assert anchors(session, 0) == [1]
+    assert anchors(session, 1) == [1, 7], "the other object's stay"
+
+
+def test_tracking_again_makes_anchors_again(model: Model, script: Script) -> None:
+    session = begun(model)
+    script.now = TELLING
+    for step in range(1, 9):
+        session.step(frame(step))
+    assert anchors(session) == [1, 6]
+    session.prompt(Prompt(1, ((70.0, 60.0),), (1,)), step=1)
+    assert anchors(session) == [2, 7]
+
+
+def test_reset_and_remove_take_the_anchors_along(model: Model, script: Script) -> None:
+    session = begun(model)
+    script.now = TELLING
+    session.step(frame(1))
+    session.reset(2)
+    assert (anchors(session, 0), anchors(session, 1)) == ([1], [])
+    assert session.objects.rows[1].areas == {}
+    session.remove(1)
+    assert anchors(session, 0) == []
+
+
+def test_areas_are_kept_as_far_back_as_they_are_looked_at(model: Model, script: Script) -> None:
+    session = begun(model, replace(POLICY, history_frames=2))
+    for step in range(1, 30):
+        script.now = {"presence": -5.0} if step % 2 else {}
+        session.step(frame(0))
+    obj = session.objects.rows[0]
+    assert obj.areas_before(29) == [400] * AREAS
+    assert len(obj.areas) <= AREAS + 1 + 2
+    assert all(step % 2 == 0 for step in obj.areas)
+
+
+def test_anchors_change_what_is_tracked_once_they_are_old(
+    pico: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def scores(policy: Policy) -> list[float]:
+        session = Session(pico, policy)
+        session.step(frame())
+        session.prompt(Prompt(1, mask_hw=square()))
+        return [session.step(frame(step)).objects[0].score for step in range(1, 9)]
+
+    monkeypatch.setattr(network, "find_rivals", lambda _, iou: torch.ones(len(iou)).bool())
+    all_, with_anchors = scores(Policy()), scores(POLICY)
+    recent = pico.network.num_maskmem - 1
+    assert with_anchors[: 1 + recent] == all_[: 1 + recent], "the anchor, step 1, is a recent one"
+    assert with_anchors[1 + recent :] != all_[1 + recent :]
+
+
+def test_a_snapshot_carries_anchors_and_areas(
+    pico: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(network, "find_rivals", lambda _, iou: torch.ones(len(iou)).bool())
+    session = Session(pico, POLICY)
+    session.step(frame())
+    session.prompt(Prompt(1, mask_hw=square()))
+    for step in range(1, 9):
+        session.step(frame(step))
+    session.save(tmp_path / "s")
+    restored = Session.load(tmp_path / "s", pico)
+    assert anchors(restored) == anchors(session) == [1, 6]
+    assert restored.objects.rows[0].areas == session.objects.rows[0].areas
+    for step in range(9, 13):
+        (theirs,), (ours,) = restored.step(frame(step)).objects, session.step(frame(step)).objects
+        assert np.array_equal(ours.mask_hw, theirs.mask_hw)
+        assert ours.score == theirs.score
+    assert anchors(restored) == anchors(session) == [6, 11]

@@ -1,0 +1,182 @@
+"""Snapshots: a session goes on bit for bit, in this process or in another; damage is told."""
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pytest
+import torch
+
+from tests.support.moving_scene import frame, square
+from tracker.engine import Effort, Policy, Session
+from tracker.errors import SnapshotError
+from tracker.models import Model, load_model
+from tracker.types import Prompt, TrackResult
+
+CONTINUE = """
+import sys
+from pathlib import Path
+import numpy as np
+sys.path.insert(0, "tests")
+from tests.support.moving_scene import frame
+from tracker.engine import Session
+from tracker.models import load_model
+session = Session.load(Path(sys.argv[1]), load_model("pico", device="cpu", dtype="fp32"))
+masks = [[o.mask_hw for o in session.step(frame(i)).objects] for i in range(5, 8)]
+np.save(sys.argv[2], np.array(masks))
+"""
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return load_model("pico", device="cpu", dtype="fp32")
+
+
+@pytest.fixture
+def session(model: Model) -> Session:
+    session = Session(model, Policy(lost_after=7))
+    session.step(frame(0))
+    session.prompt(Prompt(3, mask_hw=square(0), label="square"))
+    for i in range(1, 5):
+        session.step(frame(i))
+    session.prompt(Prompt(1, box_xyxy=(54, 40, 94, 80)))
+    return session
+
+
+def assert_equal(ours: TrackResult, theirs: TrackResult) -> None:
+    assert ours.step == theirs.step
+    for a, b in zip(ours.objects, theirs.objects, strict=True):
+        assert np.array_equal(a.mask_hw, b.mask_hw)
+        assert replace(a, mask_hw=None) == replace(b, mask_hw=None)
+
+
+def test_a_restored_session_goes_on_bit_for_bit(
+    session: Session, model: Model, tmp_path: Path
+) -> None:
+    session.save(tmp_path / "s")
+    restored = Session.load(tmp_path / "s", model)
+    assert restored.policy == session.policy
+    assert_equal(restored.result(), session.result())
+    correction = Prompt(3, ((60.0, 50.0),), (1,))
+    restored.prompt(correction)
+    session.prompt(correction)
+    for i in range(5, 9):
+        assert_equal(restored.step(frame(i)), session.step(frame(i)))
+
+
+def test_objects_that_take_turns_go_on_bit_for_bit(
+    session: Session, model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(model.network, "follows_masks", True)
+    by_turns = Effort(objects_per_frame=1)
+    session.step(frame(5), by_turns)
+    session.save(tmp_path / "s")
+    restored = Session.load(tmp_path / "s", model)
+    for i in range(6, 10):
+        assert_equal(restored.step(frame(i), by_turns), session.step(frame(i), by_turns))
+
+
+@pytest.mark.parametrize("keep", ["all", "present", "sure", "rivals"])
+def test_a_long_session_goes_on_bit_for_bit_though_its_snapshot_is_short(
+    model: Model, tmp_path: Path, keep: Literal["all", "present", "sure", "rivals"]
+) -> None:
+    session = Session(model, Policy(history_frames=3, keep_memories=keep))
+    session.step(frame(0))
+    session.prompt(Prompt(3, mask_hw=square(0)))
+    for i in range(1, 27):  # past every ring's end
+        session.step(frame(i % 9))
+    session.save(tmp_path / "s")
+    restored = Session.load(tmp_path / "s", model)
+    correction = Prompt(3, ((80.0, 60.0),), (1,))
+    assert_equal(restored.step(frame(1)), session.step(frame(1)))
+    for either in (restored, session):
+        either.prompt(correction)
+    for i in range(2, 7):
+        assert_equal(restored.step(frame(i)), session.step(frame(i)))
+
+
+def test_a_snapshot_leaves_out_what_is_kept_for_prompts_on_past_frames(session: Session) -> None:
+    held = session.bank.tensors(session.seen[-1].step)
+    kept_bytes = sum(tensor.nbytes for tensor in held.values()) / len(session.object_ids)
+    assert kept_bytes < session.bank.shape.bytes_per_object / 3
+
+
+def test_another_process_gives_identical_masks(session: Session, tmp_path: Path) -> None:
+    session.save(tmp_path / "s")
+    arguments = [sys.executable, "-c", CONTINUE, str(tmp_path / "s"), str(tmp_path / "m.npy")]
+    subprocess.run(arguments, check=True, cwd=Path(__file__).parents[2])
+    masks = np.load(tmp_path / "m.npy")
+    for i, theirs in zip(range(5, 8), masks, strict=True):
+        ours = np.array([o.mask_hw for o in session.step(frame(i)).objects])
+        assert ours.any()
+        assert np.array_equal(ours, theirs)
+
+
+def test_an_empty_session_can_be_saved(model: Model, tmp_path: Path) -> None:
+    Session(model).save(tmp_path / "s")
+    restored = Session.load(tmp_path / "s", model)
+    assert restored.object_ids == ()
+    assert restored.step(frame(0)).step == 0
+
+
+def test_other_weights_are_refused(session: Session, model: Model, tmp_path: Path) -> None:
+    session.save(tmp_path / "s")
+    with pytest.raises(SnapshotError, match="other weights"):
+        Session.load(tmp_path / "s", replace(model, fingerprint="another"))
+
+
+def test_an_input_of_another_size_is_refused(
+    session: Session, model: Model, tmp_path: Path
+) -> None:
+    session.save(tmp_path / "s")
+    larger = replace(model, input=replace(model.input, size=model.input.size + 32), sizes={})
+    with pytest.raises(SnapshotError, match=f"at {model.input.size} pixels, not"):
+        Session.load(tmp_path / "s", larger)
+
+
+@pytest.mark.parametrize("keep", [0, 5, 200, 5000, -1])
+def test_a_damaged_snapshot_is_told(
+    session: Session, model: Model, tmp_path: Path, keep: int
+) -> None:
+    session.save(tmp_path / "s")
+    (tmp_path / "s").write_bytes((tmp_path / "s").read_bytes()[:keep])
+    with pytest.raises(SnapshotError, match="damaged"):
+        Session.load(tmp_path / "s", model)
+
+
+def test_a_snapshot_of_another_version_is_told(
+    session: Session, model: Model, tmp_path: Path
+) -> None:
+    session.save(tmp_path / "s")
+    data = (tmp_path / "s").read_bytes()
+    older = data.replace(b'\\"version\\":6', b'\\"version\\":1')
+    assert older != data
+    (tmp_path / "s").write_bytes(older)
+    with pytest.raises(SnapshotError, match="of version 1, not 6"):
+        Session.load(tmp_path / "s", model)
+
+
+def test_a_missing_snapshot_is_told(model: Model, tmp_path: Path) -> None:
+    with pytest.raises(SnapshotError, match="no snapshot"):
+        Session.load(tmp_path / "s", model)
+
+
+def test_a_write_that_fails_keeps_the_snapshot_before(
+    session: Session, model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session.save(tmp_path / "s")
+    before = (tmp_path / "s").read_bytes()
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    session.step(frame(5))
+    with pytest.raises(SnapshotError, match="No space left"):
+        session.save(tmp_path / "s")
+    assert (tmp_path / "s").read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["s"]
+    assert torch.is_tensor(Session.load(tmp_path / "s", model).seen[-1].features.top_1chw)

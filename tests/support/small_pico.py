@@ -1,0 +1,24 @@
+"""A model that is quick enough for tests of many frames."""
+
+from dataclasses import replace
+from functools import cache
+
+import torch
+
+from tracker.models import Model
+from tracker.models.checkpoints import checkpoint_path
+from tracker.models.pico.build import build_pico, read_pico_config
+from tracker.models.registry import find_spec
+from tracker.models.state_dict import load_strictly, read_state
+
+
+@cache
+def small_pico() -> Model:
+    """pico at 128 pixels: the same code in a tenth of the time."""
+    weights = checkpoint_path(find_spec("pico"))
+    config = read_pico_config(weights.with_suffix(".json"))
+    config = config.model_copy(update={"input": replace(config.input, size=128)})
+    network = build_pico(config)
+    load_strictly(network, read_state(weights), path=weights, config="pico at 128")
+    network.eval().requires_grad_(False)
+    return Model("pico-128", network, torch.device("cpu"), torch.float32, config.input, "pico-128")

@@ -1,0 +1,1 @@
+"""Broken media files for the sources: `python -m tools.fuzz.media`."""

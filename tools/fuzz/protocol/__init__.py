@@ -1,0 +1,1 @@
+"""Broken and forbidden requests for the daemon: `python -m tools.fuzz.protocol`."""

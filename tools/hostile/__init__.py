@@ -1,1 +1,0 @@
-"""A fuzzer of the control socket: nonsense, and requests that are nearly right."""

@@ -1,0 +1,1 @@
+"""The configuration file: schema, loading, what a reload changes."""

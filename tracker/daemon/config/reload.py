@@ -1,0 +1,55 @@
+"""What a changed configuration means for a daemon that runs."""
+
+from dataclasses import dataclass
+
+from tracker.daemon.config.schema import DaemonConfig
+from tracker.protocol.fields import StreamSettings
+
+_LIVE = ("log", "streams")
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What to do, and what only a restart does.
+
+    Attributes:
+        added: Streams to open.
+        removed: Streams to close.
+        changed: Streams to close and open again, their objects with them.
+        restart: Keys whose new values wait for a restart.
+    """
+
+    added: dict[str, StreamSettings]
+    removed: tuple[str, ...]
+    changed: dict[str, StreamSettings]
+    restart: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """One line for the log."""
+        parts = [
+            f"{word} {', '.join(names)}"
+            for word, names in (
+                ("added", self.added),
+                ("removed", self.removed),
+                ("changed", self.changed),
+            )
+            if names
+        ]
+        if self.restart:
+            parts.append(f"after a restart: {', '.join(self.restart)}")
+        return "; ".join(parts) or "nothing changed"
+
+
+def compare(before: DaemonConfig, after: DaemonConfig) -> Changes:
+    """What it takes to come from one configuration to another."""
+    old, new = before.streams, after.streams
+    return Changes(
+        added={name: new[name] for name in new if name not in old},
+        removed=tuple(name for name in old if name not in new),
+        changed={name: new[name] for name in new if name in old and new[name] != old[name]},
+        restart=tuple(
+            name
+            for name in DaemonConfig.model_fields
+            if name not in _LIVE and getattr(before, name) != getattr(after, name)
+        ),
+    )

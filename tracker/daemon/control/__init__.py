@@ -1,0 +1,1 @@
+"""The control socket: from the bytes of a request to its reply."""

@@ -1,0 +1,1 @@
+"""ZeroMQ endpoints, and waking threads that poll sockets."""

@@ -1,0 +1,1 @@
+"""The data sockets: from tracked frames to messages for subscribers."""

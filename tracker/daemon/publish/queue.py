@@ -1,0 +1,113 @@
+"""What waits to be published: bounded for each stream, the oldest goes, events come first."""
+
+import threading
+from collections import deque
+from dataclasses import dataclass, field, replace
+
+from tracker.daemon.messages import Event, Tracked
+
+MAX_EVENTS = 256  # of one stream, waiting
+
+
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """From here on the stream is unknown; if it comes again it is a new one."""
+
+    stream: str
+
+
+@dataclass(slots=True)
+class _Lane:
+    """What waits of one stream.
+
+    Attributes:
+        notes: Events, and where the stream was forgotten among them.
+        frames: Tracked since it was last forgotten.
+        forget_first: Where it was forgotten fell out of `notes`.
+    """
+
+    notes: deque[Event | Forget] = field(default_factory=deque)
+    frames: deque[Tracked] = field(default_factory=deque)
+    forget_first: bool = False
+
+    @property
+    def has_notes(self) -> bool:
+        return self.forget_first or bool(self.notes)
+
+
+class Outbox:
+    """Between the threads that have something to tell and the one that sends. Never blocks.
+
+    Streams take turns. A stream's events leave in order and before its frames; every event of
+    every stream leaves before any frame does.
+
+    Attributes:
+        dropped_frames: Frames that made room for newer ones; only grows.
+        dropped_events: Likewise for events.
+    """
+
+    def __init__(self, *, frames_per_stream: int) -> None:
+        self._frames_per_stream = frames_per_stream
+        self._lock = threading.Lock()
+        self._lanes: dict[str, _Lane] = {}  # in the order of their turns
+        self.dropped_frames = 0
+        self.dropped_events = 0
+
+    def put_tracked(self, tracked: Tracked) -> None:
+        """Add a frame. A frame dropped for it is told in `dropped` of the one that follows."""
+        with self._lock:
+            frames = self._lane(tracked.live.frame.stream).frames
+            frames.append(tracked)
+            if len(frames) > self._frames_per_stream:
+                oldest = frames.popleft()
+                frames[0] = replace(frames[0], dropped=frames[0].dropped + oldest.dropped + 1)
+                self.dropped_frames += 1
+
+    def put_event(self, event: Event) -> None:
+        """Add an event."""
+        with self._lock:
+            self._note(event.stream, event)
+
+    def put_forget(self, stream: str) -> None:
+        """Drop the waiting frames of a stream; its events stay, the end of it follows them."""
+        with self._lock:
+            self._lane(stream).frames.clear()
+            self._note(stream, Forget(stream))
+
+    def _note(self, stream: str, note: Event | Forget) -> None:
+        lane = self._lane(stream)
+        lane.notes.append(note)
+        if len(lane.notes) > MAX_EVENTS:
+            if isinstance(lane.notes.popleft(), Forget):
+                lane.forget_first = True
+            else:
+                self.dropped_events += 1
+
+    def _lane(self, stream: str) -> _Lane:
+        return self._lanes.setdefault(stream, _Lane())
+
+    def take(self) -> Tracked | Event | Forget | None:
+        """What is to be sent next; None where nothing waits."""
+        with self._lock:
+            stream = next((name for name, lane in self._lanes.items() if lane.has_notes), None)
+            if stream is None:
+                stream = next(iter(self._lanes), None)
+            if stream is None:
+                return None
+            lane = self._lanes.pop(stream)
+            item = _next_of(stream, lane)
+            if lane.has_notes or lane.frames:
+                self._lanes[stream] = lane
+            return item
+
+    def __len__(self) -> int:
+        """Frames and events that wait."""
+        with self._lock:
+            return sum(len(lane.notes) + len(lane.frames) for lane in self._lanes.values())
+
+
+def _next_of(stream: str, lane: _Lane) -> Tracked | Event | Forget:
+    if lane.forget_first:
+        lane.forget_first = False
+        return Forget(stream)
+    return lane.notes.popleft() if lane.notes else lane.frames.popleft()

@@ -1,0 +1,1 @@
+"""Live sources: supervised readers that open, watch and reopen each."""

@@ -1,0 +1,1 @@
+"""Status, metrics, health, latencies and logs."""

@@ -1,0 +1,1 @@
+"""The thread that owns the model: scheduling, one tracker per stream, quality control."""

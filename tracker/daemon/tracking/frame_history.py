@@ -1,0 +1,112 @@
+"""The tracked frames that a prompt may name."""
+
+import statistics
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+
+from tracker.daemon.messages import Refused
+from tracker.protocol.fields import FrameAddress
+from tracker.protocol.replies import ErrorCode
+
+_EXACT = 2**53  # a double holds every integer up to it
+_ROUNDED = 1e-13  # of a time: what 14 digits tell apart, the fewest that programs write
+
+
+@dataclass(frozen=True, slots=True)
+class SeenFrame:
+    """A tracked frame: its step in the session, its names, and its size in pixels."""
+
+    step: int
+    seq: int
+    pts: int | None
+    captured_ns: int
+    height: int
+    width: int
+    epoch: str | None = None
+
+
+class FrameHistory:
+    """The newest tracked frames of a stream, oldest first."""
+
+    def __init__(self, limit: int) -> None:
+        self._frames: deque[SeenFrame] = deque(maxlen=limit)
+
+    @property
+    def newest(self) -> SeenFrame | None:
+        """The newest frame; None before the first."""
+        return self._frames[-1] if self._frames else None
+
+    def add(self, frame: SeenFrame, *, oldest_step: int) -> None:
+        """Take in the newest frame; drop those before `oldest_step`, which the session forgot."""
+        self._frames.append(frame)
+        while self._frames[0].step < oldest_step:
+            self._frames.popleft()
+
+    def find(self, address: FrameAddress | None) -> SeenFrame:
+        """The frame that an address names; the newest for None.
+
+        Raises:
+            Refused: NO_FRAME before the first frame; FRAME_GONE for a frame that is older than the
+                history, was never tracked, or is of another epoch.
+        """
+        newest = self.newest
+        if newest is None:
+            raise Refused(
+                ErrorCode.NO_FRAME,
+                "there is no frame to prompt on yet",
+                "wait until the stream sends masks",
+            )
+        if address is None:
+            return newest
+        if address.epoch is not None and address.epoch != newest.epoch:
+            raise Refused(
+                ErrorCode.FRAME_GONE,
+                f"the frame is of epoch {address.epoch}, the daemon is in {newest.epoch}: it was "
+                "started again since",
+                "name a frame of a masks message that came since",
+            )
+        found = self._named(address)
+        if found is None:
+            raise self._gone(address, newest)
+        return found
+
+    def _named(self, address: FrameAddress) -> SeenFrame | None:
+        if address.seq is not None:
+            return next((f for f in reversed(self._frames) if f.seq == address.seq), None)
+        if address.captured_ns is not None:
+            return self._nearest(address.captured_ns, lambda f: f.captured_ns)
+        exact = next((f for f in reversed(self._frames) if f.pts == address.pts), None)
+        if exact is None and address.pts is not None and abs(address.pts) >= _EXACT:
+            return self._nearest(address.pts, lambda f: f.pts)
+        return exact
+
+    def _nearest(self, time: int, time_of: Callable[[SeenFrame], int | None]) -> SeenFrame | None:
+        """The frame nearest to a time, where that is within half a frame interval.
+
+        The interval is the median of those between tracked frames, each shared out among the
+        frames that were dropped there: a pause of the camera does not change it.
+        """
+        timed = [(f, at) for f in self._frames if (at := time_of(f)) is not None]
+        if not timed:
+            return None
+        steps = [
+            (later - earlier) / max(1, after.seq - before.seq)
+            for (before, earlier), (after, later) in pairwise(timed)
+        ]
+        interval = max(abs(time) * _ROUNDED, statistics.median(steps) if steps else 0)
+        frame, at = min(reversed(timed), key=lambda pair: abs(pair[1] - time))
+        return frame if 2 * abs(at - time) <= interval else None
+
+    def _gone(self, address: FrameAddress, newest: SeenFrame) -> Refused:
+        oldest = self._frames[0]
+        ((name, value),) = address.model_dump(exclude_none=True, exclude={"epoch"}).items()
+        span = f"seq {oldest.seq}..{newest.seq}"
+        if name != "seq":
+            span += f" ({name} {getattr(oldest, name)}..{getattr(newest, name)})"
+        return Refused(
+            ErrorCode.FRAME_GONE,
+            f"the frame of {name} {value} is gone or was never tracked; the history holds {span}",
+            "name a frame of a masks message, soon after it came, or raise model.history_frames",
+        )

@@ -1,0 +1,74 @@
+"""From a prompt command to what the engine takes."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracker.daemon.messages import PromptCommand
+from tracker.daemon.tracking.frame_history import SeenFrame
+from tracker.engine import Session
+from tracker.engine.clicks import clicks_of
+from tracker.errors import PromptError
+from tracker.protocol.fields import RleMask
+from tracker.rle import Rle, decode_rle
+from tracker.types import Prompt
+
+
+def prompt_on(command: PromptCommand, object_id: int, frame: SeenFrame) -> Prompt:
+    """The prompt for an object, in pixels of the frame that it was drawn on.
+
+    Raises:
+        PromptError: It does not fit the frame, contradicts itself, or its mask cannot be read.
+    """
+    points, box = command.points, command.box
+    if command.normalized:
+        points = tuple(_point_px(point, frame) for point in points)
+        box = None if box is None else _box_px(box, frame)
+    prompt = Prompt(
+        object_id,
+        points_xy=points,
+        point_labels=command.labels or (1,) * len(points),
+        box_xyxy=box,
+        mask_hw=None if command.mask is None else _mask(command.mask, object_id, frame),
+        label=command.label,
+    )
+    prompt.validate(frame.height, frame.width)
+    return prompt
+
+
+def too_many_clicks(session: Session, prompt: Prompt, frame: SeenFrame) -> bool:
+    """Whether an object would have more clicks on a frame than the session takes."""
+    count = len(clicks_of(prompt))
+    afresh = prompt.box_xyxy is not None or prompt.mask_hw is not None
+    if not afresh and prompt.object_id in session.object_ids:
+        count += len(session.objects.get(prompt.object_id).clicks.get(frame.step, ()))
+    return count > session.policy.max_points
+
+
+def _point_px(point_xy: tuple[float, float], frame: SeenFrame) -> tuple[float, float]:
+    """A point in pixels; 1 means the last pixel, since the edge itself is outside the frame."""
+    x, y = point_xy
+    return (
+        frame.width - 1.0 if x == 1 else x * frame.width,
+        frame.height - 1.0 if y == 1 else y * frame.height,
+    )
+
+
+def _box_px(
+    box_xyxy: tuple[float, float, float, float], frame: SeenFrame
+) -> tuple[float, float, float, float]:
+    x0, y0, x1, y1 = box_xyxy
+    return x0 * frame.width, y0 * frame.height, x1 * frame.width, y1 * frame.height
+
+
+def _mask(mask: RleMask, object_id: int, frame: SeenFrame) -> NDArray[np.bool_]:
+    height, width = mask.size
+    if (height, width) != (frame.height, frame.width):  # looked at before room is made for it
+        raise PromptError(
+            f"prompt for object {object_id}: mask is {width}x{height}, the frame is "
+            f"{frame.width}x{frame.height}",
+            "draw the mask at the size of the frame",
+        )
+    try:
+        return decode_rle(Rle(height, width, mask.counts))
+    except PromptError as err:
+        raise PromptError(f"prompt for object {object_id}: {err.message}", err.hint) from err

@@ -1,0 +1,401 @@
+"""One stream in the tracker: its session, its frames' names, its object ids and states."""
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+from tracker.daemon.messages import (
+    Command,
+    Event,
+    ListCommand,
+    LiveFrame,
+    PromptCommand,
+    Refused,
+    RelabelCommand,
+    RemoveCommand,
+    ResetCommand,
+    RestoreCommand,
+    SaveCommand,
+    Tracked,
+)
+from tracker.daemon.tracking.frame_history import FrameHistory, SeenFrame
+from tracker.daemon.tracking.object_ids import ObjectIds
+from tracker.daemon.tracking.prompting import prompt_on, too_many_clicks
+from tracker.daemon.tracking.quality import Deadline, Spent
+from tracker.daemon.tracking.stats import LaneClock, LaneStatus
+from tracker.engine import FULL, Policy, Session, snapshot
+from tracker.engine.prefetch import Helper
+from tracker.errors import PromptError, SnapshotError
+from tracker.models import Model
+from tracker.protocol.data import EventName
+from tracker.protocol.fields import EffortInfo, StreamSettings
+from tracker.protocol.replies import ErrorCode, ObjectInfo, ObjectsResult, PromptResult
+from tracker.types import ObjectResult, ObjectState, Prompt, Prompted
+
+#: What a command gives: prompts a `PromptResult`; listing and restoring all objects; relabelling
+#: the object; saving the snapshot; removing and resetting None.
+CommandResult = PromptResult | ObjectInfo | ObjectsResult | bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """What other threads see of a lane; made anew and put in place whole."""
+
+    objects: tuple[ObjectInfo, ...]
+    newest: SeenFrame | None
+    bank_bytes: int
+    next_object_id: int
+
+
+class Lane:
+    """One stream; all but `status` belongs to the thread that tracks."""
+
+    def __init__(
+        self,
+        stream: str,
+        settings: StreamSettings,
+        model: Model,
+        policy: Policy,
+        *,
+        helper: Helper | None = None,
+        on_event: Callable[[Event], None],
+    ) -> None:
+        self.stream = stream
+        self._settings = settings
+        self._model = model
+        self._policy = policy
+        self._helper = helper
+        self._on_event = on_event
+        self._history = FrameHistory(1 + policy.history_frames)
+        self._ids = ObjectIds()
+        self._states: dict[int, ObjectState] = {}
+        self._clock = LaneClock()
+        deadline = settings.deadline
+        self._deadline = None if deadline is None else Deadline.of(deadline.budget_s, model)
+        self._free_since_s = 0.0
+        self._view = _View((), None, 0, self._ids.next)
+
+    @cached_property
+    def _session(self) -> Session:
+        """Made by the thread that tracks, at its first work for the stream.
+
+        Computing in another thread, even zeros, would leave a second team of OpenMP threads: then
+        all teams together have more threads than there are processors, and wait differently.
+        """
+        return self._new_session()
+
+    def _new_session(self) -> Session:
+        return Session(self._model, self._policy, helper=self._helper)
+
+    @property
+    def looks_ahead(self) -> bool:
+        """Whether it is worth while to `look_ahead`.
+
+        More frames a second are had for a longer way of each, so not where latency is kept to.
+        """
+        if "_session" not in self.__dict__:
+            return False  # not made yet, and without objects
+        deadline = self._settings.deadline
+        return (deadline is None or deadline.latency_ms is None) and self._session.looks_ahead
+
+    def look_ahead(self, live: LiveFrame) -> None:
+        """Begin to encode the frame that will be tracked next."""
+        self._session.look_ahead(live.frame.image)
+
+    def track(self, live: LiveFrame, *, dropped: int) -> Tracked:
+        """Track all objects on the next frame.
+
+        Args:
+            live: The frame.
+            dropped: Frames of the stream dropped since the one before.
+        """
+        begun_s = time.monotonic()
+        effort = FULL if self._deadline is None else self._deadline.effort
+        result = self._session.step(live.frame.image, effort)
+        tracked_s, told = time.monotonic(), self._effort_info
+        tracked = Tracked(live, result, self._settings, dropped, begun_s, tracked_s, told)
+        self._account(tracked)
+        frame = live.frame
+        height, width = frame.image.shape[:2]
+        self._history.add(
+            SeenFrame(
+                result.step, frame.seq, frame.pts, frame.captured_ns, height, width, live.epoch
+            ),
+            oldest_step=self._session.seen[0].step,
+        )
+        self._clock.record(tracked)
+        self._look(result.objects)
+        return tracked
+
+    def waits(self, command: Command) -> bool:
+        """Whether a command is a prompt that is to wait for a frame, and there is none yet."""
+        if not isinstance(command, PromptCommand) or self._history.newest is not None:
+            return False
+        known = any(obj.id == command.object_id for obj in self._view.objects)
+        return command.wait_s > 0 and (known or not command.must_exist)
+
+    def apply(self, command: Command, pause: Callable[[], None] = lambda: None) -> CommandResult:
+        """Do what a client asked for, between two frames or while there are none.
+
+        Args:
+            command: What to do.
+            pause: Called from time to time where it takes long; see `Session.prompt`.
+
+        Raises:
+            Refused: It cannot be done. Nothing has changed then.
+        """
+        match command:
+            case PromptCommand():
+                return self._prompt(command, pause)
+            case RemoveCommand():
+                self._remove(command.object_id)
+                return None
+            case ResetCommand():
+                self._reset(command.object_id)
+                return None
+            case RelabelCommand():
+                return self._relabel(command.object_id, command.label)
+            case ListCommand():
+                return ObjectsResult(stream=self.stream, objects=list(self._view.objects))
+            case SaveCommand():
+                return snapshot.to_bytes(self._session)
+            case RestoreCommand():
+                return self._restore(command)
+
+    def status(self, *, failed: int, commands_waiting: int) -> LaneStatus:
+        """How it stands; from any thread.
+
+        Args:
+            failed: Frames that could not be tracked.
+            commands_waiting: Commands not yet applied.
+        """
+        view = self._view
+        newest = view.newest
+        return LaneStatus(
+            width=0 if newest is None else newest.width,
+            height=0 if newest is None else newest.height,
+            fps=self._clock.fps,
+            tracked=self._clock.tracked,
+            failed=failed,
+            objects=view.objects,
+            next_object_id=view.next_object_id,
+            newest_seq=None if newest is None else newest.seq,
+            bank_bytes=view.bank_bytes,
+            commands_waiting=commands_waiting,
+            effort=self._effort_info,
+            **self._clock.stages(),
+        )
+
+    def _account(self, tracked: Tracked) -> None:
+        """Tell the deadline what a frame took: of its interval, or since its packet arrived."""
+        live, times = tracked.live, tracked.result.times
+        encode_s = times.encode_s - times.ahead_s  # what it held up the frame
+        free_s = max(self._free_since_s, live.queued_s)  # from when on it could have begun
+        self._free_since_s = tracked.tracked_s
+        if self._deadline is None or self._settings.deadline is None:
+            return
+        objects_s = tracked.tracked_s - tracked.begun_s - encode_s
+        other_s = tracked.begun_s - free_s
+        if self._settings.deadline.latency_ms is not None:
+            objects_s += free_s - live.queued_s  # it waited for the frame before
+            other_s += live.queued_s - live.arrived_s
+        objects = len(tracked.result.objects)
+        self._deadline.note(Spent(encode_s, objects_s, other_s, objects))
+
+    def _prompt(self, command: PromptCommand, pause: Callable[[], None]) -> PromptResult:
+        if command.must_exist:
+            self._check_known(command.object_id)
+        frame = self._history.find(command.frame)
+        known, object_id = self._session.object_ids, command.object_id
+        if object_id is None:
+            object_id = self._ids.free(known)
+        created = object_id not in known
+        if created:
+            self._check_room()
+        try:
+            prompt = prompt_on(command, object_id, frame)
+            prompted = self._prompted(prompt, frame, pause, created=created)
+        except PromptError as err:
+            raise Refused(ErrorCode.BAD_PROMPT, err.message, err.hint) from err
+        self._ids.use(object_id)
+        state, label = prompted.object.state, prompted.object.label
+        if created:
+            self._states[object_id] = state
+            self._tell(EventName.OBJECT_ADDED, object_id, state=state, label=label)
+        else:
+            self._tell(EventName.OBJECT_CORRECTED, object_id, label=label)
+        self._look()
+        newest = self._newest
+        assert newest is not None
+        return PromptResult(
+            object=_info(prompted.object),
+            created=created,
+            frame_seq=frame.seq,
+            newest_seq=newest.seq,
+            caught_up=prompted.caught_up,
+        )
+
+    def _prompted(
+        self, prompt: Prompt, frame: SeenFrame, pause: Callable[[], None], *, created: bool
+    ) -> Prompted:
+        """Prompt the session; a new object whose catching up failed does not stay half done."""
+        if too_many_clicks(self._session, prompt, frame):
+            raise Refused(
+                ErrorCode.LIMIT,
+                f"object {prompt.object_id} would have more than {self._policy.max_points} clicks "
+                "on one frame",
+                "give a box or a mask, which starts afresh",
+            )
+        try:
+            return self._session.prompt(prompt, frame.step, pause=pause)
+        except Exception:
+            if created and prompt.object_id in self._session.object_ids:
+                self._session.remove(prompt.object_id)
+            raise
+
+    def _remove(self, object_id: int) -> None:
+        self._check_known(object_id)
+        label = self._label(object_id)
+        self._session.remove(object_id)
+        self._tell(EventName.OBJECT_REMOVED, object_id, label=label)
+        self._look()
+
+    def _reset(self, object_id: int) -> None:
+        self._check_known(object_id)
+        self._session.reset(object_id)
+        self._tell(EventName.OBJECT_RESET, object_id, label=self._label(object_id))
+        self._look()
+
+    def _relabel(self, object_id: int, label: str | None) -> ObjectInfo:
+        self._check_known(object_id)
+        self._session.relabel(object_id, label)
+        self._tell(EventName.OBJECT_RELABELLED, object_id, label=label)
+        self._look()
+        return next(obj for obj in self._view.objects if obj.id == object_id)
+
+    def _restore(self, command: RestoreCommand) -> ObjectsResult:
+        session = self._new_session() if command.lost else self._load(command.path, command.data)
+        known = {obj.id: obj.label for obj in session.objects.rows}
+        wanted = dict(sorted(known.items()) if command.objects is None else command.objects)
+        _list_only(session, dict(list(wanted.items())[: self._policy.max_objects]))
+        gone = {i: self._label(i) for i in self._session.object_ids if i not in session.object_ids}
+        self._session = session
+        self._history = FrameHistory(1 + self._policy.history_frames)
+        self._ids.go_on(command.next_object_id)
+        for object_id in sorted(session.object_ids):
+            self._ids.use(object_id)
+        for object_id, label in gone.items():
+            self._tell(EventName.OBJECT_REMOVED, object_id, label=label)
+        objects = self._objects()
+        for obj in objects:
+            self._states[obj.id] = obj.state
+            self._tell(EventName.OBJECT_RESTORED, obj.id, state=obj.state, label=obj.label)
+        self._look()
+        return ObjectsResult(stream=self.stream, objects=list(objects))
+
+    def _load(self, path: Path, data: bytes | None) -> Session:
+        """The session of a snapshot, with today's limit of objects.
+
+        Raises:
+            Refused: SNAPSHOT, where it cannot be used.
+        """
+        try:
+            session = Session.load(path, self._model, helper=self._helper, data=data)
+        except SnapshotError as err:
+            raise Refused(ErrorCode.SNAPSHOT, err.message, err.hint) from err
+        if replace(session.policy, max_objects=self._policy.max_objects) != self._policy:
+            raise Refused(
+                ErrorCode.SNAPSHOT,
+                f"snapshot {path} was taken with another model.policy or model.history_frames",
+                "prompt the objects again",
+            )
+        session.policy = self._policy
+        return session
+
+    def _check_known(self, object_id: int | None) -> None:
+        if object_id not in self._session.object_ids:
+            known = ", ".join(str(i) for i in self._session.object_ids)
+            raise Refused(
+                ErrorCode.UNKNOWN_OBJECT,
+                f"stream {self.stream} has no object {object_id}",
+                f"its objects: {known}" if known else "it has none; prompt one",
+            )
+
+    def _check_room(self) -> None:
+        if len(self._session.object_ids) >= self._policy.max_objects:
+            raise Refused(
+                ErrorCode.LIMIT,
+                f"stream {self.stream} has {self._policy.max_objects} objects, as many as are "
+                "allowed",
+                "remove one, or raise limits.objects_per_stream in the daemon's configuration",
+            )
+
+    @property
+    def _effort_info(self) -> EffortInfo | None:
+        return None if self._deadline is None else self._deadline.info
+
+    @property
+    def _newest(self) -> SeenFrame | None:
+        """The newest frame, which may be of before a restore, and then takes no prompts."""
+        return self._history.newest or self._view.newest
+
+    def _label(self, object_id: int) -> str | None:
+        return self._session.objects.get(object_id).label
+
+    def _objects(self) -> tuple[ObjectInfo, ...]:
+        """All objects as they stand, which works before the first frame too."""
+        if self._session.seen:
+            return tuple(_info(obj) for obj in self._session.result().objects)
+        rows = sorted(self._session.objects.rows, key=lambda obj: obj.id)
+        return tuple(
+            ObjectInfo(id=obj.id, label=obj.label, state=obj.presence.state, score=0.0, box=None)
+            for obj in rows
+        )
+
+    def _look(self, results: Iterable[ObjectResult] | None = None) -> None:
+        """Tell which states changed since the last look, and show how all stands."""
+        objects = self._objects() if results is None else tuple(_info(obj) for obj in results)
+        states = {obj.id: obj.state for obj in objects}
+        for obj in objects:
+            if self._states.get(obj.id) is not obj.state:
+                self._tell(EventName.OBJECT_STATE, obj.id, state=obj.state, label=obj.label)
+        self._states = states
+        self._view = _View(objects, self._newest, self._session.bank.nbytes, self._ids.next)
+
+    def _tell(
+        self,
+        name: EventName,
+        object_id: int,
+        *,
+        label: str | None,
+        state: ObjectState | None = None,
+    ) -> None:
+        newest = self._newest
+        frame_seq = None if newest is None else newest.seq
+        at_ns = time.time_ns()
+        self._on_event(Event(self.stream, name, at_ns, frame_seq, object_id, state, label))
+
+
+def _list_only(session: Session, wanted: Mapping[int, str | None]) -> None:
+    """Leave exactly the `wanted` objects, by id, with these labels; new ones are lost."""
+    for object_id in session.object_ids:
+        if object_id not in wanted:
+            session.remove(object_id)
+    for object_id, label in wanted.items():
+        if object_id in session.object_ids:
+            session.relabel(object_id, label)
+        else:
+            session.declare(object_id, label)
+
+
+def _info(obj: ObjectResult) -> ObjectInfo:
+    return ObjectInfo(
+        id=obj.id,
+        label=obj.label,
+        state=obj.state,
+        score=obj.score,
+        box=obj.box_xyxy,
+        fresh=obj.fresh,
+    )

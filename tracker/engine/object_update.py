@@ -1,0 +1,207 @@
+"""What becomes of objects on one frame: tracked from memory, or prompted; and remembered."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tracker.engine.clicks import box_of, input_clicks
+from tracker.engine.masks import confine, fill_box, fill_holes, input_mask
+from tracker.engine.memory_bank import MemoryBank, Rows
+from tracker.engine.objects import Click, ObjectTable, Seen, TrackedObject
+from tracker.engine.policy import Policy
+from tracker.engine.prompt_raster import (
+    carry_over,
+    draws_prompts,
+    follows_masks,
+    shows_finely,
+    sketch,
+)
+from tracker.models import Model
+from tracker.models.sam2 import verbs as network
+from tracker.models.sam2.distractors import ANCHOR_GAP, ANCHOR_IOU, is_steady
+from tracker.models.sam2.verbs import Decoded, Features
+
+SURE_IOU = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """One pass over one frame, for objects whose outputs and memories it writes.
+
+    Attributes:
+        model: Looks at the frame.
+        policy: What it makes of it.
+        bank: Memories of the objects.
+        objects: The objects.
+    """
+
+    model: Model
+    policy: Policy
+    bank: MemoryBank
+    objects: ObjectTable
+
+    def track(
+        self,
+        groups: Sequence[Rows],
+        step: int,
+        features: Features,
+        settle: Callable[[], None],
+    ) -> None:
+        """Track a batch of objects on a frame, in one pass; those of a group recall alike."""
+        net, rows = self.model.network, np.concatenate(groups)
+        settle()
+        memories = [self.bank.recall(group, step) for group in groups]
+        conditioned_nchw = network.condition(net, features, memories)
+        three_masks = network.wants_three_masks(net, first=False, clicks=0)
+        settle()
+        decoded = network.decode(
+            net,
+            features,
+            conditioned_nchw,
+            three_masks=three_masks,
+            previous_n1ss=self._carried_over(rows, step),
+            finely=self._shows_finely,
+            want_rivals=self.policy.keep_memories == "rivals",
+        )
+        settle()
+        memory_nqm = network.memorise(net, features, decoded, from_prompt=False)
+        kept = self._kept(decoded)
+        if kept.all():
+            self.bank.write(rows, step, memory_nqm, decoded.pointers_nc)
+        else:
+            self.bank.write(rows[kept], step, memory_nqm[kept], decoded.pointers_nc[kept])
+            self.bank.forget(rows[~kept], step)
+        self._anchor(rows, step, memory_nqm, decoded)
+        filled = self._filled(decoded)
+        for i, row in enumerate(rows):
+            self.objects.rows[row].put(step, filled.row(i))
+
+    def prompt(
+        self, object_id: int, seen: Seen, clicks: list[Click], mask_hw: NDArray[np.bool_] | None
+    ) -> None:
+        """Decode a prompt on a frame and remember it, for a new object or a known one."""
+        net, row = self.model.network, self.objects.row(object_id)
+        obj = None if row is None else self.objects.rows[row]
+        first = obj is None or obj.born_step is None or seen.step <= obj.born_step
+        if mask_hw is not None:
+            mask_11ss = input_mask(mask_hw, self.model.input.size, self.model.device)
+            decoded = self._filled(network.adopt_mask(net, seen.features, mask_11ss))
+        else:
+            decoded = self._decode_clicks(clicks, None if first else row, seen, obj)
+        memory_1qm = network.memorise(net, seen.features, decoded, from_prompt=True)
+        if obj is None or row is None:
+            obj = TrackedObject(object_id, None, seen.step, deque(maxlen=self.policy.frames_held))
+            row = self.objects.add(obj)
+            self.bank.add()
+        if first:
+            obj.born_step = seen.step
+        if first or self.policy.corrections_condition:
+            self.bank.write_prompted(row, seen.step, memory_1qm, decoded.pointers_nc)
+        else:
+            self.bank.write(np.array([row]), seen.step, memory_1qm, decoded.pointers_nc)
+        self.bank.drop_anchors(row, since=seen.step)
+        if self.policy.keep_memories == "rivals":
+            obj.put_area(seen.step, decoded.areas()[0])
+        if first or mask_hw is not None:
+            obj.given.add(seen.step)
+        obj.clicks[seen.step] = clicks
+        obj.put(seen.step, decoded)
+
+    def replay(
+        self,
+        obj: TrackedObject,
+        later: Iterable[Seen],
+        settle: Callable[[], None],
+        pause: Callable[[], None],
+    ) -> None:
+        """Track one object again on past frames, prompts on them included."""
+        row = self.objects.row(obj.id)
+        for seen in later:
+            if seen.step in obj.given:
+                continue
+            pause()
+            self.track([np.array([row])], seen.step, seen.features, settle)
+            if obj.clicks.get(seen.step):
+                self.prompt(obj.id, seen, obj.clicks[seen.step], None)
+
+    @property
+    def _shows_finely(self) -> bool:
+        return self.policy.draw_prompts and shows_finely(self.model.network)
+
+    def _carried_over(self, rows: Rows, step: int) -> Tensor | None:
+        """The last masks of objects before a step, [n, 1, s, s]; None for a network without use."""
+        if not (self.policy.draw_prompts and follows_masks(self.model.network)):
+            return None
+        last = [self.objects.rows[row].output_before(step) for row in rows]
+        return carry_over(last, self.model.input.size, self.model.device)
+
+    def _kept(self, decoded: Decoded) -> NDArray[np.bool_]:
+        """Which of the tracked objects remember this frame."""
+        n = decoded.presence_n1.shape[0]
+        if self.policy.keep_memories in ("all", "rivals"):
+            return np.ones(n, np.bool_)
+        kept = decoded.presence_n1[:, 0] > 0
+        if self.policy.keep_memories == "sure":
+            kept &= decoded.iou_n >= SURE_IOU
+        return np.asarray(kept.cpu().numpy(), dtype=np.bool_)
+
+    def _anchor(self, rows: Rows, step: int, memory_nqm: Tensor, decoded: Decoded) -> None:
+        """Remember the frame for long for those of the objects that it tells from a rival."""
+        if decoded.rival_n is None:
+            return
+        telling = (decoded.rival_n & (decoded.iou_n >= ANCHOR_IOU)).tolist()
+        for i, (row, area) in enumerate(zip(rows.tolist(), decoded.areas(), strict=True)):
+            obj = self.objects.rows[row]
+            steady = is_steady(area, obj.areas_before(step))
+            obj.put_area(step, area)
+            if telling[i] and steady and step - self.bank.newest_anchor(row) >= ANCHOR_GAP:
+                pointers_1c = decoded.pointers_nc[i : i + 1]
+                self.bank.write_anchor(row, step, memory_nqm[i : i + 1], pointers_1c)
+
+    def _decode_clicks(
+        self, clicks: list[Click], row: int | None, seen: Seen, obj: TrackedObject | None
+    ) -> Decoded:
+        """The mask of clicks on a frame, as sam2's `add_new_points_or_box`.
+
+        `row` is None where the object's memory says nothing of the frame.
+        """
+        net = self.model.network
+        if row is None:
+            conditioned_1chw = network.without_memory(net, seen.features)
+        else:
+            memories = self.bank.recall(np.array([row]), seen.step)
+            conditioned_1chw = network.condition(net, seen.features, [memories])
+        before = None if obj is None else obj.output_at(seen.step)
+        previous = None if before is None else before.logits_n1ss
+        size = self.model.input.size
+        table = input_clicks(clicks, seen.height, seen.width, size, self.model.device)
+        if self.policy.draw_prompts and draws_prompts(net):
+            previous = sketch(table, previous, size)
+        decoded = network.decode(
+            net,
+            seen.features,
+            conditioned_1chw,
+            three_masks=network.wants_three_masks(net, first=row is None, clicks=len(clicks)),
+            clicks=table,
+            previous_n1ss=previous,
+            finely=self._shows_finely,
+            is_there=self.policy.believe_prompts,
+        )
+        decoded = self._filled(decoded)
+        box = box_of(clicks, seen.height, seen.width)
+        if box is None:
+            return decoded
+        logits = decoded.logits_n1ss
+        if self.policy.believe_prompts:
+            logits = fill_box(logits, box)
+        if self.policy.confine_to_box:
+            logits = confine(logits, box)
+        return replace(decoded, logits_n1ss=logits)
+
+    def _filled(self, decoded: Decoded) -> Decoded:
+        logits = fill_holes(decoded.logits_n1ss, self.policy.fill_hole_area)
+        return replace(decoded, logits_n1ss=logits)

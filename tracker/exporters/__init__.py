@@ -1,0 +1,1 @@
+"""Writers of tracked masks: one module for each file format."""

@@ -1,0 +1,1 @@
+"""Faster equivalents of the networks' modules, and the conditions for each."""

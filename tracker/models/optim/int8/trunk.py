@@ -1,0 +1,176 @@
+"""An EfficientNet-Lite trunk and the neck over it in 8-bit integers, for CPUs that multiply them.
+
+Between convolutions with a ReLU6 the range is 0 to 6, which saturation to uint8 cuts off for
+nothing. The outputs of blocks have no such bounds: their ranges were measured on pictures
+(`tools.train.calibrate`) and lie in the model's configuration.
+"""
+
+import copy
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from sam2.modeling.backbones.image_encoder import ImageEncoder
+from timm.layers.conv2d_same import Conv2dSame
+from timm.models._efficientnet_blocks import DepthwiseSeparableConv, InvertedResidual
+from timm.models.efficientnet import EfficientNetFeatures
+from torch import Tensor, nn
+
+from tracker.errors import ModelError
+from tracker.models.model import InputSpec
+from tracker.models.optim.fusion import NarrowNeck
+from tracker.models.optim.int8.conv import RELU6, STEPS, Int8Conv, Levels
+from tracker.models.optim.int8.top_down import Int8TopDown
+from tracker.models.pico.build import TimmTrunk
+from tracker.models.pico.top_down import Steps
+
+_LEAVES = {nn.Conv2d, Conv2dSame, nn.ReLU6, nn.Identity}
+PIXELS = Levels(step=1.0, zero=116)  # grey
+
+
+class Block(nn.Module):
+    """A few convolutions in turn, and the sum with what they began with."""
+
+    def __init__(
+        self, convs: Sequence[nn.Conv2d], given: Levels, gives: Levels, *, has_skip: bool
+    ) -> None:
+        super().__init__()
+        *inner, last = convs
+        levels = [given] + [RELU6] * len(inner)
+        self.inner = nn.ModuleList(
+            Int8Conv(conv, before, RELU6) for conv, before in zip(inner, levels, strict=False)
+        )
+        self.last = Int8Conv(last, levels[-1], gives)
+        self._given, self._has_skip = given, has_skip
+
+    def forward(self, x_nchw: Tensor) -> Tensor:
+        """Run the block; with a skip, its input is overwritten."""
+        y_nchw = x_nchw
+        for conv in self.inner:
+            y_nchw = conv(y_nchw)
+        if self._has_skip:
+            return self.last.add_to(x_nchw, self._given, y_nchw)
+        return self.last(y_nchw)  # type: ignore[no-any-return]
+
+
+class Int8Trunk(nn.Module):
+    """A trunk from uint8 pictures, RGB, to uint8 feature maps.
+
+    Attributes:
+        levels: What each of the maps means, finest first.
+    """
+
+    def __init__(
+        self, trunk: TimmTrunk, spec: InputSpec, ranges: Sequence[tuple[float, float]]
+    ) -> None:
+        super().__init__()
+        body: Any = trunk.body
+        self.channel_list = trunk.channel_list
+        self.stem = Int8Conv(_of_pixels(body.conv_stem, spec), PIXELS, RELU6)
+        self.stages = nn.ModuleList()
+        self.levels: list[Levels] = []
+        self._taken = {info["stage"] for info in body.feature_info.get_dicts()}
+        given, outputs = RELU6, iter(ranges)
+        for number, stage in enumerate(body.blocks, 1):
+            blocks = nn.Sequential()
+            for block in stage:
+                gives = Levels.between(*next(outputs))
+                blocks.append(
+                    Block(block_convs(block), given, gives, has_skip=bool(block.has_skip))
+                )
+                given = gives
+            self.stages.append(blocks)
+            if number in self._taken:
+                self.levels.append(given)
+        self.top_down: Int8TopDown | None = None
+        if trunk.top_down is not None:
+            self.top_down = Int8TopDown(trunk.top_down, self.levels, list(outputs))
+            self.levels = self.top_down.levels
+
+    def forward(self, image_nchw: Tensor) -> list[Tensor]:
+        """The feature maps, NCHW, finest first."""
+        x_nchw = self.stem(image_nchw)
+        maps = []
+        for number, stage in enumerate(self.stages, 1):
+            x_nchw = stage(x_nchw)
+            if number in self._taken:
+                maps.append(x_nchw)
+        return maps if self.top_down is None else self.top_down(maps)
+
+
+def can_be_quantized(trunk: nn.Module) -> bool:
+    """Whether a trunk is an EfficientNet-Lite: convolutions and ReLU6, nothing else."""
+    body: Any = getattr(trunk, "body", None)
+    if type(body) is not EfficientNetFeatures:
+        return False
+    stages: Any = body.blocks
+    kinds = DepthwiseSeparableConv | InvertedResidual
+    leaves = {type(module) for module in body.modules() if not list(module.children())}
+    # A block's skip overwrites its input, which is a feature map where a stage ends.
+    return (
+        leaves <= _LEAVES
+        and all(isinstance(block, kinds) for block in trunk_blocks(trunk))
+        and not any(stage[0].has_skip for stage in stages)
+    )
+
+
+def quantize(
+    image_encoder: ImageEncoder, spec: InputSpec, ranges: Sequence[tuple[float, float]]
+) -> None:
+    """Rewrite an encoder on the CPU, in place; its norms must be folded, its neck be narrow.
+
+    It then takes pictures as they are, uint8 [1, 3, size, size], channels last in memory.
+
+    Args:
+        image_encoder: Over an EfficientNet-Lite of timm.
+        spec: The pictures that it expected.
+        ranges: Smallest and largest output of each block, see `trunk_blocks`; then, of a trunk with
+            a `TopDown`, those of its `Steps`.
+
+    Raises:
+        ModelError: The trunk is of another kind, or there are more ranges or fewer.
+    """
+    if not can_be_quantized(image_encoder.trunk):
+        raise ModelError("trunk_ranges are given, but the trunk cannot be quantized", "remove them")
+    wanted = len(list(trunk_blocks(image_encoder.trunk)))
+    if image_encoder.trunk.top_down is not None:
+        wanted += len(Steps._fields)
+    if len(ranges) != wanted:
+        raise ModelError(
+            f"trunk_ranges has {len(ranges)} pairs instead of {wanted}",
+            "measure them with python -m tools.train.calibrate",
+        )
+    trunk, neck = Int8Trunk(image_encoder.trunk, spec, ranges), image_encoder.neck
+    assert isinstance(neck, NarrowNeck)
+    image_encoder.trunk = trunk
+    names = ("fine", "middle", "top", "coarse")
+    for name, levels in zip(names, trunk.levels, strict=True):
+        setattr(neck, name, Int8Conv(getattr(neck, name), levels, None))
+
+
+def trunk_blocks(trunk: nn.Module) -> Iterator[nn.Module]:
+    """The blocks of an EfficientNet trunk in turn, each an entry of the configuration's ranges."""
+    body: Any = trunk.body
+    for stage in body.blocks:
+        yield from stage
+
+
+def block_convs(block: nn.Module) -> list[nn.Conv2d]:
+    """The convolutions of a block in turn."""
+    assert isinstance(block, DepthwiseSeparableConv | InvertedResidual)
+    return [module for module in block.modules() if isinstance(module, nn.Conv2d)]
+
+
+def _of_pixels(stem: nn.Conv2d, spec: InputSpec) -> nn.Conv2d:
+    """The first convolution, for pixels as they are less `PIXELS.zero`.
+
+    Beyond the picture there is grey, where the original has the mean colour.
+    """
+    stem = copy.deepcopy(stem)
+    assert stem.bias is not None
+    scale_3 = 1 / (STEPS * torch.tensor(spec.std))
+    shift_3 = PIXELS.zero * scale_3 - torch.tensor(spec.mean) / torch.tensor(spec.std)
+    with torch.no_grad():
+        stem.bias += (stem.weight.sum(dim=(2, 3)) * shift_3).sum(dim=1)
+        stem.weight *= scale_3[:, None, None]
+    return stem

@@ -1,0 +1,1 @@
+"""pico: the embedded model, its configuration and weights."""
