@@ -35,7 +35,7 @@ from tracker.client import (
 from tracker.client.calls import read_reply
 from tracker.client.reach import NOTICE_S, why_unreachable
 from tracker.client.received import Gap, Gaps
-from tracker.daemon.access.curve import Security, write_keys
+from tracker.daemon.access.curve import CurveAuthenticator, write_keys
 from tracker.daemon.config.schema import SecurityConfig
 from tracker.daemon.messages import Event
 from tracker.daemon.publish.encode import EncodedObjects, masks_message, to_json
@@ -438,7 +438,7 @@ def test_only_the_right_keys_open_the_door(tmp_path: Path) -> None:
     allowed = write_keys(tmp_path / "clients", "allowed")
     stranger = write_keys(tmp_path / "strangers", "stranger")
     config = SecurityConfig(server_key=server.secret, client_keys=tmp_path / "clients")
-    security = Security.from_config(config, ["tcp://127.0.0.1:*"])
+    security = CurveAuthenticator.from_config(config, ["tcp://127.0.0.1:*"])
 
     def answer(request: Any) -> dict[str, Any]:
         return {"version": "1", "ready": True, "uptime_s": 1.0}

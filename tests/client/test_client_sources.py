@@ -12,7 +12,7 @@ from tests.support.streams_clips import write_pattern
 from tests.support.supervised import QUICK, wait_until
 from tracker.daemon.config.load import load_config
 from tracker.daemon.config.schema import LimitsConfig, SecurityConfig
-from tracker.daemon.messages import Refused
+from tracker.daemon.messages import RequestError
 from tracker.daemon.sources.client_sources import ports_of, source_policy, told
 from tracker.daemon.streams import Streams
 from tracker.errors import UsageError
@@ -99,7 +99,7 @@ def test_the_configuration_is_trusted_more_than_clients(tmp_path: Path) -> None:
         LimitsConfig(),
         policy=source_policy(SecurityConfig.model_validate(WITH_KEYS)),
     )
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(RequestError) as refused:
         streams.add("theirs", settings)
     assert refused.value.code is ErrorCode.BAD_SOURCE
     assert "security.file_roots" in refused.value.hint

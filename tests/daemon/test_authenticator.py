@@ -25,9 +25,9 @@ from tests.support.doors import (
     publishing_behind,
 )
 from tests.support.tracked_frames import subscriber, tracked, wait_until
-from tracker.daemon.access.connections import Connection, Entrance, surplus
-from tracker.daemon.access.curve import Security, write_keys
-from tracker.daemon.access.local_users import LocalUsers
+from tracker.daemon.access.connections import Connection, ConnectionTable, surplus
+from tracker.daemon.access.curve import CurveAuthenticator, write_keys
+from tracker.daemon.access.local_users import LocalUserAuthenticator
 from tracker.daemon.access.peers import PeerUsers
 from tracker.daemon.config.schema import SecurityConfig
 from tracker.errors import TrackdError, UsageError
@@ -105,12 +105,12 @@ REFUSED = {
 @pytest.mark.parametrize("data", REFUSED.values(), ids=REFUSED.keys())
 def test_what_is_no_handshake_is_closed_and_nothing_of_it_is_done(data: bytes) -> None:
     handle = Recording()
-    with running(handle, security=LocalUsers()) as control:
+    with running(handle, security=LocalUserAuthenticator()) as control:
         assert is_closed_after(control.endpoint, data)
         with Client(control) as client:
             client.ping()
         assert handle.ops == ["ping"]
-    with publishing_behind(LocalUsers()) as publisher:
+    with publishing_behind(LocalUserAuthenticator()) as publisher:
         for endpoint in (publisher.endpoint, publisher.latest_endpoint):
             assert endpoint is not None and is_closed_after(endpoint, data)
         with subscriber(publisher.endpoint, "masks.cam1") as socket:
@@ -130,7 +130,7 @@ def test_the_crafted_post_would_be_obeyed_by_a_socket_without_a_door() -> None:
 
 def test_programs_of_this_user_are_let_in_without_set_up() -> None:
     handle = Recording()
-    with running(handle, security=LocalUsers()) as control:
+    with running(handle, security=LocalUserAuthenticator()) as control:
         for kind, parts in ((zmq.REQ, ()), (zmq.DEALER, ()), (zmq.DEALER, (b"",))):
             with Client(control, kind, parts=parts) as client:
                 client.ping()
@@ -164,7 +164,7 @@ print("received" if socket.poll(int(sys.argv[2])) else "silence")
 
 
 def test_the_requests_of_other_users_are_not_done() -> None:
-    handle, door = Recording(), LocalUsers()
+    handle, door = Recording(), LocalUserAuthenticator()
     with running(handle, security=door) as control:
         run = as_user(NOBODY, ASK, control.endpoint, SHUTDOWN.decode(), "2000")
         assert (run.returncode, run.stdout) == (0, "silence\n"), run.stderr
@@ -179,7 +179,10 @@ def test_who_asks_and_is_gone_at_once_is_not_taken_for_another() -> None:
     ready = b"\x05READY\x0bSocket-Type\x00\x00\x00\x06DEALER"
     said = GREETING + b"\x04" + bytes([len(ready)]) + ready + frame(SHUTDOWN)
     handle = Recording()
-    with running(handle, security=LocalUsers()) as control, ThreadPoolExecutor(1) as pool:
+    with (
+        running(handle, security=LocalUserAuthenticator()) as control,
+        ThreadPoolExecutor(1) as pool,
+    ):
         attack = pool.submit(as_user, NOBODY, ASK_AND_GO, control.endpoint, said.hex())
         asked = 0
         while not attack.done() or asked < 10:
@@ -192,20 +195,20 @@ def test_who_asks_and_is_gone_at_once_is_not_taken_for_another() -> None:
 
 def test_a_user_who_is_allowed_is_let_in() -> None:
     handle = Recording()
-    with running(handle, security=LocalUsers([NOBODY])) as control:
+    with running(handle, security=LocalUserAuthenticator([NOBODY])) as control:
         run = as_user(NOBODY, ASK, control.endpoint, json.dumps({"v": 1} | PING), "20000")
         assert (run.returncode, run.stdout) == (0, "answered\n"), run.stderr
 
 
 def test_other_users_receive_nothing() -> None:
-    with publishing_behind(LocalUsers()) as publisher:
+    with publishing_behind(LocalUserAuthenticator()) as publisher:
         publisher.tracked(tracked(1))
         for endpoint in (publisher.endpoint, publisher.latest_endpoint):
             assert endpoint is not None
             run = as_user(NOBODY, WATCH, endpoint, "2000")
             assert (run.returncode, run.stdout) == (0, "silence\n"), run.stderr
         assert publisher.status().subscriptions == 0
-    with publishing_behind(LocalUsers([NOBODY])) as publisher:
+    with publishing_behind(LocalUserAuthenticator([NOBODY])) as publisher:
         publisher.tracked(tracked(1))
         run = as_user(NOBODY, WATCH, publisher.endpoint, "20000")
         assert (run.returncode, run.stdout) == (0, "received\n"), run.stderr
@@ -213,7 +216,7 @@ def test_other_users_receive_nothing() -> None:
 
 def test_a_user_that_does_not_exist_is_one_clear_line() -> None:
     with pytest.raises(UsageError, match="there is no user 'no-such-user'"):
-        LocalUsers(["no-such-user"])
+        LocalUserAuthenticator(["no-such-user"])
 
 
 @pytest.mark.parametrize("family", [tcp.AF_INET, tcp.AF_INET6])
@@ -255,7 +258,7 @@ def test_a_socket_file_is_for_its_owner_and_its_peer_is_known(tmp_path: Path) ->
     path, handle = tmp_path / "control", Recording()
     before = os.umask(0)
     try:
-        with running(handle, security=LocalUsers(), bind=f"ipc://{path}") as control:
+        with running(handle, security=LocalUserAuthenticator(), bind=f"ipc://{path}") as control:
             assert stat.S_IMODE(path.stat().st_mode) == 0o600
             with Client(control) as client:
                 client.ping()
@@ -307,7 +310,7 @@ class Monitored:
 def test_a_message_of_a_closed_connection_is_not_taken_for_that_of_its_descriptor_s_next() -> None:
     with zmq.Context() as context:
         socket = Monitored(context)
-        entrance = Entrance(socket, context, "test")  # type: ignore[arg-type]
+        entrance = ConnectionTable(socket, context, "test")  # type: ignore[arg-type]
         socket.tell(zmq.EVENT_ACCEPTED, 9999)
         (first,) = entrance.read(0)
         assert entrance.find(9999, 1) is first  # the first handshake there was
@@ -335,7 +338,7 @@ def test_the_silent_go_first_then_the_newest() -> None:
 
 
 def test_silent_connections_take_no_place_from_those_that_speak() -> None:
-    door, handle = LocalUsers(most=8), Recording()
+    door, handle = LocalUserAuthenticator(most=8), Recording()
     with running(handle, security=door) as control, Client(control, zmq.DEALER) as client:
         client.ping()
         crowd = [connect(control.endpoint) for _ in range(40)]
@@ -352,7 +355,7 @@ def test_with_keys_the_limit_is_the_same(tmp_path: Path) -> None:
     server = write_keys(tmp_path, "server")
     (tmp_path / "clients").mkdir()
     config = SecurityConfig(server_key=server.secret, client_keys=tmp_path / "clients")
-    door = Security.from_config(config, [], most=8)
+    door = CurveAuthenticator.from_config(config, [], most=8)
     assert door is not None
     with publishing_behind(door) as publisher:
         crowd = [connect(publisher.endpoint) for _ in range(40)]
@@ -363,6 +366,6 @@ def test_with_keys_the_limit_is_the_same(tmp_path: Path) -> None:
 
 def test_the_control_socket_sends_no_heartbeats() -> None:
     """Where a client goes while its requests wait, libzmq would abort at the next heartbeat."""
-    with running(Recording(), security=LocalUsers()) as control:
+    with running(Recording(), security=LocalUserAuthenticator()) as control:
         assert control._router.getsockopt(zmq.HEARTBEAT_IVL) == 0
         assert control._router.getsockopt(zmq.TCP_KEEPALIVE) == 1

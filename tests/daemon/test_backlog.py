@@ -24,8 +24,8 @@ from tracker.daemon.access.backlog import (
     wire_bytes,
 )
 from tracker.daemon.access.connections import Connection
-from tracker.daemon.access.local_users import LocalUsers
-from tracker.daemon.publish.xpub import Outlet
+from tracker.daemon.access.local_users import LocalUserAuthenticator
+from tracker.daemon.publish.xpub import XpubSocket
 from tracker.protocol.requests import AnyRequest
 
 MIB = 2**20
@@ -131,11 +131,11 @@ def test_subscribers_that_do_not_read_are_closed_where_too_much_is_kept_for_them
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(door_module, "_BEHIND_S", 0.2)
-    door = LocalUsers()
+    door = LocalUserAuthenticator()
     door.most_unsent_bytes = 8 * MIB
     with zmq.Context() as context:
         door.start(context)
-        outlet = Outlet("tcp://127.0.0.1:0", door, context=context, send_hwm=4)
+        outlet = XpubSocket("tcp://127.0.0.1:0", door, context=context, send_hwm=4)
         outlet.bind()
         asleep = [ready(outlet.endpoint, b"SUB") for _ in range(4)]
         with context.socket(zmq.SUB) as awake:
@@ -163,7 +163,7 @@ def test_subscribers_that_do_not_read_are_closed_where_too_much_is_kept_for_them
 
 
 def test_a_message_without_end_is_closed_and_others_are_answered() -> None:
-    door = LocalUsers()
+    door = LocalUserAuthenticator()
     door.most_unread_bytes = 4 * MIB
     with running(nothing, security=door) as control, Client(control, zmq.DEALER) as client:
         client.ping("before")
@@ -173,7 +173,7 @@ def test_a_message_without_end_is_closed_and_others_are_answered() -> None:
 
 
 def test_many_that_are_each_within_bounds_are_not_together() -> None:
-    door = LocalUsers()
+    door = LocalUserAuthenticator()
     door.most_unread_bytes = 4 * MIB
     with running(nothing, security=door) as control, Client(control, zmq.DEALER) as client:
         crowd = [ready(control.endpoint) for _ in range(8)]
@@ -190,7 +190,7 @@ def test_many_that_are_each_within_bounds_are_not_together() -> None:
 
 
 def test_what_clients_sent_and_was_answered_is_not_held() -> None:
-    door = LocalUsers()
+    door = LocalUserAuthenticator()
     with (
         running(nothing, security=door) as control,
         Client(control, zmq.DEALER) as client,
@@ -230,7 +230,7 @@ def test_who_does_not_read_is_not_answered_until_it_does() -> None:
     def much(_: AnyRequest) -> dict[str, Any]:
         return {"much": "x" * 100_000}
 
-    with running(much, security=LocalUsers(), remembered_replies=0) as control:
+    with running(much, security=LocalUserAuthenticator(), remembered_replies=0) as control:
         deaf = ready(control.endpoint)
         request = b'{"id":"%d","op":"ping"}'
         for n in range(400):

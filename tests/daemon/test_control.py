@@ -11,12 +11,12 @@ import pytest
 import zmq
 
 from tests.support.control_clients import Client, running
-from tracker.daemon.access.curve import Security, read_keys, write_keys
+from tracker.daemon.access.curve import CurveAuthenticator, read_keys, write_keys
 from tracker.daemon.config.schema import LimitsConfig, SecurityConfig
 from tracker.daemon.control.asking import ASKING
-from tracker.daemon.control.rate_limit import Rates
-from tracker.daemon.control.reply_cache import Remembered, RepliesMemory
-from tracker.daemon.messages import Refused
+from tracker.daemon.control.rate_limit import RateLimiter
+from tracker.daemon.control.reply_cache import CachedReply, ReplyCache
+from tracker.daemon.messages import RequestError
 from tracker.errors import TrackdError
 from tracker.protocol.replies import ErrorCode
 from tracker.protocol.requests import AnyRequest, ObjectRemove, Ping
@@ -254,7 +254,7 @@ def test_refusals_are_remembered_but_for_those_that_say_try_again() -> None:
     codes = iter([ErrorCode.BUSY, ErrorCode.UNKNOWN_OBJECT, ErrorCode.INTERNAL])
 
     def handle(_: AnyRequest) -> dict[str, Any]:
-        raise Refused(next(codes), "no", "later")
+        raise RequestError(next(codes), "no", "later")
 
     with running(handle) as control, Client(control) as client:
         assert code(client.ask(REMOVE)) == "busy"
@@ -274,13 +274,13 @@ def test_old_replies_are_forgotten() -> None:
 
 
 def test_the_memory_of_replies_is_bounded_in_bytes_and_keeps_what_is_used() -> None:
-    memory = RepliesMemory(100, max_bytes=30)
+    memory = ReplyCache(100, max_bytes=30)
     for name in ("a", "b", "c"):
-        memory.put((b"client", name), Remembered(b"digest", "ok", b"x" * 10))
+        memory.put((b"client", name), CachedReply(b"digest", "ok", b"x" * 10))
     assert memory.get((b"client", "a")) is not None
-    memory.put((b"client", "d"), Remembered(b"digest", "ok", b"x" * 10))
+    memory.put((b"client", "d"), CachedReply(b"digest", "ok", b"x" * 10))
     assert [name for name in "abcd" if memory.get((b"client", name))] == ["a", "c", "d"]
-    memory.put((b"client", "huge"), Remembered(b"digest", "ok", b"x" * 31))
+    memory.put((b"client", "huge"), CachedReply(b"digest", "ok", b"x" * 31))
     assert (len(memory), memory.nbytes) == (0, 0)
 
 
@@ -303,7 +303,7 @@ def test_a_client_that_asks_too_often_is_refused_and_others_are_not() -> None:
 
 
 def test_a_bucket_fills_with_time_and_the_most_silent_client_is_forgotten() -> None:
-    rates = Rates(per_s=2.0, burst=4, clients=2)
+    rates = RateLimiter(per_s=2.0, burst=4, clients=2)
     assert [rates.allow(b"a", 0.0) for _ in range(5)] == [True, True, True, True, False]
     assert [rates.allow(b"a", 0.5) for _ in range(2)] == [True, False]
     assert [rates.allow(b"a", 99.0) for _ in range(5)] == [True, True, True, True, False]
@@ -315,7 +315,7 @@ def test_a_bucket_fills_with_time_and_the_most_silent_client_is_forgotten() -> N
 
 
 def test_a_long_request_counts_as_several_and_the_longest_is_not_shut_out() -> None:
-    rates = Rates(per_s=1.0, burst=8, clients=2)
+    rates = RateLimiter(per_s=1.0, burst=8, clients=2)
     assert rates.allow(b"a", 0.0, 2 * 65536)
     assert [rates.allow(b"a", 0.0) for _ in range(6)] == [True] * 5 + [False]
     assert not rates.allow(b"a", 7.5, 2**21)
@@ -377,7 +377,7 @@ def test_a_future_that_fails_is_answered_in_the_same_way() -> None:
         for n in range(3):
             client.send({**REMOVE, "id": str(n)})
         client.ping()
-        handle.futures[0].set_exception(Refused(ErrorCode.UNKNOWN_OBJECT, "no object 3"))
+        handle.futures[0].set_exception(RequestError(ErrorCode.UNKNOWN_OBJECT, "no object 3"))
         handle.futures[1].set_exception(KeyError(3))
         handle.futures[2].cancel()
         codes = {reply["id"]: code(reply) for reply in (client.receive() for _ in range(3))}
@@ -438,7 +438,7 @@ def test_with_keys_a_client_is_known_by_its_key(tmp_path: Path) -> None:
     stranger = write_keys(tmp_path / "elsewhere", "stranger")
     bind = "tcp://127.0.0.1:*"
     config = SecurityConfig(server_key=server.secret, client_keys=tmp_path / "clients")
-    security = Security.from_config(config, [bind])
+    security = CurveAuthenticator.from_config(config, [bind])
     assert security is not None
 
     def keys(path: Path) -> dict[str, bytes | None]:

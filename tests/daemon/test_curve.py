@@ -13,7 +13,7 @@ import pytest
 import zmq
 import zmq.auth
 
-from tracker.daemon.access.curve import Security, write_keys
+from tracker.daemon.access.curve import CurveAuthenticator, write_keys
 from tracker.daemon.config.schema import SecurityConfig
 from tracker.daemon.net.endpoint import parse_bind
 from tracker.errors import UsageError
@@ -23,7 +23,7 @@ _PATIENCE_MS = 10_000
 _LOOPBACK = ["tcp://127.0.0.1:5570"]
 
 
-class Door:
+class Authenticator:
     """A daemon's control socket with keys, which echoes, and clients that knock."""
 
     def __init__(self, folder: Path) -> None:
@@ -33,7 +33,7 @@ class Door:
         self.clients.mkdir()
         self.server = write_keys(folder, "server")
         config = SecurityConfig(server_key=self.server.secret, client_keys=self.clients)
-        security = Security.from_config(config, ["tcp://0.0.0.0:5570"])
+        security = CurveAuthenticator.from_config(config, ["tcp://0.0.0.0:5570"])
         assert security is not None
         self.security = security
         self.context: zmq.Context = zmq.Context()
@@ -99,7 +99,7 @@ def becomes(holds: Callable[[], bool]) -> bool:
 
 @pytest.fixture
 def door(tmp_path):
-    door = Door(tmp_path)
+    door = Authenticator(tmp_path)
     yield door
     door.close()
 
@@ -192,7 +192,7 @@ def test_a_refused_client_is_told_to_the_log_once_however_often_it_tries(door, c
 )
 def test_listening_to_others_without_keys_is_refused(bind):
     with pytest.raises(UsageError) as refused:
-        Security.from_config(SecurityConfig(), [*_LOOPBACK, bind])
+        CurveAuthenticator.from_config(SecurityConfig(), [*_LOOPBACK, bind])
     assert f"refusing to listen on {bind} without keys" in str(refused.value)
     assert "trackd keys new" in refused.value.hint
 
@@ -210,7 +210,7 @@ def test_listening_to_others_without_keys_is_refused(bind):
 )
 def test_this_machine_needs_no_keys(bind):
     assert parse_bind(bind).local
-    assert Security.from_config(SecurityConfig(), [bind]) is None
+    assert CurveAuthenticator.from_config(SecurityConfig(), [bind]) is None
 
 
 @pytest.mark.parametrize(
@@ -224,12 +224,12 @@ def test_an_address_that_cannot_be_one_is_refused(bind):
 def test_a_server_key_that_would_let_everyone_in_is_refused(tmp_path):
     server = write_keys(tmp_path, "server")
     with pytest.raises(UsageError, match="without client_keys would let every client in"):
-        Security.from_config(SecurityConfig(server_key=server.secret), _LOOPBACK)
+        CurveAuthenticator.from_config(SecurityConfig(server_key=server.secret), _LOOPBACK)
 
 
 def test_client_keys_without_a_server_key_are_refused(tmp_path):
     with pytest.raises(UsageError, match="does nothing without server_key"):
-        Security.from_config(SecurityConfig(client_keys=tmp_path), _LOOPBACK)
+        CurveAuthenticator.from_config(SecurityConfig(client_keys=tmp_path), _LOOPBACK)
 
 
 def test_keys_that_cannot_be_read_are_refused(tmp_path):
@@ -238,7 +238,7 @@ def test_keys_that_cannot_be_read_are_refused(tmp_path):
     def refusal(server_key: Path, client_keys: Path = tmp_path) -> str:
         config = SecurityConfig(server_key=server_key, client_keys=client_keys)
         with pytest.raises(UsageError) as refused:
-            Security.from_config(config, _LOOPBACK)
+            CurveAuthenticator.from_config(config, _LOOPBACK)
         return str(refused.value)
 
     assert "No such file" in refusal(tmp_path / "absent.key_secret")
@@ -255,10 +255,10 @@ def test_keys_that_cannot_be_read_are_refused(tmp_path):
 def test_a_secret_that_others_can_read_is_told(tmp_path, caplog):
     server = write_keys(tmp_path, "server")
     config = SecurityConfig(server_key=server.secret, client_keys=tmp_path)
-    Security.from_config(config, _LOOPBACK)
+    CurveAuthenticator.from_config(config, _LOOPBACK)
     assert "read by other users" not in caplog.text
     server.secret.chmod(0o644)
-    Security.from_config(config, _LOOPBACK)
+    CurveAuthenticator.from_config(config, _LOOPBACK)
     assert "can be read by other users; chmod 600 it" in caplog.text
 
 

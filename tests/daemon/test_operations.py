@@ -13,16 +13,16 @@ from streams.decode.threads import ffmpeg_threads
 from tests.support.small_pico import small_pico
 from tracker.daemon import streams
 from tracker.daemon.config.schema import ControlConfig, LimitsConfig, RetryConfig
-from tracker.daemon.control.operations import Dispatch, then
+from tracker.daemon.control.operations import Operations, then
 from tracker.daemon.control.parse import OPS, Rejected, parse
 from tracker.daemon.messages import (
     Command,
     Event,
     ListCommand,
     PromptCommand,
-    Refused,
     RelabelCommand,
     RemoveCommand,
+    RequestError,
     ResetCommand,
 )
 from tracker.daemon.sources.spare_threads import can_start
@@ -104,7 +104,7 @@ class FakePipeline:
 
     def submit(self, stream: str, command: Command) -> "Future[Any]":
         if stream not in self.lanes:
-            raise Refused(ErrorCode.UNKNOWN_STREAM, f"there is no stream {stream}")
+            raise RequestError(ErrorCode.UNKNOWN_STREAM, f"there is no stream {stream}")
         self.submitted.append((stream, command))
         future: Future[Any] = Future()
         self.futures.append(future)
@@ -175,7 +175,7 @@ class Daemon:
             on_change=self._count_change,
             supervise=self._supervise,
         )
-        self.dispatch = Dispatch(
+        self.dispatch = Operations(
             streams=self.streams,
             pipeline=self.pipeline,  # type: ignore[arg-type]
             snapshots=snapshots,
@@ -209,7 +209,7 @@ class Daemon:
 
 
 def code(do: Callable[[], object]) -> ErrorCode:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(RequestError) as refused:
         do()
     assert "hunter2" not in str(refused.value)
     return refused.value.code
@@ -490,7 +490,7 @@ def test_a_command_that_is_given_up_is_taken_back() -> None:
 def test_a_command_that_fails_fails_its_reply() -> None:
     source: Future[int] = Future()
     made = then(source, lambda _: {})
-    source.set_exception(Refused(ErrorCode.UNKNOWN_OBJECT, "no object 3"))
+    source.set_exception(RequestError(ErrorCode.UNKNOWN_OBJECT, "no object 3"))
     assert code(made.result) is ErrorCode.UNKNOWN_OBJECT
 
     source = Future()

@@ -28,11 +28,11 @@ from tests.support.tracked_frames import (
     tracked,
     wait_until,
 )
-from tracker.daemon.access.curve import Security, read_keys, write_keys
+from tracker.daemon.access.curve import CurveAuthenticator, read_keys, write_keys
 from tracker.daemon.config.schema import DataConfig, SecurityConfig
 from tracker.daemon.messages import Event, Tracked
 from tracker.daemon.publish.publisher import Publisher
-from tracker.daemon.publish.queue import MAX_EVENTS, Forget, Outbox
+from tracker.daemon.publish.queue import MAX_EVENTS, Forget, PublishQueue
 from tracker.daemon.publish.xpub import MAX_SUBSCRIBED_BYTES, REPEAT_EVERY_S
 from tracker.errors import TrackdError
 from tracker.protocol.data import EventMessage, EventName, FrameMessage, MasksMessage
@@ -48,7 +48,7 @@ def receive(socket: zmq.Socket[bytes]) -> tuple[bytes, MasksMessage]:
     return topic, MasksMessage.model_validate_json(text)
 
 
-def take_all(outbox: Outbox) -> list[Tracked | Event | Forget]:
+def take_all(outbox: PublishQueue) -> list[Tracked | Event | Forget]:
     return list(iter(outbox.take, None))
 
 
@@ -56,7 +56,7 @@ def take_all(outbox: Outbox) -> list[Tracked | Event | Forget]:
 
 
 def test_events_leave_before_frames_and_streams_take_turns():
-    outbox = Outbox(frames_per_stream=4)
+    outbox = PublishQueue(frames_per_stream=4)
     for seq in range(3):
         outbox.put_tracked(tracked(seq, stream="quick"))
     outbox.put_tracked(tracked(0, stream="slow"))
@@ -71,7 +71,7 @@ def test_events_leave_before_frames_and_streams_take_turns():
 
 
 def test_a_full_outbox_drops_the_oldest_frame_of_that_stream_and_the_next_one_tells():
-    outbox = Outbox(frames_per_stream=2)
+    outbox = PublishQueue(frames_per_stream=2)
     outbox.put_tracked(tracked(0, stream="other"))
     for seq in range(5):
         outbox.put_tracked(tracked(seq, dropped=1))
@@ -82,7 +82,7 @@ def test_a_full_outbox_drops_the_oldest_frame_of_that_stream_and_the_next_one_te
 
 
 def test_a_forgotten_stream_keeps_its_events_and_loses_its_frames():
-    outbox = Outbox(frames_per_stream=2)
+    outbox = PublishQueue(frames_per_stream=2)
     outbox.put_tracked(tracked(0))
     outbox.put_event(event(EventName.STREAM_REMOVED))
     outbox.put_forget("cam1")
@@ -93,7 +93,7 @@ def test_a_forgotten_stream_keeps_its_events_and_loses_its_frames():
 
 
 def test_a_storm_of_events_is_bounded_and_does_not_hide_that_a_stream_was_forgotten():
-    outbox = Outbox(frames_per_stream=2)
+    outbox = PublishQueue(frames_per_stream=2)
     outbox.put_event(event(text="old"))
     outbox.put_forget("cam1")
     for number in range(MAX_EVENTS + 5):
@@ -309,7 +309,7 @@ def test_a_publisher_that_never_started_can_be_stopped():
 def test_a_subscriber_with_a_key_gets_masks_and_may_have_the_longest_identity(tmp_path: Path):
     server, client = write_keys(tmp_path, "server"), write_keys(tmp_path / "clients", "anna")
     config = SecurityConfig(server_key=server.secret, client_keys=tmp_path / "clients")
-    security = Security.from_config(config, ["tcp://127.0.0.1:0"])
+    security = CurveAuthenticator.from_config(config, ["tcp://127.0.0.1:0"])
     with zmq.Context() as context, zmq.Context() as other, other.socket(zmq.SUB) as socket:
         security.start(context)
         free = DataConfig(bind="tcp://127.0.0.1:0", latest_bind=None)

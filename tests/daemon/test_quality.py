@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from tests.support.small_pico import small_pico
-from tracker.daemon.sources.frame_rate_limiter import Thinner
-from tracker.daemon.tracking.quality import FORGET, Deadline, Spent, ladder
-from tracker.engine import FULL, Effort
+from tracker.daemon.sources.frame_rate_limiter import FrameRateLimiter
+from tracker.daemon.tracking.quality import FORGET, QualityController, Spent, ladder
+from tracker.engine import FULL, ComputeBudget
 from tracker.models import load_model
 
 BUDGET_S = 1 / 15
@@ -27,7 +27,7 @@ class Machine:
     size_exponent: float = 2.0
     noise: float = 0.0
 
-    def spend(self, effort: Effort, objects: int, random: np.random.Generator) -> Spent:
+    def spend(self, effort: ComputeBudget, objects: int, random: np.random.Generator) -> Spent:
         part = ((effort.input_size or SIZE) / SIZE) ** self.size_exponent
         maps = MAPS if effort.memories is None else effort.memories
         tracked = min(objects, effort.objects_per_frame or objects)
@@ -40,8 +40,8 @@ class Machine:
 class Run:
     """A stream under the controller, frame by frame."""
 
-    def __init__(self, rungs: tuple[Effort, ...]) -> None:
-        self.controller = Deadline(BUDGET_S, rungs, size=SIZE, maps=MAPS)
+    def __init__(self, rungs: tuple[ComputeBudget, ...]) -> None:
+        self.controller = QualityController(BUDGET_S, rungs, size=SIZE, maps=MAPS)
         self.rungs: list[int] = []
         self.total_s: list[float] = []
         self._random = np.random.default_rng(1)
@@ -63,26 +63,28 @@ class Run:
 
 
 @pytest.fixture(scope="module")
-def rungs() -> tuple[Effort, ...]:
+def rungs() -> tuple[ComputeBudget, ...]:
     return ladder(load_model("pico", device="cpu", dtype="fp32"))
 
 
 @pytest.fixture
-def run(rungs: tuple[Effort, ...]) -> Run:
+def run(rungs: tuple[ComputeBudget, ...]) -> Run:
     return Run(rungs)
 
 
 SLOW = Machine(encode_s=0.020, object_s=0.012)
 
 
-def test_the_ladder_gives_up_memories_then_turns_then_size(rungs: tuple[Effort, ...]) -> None:
+def test_the_ladder_gives_up_memories_then_turns_then_size(
+    rungs: tuple[ComputeBudget, ...],
+) -> None:
     assert rungs == (
         FULL,
-        Effort(None, 2),
-        Effort(None, 1),
-        *(Effort(None, 1, objects) for objects in (16, 8, 4, 2, 1)),
-        Effort(352, 1, 1),
-        Effort(288, 1, 1),
+        ComputeBudget(None, 2),
+        ComputeBudget(None, 1),
+        *(ComputeBudget(None, 1, objects) for objects in (16, 8, 4, 2, 1)),
+        ComputeBudget(352, 1, 1),
+        ComputeBudget(288, 1, 1),
     )
 
 
@@ -158,7 +160,7 @@ def test_what_failed_with_many_objects_is_tried_at_once_with_few(run: Run) -> No
 
 
 def test_where_nothing_fits_it_does_the_least_and_stays(
-    run: Run, rungs: tuple[Effort, ...]
+    run: Run, rungs: tuple[ComputeBudget, ...]
 ) -> None:
     hopeless = Machine(encode_s=1.0, object_s=1.0)
     run.go(hopeless, objects=8, frames=100)
@@ -201,7 +203,7 @@ def test_it_learns_what_tracking_costs_whatever_the_number(run: Run) -> None:
     assert tracked == 16, "32 would take 72 ms"
 
 
-def test_what_it_keeps_is_bounded(run: Run, rungs: tuple[Effort, ...]) -> None:
+def test_what_it_keeps_is_bounded(run: Run, rungs: tuple[ComputeBudget, ...]) -> None:
     random = np.random.default_rng(0)
     for _ in range(500):
         run.go(SLOW, int(random.integers(0, 33)), frames=5)
@@ -230,5 +232,5 @@ def test_a_break_is_not_made_up_for(run: Run) -> None:
 
 def taken_at(fps: float, time_s: Callable[[int], float], frames: int) -> list[int]:
     """Numbers of the frames that are taken, of frames that come at `time_s`."""
-    thinner = Thinner(fps)
+    thinner = FrameRateLimiter(fps)
     return [i for i in range(frames) if thinner.takes(time_s(i))]

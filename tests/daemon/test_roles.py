@@ -16,13 +16,13 @@ from tests.support.doors import Keyring, publishing_behind, watching
 from tests.support.fake_daemon import stream_info
 from tests.support.tracked_frames import event, tracked, wait_until
 from tracker.daemon.access.allowed_clients import AllowedClients
-from tracker.daemon.access.curve import Security, write_keys
+from tracker.daemon.access.curve import CurveAuthenticator, write_keys
 from tracker.daemon.access.permissions import Permissions
 from tracker.daemon.config.schema import SecurityConfig
 from tracker.daemon.control.operations import then
 from tracker.daemon.control.parse import OPS
 from tracker.daemon.control.socket import Control
-from tracker.daemon.messages import Refused
+from tracker.daemon.messages import RequestError
 from tracker.daemon.publish.publisher import Publisher
 from tracker.errors import UsageError
 from tracker.protocol.data import EventName
@@ -96,7 +96,7 @@ class Answering:
                 done.set_result({"object": {"id": 7}})
                 return then(done, lambda result: result)
             case "object.remove":
-                raise Refused(ErrorCode.UNKNOWN_OBJECT, "no object 3")
+                raise RequestError(ErrorCode.UNKNOWN_OBJECT, "no object 3")
             case _:
                 return {}
 
@@ -104,7 +104,9 @@ class Answering:
 class Served:
     """A control socket with keys and roles."""
 
-    def __init__(self, keys: Keyring, door: Security, control: Control, handle: Answering) -> None:
+    def __init__(
+        self, keys: Keyring, door: CurveAuthenticator, control: Control, handle: Answering
+    ) -> None:
         self.keys = keys
         self.door = door
         self.control = control
@@ -474,4 +476,4 @@ def test_what_does_nothing_is_refused(
     if keyed:
         config = config | {"server_key": write_keys(tmp_path, "s").secret, "client_keys": tmp_path}
     with pytest.raises(UsageError, match=said):
-        Security.from_config(SecurityConfig.model_validate(config), [])
+        CurveAuthenticator.from_config(SecurityConfig.model_validate(config), [])

@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.supervised import wait_until
 from tracker.daemon.config.schema import StateConfig
-from tracker.daemon.messages import Refused, SaveCommand
+from tracker.daemon.messages import RequestError, SaveCommand
 from tracker.daemon.state import saver as saver_module
 from tracker.daemon.state import state_file
 from tracker.daemon.state.saver import Saver
@@ -91,7 +91,7 @@ def kept(folder: Path) -> Iterator[Kept]:
 
 def refusal(future: "Future[None]") -> str:
     error = future.exception(PATIENCE_S)
-    assert isinstance(error, Refused)
+    assert isinstance(error, RequestError)
     assert error.code is ErrorCode.SNAPSHOT
     assert "hunter2" not in str(error)
     return str(error)

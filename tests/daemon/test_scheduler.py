@@ -22,14 +22,14 @@ from tracker.daemon.messages import (
     Event,
     ListCommand,
     LiveFrame,
-    Refused,
     RemoveCommand,
+    RequestError,
     RestoreCommand,
     Tracked,
 )
-from tracker.daemon.tracking.scheduler import CommandResult, Pipeline
+from tracker.daemon.tracking.scheduler import CommandResult, Scheduler
 from tracker.daemon.tracking.slot import Gate, Slot, Waiting
-from tracker.engine import Effort, Policy, prefetch
+from tracker.engine import ComputeBudget, Policy, prefetch
 from tracker.engine.memory_bank import MemoryBank
 from tracker.engine.session import Session
 from tracker.models import Model
@@ -48,7 +48,7 @@ class Daemon:
         self.tracked: list[Tracked] = []
         self.events: list[Event] = []
         self.mailboxes: dict[str, Mailbox[LiveFrame]] = {}
-        self.pipeline = Pipeline(
+        self.pipeline = Scheduler(
             model or small_pico(),
             Policy(history_frames=4, max_objects=3),
             commands_queued=3,
@@ -94,7 +94,7 @@ def lost(object_id: int) -> RestoreCommand:
 
 def refusal(future: "Future[CommandResult]") -> ErrorCode:
     error = future.exception(DEADLINE_S)
-    assert isinstance(error, Refused)
+    assert isinstance(error, RequestError)
     return error.code
 
 
@@ -111,7 +111,7 @@ def held_step(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[threading.Event
     begun, go_on = threading.Event(), threading.Event()
     step = Session.step
 
-    def held(self: Session, image_hwc: np.ndarray, effort: Effort) -> object:
+    def held(self: Session, image_hwc: np.ndarray, effort: ComputeBudget) -> object:
         begun.set()
         assert go_on.wait(DEADLINE_S)
         return step(self, image_hwc, effort)
@@ -186,7 +186,7 @@ class Stepper:
         self._begun, self._go_on = threading.Semaphore(0), threading.Semaphore(0)
         step = Session.step
 
-        def held(session: Session, image_hwc: np.ndarray, effort: Effort) -> object:
+        def held(session: Session, image_hwc: np.ndarray, effort: ComputeBudget) -> object:
             self._begun.release()
             assert self._go_on.acquire(timeout=DEADLINE_S)
             return step(session, image_hwc, effort)
@@ -313,7 +313,7 @@ class TestCommands:
 
     def test_commands_without_end_do_not_hold_up_the_frames(self, daemon: Daemon) -> None:
         def ask_again(_: object) -> None:
-            with contextlib.suppress(Refused):  # the pipeline is stopped
+            with contextlib.suppress(RequestError):  # the pipeline is stopped
                 daemon.pipeline.submit("cam", ListCommand()).add_done_callback(ask_again)
 
         daemon.add("cam")
@@ -382,7 +382,7 @@ class TestCommands:
         daemon.add("cam", "other")
         waiting = [daemon.pipeline.submit("cam", ListCommand()) for _ in range(3)]
         assert daemon.pipeline.status("cam").commands_waiting == 3
-        with pytest.raises(Refused, match="3 commands wait for stream cam") as refused:
+        with pytest.raises(RequestError, match="3 commands wait for stream cam") as refused:
             daemon.pipeline.submit("cam", ListCommand())
         assert refused.value.code is ErrorCode.BUSY
         waiting.append(daemon.pipeline.submit("other", ListCommand()))
@@ -392,7 +392,7 @@ class TestCommands:
         assert daemon.pipeline.status("cam").commands_waiting == 0
 
     def test_one_client_leaves_half_of_the_places_to_others(self) -> None:
-        pipeline = Pipeline(
+        pipeline = Scheduler(
             small_pico(),
             Policy(history_frames=4, max_objects=3),
             commands_queued=6,
@@ -410,7 +410,7 @@ class TestCommands:
 
         for _ in range(3):
             submit_as(b"greedy")
-        with pytest.raises(Refused, match="3 commands of this client wait") as caught:
+        with pytest.raises(RequestError, match="3 commands of this client wait") as caught:
             submit_as(b"greedy")
         assert caught.value.code is ErrorCode.BUSY
         submit_as(b"other")
@@ -480,7 +480,7 @@ class TestFailures:
     def test_where_memory_is_short_the_stream_of_the_largest_frames_is_given_up(
         self, daemon: Daemon, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
-        def step(self: Session, image_hwc: Any, effort: Effort | None = None) -> Any:
+        def step(self: Session, image_hwc: Any, effort: ComputeBudget | None = None) -> Any:
             if image_hwc is BROKEN:  # of the stream with small frames
                 raise MemoryError
             return stepped(self, image_hwc, effort)
@@ -526,7 +526,7 @@ class TestFailures:
         daemon.wait_for(1)
         daemon.pipeline.submit("cam", drawn(10)).result(DEADLINE_S)
         error = daemon.pipeline.submit("cam", RemoveCommand(1)).exception(DEADLINE_S)
-        assert isinstance(error, Refused)
+        assert isinstance(error, RequestError)
         assert error.code is ErrorCode.INTERNAL
         assert "secret" not in str(error)
         (record,) = caplog.records
@@ -541,15 +541,17 @@ class TestRemovalAndEnd:
         daemon.pipeline.remove("cam")
         assert refusal(waiting) is ErrorCode.UNKNOWN_STREAM
         for call in (daemon.pipeline.status, daemon.pipeline.remove):
-            with pytest.raises(Refused, match="there is no stream cam; there are other") as refused:
+            with pytest.raises(
+                RequestError, match="there is no stream cam; there are other"
+            ) as refused:
                 call("cam")
             assert refused.value.code is ErrorCode.UNKNOWN_STREAM
-        with pytest.raises(Refused, match="there is no stream cam"):
+        with pytest.raises(RequestError, match="there is no stream cam"):
             daemon.pipeline.submit("cam", ListCommand())
 
     def test_a_name_is_free_again_after_removal(self, daemon: Daemon) -> None:
         daemon.add("cam")
-        with pytest.raises(Refused, match="there is a stream cam already"):
+        with pytest.raises(RequestError, match="there is a stream cam already"):
             daemon.add("cam")
         daemon.pipeline.remove("cam")
         daemon.add("cam")
@@ -583,7 +585,7 @@ class TestRemovalAndEnd:
         waiting = daemon.pipeline.submit("cam", ListCommand())
         assert not daemon.pipeline.stop(0.01), "the frame in progress hangs"
         assert refusal(waiting) is ErrorCode.SHUTTING_DOWN
-        with pytest.raises(Refused) as refused:
+        with pytest.raises(RequestError) as refused:
             daemon.pipeline.submit("cam", ListCommand())
         assert refused.value.code is ErrorCode.SHUTTING_DOWN
         go_on.set()

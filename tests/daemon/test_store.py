@@ -22,7 +22,7 @@ from tests.support.live_scene import drawn, live, masks
 from tests.support.small_pico import small_pico
 from tracker.atomic import write_atomically
 from tracker.daemon.config.schema import StateConfig
-from tracker.daemon.messages import LiveFrame, Refused, RemoveCommand, RestoreCommand, Tracked
+from tracker.daemon.messages import LiveFrame, RemoveCommand, RequestError, RestoreCommand, Tracked
 from tracker.daemon.state import snapshot_writer
 from tracker.daemon.state import store as store_module
 from tracker.daemon.state.moment import Moment
@@ -30,7 +30,7 @@ from tracker.daemon.state.state_file import SavedObject, SavedState
 from tracker.daemon.state.store import Store, StreamSnapshots
 from tracker.daemon.streams import KeptStream
 from tracker.daemon.tracking.frame_numbers import RESERVED
-from tracker.daemon.tracking.scheduler import Pipeline
+from tracker.daemon.tracking.scheduler import Scheduler
 from tracker.engine import Policy
 from tracker.errors import StateError, TrackdError, UsageError
 from tracker.models import Model
@@ -71,7 +71,7 @@ class Tracker:
         self.tracked: list[Tracked] = []
         self.events: list[tuple[str, EventName, int | None]] = []
         self.mailboxes: dict[str, Mailbox[LiveFrame]] = {}
-        self.pipeline = Pipeline(
+        self.pipeline = Scheduler(
             model or small_pico(),
             Policy(history_frames=4, max_objects=8),
             commands_queued=8,
@@ -374,7 +374,7 @@ class TestSaving:
         with tracking("cam") as tracker:
             snapshots = StreamSnapshots(keep(folder), tracker.pipeline, keep_list=lambda: DONE)
             error = snapshots.restore("cam").exception(DEADLINE_S)
-            assert isinstance(error, Refused)
+            assert isinstance(error, RequestError)
             assert error.code is ErrorCode.SNAPSHOT
             tracker.track("cam", 10)
             tracker.prompt("cam", 10, "cup")
@@ -402,10 +402,10 @@ class TestSaving:
             first_list.set_result(None)
             first.result(DEADLINE_S)
             second = snapshots.save("cam")
-            lists.get(timeout=DEADLINE_S).set_exception(Refused(ErrorCode.SNAPSHOT, "no room"))
-            with pytest.raises(Refused, match="no room"):
+            lists.get(timeout=DEADLINE_S).set_exception(RequestError(ErrorCode.SNAPSHOT, "no room"))
+            with pytest.raises(RequestError, match="no room"):
                 second.result(DEADLINE_S)
-            with pytest.raises(Refused, match="no stream"):
+            with pytest.raises(RequestError, match="no stream"):
                 snapshots.save("other").result(DEADLINE_S)
             assert lists.empty()
 
@@ -502,7 +502,7 @@ class TestSlowDisk:
             late = store.snapshot("cam", tracker.pipeline)
             for future in (waiting, late):
                 error = future.exception(DEADLINE_S)
-                assert isinstance(error, Refused)
+                assert isinstance(error, RequestError)
                 assert error.code is ErrorCode.SHUTTING_DOWN
             with pytest.raises(TrackdError, match="another daemon"):
                 keep(folder)

@@ -15,20 +15,20 @@ from tracker.daemon.messages import (
     Event,
     ListCommand,
     PromptCommand,
-    Refused,
     RelabelCommand,
     RemoveCommand,
+    RequestError,
     ResetCommand,
     RestoreCommand,
     SaveCommand,
 )
-from tracker.daemon.tracking.frame_history import SeenFrame
+from tracker.daemon.tracking.frame_history import HistoryFrame
 from tracker.daemon.tracking.prompting import prompt_on
-from tracker.daemon.tracking.quality import Deadline, Spent
-from tracker.daemon.tracking.stats import LaneStatus
-from tracker.daemon.tracking.stream_tracker import Lane
+from tracker.daemon.tracking.quality import QualityController, Spent
+from tracker.daemon.tracking.stats import StreamTrackerStatus
+from tracker.daemon.tracking.stream_tracker import StreamTracker
 from tracker.engine import Policy
-from tracker.engine.object_update import Pass
+from tracker.engine.object_update import ObjectUpdate
 from tracker.engine.session import Session
 from tracker.models import Model, load_model
 from tracker.protocol.data import EventName
@@ -57,10 +57,10 @@ class Stream:
     ) -> None:
         self.events: list[Event] = []
         model = model or small_pico()
-        self.lane = Lane("cam", settings, model, policy, on_event=self.events.append)
+        self.lane = StreamTracker("cam", settings, model, policy, on_event=self.events.append)
         self.lane_maps = small_pico().network.num_maskmem - 1
 
-    def status(self) -> LaneStatus:
+    def status(self) -> StreamTrackerStatus:
         return self.lane.status(failed=0, commands_waiting=0)
 
     def see(self, *seqs: int) -> None:
@@ -82,10 +82,10 @@ class Stream:
         assert isinstance(result, ObjectsResult)
         return result.objects
 
-    def refusal(self, command: Command) -> Refused:
+    def refusal(self, command: Command) -> RequestError:
         """Why a command is refused, which then changed nothing."""
         before, told = self.objects(), len(self.events)
-        with pytest.raises(Refused) as refused:
+        with pytest.raises(RequestError) as refused:
             self.lane.apply(command)
         assert (self.objects(), len(self.events)) == (before, told)
         return refused.value
@@ -230,7 +230,7 @@ class TestPlaces:
         command = PromptCommand(
             None, points=((0.5, 0.25),), box=(0.125, 0.25, 0.75, 1.0), normalized=True
         )
-        prompt = prompt_on(command, 3, SeenFrame(0, 0, None, 0, HEIGHT, WIDTH))
+        prompt = prompt_on(command, 3, HistoryFrame(0, 0, None, 0, HEIGHT, WIDTH))
         assert prompt.object_id == 3
         assert prompt.points_xy == ((80.0, 30.0),)
         assert prompt.box_xyxy == (20.0, 30.0, 120.0, 120.0)
@@ -243,7 +243,7 @@ class TestPlaces:
 
     def test_points_without_labels_are_on_the_object(self) -> None:
         command = PromptCommand(None, points=((70.0, 60.0), (80.0, 60.0)))
-        prompt = prompt_on(command, 1, SeenFrame(0, 0, None, 0, HEIGHT, WIDTH))
+        prompt = prompt_on(command, 1, HistoryFrame(0, 0, None, 0, HEIGHT, WIDTH))
         assert prompt.point_labels == (1, 1)
 
     @pytest.mark.parametrize(
@@ -344,7 +344,7 @@ class TestObjects:
 
         stream.see(0, 1)
         with monkeypatch.context() as patch:
-            patch.setattr(Pass, "replay", out_of_memory)
+            patch.setattr(ObjectUpdate, "replay", out_of_memory)
             with pytest.raises(RuntimeError, match="out of memory"):
                 stream.lane.apply(drawn(0, frame=FrameAddress(seq=0)))
         assert stream.objects() == []
@@ -431,7 +431,7 @@ class TestDeadlines:
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         noted: list[Spent] = []
-        monkeypatch.setattr(Deadline, "note", lambda _, spent: noted.append(spent))
+        monkeypatch.setattr(QualityController, "note", lambda _, spent: noted.append(spent))
         step = Session.step
 
         def ahead(self: Session, *args: Any) -> TrackResult:

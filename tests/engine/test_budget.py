@@ -8,12 +8,12 @@ import pytest
 from tests.support.live_scene import iou
 from tests.support.moving_scene import frame, square
 from tests.support.small_pico import small_pico
-from tracker.engine import Effort, Policy, Session
+from tracker.engine import ComputeBudget, Policy, Session
 from tracker.errors import PromptError, UsageError
 from tracker.models import Model, load_model, resized
 from tracker.types import ObjectResult, ObjectState, Prompt, TrackResult
 
-SMALL = Effort(input_size=192)
+SMALL = ComputeBudget(input_size=192)
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ class TestInputSize:
     def test_the_square_is_followed_down_and_up_again(self, session: Session) -> None:
         sizes = (192, 224, 192, 256)
         for shift, size in enumerate(sizes, start=4):
-            obj = only(session.step(frame(shift), Effort(input_size=size)))
+            obj = only(session.step(frame(shift), ComputeBudget(input_size=size)))
             assert session.model.input.size == size
             assert (obj.state, obj.fresh) == (ObjectState.VISIBLE, True)
             assert iou(obj.mask_hw, square(shift)) > 0.6
@@ -93,7 +93,7 @@ class TestInputSize:
         session.step(frame(4), SMALL)
         session.save(tmp_path / "s")
         restored = Session.load(tmp_path / "s", model)
-        for shift, effort in ((5, SMALL), (6, Effort())):
+        for shift, effort in ((5, SMALL), (6, ComputeBudget())):
             ours = only(session.step(frame(shift), effort))
             theirs = only(restored.step(frame(shift), effort))
             assert np.array_equal(ours.mask_hw, theirs.mask_hw)
@@ -102,14 +102,14 @@ class TestInputSize:
 
 class TestFewerMemories:
     def test_the_newest_are_recalled_beside_the_prompted_one(self, session: Session) -> None:
-        session.step(frame(4), Effort(memories=1))
+        session.step(frame(4), ComputeBudget(memories=1))
         memories = session.bank.recall(np.array([0]), 5)
         assert memories.maps_nkqm.shape[1] == 2
         last = session.bank.shape.recent
         assert memories.age_index_nk.tolist() == [[last, 0]], "the prompted one, then age 1"
 
     def test_all_are_recalled_again_afterwards(self, session: Session) -> None:
-        session.step(frame(4), Effort(memories=0))
+        session.step(frame(4), ComputeBudget(memories=0))
         assert session.bank.recall(np.array([0]), 5).maps_nkqm.shape[1] == 1
         session.step(frame(5))
         assert session.bank.recall(np.array([0]), 6).maps_nkqm.shape[1] == 5
@@ -125,7 +125,7 @@ class TestObjectsByTurns:
     def test_each_has_its_turn_and_none_is_stale(self, crowd: Session) -> None:
         turns = []
         for shift in range(4, 10):
-            result = crowd.step(frame(shift), Effort(objects_per_frame=1))
+            result = crowd.step(frame(shift), ComputeBudget(objects_per_frame=1))
             for obj in result.objects:
                 if obj.fresh:
                     turns.append(obj.id)
@@ -138,7 +138,7 @@ class TestObjectsByTurns:
         assert turns == [1, 2, 3, 1, 2, 3]
 
     def test_a_prompt_counts_at_once_and_then_waits_for_its_turn(self, crowd: Session) -> None:
-        by_turns = Effort(objects_per_frame=2)
+        by_turns = ComputeBudget(objects_per_frame=2)
         crowd.step(frame(4), by_turns)
         assert crowd.prompt(Prompt(3, mask_hw=square(4))).object.fresh
         result = crowd.step(frame(5), by_turns)
@@ -146,23 +146,23 @@ class TestObjectsByTurns:
 
     def test_memories_of_many_steps_ago_are_recalled(self, crowd: Session) -> None:
         for shift in range(4, 16):
-            crowd.step(frame(shift), Effort(objects_per_frame=1))
+            crowd.step(frame(shift), ComputeBudget(objects_per_frame=1))
         memories = crowd.bank.recall(np.array([0]), crowd.result().step + 1)
         assert memories.maps_nkqm.shape[1] == 1 + crowd.bank.shape.recent
         assert memories.age_index_nk.tolist() == [[4, 3, 2, 1, 0]], "by order, not by age"
 
     def test_with_turns_for_all_none_waits(self, crowd: Session) -> None:
-        result = crowd.step(frame(4), Effort(objects_per_frame=3))
+        result = crowd.step(frame(4), ComputeBudget(objects_per_frame=3))
         assert all(obj.fresh for obj in result.objects)
 
     def test_an_object_that_nobody_has_shown_takes_no_turn(self, crowd: Session) -> None:
         crowd.reset(1)
-        result = crowd.step(frame(4), Effort(objects_per_frame=2))
+        result = crowd.step(frame(4), ComputeBudget(objects_per_frame=2))
         assert [obj.fresh for obj in result.objects] == [True, True, True]
         assert result.objects[0].state is ObjectState.LOST
 
     def test_a_snapshot_keeps_who_waits(self, crowd: Session, model: Model, tmp_path: Path) -> None:
-        by_turns = Effort(objects_per_frame=1)
+        by_turns = ComputeBudget(objects_per_frame=1)
         before = crowd.step(frame(4), by_turns)
         crowd.save(tmp_path / "s")
         restored = Session.load(tmp_path / "s", model)
@@ -182,7 +182,7 @@ def test_nothing_grows_while_the_effort_changes_all_the_time(model: Model) -> No
     session.step(frame(0))
     for object_id in (1, 2):
         session.prompt(Prompt(object_id, mask_hw=square(0)))
-    efforts = [Effort(), SMALL, Effort(224, 1, 1), Effort(objects_per_frame=1)]
+    efforts = [ComputeBudget(), SMALL, ComputeBudget(224, 1, 1), ComputeBudget(objects_per_frame=1)]
     for shift in range(1, 20):
         session.step(frame(shift), efforts[shift % len(efforts)])
         assert len(session.seen) <= 5
@@ -193,4 +193,4 @@ def test_nothing_grows_while_the_effort_changes_all_the_time(model: Model) -> No
 @pytest.mark.parametrize("wrong", [{"memories": -1}, {"objects_per_frame": 0}])
 def test_an_effort_that_tracks_nothing_is_refused(wrong: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="an object"):
-        Effort(**wrong)
+        ComputeBudget(**wrong)

@@ -15,7 +15,7 @@ from tracker.engine import Policy, Session
 from tracker.engine.memory_bank import EMPTY
 from tracker.models import Model, load_model
 from tracker.models.sam2 import verbs as network
-from tracker.models.sam2.distractors import AREAS, find_rivals, is_steady
+from tracker.models.sam2.distractors import AREAS, find_distractors, is_steady
 from tracker.models.sam2.verbs import Decoded, Features
 from tracker.types import Prompt
 
@@ -48,11 +48,11 @@ class Script:
         features: Features,
         conditioned_nchw: Tensor,
         *,
-        want_rivals: bool = False,
+        want_distractors: bool = False,
         **rest: object,
     ) -> Decoded:
         n, said = conditioned_nchw.shape[0], self.usual | self.now
-        self.asked.add(want_rivals)
+        self.asked.add(want_distractors)
         logits = torch.full((n, 1, SIZE, SIZE), -5.0)
         if said["presence"] > 0:
             logits[..., 5 : 5 + said["side"], 5 : 5 + said["side"]] = 5.0
@@ -61,7 +61,7 @@ class Script:
             presence_n1=torch.full((n, 1), said["presence"]),
             iou_n=torch.full((n,), said["iou"]),
             pointers_nc=torch.zeros(n, net.hidden_dim),
-            rival_n=torch.full((n,), bool(said["rival"])) if want_rivals else None,
+            distractor_n=torch.full((n,), bool(said["rival"])) if want_distractors else None,
         )
 
 
@@ -121,13 +121,13 @@ def test_a_candidate_elsewhere_that_is_as_good_is_a_rival(
     candidates: list[Tensor], iou: list[float], rival: bool
 ) -> None:
     logits_nass = torch.stack([torch.stack(candidates)] * 2)
-    assert find_rivals(logits_nass, torch.tensor([iou] * 2)).tolist() == [rival] * 2
+    assert find_distractors(logits_nass, torch.tensor([iou] * 2)).tolist() == [rival] * 2
 
 
 def test_rivals_are_told_object_by_object() -> None:
     alone, contested = [blob(HERE), blob(HERE)], [blob(HERE), blob(THERE)]
     logits_nass = torch.stack([torch.stack(alone), torch.stack(contested)])
-    assert find_rivals(logits_nass, torch.full((2, 2), 0.9)).tolist() == [False, True]
+    assert find_distractors(logits_nass, torch.full((2, 2), 0.9)).tolist() == [False, True]
 
 
 @pytest.mark.parametrize(
@@ -153,13 +153,15 @@ def test_the_decoder_looks_for_rivals_only_when_asked(model: Model) -> None:
         features = network.encode_image(model.network, torch.zeros(1, 3, 128, 128))
         inside = network.without_memory(model.network, features)
         decoded = [
-            network.decode(model.network, features, inside, three_masks=three, want_rivals=want)
+            network.decode(
+                model.network, features, inside, three_masks=three, want_distractors=want
+            )
             for three, want in ((True, False), (True, True), (False, True))
         ]
-    assert decoded[0].rival_n is None
+    assert decoded[0].distractor_n is None
     for asked in decoded[1:]:
-        assert asked.rival_n is not None
-        assert asked.rival_n.shape == (1,)
+        assert asked.distractor_n is not None
+        assert asked.distractor_n.shape == (1,)
 
 
 def test_a_frame_with_a_rival_becomes_an_anchor_of_every_object(

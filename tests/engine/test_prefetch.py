@@ -11,14 +11,14 @@ import torch
 
 from tests.support.moving_scene import frame, square
 from tests.support.small_pico import small_pico
-from tracker.engine import FULL, Effort, Session, prefetch, session
+from tracker.engine import FULL, ComputeBudget, Session, prefetch, session
 from tracker.engine.prefetch import encodes_ahead, sharing_threads
 from tracker.helper import HelperThread, helper_thread
 from tracker.models import Model, load_model, resized
 from tracker.models.optim.fused_conv import can_fuse
 from tracker.types import Prompt, TrackResult
 
-SMALL = Effort(input_size=192)
+SMALL = ComputeBudget(input_size=192)
 FRAMES = [frame(shift) for shift in range(8)]
 
 
@@ -81,7 +81,9 @@ def logits(one: Session) -> list[torch.Tensor]:
     return [obj.outputs[-1].decoded.logits_n1ss for obj in one.objects.rows]
 
 
-def go(one: Session, *, look_ahead: bool, efforts: dict[int, Effort] | None = None) -> list[object]:
+def go(
+    one: Session, *, look_ahead: bool, efforts: dict[int, ComputeBudget] | None = None
+) -> list[object]:
     """Logits and masks of the frames after the first."""
     found: list[object] = []
     for i in range(1, len(FRAMES)):

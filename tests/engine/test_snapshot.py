@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from tests.support.moving_scene import frame, square
-from tracker.engine import Effort, Policy, Session
+from tracker.engine import ComputeBudget, Policy, Session
 from tracker.errors import SnapshotError
 from tracker.models import Model, load_model
 from tracker.types import Prompt, TrackResult
@@ -71,7 +71,7 @@ def test_objects_that_take_turns_go_on_bit_for_bit(
     session: Session, model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(model.network, "follows_masks", True)
-    by_turns = Effort(objects_per_frame=1)
+    by_turns = ComputeBudget(objects_per_frame=1)
     session.step(frame(5), by_turns)
     session.save(tmp_path / "s")
     restored = Session.load(tmp_path / "s", model)

@@ -23,7 +23,7 @@ from tracker.engine.encode import encode
 from tracker.errors import ModelError, UsageError
 from tracker.models import Model, find_spec, load_model, resized
 from tracker.models.checkpoints import checkpoint_path
-from tracker.models.optim.int8.conv import RELU6, Int8Conv, Levels, can_quantize
+from tracker.models.optim.int8.conv import RELU6, Int8Conv, QuantParams, can_quantize
 from tracker.models.optim.int8.trunk import can_be_quantized
 from tracker.models.pico.build import PicoConfig, build_pico, read_pico_config
 from tracker.models.precision import choose_precision
@@ -53,7 +53,7 @@ def beside(tmp_path: Path, config: PicoConfig) -> Path:
 class TestLevels:
     @pytest.mark.parametrize("ends", [(-3.0, 5.0), (1.0, 5.0), (-5.0, -1.0), (0.0, 0.0)])
     def test_they_have_zero_and_cover_the_range(self, ends: tuple[float, float]) -> None:
-        levels = Levels.between(*ends)
+        levels = QuantParams.between(*ends)
         assert 0 <= levels.zero <= 255
         lowest, highest = -levels.zero * levels.step, (255 - levels.zero) * levels.step
         assert lowest <= ends[0] + levels.step / 2 and highest >= ends[1] - levels.step / 2
@@ -65,7 +65,7 @@ CONVS = {
     "wide depthwise, strided": Conv2dSame(16, 16, 5, stride=2, groups=16),
     "dense, strided": Conv2dSame(16, 24, 3, stride=2),
 }
-GIVEN, GIVES = Levels.between(-2, 4), Levels.between(-6, 5)
+GIVEN, GIVES = QuantParams.between(-2, 4), QuantParams.between(-6, 5)
 
 
 def quantized(shape: tuple[int, ...], seed: int = 0) -> Tensor:
@@ -74,7 +74,7 @@ def quantized(shape: tuple[int, ...], seed: int = 0) -> Tensor:
     return values.contiguous(memory_format=torch.channels_last)
 
 
-def meant(x_nchw: Tensor, levels: Levels) -> Tensor:
+def meant(x_nchw: Tensor, levels: QuantParams) -> Tensor:
     return (x_nchw.double() - levels.zero) * levels.step
 
 
@@ -135,7 +135,7 @@ class TestConvolution:
 
 def test_a_sum_with_what_was_there() -> None:
     conv, x_nchw = nn.Conv2d(24, 16, 1), quantized((1, 24, 8, 8))
-    before, there = quantized((1, 16, 8, 8), seed=1), Levels.between(-3, 3)
+    before, there = quantized((1, 16, 8, 8), seed=1), QuantParams.between(-3, 3)
     exact = rounded_weights(conv)(meant(x_nchw, GIVEN)) + meant(before, there)
     ours = Int8Conv(conv, GIVEN, GIVES).add_to(before.clone(), there, x_nchw)
     assert (ours.double() - (exact / GIVES.step + GIVES.zero).clamp(0, 255)).abs().max() <= 0.501

@@ -17,8 +17,8 @@ CONFIG = checkpoint_path(find_spec("pico")).with_suffix(".json")
 SIDE = 12  # of the feature map, unlike that of the configuration
 NAMES = ("masks", "qualities", "tokens", "presence")
 
-Answers = tuple[Tensor, Tensor, Tensor, Tensor]
-Ask = Callable[..., Answers]
+RequestHandler = tuple[Tensor, Tensor, Tensor, Tensor]
+Ask = Callable[..., RequestHandler]
 
 
 @pytest.fixture(scope="module")
@@ -58,8 +58,8 @@ def asker(
     image = torch.randn(objects, c, SIDE, SIDE)
     fine, middle = torch.randn(1, c // 8, 4 * SIDE, 4 * SIDE), torch.randn(1, c // 4, 2 * SIDE, 24)
 
-    def ask(decoder: torch.nn.Module, *, three_masks: bool = True) -> Answers:
-        answers: Answers = decoder(
+    def ask(decoder: torch.nn.Module, *, three_masks: bool = True) -> RequestHandler:
+        answers: RequestHandler = decoder(
             image_embeddings=image,
             image_pe=prompts.get_dense_pe(),
             sparse_prompt_embeddings=sparse,

@@ -13,7 +13,7 @@ from tools.train.grow import main as grow
 from tools.train.learner import _is_pretrained
 from tracker.models import Model, find_spec, load_model
 from tracker.models.checkpoints import checkpoint_path
-from tracker.models.optim.int8.conv import Levels, can_quantize
+from tracker.models.optim.int8.conv import QuantParams, can_quantize
 from tracker.models.optim.int8.top_down import Int8TopDown
 from tracker.models.pico.build import PicoConfig, build_pico, read_pico_config
 from tracker.models.pico.top_down import Steps, TopDown
@@ -61,7 +61,7 @@ def test_a_pixel_knows_its_surroundings() -> None:
 @pytest.mark.skipif(not can_quantize(), reason="no fast products of 8-bit integers here")
 def test_in_integers_it_is_near_the_real_one() -> None:
     path, maps = random_path(), random_maps()
-    given = [Levels.between(-4, 4)] * 4
+    given = [QuantParams.between(-4, 4)] * 4
     quantized = [
         (m / levels.step + levels.zero).round().to(torch.uint8)
         for m, levels in zip(maps, given, strict=True)

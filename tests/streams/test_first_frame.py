@@ -11,8 +11,8 @@ import pytest
 from streams.mailbox import Mailbox
 from tests.support.live_scene import SETTINGS, drawn, live
 from tests.support.small_pico import small_pico
-from tracker.daemon.messages import ListCommand, LiveFrame, PromptCommand, Refused, Tracked
-from tracker.daemon.tracking.scheduler import CommandResult, Pipeline
+from tracker.daemon.messages import ListCommand, LiveFrame, PromptCommand, RequestError, Tracked
+from tracker.daemon.tracking.scheduler import CommandResult, Scheduler
 from tracker.engine import Policy
 from tracker.protocol.replies import ErrorCode, PromptResult
 
@@ -24,7 +24,7 @@ class Daemon:
 
     def __init__(self) -> None:
         self.tracked: list[Tracked] = []
-        self.pipeline = Pipeline(
+        self.pipeline = Scheduler(
             small_pico(),
             Policy(history_frames=4, max_objects=3),
             commands_queued=3,
@@ -52,9 +52,9 @@ def daemon() -> Iterator[Daemon]:
     assert daemon.pipeline.stop(DEADLINE_S)
 
 
-def refusal(future: "Future[CommandResult]") -> Refused:
+def refusal(future: "Future[CommandResult]") -> RequestError:
     error = future.exception(DEADLINE_S)
-    assert isinstance(error, Refused)
+    assert isinstance(error, RequestError)
     return error
 
 
@@ -138,7 +138,7 @@ def test_a_file_that_ended_before_its_frames_were_tracked_still_gives_them(
 def test_so_many_may_wait_and_no_more(daemon: Daemon) -> None:
     futures = [daemon.submit(0, DEADLINE_S) for _ in range(3)]
     daemon.pipeline.wake()
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(RequestError) as refused:
         daemon.submit(0, DEADLINE_S)
     assert refused.value.code is ErrorCode.BUSY
     assert futures[0].cancel(), "who gives up makes room"

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from tests.support.control_clients import running
-from tracker.daemon.messages import Refused
+from tracker.daemon.messages import RequestError
 from tracker.protocol.replies import ErrorCode
 from tracker.protocol.requests import AnyRequest, Ping
 
@@ -29,7 +29,7 @@ def careless() -> Any:
         if way == 0:
             return {"version": "0"}
         if way == 1:
-            raise Refused(ErrorCode.UNKNOWN_STREAM, "no such stream")
+            raise RequestError(ErrorCode.UNKNOWN_STREAM, "no such stream")
         if way == 2:
             raise ZeroDivisionError
         if way == 3:

@@ -8,7 +8,7 @@ from typing import Any
 
 import zmq
 
-from tracker.daemon.access.authenticator import Door
+from tracker.daemon.access.authenticator import Authenticator
 from tracker.daemon.access.permissions import Permissions
 from tracker.daemon.config.schema import ControlConfig, LimitsConfig
 from tracker.daemon.control.socket import Control
@@ -22,7 +22,7 @@ def running(
     handle: Callable[[AnyRequest], dict[str, Any] | Future[dict[str, Any]]],
     *,
     limits: LimitsConfig | None = None,
-    security: Door | None = None,
+    security: Authenticator | None = None,
     permissions: Permissions | None = None,
     **config: Any,
 ) -> Iterator[Control]:

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import zmq
 
-from tracker.daemon.access.authenticator import Door
-from tracker.daemon.access.curve import Security, read_keys, write_keys
+from tracker.daemon.access.authenticator import Authenticator
+from tracker.daemon.access.curve import CurveAuthenticator, read_keys, write_keys
 from tracker.daemon.config.schema import DataConfig, SecurityConfig
 from tracker.daemon.publish.publisher import Publisher
 
@@ -25,7 +25,7 @@ GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x00" + b"NULL".ljust(20, b"\0") + byt
 
 
 @contextmanager
-def publishing_behind(door: Door, **config: object) -> Iterator[Publisher]:
+def publishing_behind(door: Authenticator, **config: object) -> Iterator[Publisher]:
     """A publisher on free ports, for whom `door` lets in."""
     free = {"bind": "tcp://127.0.0.1:0", "latest_bind": "tcp://127.0.0.1:0"}
     with zmq.Context() as context:
@@ -91,12 +91,12 @@ class Keyring:
         self._theirs = folder / "theirs"
         self._server = write_keys(folder, "server")
 
-    def door(self, **config: Any) -> Security:
+    def door(self, **config: Any) -> CurveAuthenticator:
         """The door that opens to those keys."""
         security = SecurityConfig.model_validate(
             {"server_key": self._server.secret, "client_keys": self.clients} | config
         )
-        door = Security.from_config(security, [])
+        door = CurveAuthenticator.from_config(security, [])
         assert door is not None
         return door
 

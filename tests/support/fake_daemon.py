@@ -9,7 +9,7 @@ from typing import Any
 import zmq
 
 from tests.support import control_clients, tracked_frames
-from tracker.daemon.messages import Refused
+from tracker.daemon.messages import RequestError
 from tracker.daemon.publish.publisher import Publisher
 from tracker.protocol.replies import (
     ChangeResult,
@@ -60,7 +60,7 @@ class FakeDaemon:
     publisher: Publisher
     control: str = ""
     data: str = ""
-    refuse: Refused | None = None
+    refuse: RequestError | None = None
     streams: list[StreamInfo] = field(default_factory=lambda: [stream_info("cam1")])
     objects: list[ObjectInfo] = field(default_factory=lambda: [CUP])
     requests: list[AnyRequest] = field(default_factory=list)
@@ -100,8 +100,8 @@ def daemon(control: str = "tcp://127.0.0.1:*", **config: object) -> Iterator[Fak
             yield fake
 
 
-def unknown_stream(stream: str) -> Refused:
-    return Refused(ErrorCode.UNKNOWN_STREAM, f"there is no stream {stream}", "there are cam1")
+def unknown_stream(stream: str) -> RequestError:
+    return RequestError(ErrorCode.UNKNOWN_STREAM, f"there is no stream {stream}", "there are cam1")
 
 
 @contextmanager

@@ -11,11 +11,11 @@ import zmq
 from tests.support.control_clients import Client, running
 from tests.support.small_pico import small_pico
 from tracker.daemon.config.schema import ControlConfig, DataConfig, LimitsConfig, RetryConfig
-from tracker.daemon.control.operations import Dispatch
+from tracker.daemon.control.operations import Operations
 from tracker.daemon.publish.publisher import Publisher
 from tracker.daemon.streams import Streams
 from tracker.daemon.telemetry.status import DaemonStatus
-from tracker.daemon.tracking.scheduler import Pipeline
+from tracker.daemon.tracking.scheduler import Scheduler
 from tracker.engine import Policy
 
 PATTERN = "lavfi:testsrc2=size=320x240:rate=10"
@@ -57,7 +57,7 @@ def ask() -> Iterator[Asker]:
     publisher = Publisher(
         DataConfig(bind="tcp://127.0.0.1:*", latest_bind=None), None, context=context
     )
-    pipeline = Pipeline(
+    pipeline = Scheduler(
         small_pico(),
         Policy(history_frames=4, max_objects=4),
         commands_queued=limits.commands_queued,
@@ -65,7 +65,7 @@ def ask() -> Iterator[Asker]:
         on_event=publisher.event,
     )
     streams = Streams(pipeline, publisher, RetryConfig(), limits)
-    dispatch = Dispatch(
+    dispatch = Operations(
         streams=streams,
         pipeline=pipeline,
         snapshots=None,

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from tools.train.camera import random_camera, random_colours
 from tools.train.packed import Pack
 from tools.train.stills import random_picture
-from tracker.engine.preprocess import image_tensor, squash
+from tracker.engine.preprocess import image_tensor, resize_to_square
 from tracker.errors import ModelError, OutputError, TrackdError
 from tracker.models import InputSpec
 from tracker.models.optim.int8.trunk import can_be_quantized, trunk_blocks
@@ -115,7 +115,7 @@ def sample_pictures(spec: InputSpec, pack: Pack) -> Iterator[Tensor]:
 
 def _input(picture_bgr: NDArray[np.uint8], spec: InputSpec) -> Tensor:
     rgb = np.asarray(cv2.cvtColor(picture_bgr, cv2.COLOR_BGR2RGB), np.uint8)
-    return image_tensor(squash(rgb, spec), spec)
+    return image_tensor(resize_to_square(rgb, spec), spec)
 
 
 if __name__ == "__main__":

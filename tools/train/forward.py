@@ -34,10 +34,10 @@ from tracker.models.sam2.verbs import (
     Features,
     Memories,
     adopt_mask,
-    choose,
     condition,
+    decode_candidates,
     encode_memory,
-    propose,
+    select_mask,
     wants_three_masks,
     without_memory,
 )
@@ -204,7 +204,7 @@ def _decode(
     """Masks of n objects that tracking takes, and all candidates of them."""
     if clicks is not None and draws_prompts(net):
         previous_n1ss = sketch(clicks, previous_n1ss, net.image_size)
-    candidates = propose(
+    candidates = decode_candidates(
         net,
         features,
         conditioned_nchw,
@@ -222,7 +222,7 @@ def _decode(
         candidates.presence_n1.float(),
         candidates.iou_na.argmax(dim=-1),
     )
-    return choose(net, candidates), guess
+    return select_mask(net, candidates), guess
 
 
 def _confined(decoded: Decoded, boxes: Clicks, size: int) -> Decoded:

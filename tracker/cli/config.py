@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tracker.cli.printable import printable
 
 if TYPE_CHECKING:
-    from tracker.daemon.access.curve import Security
+    from tracker.daemon.access.curve import CurveAuthenticator
     from tracker.daemon.config.schema import DaemonConfig
 
 
@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         UsageError: `trackd serve` would refuse it.
     """
-    from tracker.daemon.access.curve import Security
+    from tracker.daemon.access.curve import CurveAuthenticator
     from tracker.daemon.config.load import listeners, load_config
     from tracker.errors import UsageError
 
@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     if checkpoint is not None and not checkpoint.is_file():
         raise UsageError(f"{args.file}: model.checkpoint: no such file: {checkpoint}")
     try:
-        security = Security.from_config(config.security, list(listeners(config).values()))
+        security = CurveAuthenticator.from_config(config.security, list(listeners(config).values()))
     except UsageError as error:
         raise UsageError(f"{args.file}: {error.message}", error.hint) from error
     print(printable(f"{args.file}: valid"))
@@ -50,7 +50,9 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _summary(config: "DaemonConfig", security: "Security | None") -> Iterator[tuple[str, str]]:
+def _summary(
+    config: "DaemonConfig", security: "CurveAuthenticator | None"
+) -> Iterator[tuple[str, str]]:
     from streams.address import redact
     from tracker.daemon.sources.client_sources import told
 

@@ -78,7 +78,7 @@ def _prepared(args: argparse.Namespace) -> "Server":
 
     config = read()
     setup_logs(config.log)
-    from tracker.daemon.server import Server, Wish
+    from tracker.daemon.server import Server, ServerSignal
 
     ignore = args.ignore_unreadable_state
     server = Server(config, read, version(), ignore_unreadable_state=ignore)
@@ -86,10 +86,10 @@ def _prepared(args: argparse.Namespace) -> "Server":
     def drain(number: int, frame: FrameType | None) -> None:
         for again in (signal.SIGINT, signal.SIGTERM):
             signal.signal(again, _end_at_once)
-        server.wish(Wish.DRAIN)
+        server.wish(ServerSignal.DRAIN)
 
     def reload(number: int, frame: FrameType | None) -> None:
-        server.wish(Wish.RELOAD)
+        server.wish(ServerSignal.RELOAD)
 
     signal.signal(signal.SIGINT, drain)
     signal.signal(signal.SIGTERM, drain)

@@ -10,7 +10,7 @@ from tracker.protocol.replies import ErrorCode
 from tracker.types import ObjectState, TrackResult
 
 
-class Refused(Exception):  # noqa: N818 - reads better than RefusedError
+class RequestError(Exception):
     """A request that is answered with a typed error.
 
     Attributes:

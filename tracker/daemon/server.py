@@ -15,18 +15,18 @@ from typing import Any, Literal
 import numpy as np
 import zmq
 
-from tracker.daemon.access.authenticator import Door
-from tracker.daemon.access.curve import Security
-from tracker.daemon.access.local_users import LocalUsers
+from tracker.daemon.access.authenticator import Authenticator
+from tracker.daemon.access.curve import CurveAuthenticator
+from tracker.daemon.access.local_users import LocalUserAuthenticator
 from tracker.daemon.access.permissions import Permissions
 from tracker.daemon.config.load import listeners
 from tracker.daemon.config.reload import compare
 from tracker.daemon.config.schema import DaemonConfig, ModelConfig
-from tracker.daemon.control.operations import Dispatch
+from tracker.daemon.control.operations import Operations
 from tracker.daemon.control.socket import READ_FACTOR, Control
 from tracker.daemon.descriptors import connections_to_a_socket, raise_limit
 from tracker.daemon.lifetime import Lifetime
-from tracker.daemon.messages import Refused
+from tracker.daemon.messages import RequestError
 from tracker.daemon.publish.publisher import Publisher
 from tracker.daemon.sources.client_sources import ports_of, source_policy
 from tracker.daemon.state.moment import Moment
@@ -34,7 +34,7 @@ from tracker.daemon.state.saver import Saver
 from tracker.daemon.state.state_file import SavedState
 from tracker.daemon.state.store import Store, StreamSnapshots
 from tracker.daemon.streams import Streams
-from tracker.daemon.telemetry.collect import data_status, stream_statuses
+from tracker.daemon.telemetry.collect import collect_data, collect_streams
 from tracker.daemon.telemetry.health import TRACKER_BUSY_S, Health, PartStatus, examine
 from tracker.daemon.telemetry.http import HttpServer
 from tracker.daemon.telemetry.log_writer import dropped_lines
@@ -43,7 +43,7 @@ from tracker.daemon.telemetry.metrics import build_registry
 from tracker.daemon.telemetry.status import DaemonStatus
 from tracker.daemon.telemetry.systemd import notify
 from tracker.daemon.tracking.frame_numbers import Numbering
-from tracker.daemon.tracking.scheduler import Pipeline
+from tracker.daemon.tracking.scheduler import Scheduler
 from tracker.engine import POLICIES, Policy, Session
 from tracker.errors import TrackdError
 from tracker.models import Model, load_model
@@ -60,7 +60,7 @@ _SOURCES_SHARE, _SAVING_SHARE = 0.5, 0.75
 _LEAST_S = 0.2
 
 
-class Wish(Enum):
+class ServerSignal(Enum):
     """What the daemon is asked to do by signals and requests."""
 
     DRAIN = auto()
@@ -73,7 +73,7 @@ class _Parts:
 
     model: Model
     publisher: Publisher
-    pipeline: Pipeline
+    pipeline: Scheduler
     streams: Streams
     control: Control
     saver: Saver | None
@@ -87,7 +87,7 @@ class Server:
 
     Args:
         config: What to serve.
-        read_config: Reads the configuration again, for `Wish.RELOAD`; raises TrackdError.
+        read_config: Reads the configuration again, for `ServerSignal.RELOAD`; raises TrackdError.
         version: Of trackd.
         ignore_unreadable_state: Start without the streams of a state that cannot be understood.
     """
@@ -106,7 +106,7 @@ class Server:
         self._ignore_unreadable_state = ignore_unreadable_state
         self._started_s = time.monotonic()
         # A simple queue: a signal handler may put into it at any moment.
-        self._wishes: queue.SimpleQueue[Wish | Callable[[], None]] = queue.SimpleQueue()
+        self._wishes: queue.SimpleQueue[ServerSignal | Callable[[], None]] = queue.SimpleQueue()
         self._lifetime = Lifetime(config.drain_timeout_s)
         self._phase: Literal["starting", "serving", "draining"] = "starting"
         self._health = Health()
@@ -117,14 +117,14 @@ class Server:
         self._parts: _Parts | None = None
         self._own_ports = {config.http.port} | ports_of(*listeners(config).values())
 
-    def wish(self, wish: Wish) -> None:
+    def wish(self, wish: ServerSignal) -> None:
         """Ask for something; from a signal handler or from any thread."""
         self._wishes.put(wish)
-        if wish is Wish.DRAIN:
+        if wish is ServerSignal.DRAIN:
             self._lifetime.begin_end()
 
     def run(self) -> int:
-        """Serve until `Wish.DRAIN`; then end within `drain_timeout_s`, whatever hangs.
+        """Serve until `ServerSignal.DRAIN`; then end within `drain_timeout_s`, whatever hangs.
 
         Returns:
             The exit code: 0, or 1 where not everything was saved. Something may hang and still run,
@@ -172,8 +172,8 @@ class Server:
             version=self._version,
             model=name,
             device=str(parts.model.device),
-            streams=stream_statuses(parts.streams, parts.publisher),
-            data=data_status(parts.publisher),
+            streams=collect_streams(parts.streams, parts.publisher),
+            data=collect_data(parts.publisher),
             control=parts.control.status(),
             busy_s=parts.pipeline.activity.busy_s,
             saving=None if parts.saver is None else parts.saver.status(),
@@ -218,7 +218,7 @@ class Server:
         # all of them wait less well once there are more than processors.
         with ThreadPoolExecutor(1, thread_name_prefix="loader") as loader:
             model, policy = loader.submit(self._load_model, config.model).result()
-        pipeline = Pipeline(
+        pipeline = Scheduler(
             model,
             policy,
             commands_queued=config.limits.commands_queued,
@@ -293,16 +293,16 @@ class Server:
         self,
         undo: ExitStack,
         context: zmq.Context[Any],
-        door: Door,
+        door: Authenticator,
         model: Model,
-        pipeline: Pipeline,
+        pipeline: Scheduler,
         streams: Streams,
     ) -> Control:
         config, snapshots, keep = self._config, None, None
         if self._store is not None and self._saver is not None:
             keep = self._saver.keep
             snapshots = StreamSnapshots(self._store, pipeline, keep_list=keep)
-        dispatch = Dispatch(
+        dispatch = Operations(
             streams=streams,
             pipeline=pipeline,
             snapshots=snapshots,
@@ -313,7 +313,7 @@ class Server:
             control=config.control,
             ready=self._ready,
             status=self.status,
-            shut_down=lambda: self.wish(Wish.DRAIN),
+            shut_down=lambda: self.wish(ServerSignal.DRAIN),
         )
         control = Control(
             config.control,
@@ -327,7 +327,7 @@ class Server:
         undo.callback(control.stop, 1.0)
         return control
 
-    def _open_streams(self, streams: Streams, pipeline: Pipeline, numbering: Numbering) -> None:
+    def _open_streams(self, streams: Streams, pipeline: Scheduler, numbering: Numbering) -> None:
         """Open what the configuration names and what was there before, objects included."""
         saved = None if self._store is None else self._load(self._store)
         before = {} if saved is None else dict(saved.streams)
@@ -346,7 +346,7 @@ class Server:
                     restored = self._store.restore(name, pipeline, Moment.now())
                     _LOG.info("stream %s: %s", name, restored.text)
                 opened.append(name)
-            except Refused as err:
+            except RequestError as err:
                 _LOG.error("stream %s was not opened: %s", name, err)
         for name in before.keys() - set(opened):
             numbering.retire(before[name].next_seq)
@@ -356,7 +356,7 @@ class Server:
             if name not in before or not before[name].paused:
                 try:
                     streams.resume(name)
-                except Refused as err:
+                except RequestError as err:
                     _LOG.error("stream %s was not opened: %s", name, err)
 
     def _load(self, store: Store) -> SavedState | None:
@@ -373,9 +373,9 @@ class Server:
             except queue.Empty:
                 pass
             else:
-                if wish is Wish.DRAIN:
+                if wish is ServerSignal.DRAIN:
                     return
-                if wish is Wish.RELOAD:
+                if wish is ServerSignal.RELOAD:
                     self._read_again()
                 elif callable(wish):
                     wish()
@@ -426,7 +426,7 @@ class Server:
         for name in (*changes.removed, *changes.changed):
             try:
                 gone = self._parts.streams.remove(name)
-            except Refused as err:
+            except RequestError as err:
                 _LOG.warning("stream %s was not removed: %s", name, err)
             else:
                 add = partial(self._add, name)
@@ -442,7 +442,7 @@ class Server:
             return
         try:
             self._parts.streams.add(name, settings, configured=True)
-        except Refused as err:
+        except RequestError as err:
             _LOG.error("stream %s was not opened: %s", name, err)
 
     def _drain(self) -> tuple[str, ...]:
@@ -467,15 +467,19 @@ class Server:
         )
 
 
-def _door(config: DaemonConfig) -> Door:
+def _door(config: DaemonConfig) -> Authenticator:
     """Who is let in: clients with keys, or without keys some users of this machine.
 
     Raises:
         UsageError: Keys are missing or wrong, or there is no such user.
     """
     most = connections_to_a_socket(config.limits.connections, raise_limit())
-    security = Security.from_config(config.security, list(listeners(config).values()), most)
-    door = LocalUsers(config.security.allow_users, most) if security is None else security
+    security = CurveAuthenticator.from_config(
+        config.security, list(listeners(config).values()), most
+    )
+    door = (
+        LocalUserAuthenticator(config.security.allow_users, most) if security is None else security
+    )
     largest = READ_FACTOR * config.control.max_message_bytes
     door.most_unread_bytes = max(config.limits.unread_bytes, 2 * largest)
     door.most_unsent_bytes = config.limits.unsent_bytes

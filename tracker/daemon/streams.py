@@ -15,14 +15,14 @@ from streams.decode.threads import ffmpeg_threads
 from streams.errors import StreamError
 from streams.sources.registry import open_source
 from tracker.daemon.config.schema import LimitsConfig, RetryConfig
-from tracker.daemon.messages import Event, Refused
+from tracker.daemon.messages import Event, RequestError
 from tracker.daemon.publish.publisher import Publisher
 from tracker.daemon.sources.frame_rate_limiter import check_deadline
 from tracker.daemon.sources.pixel_budget import PixelBudget
 from tracker.daemon.sources.spare_threads import can_start
 from tracker.daemon.sources.supervisor import Supervisor, SupervisorStatus
 from tracker.daemon.tracking.frame_numbers import RESERVED, FrameNumbers, Numbering
-from tracker.daemon.tracking.scheduler import LaneStatus, Pipeline
+from tracker.daemon.tracking.scheduler import Scheduler, StreamTrackerStatus
 from tracker.errors import UsageError
 from tracker.protocol.data import EventName
 from tracker.protocol.fields import Encoding, StreamSettings
@@ -81,7 +81,7 @@ class Streams:
 
     def __init__(
         self,
-        pipeline: Pipeline,
+        pipeline: Scheduler,
         publisher: Publisher,
         retry: RetryConfig,
         limits: LimitsConfig,
@@ -137,7 +137,7 @@ class Streams:
         try:
             check_deadline(settings)
         except UsageError as err:
-            raise Refused(ErrorCode.BAD_REQUEST, err.message, err.hint) from err
+            raise RequestError(ErrorCode.BAD_REQUEST, err.message, err.hint) from err
         with self._lock:
             self._check_room(stream)
             if not paused:
@@ -228,13 +228,13 @@ class Streams:
             for stream, (source, lane) in self.statuses().items()
         ]
 
-    def statuses(self) -> dict[str, tuple[SupervisorStatus, LaneStatus]]:
+    def statuses(self) -> dict[str, tuple[SupervisorStatus, StreamTrackerStatus]]:
         """All that is known of each stream's source and of its place in the pipeline."""
         with self._lock:
             supervisors = {name: entry.supervisor for name, entry in self._entries.items()}
         found = {}
         for stream, supervisor in supervisors.items():
-            with contextlib.suppress(Refused):  # it was removed just now
+            with contextlib.suppress(RequestError):  # it was removed just now
                 found[stream] = supervisor.status(), self._pipeline.status(stream)
         return found
 
@@ -301,13 +301,13 @@ class Streams:
 
     def _check_room(self, stream: str) -> None:
         if self._closed:
-            raise Refused(ErrorCode.SHUTTING_DOWN, "the daemon is shutting down")
+            raise RequestError(ErrorCode.SHUTTING_DOWN, "the daemon is shutting down")
         entry = self._entries.get(stream)
         if entry is not None:
             hint = "it is being removed; try again" if entry.closing else "choose another name"
-            raise Refused(ErrorCode.STREAM_EXISTS, f"there is a stream {stream} already", hint)
+            raise RequestError(ErrorCode.STREAM_EXISTS, f"there is a stream {stream} already", hint)
         if len(self._entries) >= self._limits.streams:
-            raise Refused(
+            raise RequestError(
                 ErrorCode.LIMIT,
                 f"there are {len(self._entries)} streams, as many as are allowed",
                 "remove one, or raise limits.streams in the daemon's configuration",
@@ -329,7 +329,7 @@ class Streams:
         entry = self._entries.get(stream)
         if entry is None or entry.closing:
             known = ", ".join(name for name, e in self._entries.items() if not e.closing)
-            raise Refused(
+            raise RequestError(
                 ErrorCode.UNKNOWN_STREAM,
                 f"there is no stream {stream}",
                 f"there are {known}" if known else "add it first",
@@ -395,8 +395,8 @@ def _stop_all(supervisors: Mapping[str, Supervisor], timeout_s: float) -> set[st
     return set(ended)
 
 
-def _no_thread() -> Refused:
-    return Refused(
+def _no_thread() -> RequestError:
+    return RequestError(
         ErrorCode.LIMIT,
         "the system gives the daemon no more threads",
         "remove a stream, or raise the limit of threads (TasksMax of the unit, ulimit -u) or of "
@@ -428,11 +428,11 @@ def _checked_address(settings: StreamSettings, policy: SourcePolicy | None) -> s
             policy.check(address)
         return address.shown
     except StreamError as err:
-        raise Refused(ErrorCode.BAD_SOURCE, err.message, err.hint) from err
+        raise RequestError(ErrorCode.BAD_SOURCE, err.message, err.hint) from err
 
 
 def _info(
-    stream: str, encoding: Encoding, source: SupervisorStatus, lane: LaneStatus
+    stream: str, encoding: Encoding, source: SupervisorStatus, lane: StreamTrackerStatus
 ) -> StreamInfo:
     return StreamInfo(
         stream=stream,

@@ -1,7 +1,7 @@
 """The streaming engine: a session over SAM 2's modules, memory in preallocated rings."""
 
-from tracker.engine.budget import FULL, Effort
+from tracker.engine.budget import FULL, ComputeBudget
 from tracker.engine.policy import OFFICIAL, POLICIES, Policy
 from tracker.engine.session import Session
 
-__all__ = ["FULL", "OFFICIAL", "POLICIES", "Effort", "Policy", "Session"]
+__all__ = ["FULL", "OFFICIAL", "POLICIES", "ComputeBudget", "Policy", "Session"]

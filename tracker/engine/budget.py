@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Effort:
+class ComputeBudget:
     """What a session spends on a frame; the default is all that the model was trained for.
 
     Attributes:
@@ -30,4 +30,4 @@ class Effort:
             raise ValueError(f"a frame takes an object or more, not {self.objects_per_frame}")
 
 
-FULL = Effort()
+FULL = ComputeBudget()

@@ -11,7 +11,7 @@ from tracker.models.sam2.verbs import Features
 Encode = Callable[[NDArray[np.uint8]], Features]
 
 
-class View:
+class LazyFeatures:
     """A squashed picture until somebody asks for its features, then those.
 
     While nothing is tracked nobody asks, so an idle camera costs next to nothing; the picture takes

@@ -29,7 +29,7 @@ SURE_IOU = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Pass:
+class ObjectUpdate:
     """One pass over one frame, for objects whose outputs and memories it writes.
 
     Attributes:
@@ -65,7 +65,7 @@ class Pass:
             three_masks=three_masks,
             previous_n1ss=self._carried_over(rows, step),
             finely=self._shows_finely,
-            want_rivals=self.policy.keep_memories == "rivals",
+            want_distractors=self.policy.keep_memories == "rivals",
         )
         settle()
         memory_nqm = network.memorise(net, features, decoded, from_prompt=False)
@@ -151,9 +151,9 @@ class Pass:
 
     def _anchor(self, rows: Rows, step: int, memory_nqm: Tensor, decoded: Decoded) -> None:
         """Remember the frame for long for those of the objects that it tells from a rival."""
-        if decoded.rival_n is None:
+        if decoded.distractor_n is None:
             return
-        telling = (decoded.rival_n & (decoded.iou_n >= ANCHOR_IOU)).tolist()
+        telling = (decoded.distractor_n & (decoded.iou_n >= ANCHOR_IOU)).tolist()
         for i, (row, area) in enumerate(zip(rows.tolist(), decoded.areas(), strict=True)):
             obj = self.objects.rows[row]
             steady = is_steady(area, obj.areas_before(step))

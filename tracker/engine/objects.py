@@ -7,7 +7,7 @@ import numpy as np
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from tracker.engine.lazy_features import View
+from tracker.engine.lazy_features import LazyFeatures
 from tracker.engine.visibility import Presence
 from tracker.errors import PromptError
 from tracker.models.sam2.distractors import AREAS
@@ -30,7 +30,7 @@ class Seen:
     input_size: int
     height: int
     width: int
-    view: View
+    view: LazyFeatures
     times: StageTimes
 
     @property

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from tracker.engine.encode import encode
-from tracker.engine.preprocess import squash
+from tracker.engine.preprocess import resize_to_square
 from tracker.models import Model
 from tracker.models.sam2.verbs import Features
 from tracker.types import StageTimes
@@ -99,12 +99,12 @@ class Encoding:
 
     def _encode(self) -> None:
         start = time.perf_counter()
-        self.small_hwc = squash(self._image_hwc, self._model.input)
+        self.small_hwc = resize_to_square(self._image_hwc, self._model.input)
         self._features = encode(self._model, self.small_hwc)
         self.encode_s = time.perf_counter() - start
 
 
-class LookAhead:
+class Prefetcher:
     """The pictures of a session that are encoded ahead, and whether that pays."""
 
     def __init__(self) -> None:

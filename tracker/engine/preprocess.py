@@ -10,7 +10,7 @@ from torch import Tensor
 from tracker.models import InputSpec
 
 
-def squash(image_hwc: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.uint8]:
+def resize_to_square(image_hwc: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.uint8]:
     """Squash an image, RGB [H, W, 3], to the network's square, RGB [size, size, 3].
 
     The aspect ratio is ignored, as in sam2's `load_video_frames`. `spec.resize` names the filter

@@ -25,7 +25,7 @@ LEAST_LEFT = 0.5  # of a mask's pixels; less, and it was no matter of edges
 _PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
 
 
-class Guide:
+class GuidedFilter:
     """A picture that masks are to follow; what is computed of it serves all masks.
 
     Attributes:

@@ -5,7 +5,7 @@ import torch
 
 from tracker.engine.masks import mask_box, source_masks
 from tracker.engine.objects import TrackedObject
-from tracker.engine.refine import Guide
+from tracker.engine.refine import GuidedFilter
 from tracker.engine.visibility import SHOWN
 from tracker.models.sam2.verbs import Decoded
 from tracker.types import ObjectResult
@@ -16,7 +16,7 @@ def publish(
     step: int,
     height: int,
     width: int,
-    guide: Guide | None,
+    guide: GuidedFilter | None,
     *,
     batch: int,
 ) -> None:

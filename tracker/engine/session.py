@@ -13,17 +13,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tracker.engine import snapshot
-from tracker.engine.budget import FULL, Effort
+from tracker.engine.budget import FULL, ComputeBudget
 from tracker.engine.clicks import clicks_of
 from tracker.engine.encode import encode, inference
-from tracker.engine.lazy_features import View
+from tracker.engine.lazy_features import LazyFeatures
 from tracker.engine.memory_bank import MemoryBank, MemoryShape
-from tracker.engine.object_update import Pass
+from tracker.engine.object_update import ObjectUpdate
 from tracker.engine.objects import Click, ObjectTable, Seen, TrackedObject
 from tracker.engine.policy import Policy
-from tracker.engine.prefetch import Helper, LookAhead, sharing_threads
-from tracker.engine.preprocess import squash
-from tracker.engine.refine import COARSE_SIDE, Guide
+from tracker.engine.prefetch import Helper, Prefetcher, sharing_threads
+from tracker.engine.preprocess import resize_to_square
+from tracker.engine.refine import COARSE_SIDE, GuidedFilter
 from tracker.engine.results import publish
 from tracker.engine.visibility import Presence
 from tracker.errors import PromptError, UsageError
@@ -57,7 +57,7 @@ class Session:
         self,
         model: Model,
         policy: Policy | None = None,
-        effort: Effort = FULL,
+        effort: ComputeBudget = FULL,
         *,
         helper: Helper | None = None,
     ) -> None:
@@ -87,8 +87,8 @@ class Session:
         self.bank = MemoryBank(shape, model.device, reach=reach)
         self.objects = ObjectTable()
         self.seen: deque[Seen] = deque(maxlen=policy.frames_held)
-        self.guide: Guide | None = None  # of the newest frame
-        self._ahead = LookAhead()
+        self.guide: GuidedFilter | None = None  # of the newest frame
+        self._ahead = Prefetcher()
         self._pos_1chw: Tensor | None = None
         self._adopt(effort)
 
@@ -97,7 +97,7 @@ class Session:
         """Public ids of the tracked objects, ascending."""
         return self.objects.ids
 
-    def step(self, image_hwc: NDArray[np.uint8], effort: Effort = FULL) -> TrackResult:
+    def step(self, image_hwc: NDArray[np.uint8], effort: ComputeBudget = FULL) -> TrackResult:
         """Track every object on the next frame, or those whose turn it is.
 
         With nothing to track the frame is not even encoded, until a prompt asks for it. Another
@@ -277,7 +277,7 @@ class Session:
         return session
 
     def _step(
-        self, image_hwc: NDArray[np.uint8], effort: Effort, settle: Callable[[], None]
+        self, image_hwc: NDArray[np.uint8], effort: ComputeBudget, settle: Callable[[], None]
     ) -> TrackResult:
         step = self.seen[-1].step + 1 if self.seen else 0
         start = time.perf_counter()
@@ -286,11 +286,11 @@ class Session:
         batches = self.bank.batches(step, self.policy.batch_objects, rows)
         coming = self._ahead.take(self.model, image_hwc)
         if batches and coming is not None:
-            view = View.of(self._placed(coming.features()))
+            view = LazyFeatures.of(self._placed(coming.features()))
             small_hwc = coming.small_hwc
         else:
-            small_hwc, coming = squash(image_hwc, self.model.input), None
-            view = View(small_hwc, self._encode)
+            small_hwc, coming = resize_to_square(image_hwc, self.model.input), None
+            view = LazyFeatures(small_hwc, self._encode)
         features = view.features if batches else None
         encoded = time.perf_counter()
         with self._inference():
@@ -305,12 +305,12 @@ class Session:
             self._ahead.note(times)
         height, width = image_hwc.shape[:2]
         self.seen.append(Seen(step, self.model.input.size, height, width, view, times))
-        self.guide = Guide(small_hwc) if self.follows_edges else None
+        self.guide = GuidedFilter(small_hwc) if self.follows_edges else None
         self._trim_history()
         settle()
         return self.result()
 
-    def _adopt(self, effort: Effort) -> None:
+    def _adopt(self, effort: ComputeBudget) -> None:
         """Spend another effort from now on."""
         if effort == self.effort:
             return
@@ -332,7 +332,7 @@ class Session:
         self.model, self._pos_1chw = model, None
         self._ahead.forget()
 
-    def _reach(self, effort: Effort) -> int | None:
+    def _reach(self, effort: ComputeBudget) -> int | None:
         """How many steps back recent maps are looked for; None for as many as there are maps."""
         reach = SURE_REACH if self.policy.keep_memories == "sure" else None
         if effort.objects_per_frame is None:
@@ -340,8 +340,8 @@ class Session:
         return TURNS_REACH
 
     @property
-    def _pass(self) -> Pass:
-        return Pass(self.model, self.policy, self.bank, self.objects)
+    def _pass(self) -> ObjectUpdate:
+        return ObjectUpdate(self.model, self.policy, self.bank, self.objects)
 
     def _inference(self) -> AbstractContextManager[None]:
         return inference(self.model)

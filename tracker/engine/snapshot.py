@@ -20,11 +20,11 @@ from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
 from tracker.atomic import write_atomically
-from tracker.engine.budget import Effort
-from tracker.engine.lazy_features import View
+from tracker.engine.budget import ComputeBudget
+from tracker.engine.lazy_features import LazyFeatures
 from tracker.engine.objects import Output, Seen, TrackedObject
 from tracker.engine.policy import Policy
-from tracker.engine.refine import Guide
+from tracker.engine.refine import GuidedFilter
 from tracker.engine.visibility import Presence
 from tracker.errors import SnapshotError, UsageError
 from tracker.models import Model
@@ -66,7 +66,7 @@ class _Meta(_Strict):
     fingerprint: str
     full_size: int
     policy: Policy
-    effort: Effort
+    effort: ComputeBudget
     step: int | None
     height: int
     width: int
@@ -131,10 +131,10 @@ def load(path: Path, model: Model, data: bytes | None = None) -> "Session":
         if meta.step is not None:
             features = _features(tensors, model.device)
             times = StageTimes(0.0, 0.0)
-            size, view = session.model.input.size, View.of(features)
+            size, view = session.model.input.size, LazyFeatures.of(features)
             session.seen.append(Seen(meta.step, size, meta.height, meta.width, view, times))
             if session.follows_edges:
-                session.guide = Guide(_picture(tensors, size))
+                session.guide = GuidedFilter(_picture(tensors, size))
         _restore_objects(session, meta, tensors)
     except (KeyError, RuntimeError, ValueError, IndexError, UsageError) as err:
         raise SnapshotError(f"snapshot {path} is damaged: {err}", _NEWER) from err

@@ -27,9 +27,9 @@ from tracker.daemon.access.backlog import (
     unread_bytes,
     wire_bytes,
 )
-from tracker.daemon.access.connections import Connection, Entrance, surplus
+from tracker.daemon.access.connections import Connection, ConnectionTable, surplus
 from tracker.daemon.access.grants import Caller
-from tracker.daemon.net.wakeup import Bell
+from tracker.daemon.net.wakeup import Wakeup
 
 HANDSHAKE_MS = 10_000
 WARN_EVERY_S = 10.0
@@ -69,7 +69,7 @@ class Verdict:
     properties: tuple[tuple[str, bytes], ...] = ()
 
 
-class Door(ABC):
+class Authenticator(ABC):
     """Lets connections in to the sockets of one context that went through `guard`, and no other.
 
     Without a running thread these sockets let nobody in.
@@ -97,7 +97,7 @@ class Door(ABC):
         self.unread_bytes = 0
         self._most = most
         self._lock = threading.RLock()
-        self._entrances: list[Entrance] = []
+        self._entrances: list[ConnectionTable] = []
         self._context: zmq.Context[Any] | None = None
         self._zap: zmq.Socket[Any] | None = None
         self._thread: threading.Thread | None = None
@@ -149,7 +149,7 @@ class Door(ABC):
         self._zap = context.socket(zmq.REP)
         self._zap.linger = 0
         self._zap.bind("inproc://zeromq.zap.01")
-        self._bell = Bell()
+        self._bell = Wakeup()
         self._thread = threading.Thread(target=self._run, name="door", daemon=True)
         self._thread.start()
 
@@ -167,7 +167,7 @@ class Door(ABC):
             self._zap.close()
         self._bell.close()
 
-    def apply(self, socket: zmq.Socket[Any]) -> "Guarded":
+    def apply(self, socket: zmq.Socket[Any]) -> "GuardedSocket":
         """Guard a socket; before it binds."""
         socket.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
         socket.setsockopt(zmq.ZAP_DOMAIN, _DOMAIN)
@@ -176,12 +176,12 @@ class Door(ABC):
         self._set_up(socket)
         with self._lock:
             if self._context is None or self._stopping.is_set():
-                return Guarded(self, None)
+                return GuardedSocket(self, None)
             self._opened += 1
-            entrance = Entrance(socket, self._context, str(self._opened))
+            entrance = ConnectionTable(socket, self._context, str(self._opened))
             self._entrances.append(entrance)
         self._bell.ring()  # there is one more to wait for
-        return Guarded(self, entrance)
+        return GuardedSocket(self, entrance)
 
     @property
     def healthy(self) -> bool:
@@ -190,7 +190,7 @@ class Door(ABC):
 
     # --- called by what guards a socket, from the thread of that socket
 
-    def close_entrance(self, entrance: Entrance) -> None:
+    def close_entrance(self, entrance: ConnectionTable) -> None:
         """Watch a socket no more."""
         with self._lock:
             entrance.close()
@@ -198,7 +198,7 @@ class Door(ABC):
                 self._entrances.remove(entrance)
 
     def identify(
-        self, entrance: Entrance | None, parts: Sequence[zmq.Frame]
+        self, entrance: ConnectionTable | None, parts: Sequence[zmq.Frame]
     ) -> tuple[Caller, Connection | None]:
         """Who sent a message, and over which connection, where that is still open."""
         with self._lock:
@@ -210,20 +210,22 @@ class Door(ABC):
                 )
             return self._caller(parts[-1], connection), connection
 
-    def bytes_unsent(self, entrance: Entrance, connection: Connection) -> int:
+    def bytes_unsent(self, entrance: ConnectionTable, connection: Connection) -> int:
         """Bytes for a connection that its other end has not taken; 0 for one that is closed."""
         with self._lock, suppress(OSError):
             if entrance.holds(connection):
                 return bytes_unsent(connection.descriptor)
         return 0
 
-    def still_open(self, entrance: Entrance, connections: Iterable[Connection]) -> set[Connection]:
+    def still_open(
+        self, entrance: ConnectionTable, connections: Iterable[Connection]
+    ) -> set[Connection]:
         """Those that were open when this was called."""
         with self._lock:
             self._catch_up()
             return {connection for connection in connections if entrance.holds(connection)}
 
-    def cut(self, entrance: Entrance, connection: Connection) -> None:
+    def cut(self, entrance: ConnectionTable, connection: Connection) -> None:
         """Close a connection at once, unless it is closed already."""
         with self._lock:
             self._catch_up()
@@ -237,7 +239,7 @@ class Door(ABC):
 
     # --- under the lock
 
-    def _connection(self, entrance: Entrance, frame: zmq.Frame) -> Connection | None:
+    def _connection(self, entrance: ConnectionTable, frame: zmq.Frame) -> Connection | None:
         number, descriptor = prop(frame, _NUMBER), prop(frame, _DESCRIPTOR)
         if number is None or descriptor is None:
             return None
@@ -259,7 +261,7 @@ class Door(ABC):
             if len(entrance.connections) > self._most:
                 self._trim(entrance)
 
-    def _trim(self, entrance: Entrance) -> None:
+    def _trim(self, entrance: ConnectionTable) -> None:
         for connection in surplus(entrance.wanted(), self._most):
             self._shed(connection)
 
@@ -372,10 +374,10 @@ class Door(ABC):
             return Verdict(300)
 
 
-class Guarded:
+class GuardedSocket:
     """A socket behind a door; called from the thread of the socket."""
 
-    def __init__(self, door: Door, entrance: Entrance | None) -> None:
+    def __init__(self, door: Authenticator, entrance: ConnectionTable | None) -> None:
         self._door = door
         self._entrance = entrance
 

@@ -61,7 +61,7 @@ class Connection:
                 sock.shutdown(socket.SHUT_RDWR)
 
 
-class Entrance:
+class ConnectionTable:
     """The open connections of a socket; called under the lock of the door that it belongs to.
 
     libzmq tells of a connection before it reads from it, and of its end before it closes the

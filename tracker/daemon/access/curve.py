@@ -9,16 +9,16 @@ import zmq
 from zmq.utils import z85
 
 from tracker.daemon.access.allowed_clients import AllowedClients
-from tracker.daemon.access.authenticator import Door, Question, Verdict, prop
+from tracker.daemon.access.authenticator import Authenticator, Question, Verdict, prop
 from tracker.daemon.access.backlog import SEALING_BYTES
-from tracker.daemon.access.connections import Connection, Entrance
+from tracker.daemon.access.connections import Connection, ConnectionTable
 from tracker.daemon.access.grants import Caller
 from tracker.daemon.access.key_files import HOW, KeyFiles, read_keys, read_server_keys, write_keys
 from tracker.daemon.config.schema import SecurityConfig
 from tracker.daemon.net.endpoint import parse_bind
 from tracker.errors import UsageError
 
-__all__ = ["KeyFiles", "Security", "read_keys", "write_keys"]
+__all__ = ["CurveAuthenticator", "KeyFiles", "read_keys", "write_keys"]
 
 _LOG = logging.getLogger("trackd.keys")
 _LAST_WORDS_S = 30.0  # so long the requests of a removed key are refused with a reason
@@ -26,7 +26,7 @@ SHUT_OUT_S = 60.0  # whose messages closed a socket to all
 _KEY = "X-Trackd-Key"  # property of each message: the public key of its sender
 
 
-class Security(Door):
+class CurveAuthenticator(Authenticator):
     """The daemon's key, and the clients that it lets in.
 
     The `User-Id` of what clients send is the name of their key's file. A client whose key is
@@ -161,7 +161,7 @@ class Security(Door):
                 if entrance.publishes and before and client.grant.streams != before.streams:
                     connection.cut()
 
-    def _revoke(self, entrance: Entrance, connection: Connection) -> None:
+    def _revoke(self, entrance: ConnectionTable, connection: Connection) -> None:
         now_s = time.monotonic()
         if connection.revoked_s is None:
             connection.revoked_s = now_s

@@ -8,7 +8,7 @@ from typing import Any
 
 import zmq
 
-from tracker.daemon.access.authenticator import Door, Question, Verdict
+from tracker.daemon.access.authenticator import Authenticator, Question, Verdict
 from tracker.daemon.access.connections import Connection
 from tracker.daemon.access.grants import LOCAL, Caller
 from tracker.daemon.access.peers import PeerUsers
@@ -21,7 +21,7 @@ _CLOSE_WITHIN_S = 1.0
 _LOOK_EVERY_S = 0.001
 
 
-class LocalUsers(Door):
+class LocalUserAuthenticator(Authenticator):
     """Lets in the programs of some users of this machine, and closes all other connections.
 
     A question of libzmq does not say which connection it is about. So it is answered once every

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from tracker.daemon.access.authenticator import WARN_EVERY_S
 from tracker.daemon.access.grants import Caller, Grant
-from tracker.daemon.messages import Refused
+from tracker.daemon.messages import RequestError
 from tracker.protocol.replies import ErrorCode
 from tracker.protocol.requests import AnyRequest
 from tracker.protocol.roles import LEAST_ROLE, Role
@@ -48,7 +48,7 @@ class Permissions:
         """
         try:
             _check(caller, request)
-        except Refused as refusal:
+        except RequestError as refusal:
             self._count(request, refusal.code.value)
             now_s = time.monotonic()
             if now_s >= self._next_warning_s:
@@ -108,13 +108,13 @@ class Permissions:
 def _check(caller: Caller, request: AnyRequest) -> None:
     grant, least = caller.grant, LEAST_ROLE[request.op]
     if grant is None:
-        raise Refused(
+        raise RequestError(
             ErrorCode.FORBIDDEN,
             f"{caller.name} is no longer allowed",
             "ask who runs the daemon to let you in again",
         )
     if not grant.role.covers(least):
-        raise Refused(
+        raise RequestError(
             ErrorCode.FORBIDDEN,
             f"{request.op} needs the role {least}, {caller.name} has {grant.role}",
             f"who runs the daemon may move the key to {least}/ in its folder of client keys",
@@ -122,9 +122,11 @@ def _check(caller: Caller, request: AnyRequest) -> None:
     stream = getattr(request, "stream", None)
     hint = "security.streams in the daemon's configuration says which a key may see"
     if stream is not None and not grant.sees(stream):
-        raise Refused(ErrorCode.FORBIDDEN, f"{caller.name} may not see a stream of this name", hint)
+        raise RequestError(
+            ErrorCode.FORBIDDEN, f"{caller.name} may not see a stream of this name", hint
+        )
     if request.op == "shutdown" and grant.streams is not None:
-        raise Refused(
+        raise RequestError(
             ErrorCode.FORBIDDEN, f"shutdown ends all streams, {caller.name} may see some", hint
         )
 
@@ -142,7 +144,7 @@ def _shown(request: AnyRequest, object_id: int | None = None) -> str:
 
 
 def _outcome(err: BaseException) -> str:
-    return err.code.value if isinstance(err, Refused) else _INTERNAL
+    return err.code.value if isinstance(err, RequestError) else _INTERNAL
 
 
 def _seen_by(grant: Grant, request: AnyRequest, result: "Result") -> "Result":

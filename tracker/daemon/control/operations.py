@@ -17,14 +17,14 @@ from tracker.daemon.messages import (
     Command,
     ListCommand,
     PromptCommand,
-    Refused,
     RelabelCommand,
     RemoveCommand,
+    RequestError,
     ResetCommand,
 )
 from tracker.daemon.streams import Streams
 from tracker.daemon.telemetry.status import DaemonStatus
-from tracker.daemon.tracking.scheduler import CommandResult, Pipeline
+from tracker.daemon.tracking.scheduler import CommandResult, Scheduler
 from tracker.models import Model
 from tracker.protocol import requests as ask
 from tracker.protocol.fields import VERSION, StreamSettings
@@ -40,13 +40,13 @@ class Snapshots(Protocol):
     """Where objects are kept over restarts."""
 
     def save(self, stream: str) -> "Future[None]":
-        """Write a stream's objects now; the future may fail with `Refused`."""
+        """Write a stream's objects now; the future may fail with `RequestError`."""
 
     def restore(self, stream: str) -> "Future[CommandResult]":
-        """Put back what was written last; raises `Refused`, or the future fails with it."""
+        """Put back what was written last; raises `RequestError`, or the future fails with it."""
 
 
-class Dispatch:
+class Operations:
     """Does what clients ask for; never waits.
 
     Args:
@@ -67,7 +67,7 @@ class Dispatch:
         self,
         *,
         streams: Streams,
-        pipeline: Pipeline,
+        pipeline: Scheduler,
         snapshots: Snapshots | None,
         keep: "Callable[[], Future[None]] | None" = None,
         model: Model,
@@ -149,7 +149,7 @@ class Dispatch:
 
     def _kept(self) -> Snapshots:
         if self._snapshots is None:
-            raise Refused(
+            raise RequestError(
                 ErrorCode.SNAPSHOT,
                 "nothing is kept: there is no state folder",
                 "set state.dir in the daemon's configuration",
@@ -167,7 +167,7 @@ def then(future: "Future[T]", read: Callable[[T], Result]) -> "Future[Result]":
         try:
             made.set_result(read(done.result()))
         except CancelledError:
-            made.set_exception(Refused(ErrorCode.SHUTTING_DOWN, "the request was dropped"))
+            made.set_exception(RequestError(ErrorCode.SHUTTING_DOWN, "the request was dropped"))
         except Exception as err:
             made.set_exception(err)
 

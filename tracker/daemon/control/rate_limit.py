@@ -13,7 +13,7 @@ class _Bucket:
     filled_s: float
 
 
-class Rates:
+class RateLimiter:
     """A token bucket per client; the client that was silent longest is forgotten first.
 
     A forgotten client starts with a full bucket again, so the bound on clients bounds memory, not

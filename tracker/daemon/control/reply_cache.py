@@ -10,7 +10,7 @@ Key = tuple[bytes, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Remembered:
+class CachedReply:
     """A reply as it was sent, the digest of its request, and what it counts as."""
 
     digest: bytes
@@ -18,7 +18,7 @@ class Remembered:
     reply: bytes
 
 
-class RepliesMemory:
+class ReplyCache:
     """The newest replies of all clients together; the one unused longest is forgotten first.
 
     Args:
@@ -29,10 +29,10 @@ class RepliesMemory:
     def __init__(self, capacity: int, max_bytes: int = MAX_BYTES) -> None:
         self._capacity = capacity
         self._max_bytes = max_bytes
-        self._replies: OrderedDict[Key, Remembered] = OrderedDict()
+        self._replies: OrderedDict[Key, CachedReply] = OrderedDict()
         self.nbytes = 0
 
-    def put(self, key: Key, remembered: Remembered) -> None:
+    def put(self, key: Key, remembered: CachedReply) -> None:
         """Keep a reply under a key that holds none yet."""
         self._replies[key] = remembered
         self.nbytes += len(remembered.reply)
@@ -40,7 +40,7 @@ class RepliesMemory:
             _, oldest = self._replies.popitem(last=False)
             self.nbytes -= len(oldest.reply)
 
-    def get(self, key: Key) -> Remembered | None:
+    def get(self, key: Key) -> CachedReply | None:
         """The reply under `key`, or None."""
         found = self._replies.get(key)
         if found is not None:

@@ -16,9 +16,9 @@ from tracker.daemon.access.permissions import Permissions
 from tracker.daemon.config.schema import ControlConfig, LimitsConfig
 from tracker.daemon.control.asking import ASKING
 from tracker.daemon.control.parse import OPS, Rejected, glance_at_id, parse, too_large
-from tracker.daemon.control.rate_limit import Rates
-from tracker.daemon.control.reply_cache import Key, Remembered, RepliesMemory
-from tracker.daemon.messages import Refused
+from tracker.daemon.control.rate_limit import RateLimiter
+from tracker.daemon.control.reply_cache import CachedReply, Key, ReplyCache
+from tracker.daemon.messages import RequestError
 from tracker.exhausted import exhausted
 from tracker.protocol.replies import ErrorBody, ErrorCode, Reply
 from tracker.protocol.requests import AnyRequest
@@ -46,7 +46,7 @@ class _Pending:
     deadline_s: float
 
 
-class Answers:
+class RequestHandler:
     """Limits, parses and hands on requests, and sends the replies, remembered ones included.
 
     All methods are called in one thread; the numbers may be read in any. How many requests are in
@@ -55,7 +55,7 @@ class Answers:
     Args:
         config: Sizes, rates and times.
         limits: How many clients are counted for.
-        handle: Does a request: returns its result or a future of it, or raises `Refused`.
+        handle: Does a request: returns its result or a future of it, or raises `RequestError`.
         permissions: What each client may do; None for everything.
         send: Takes a reply; drops it where the client is gone or does not read.
         wake: Called in any thread when there is something to `settle`.
@@ -81,10 +81,10 @@ class Answers:
         self._permissions = permissions
         self._send = send
         self._wake = wake
-        self._rates = Rates(config.requests_per_s, config.burst, limits.clients)
+        self._rates = RateLimiter(config.requests_per_s, config.burst, limits.clients)
         self._pending: dict[Key, _Pending] = {}
         self._finished: SimpleQueue[tuple[Key, Future[Result]]] = SimpleQueue()
-        self.remembered = RepliesMemory(config.remembered_replies)
+        self.remembered = ReplyCache(config.remembered_replies)
         self.requests = dict.fromkeys([*OPS, UNREAD], 0)
         self.replies = dict.fromkeys([OK, *(code.value for code in ErrorCode)], 0)
 
@@ -109,7 +109,7 @@ class Answers:
         if self._permissions is not None:
             try:
                 self._permissions.check(caller, request)
-            except Refused as refusal:
+            except RequestError as refusal:
                 self._reply(address, _failure(request.id, refusal))
                 return
         key, digest = (client, request.id), _digest(request)
@@ -127,7 +127,7 @@ class Answers:
         """
         if self._allow(client, address, payload, len(payload)):
             self.requests[UNREAD] += 1
-            refusal = Refused(
+            refusal = RequestError(
                 ErrorCode.BAD_REQUEST,
                 f"a message of {parts} parts is no request",
                 "send one part, a JSON object; from a DEALER an empty part may come before it",
@@ -146,7 +146,7 @@ class Answers:
         if self._rates.allow(client, time.monotonic(), size):
             return True
         self.requests[UNREAD] += 1
-        refusal = Refused(ErrorCode.RATE_LIMITED, "too many requests", "ask less often")
+        refusal = RequestError(ErrorCode.RATE_LIMITED, "too many requests", "ask less often")
         self._reply(address, _failure(glance_at_id(payload), refusal))
         return False
 
@@ -162,7 +162,7 @@ class Answers:
                 del self._pending[key]
                 self._finish(key, pending.digest, pending.address, _outcome(key[1], future))
         while self._pending and self._first().deadline_s <= time.monotonic():
-            refusal = Refused(
+            refusal = RequestError(
                 ErrorCode.TIMEOUT,
                 f"not done within {self._config.timeout_s:g} s",
                 "it may still be done; look before asking again",
@@ -173,7 +173,7 @@ class Answers:
         """Answer all that is left; it is no longer waited for."""
         self.settle()
         for key in list(self._pending):
-            self._give_up(key, Refused(ErrorCode.SHUTTING_DOWN, "the daemon is shutting down"))
+            self._give_up(key, RequestError(ErrorCode.SHUTTING_DOWN, "the daemon is shutting down"))
 
     @property
     def deadline_s(self) -> float | None:
@@ -201,7 +201,7 @@ class Answers:
         if before is None:
             return False
         if before.digest != digest:
-            refusal = Refused(
+            refusal = RequestError(
                 ErrorCode.BAD_REQUEST,
                 "this id was used for another request",
                 "give each request an id of its own",
@@ -240,7 +240,7 @@ class Answers:
         self._finished.put((key, future))
         self._wake()
 
-    def _give_up(self, key: Key, refusal: Refused) -> None:
+    def _give_up(self, key: Key, refusal: RequestError) -> None:
         pending = self._pending.pop(key)
         pending.future.cancel()
         self._finish(key, pending.digest, pending.address, _failure(key[1], refusal))
@@ -249,7 +249,7 @@ class Answers:
         """Send the first reply to a request, and remember it."""
         outcome, encoded = self._reply(address, reply)
         if outcome not in _PASSING:
-            self.remembered.put(key, Remembered(digest, outcome, encoded))
+            self.remembered.put(key, CachedReply(digest, outcome, encoded))
 
     def _reply(self, address: Address, reply: Reply) -> tuple[str, bytes]:
         """Send a reply; return what it counts as, and its bytes."""
@@ -277,7 +277,9 @@ def _outcome(request_id: str, future: "Future[Result]") -> Reply:
     try:
         return _success(request_id, future.result())
     except CancelledError:
-        return _failure(request_id, Refused(ErrorCode.SHUTTING_DOWN, "the request was dropped"))
+        return _failure(
+            request_id, RequestError(ErrorCode.SHUTTING_DOWN, "the request was dropped")
+        )
     except Exception as err:
         return _failure(request_id, err)
 
@@ -288,12 +290,12 @@ def _success(request_id: str, result: Result) -> Reply:
 
 def _failure(request_id: str, err: Exception) -> Reply:
     """The reply to a request that was refused, or that found a fault of the daemon's own."""
-    limit = None if isinstance(err, Refused) else exhausted(err)
+    limit = None if isinstance(err, RequestError) else exhausted(err)
     if limit is not None:
-        err = Refused(ErrorCode.LIMIT, limit.message, limit.hint)
-    if not isinstance(err, Refused):
+        err = RequestError(ErrorCode.LIMIT, limit.message, limit.hint)
+    if not isinstance(err, RequestError):
         _LOG.error("a request failed: %s", redact_text(_trace(err)))
-        err = Refused(
+        err = RequestError(
             ErrorCode.INTERNAL,
             f"{type(err).__name__} in the daemon",
             "this is a bug; the daemon's log has the traceback",

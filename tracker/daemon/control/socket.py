@@ -23,14 +23,14 @@ from typing import Any
 
 import zmq
 
-from tracker.daemon.access.authenticator import Door, Guarded
+from tracker.daemon.access.authenticator import Authenticator, GuardedSocket
 from tracker.daemon.access.connections import Connection
 from tracker.daemon.access.grants import LOCAL
 from tracker.daemon.access.permissions import Permissions
 from tracker.daemon.config.schema import ControlConfig, LimitsConfig
-from tracker.daemon.control.request_handler import Address, Answers, Handle
+from tracker.daemon.control.request_handler import Address, Handle, RequestHandler
 from tracker.daemon.net.listen import listen
-from tracker.daemon.net.wakeup import Bell
+from tracker.daemon.net.wakeup import Wakeup
 from tracker.daemon.telemetry.activity import Activity
 from tracker.daemon.telemetry.status import ControlStatus
 from tracker.errors import TrackdError
@@ -57,7 +57,7 @@ class Control:
         security: Who is let in; None leaves the socket open to who reaches it.
         context: Of the socket.
         handle: Does a request, in the control thread: returns its result or a future of it, or
-            raises `Refused`. It must not wait.
+            raises `RequestError`. It must not wait.
         permissions: What each client may do; None for everything.
     """
 
@@ -65,7 +65,7 @@ class Control:
         self,
         config: ControlConfig,
         limits: LimitsConfig,
-        security: Door | None,
+        security: Authenticator | None,
         *,
         context: zmq.Context[Any],
         handle: Handle,
@@ -73,12 +73,12 @@ class Control:
     ) -> None:
         self._config = config
         self._security = security
-        self._guarded: Guarded | None = None
+        self._guarded: GuardedSocket | None = None
         self._context = context
         self._activity = Activity()
-        self._bell = Bell()
+        self._bell = Wakeup()
         self._permissions = permissions
-        self._answers = Answers(
+        self._answers = RequestHandler(
             config, limits, handle, permissions, send=self._send, wake=self._bell.ring
         )
         self._thread = threading.Thread(target=self._run, name="control", daemon=True)
@@ -206,7 +206,7 @@ class Control:
         else:
             self._answers.misframed(client, address, len(parts), payload.bytes)
 
-    def _is_read(self, guarded: Guarded, connection: Connection) -> bool:
+    def _is_read(self, guarded: GuardedSocket, connection: Connection) -> bool:
         """Whether the client reads its replies; else they would wait here."""
         return guarded.bytes_unsent(connection) <= _UNREAD_REPLIES_BYTES
 

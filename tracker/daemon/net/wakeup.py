@@ -5,7 +5,7 @@ import socket
 import threading
 
 
-class Bell:
+class Wakeup:
     """One thread polls `fileno()`, any other rings."""
 
     def __init__(self) -> None:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import zmq
 
+from tracker.daemon.access.authenticator import Authenticator
 from tracker.daemon.config.schema import DataConfig
 from tracker.daemon.messages import Event, Tracked
-from tracker.daemon.net.wakeup import Bell
+from tracker.daemon.net.wakeup import Wakeup
 from tracker.daemon.publish.encode import (
     DataMessage,
     encode_objects,
@@ -20,15 +21,15 @@ from tracker.daemon.publish.encode import (
     to_json,
 )
 from tracker.daemon.publish.preview import PreviewPace, encode_preview
-from tracker.daemon.publish.queue import Forget, Outbox
-from tracker.daemon.publish.xpub import Outlet
+from tracker.daemon.publish.queue import Forget, PublishQueue
+from tracker.daemon.publish.xpub import XpubSocket
 from tracker.daemon.telemetry.activity import Activity
 from tracker.daemon.telemetry.histogram import HistogramCounts, LatencyHistogram
 from tracker.daemon.telemetry.latency import Latency, LatencyWindow
 from tracker.protocol.data import EventName, MasksMessage, Topic
 
 if TYPE_CHECKING:
-    from tracker.daemon.access.authenticator import Door
+    pass
 
 _log = logging.getLogger(__name__)
 
@@ -111,21 +112,21 @@ class Publisher:
     def __init__(
         self,
         config: DataConfig,
-        security: "Door | None",
+        security: "Authenticator | None",
         *,
         context: zmq.Context[zmq.Socket[bytes]],
     ) -> None:
-        def outlet(address: str) -> Outlet:
-            return Outlet(address, security, context=context, send_hwm=config.send_hwm)
+        def outlet(address: str) -> XpubSocket:
+            return XpubSocket(address, security, context=context, send_hwm=config.send_hwm)
 
         self._tells_sources = security is None or security.tells_sources
         self._data = outlet(config.bind)
         self._latest = None if config.latest_bind is None else outlet(config.latest_bind)
         self._outlets = [self._data] if self._latest is None else [self._data, self._latest]
-        self._outbox = Outbox(frames_per_stream=config.outbox_frames)
+        self._outbox = PublishQueue(frames_per_stream=config.outbox_frames)
         self._channels: dict[str, _Channel] = {}
         self._activity = Activity()
-        self._bell = Bell()
+        self._bell = Wakeup()
         self._stop_by_s: float | None = None
         self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
         self._sent: dict[str, int] = dict.fromkeys(Topic, 0)
@@ -315,7 +316,7 @@ class Publisher:
         self._data.send(topic, [topic, to_json(message), *blobs], repeat if keep else None)
         self._sent[kind] += 1
 
-    def _send_latest(self, latest: Outlet, message: MasksMessage) -> None:
+    def _send_latest(self, latest: XpubSocket, message: MasksMessage) -> None:
         topic = _latest_topic(message.stream)
 
         def single(message: DataMessage) -> list[bytes]:

@@ -35,7 +35,7 @@ class _Lane:
         return self.forget_first or bool(self.notes)
 
 
-class Outbox:
+class PublishQueue:
     """Between the threads that have something to tell and the one that sends. Never blocks.
 
     Streams take turns. A stream's events leave in order and before its frames; every event of

@@ -6,7 +6,7 @@ from typing import Any
 
 import zmq
 
-from tracker.daemon.access.authenticator import Guarded
+from tracker.daemon.access.authenticator import GuardedSocket
 from tracker.daemon.access.connections import Connection
 from tracker.daemon.access.grants import Grant
 
@@ -28,7 +28,7 @@ class Subscriptions:
         nbytes: About what they take to keep.
     """
 
-    def __init__(self, guarded: Guarded | None) -> None:
+    def __init__(self, guarded: GuardedSocket | None) -> None:
         self.nbytes = 0
         self._guarded = guarded
         self._topics: set[bytes] = set()
@@ -103,7 +103,7 @@ class CheckedSubscriptions(Subscriptions):
         guarded: The same.
     """
 
-    def __init__(self, socket: zmq.Socket[Any], guarded: Guarded) -> None:
+    def __init__(self, socket: zmq.Socket[Any], guarded: GuardedSocket) -> None:
         super().__init__(guarded)
         self._socket = socket
         self._door = guarded

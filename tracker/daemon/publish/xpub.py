@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 
 import zmq
 
+from tracker.daemon.access.authenticator import Authenticator
 from tracker.daemon.net.listen import listen
 from tracker.daemon.publish.subscriptions import CheckedSubscriptions, OutOfStep, Subscriptions
 from tracker.errors import TrackdError
 
 if TYPE_CHECKING:
-    from tracker.daemon.access.authenticator import Door, Guarded
+    from tracker.daemon.access.authenticator import GuardedSocket
 
 _log = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ class _Kept:
     repeated_s: float = float("-inf")
 
 
-class Outlet:
+class XpubSocket:
     """An XPUB socket that keeps the newest message of each topic for those who come late.
 
     Sending never waits: what a slow subscriber has no room for is lost to it alone. A new
@@ -65,7 +66,7 @@ class Outlet:
     def __init__(
         self,
         address: str,
-        security: "Door | None",
+        security: "Authenticator | None",
         *,
         context: zmq.Context[zmq.Socket[bytes]],
         send_hwm: int,
@@ -81,7 +82,7 @@ class Outlet:
         self._sizes: deque[int] = deque(maxlen=send_hwm)  # of the newest messages
         self._socket: zmq.Socket[bytes] | None = None
         self._kept: dict[bytes, _Kept] = {}
-        self._guarded: Guarded | None = None
+        self._guarded: GuardedSocket | None = None
         self._subscriptions = Subscriptions(None)
 
     def bind(self) -> None:

@@ -20,7 +20,7 @@ def check_deadline(settings: StreamSettings) -> None:
     )
 
 
-class Thinner:
+class FrameRateLimiter:
     """Takes frames of a source at a pace, spread evenly; all where they come slower."""
 
     def __init__(self, fps: float) -> None:

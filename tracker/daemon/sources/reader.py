@@ -14,7 +14,7 @@ from streams.mailbox import Mailbox
 from streams.options import SourceOptions
 from streams.sources.registry import Source
 from tracker.daemon.messages import LiveFrame
-from tracker.daemon.sources.frame_rate_limiter import Thinner
+from tracker.daemon.sources.frame_rate_limiter import FrameRateLimiter
 from tracker.daemon.sources.pacer import Pacer
 from tracker.protocol.fields import StreamSettings
 
@@ -120,7 +120,7 @@ class Reader:
         self._stall_timeout_s = settings.stall_timeout_s + (settings.options.poll_s or 0.0)
         deadline = settings.deadline
         fps = None if deadline is None else deadline.fps
-        self._thinner = None if fps is None else Thinner(fps)
+        self._thinner = None if fps is None else FrameRateLimiter(fps)
         self._thread = threading.Thread(target=self._run, name=f"read-{stream}", daemon=True)
 
     def start(self) -> None:

@@ -8,12 +8,12 @@ from concurrent import futures
 from concurrent.futures import Future
 from functools import partial
 
-from tracker.daemon.messages import Refused
+from tracker.daemon.messages import RequestError
 from tracker.daemon.state.store import Store
 from tracker.daemon.streams import Streams
 from tracker.daemon.telemetry.activity import Activity
 from tracker.daemon.telemetry.status import SavingStatus
-from tracker.daemon.tracking.scheduler import Pipeline
+from tracker.daemon.tracking.scheduler import Scheduler
 from tracker.errors import TrackdError
 from tracker.protocol.replies import ErrorCode
 
@@ -42,7 +42,7 @@ class Saver:
         self,
         store: Store,
         streams: Streams,
-        pipeline: Pipeline,
+        pipeline: Scheduler,
         *,
         every_s: float,
         on_change: Callable[[str], object],
@@ -75,8 +75,8 @@ class Saver:
         """Ask for the list of streams to be written as it is now; from any thread, never waits.
 
         Returns:
-            Done when it is on the disk; fails with `Refused` where it cannot be written, or not
-            within `HANG_S`. It cannot be cancelled.
+            Done when it is on the disk; fails with `RequestError` where it cannot be written, or
+            not within `HANG_S`. It cannot be cancelled.
         """
         future: Future[None] = Future()
         future.set_running_or_notify_cancel()
@@ -173,7 +173,7 @@ class Saver:
         """Take note of what became of a snapshot; in the thread that wrote it."""
         err = snapshot.exception()
         with self._changed:
-            if err is None or (isinstance(err, Refused) and err.code in _GONE):
+            if err is None or (isinstance(err, RequestError) and err.code in _GONE):
                 self._lost.pop(stream, None)
             else:
                 self._failures += 1
@@ -219,6 +219,6 @@ class Saver:
 def _resolve(asked: "list[Future[None]]", problem: str) -> None:
     for future in asked:
         if problem:
-            future.set_exception(Refused(ErrorCode.SNAPSHOT, problem))
+            future.set_exception(RequestError(ErrorCode.SNAPSHOT, problem))
         else:
             future.set_result(None)

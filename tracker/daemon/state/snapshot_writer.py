@@ -11,10 +11,10 @@ from typing import Any, TypeVar
 
 from streams.access.bounded_file import read_at_most
 from tracker.atomic import write_atomically
-from tracker.daemon.messages import Refused, SaveCommand
+from tracker.daemon.messages import RequestError, SaveCommand
 from tracker.daemon.state.moment import Moment
 from tracker.daemon.telemetry.activity import Activity
-from tracker.daemon.tracking.scheduler import Pipeline
+from tracker.daemon.tracking.scheduler import Scheduler
 from tracker.errors import TrackdError
 from tracker.exhausted import exhausted
 from tracker.protocol.replies import ErrorCode
@@ -52,13 +52,13 @@ class SnapshotWriter:
         self._thread = threading.Thread(target=self._run, name="snapshots", daemon=True)
         self._thread.start()
 
-    def snapshot(self, stream: str, pipeline: Pipeline) -> "Future[None]":
+    def snapshot(self, stream: str, pipeline: Scheduler) -> "Future[None]":
         """Write a stream's objects; from any thread, never waits.
 
         Returns:
             Done when they are on the disk. It may be shared, so it cannot be cancelled. Fails with
-            `Refused`: as `Pipeline.submit`, TIMEOUT, SHUTTING_DOWN, or SNAPSHOT where the disk
-            refuses. Its callbacks must not wait.
+            `RequestError`: as `Scheduler.submit`, TIMEOUT, SHUTTING_DOWN, or SNAPSHOT where the
+            disk refuses. Its callbacks must not wait.
         """
         return self._ask("write", stream, partial(self._take_and_write, stream, pipeline))
 
@@ -106,20 +106,22 @@ class SnapshotWriter:
                 work, future = self._waiting.pop((what, stream))
             try:
                 result = work()
-            except Refused as err:
+            except RequestError as err:
                 future.set_exception(err)
             except Exception as err:
                 limit = exhausted(err)
                 if limit is not None:
-                    future.set_exception(Refused(ErrorCode.SNAPSHOT, limit.message, limit.hint))
+                    future.set_exception(
+                        RequestError(ErrorCode.SNAPSHOT, limit.message, limit.hint)
+                    )
                     continue
                 _LOG.exception("stream %s: the snapshot failed", stream)
                 text = f"the snapshot of stream {stream} failed by an error of the daemon's own"
-                future.set_exception(Refused(ErrorCode.INTERNAL, text, "its log tells more"))
+                future.set_exception(RequestError(ErrorCode.INTERNAL, text, "its log tells more"))
             else:
                 future.set_result(result)
 
-    def _take_and_write(self, stream: str, pipeline: Pipeline) -> None:
+    def _take_and_write(self, stream: str, pipeline: Scheduler) -> None:
         data = wait(pipeline.submit(stream, SaveCommand()), TAKE_TIMEOUT_S)
         assert isinstance(data, bytes)
         taken = Moment.now()
@@ -141,12 +143,12 @@ class SnapshotWriter:
             path = self._path_of(stream)
             yield path
         except TrackdError as err:
-            raise Refused(ErrorCode.SNAPSHOT, err.message, err.hint) from err
+            raise RequestError(ErrorCode.SNAPSHOT, err.message, err.hint) from err
         except FileNotFoundError as err:
-            raise Refused(ErrorCode.SNAPSHOT, f"no snapshot {path}", "save one first") from err
+            raise RequestError(ErrorCode.SNAPSHOT, f"no snapshot {path}", "save one first") from err
         except OSError as err:
             text = f"cannot {what} snapshot {path}: {err.strerror}"
-            raise Refused(ErrorCode.SNAPSHOT, text, "make room, or mend the folder") from err
+            raise RequestError(ErrorCode.SNAPSHOT, text, "make room, or mend the folder") from err
         finally:
             self.disk.end()
 
@@ -161,8 +163,8 @@ def wait(future: "Future[T]", timeout_s: float) -> T:
         return future.result(max(0.0, timeout_s))
     except TimeoutError as err:
         future.cancel()
-        raise Refused(ErrorCode.TIMEOUT, f"not done within {timeout_s:g} s") from err
+        raise RequestError(ErrorCode.TIMEOUT, f"not done within {timeout_s:g} s") from err
 
 
-def _shutting_down() -> Refused:
-    return Refused(ErrorCode.SHUTTING_DOWN, "the daemon is shutting down")
+def _shutting_down() -> RequestError:
+    return RequestError(ErrorCode.SHUTTING_DOWN, "the daemon is shutting down")

@@ -11,7 +11,7 @@ from typing import Literal
 from streams.access.bounded_file import read_at_most
 from tracker.daemon.config.schema import StateConfig
 from tracker.daemon.futures import after
-from tracker.daemon.messages import Refused, RestoreCommand
+from tracker.daemon.messages import RequestError, RestoreCommand
 from tracker.daemon.state.moment import Moment
 from tracker.daemon.state.snapshot_writer import MAX_SNAPSHOT_BYTES, SnapshotWriter, wait
 from tracker.daemon.state.state_file import (
@@ -23,7 +23,7 @@ from tracker.daemon.state.state_file import (
 )
 from tracker.daemon.state.state_folder import StateFolder
 from tracker.daemon.streams import KeptStream
-from tracker.daemon.tracking.scheduler import CommandResult, Pipeline
+from tracker.daemon.tracking.scheduler import CommandResult, Scheduler
 from tracker.engine import snapshot
 from tracker.errors import OutputError, SnapshotError, StateError, UsageError
 
@@ -126,7 +126,7 @@ class Store:
         """Where the objects of a stream are kept."""
         return self._folder / _snapshot_name(stream)
 
-    def snapshot(self, stream: str, pipeline: Pipeline) -> "Future[None]":
+    def snapshot(self, stream: str, pipeline: Scheduler) -> "Future[None]":
         """Write a stream's objects; see `SnapshotWriter.snapshot`."""
         return self._writer.snapshot(stream, pipeline)
 
@@ -139,14 +139,16 @@ class Store:
         """Seconds that the disk has taken for the snapshot that is being written or read."""
         return self._writer.disk.busy_s
 
-    def snapshots(self, streams: Iterable[str], pipeline: Pipeline) -> "Mapping[str, Future[None]]":
+    def snapshots(
+        self, streams: Iterable[str], pipeline: Scheduler
+    ) -> "Mapping[str, Future[None]]":
         """Ask for snapshots of those streams that have objects; never waits."""
         asked: dict[str, Future[None]] = {}
         for stream in streams:
             try:
                 if stream not in self._unrestored and pipeline.status(stream).objects:
                     asked[stream] = self.snapshot(stream, pipeline)
-            except Refused as err:
+            except RequestError as err:
                 asked[stream] = Future()
                 asked[stream].set_exception(err)
         return asked
@@ -154,7 +156,7 @@ class Store:
     def save(
         self,
         streams: Mapping[str, KeptStream],
-        pipeline: Pipeline,
+        pipeline: Scheduler,
         *,
         first_seq: int = 0,
         timeout_s: float,
@@ -178,13 +180,13 @@ class Store:
         for stream, future in self.snapshots(streams, pipeline).items():
             try:
                 wait(future, deadline_s - time.monotonic())
-            except Refused as err:
+            except RequestError as err:
                 failed[stream] = err.message
         self.save_streams(streams, pipeline, first_seq=first_seq)
         return failed
 
     def save_streams(
-        self, streams: Mapping[str, KeptStream], pipeline: Pipeline, *, first_seq: int = 0
+        self, streams: Mapping[str, KeptStream], pipeline: Scheduler, *, first_seq: int = 0
     ) -> None:
         """Write the list of streams and objects alone; delete the other snapshots of its own.
 
@@ -198,7 +200,7 @@ class Store:
         for stream, kept in streams.items():
             try:
                 saved[stream] = self._saved(stream, kept, pipeline)
-            except Refused:  # it was removed meanwhile
+            except RequestError:  # it was removed meanwhile
                 continue
         state = SavedState(saved_at_s=time.time(), first_seq=first_seq, streams=saved)
         write_state(folder / _LIST, state)
@@ -211,7 +213,7 @@ class Store:
         self._held.check()
 
     def restore(
-        self, stream: str, pipeline: Pipeline, now: Moment, *, timeout_s: float = TIMEOUT_S
+        self, stream: str, pipeline: Scheduler, now: Moment, *, timeout_s: float = TIMEOUT_S
     ) -> Restored:
         """Put back the objects that a stream had, tracked where possible, else listed as lost.
 
@@ -233,7 +235,7 @@ class Store:
             self._unrestored.pop(stream, None)
 
     def _restore(
-        self, stream: str, saved: SavedStream, pipeline: Pipeline, now: Moment, timeout_s: float
+        self, stream: str, saved: SavedStream, pipeline: Scheduler, now: Moment, timeout_s: float
     ) -> Restored:
         path = self.snapshot_path(stream)
         objects = tuple((obj.id, obj.label) for obj in saved.objects)
@@ -243,7 +245,7 @@ class Store:
                 data = self._fresh(path, saved, now)
                 command = RestoreCommand(path, False, objects, saved.next_object_id, data)
                 wait(pipeline.submit(stream, command), timeout_s)
-            except (Refused, SnapshotError) as err:
+            except (RequestError, SnapshotError) as err:
                 why_not = err.message
             else:
                 if saved.snapshot_at is not None:
@@ -272,7 +274,7 @@ class Store:
             raise SnapshotError(text)
         return data
 
-    def _saved(self, stream: str, kept: KeptStream, pipeline: Pipeline) -> SavedStream:
+    def _saved(self, stream: str, kept: KeptStream, pipeline: Scheduler) -> SavedStream:
         before = self._unrestored.get(stream)
         if before is not None:
             return before.model_copy(
@@ -302,11 +304,11 @@ class StreamSnapshots:
         store: Knows where they go.
         pipeline: Has the objects.
         keep_list: Asks for the list of streams and objects to be written; must not wait. The
-            future is done when it is, or fails with `Refused`.
+            future is done when it is, or fails with `RequestError`.
     """
 
     def __init__(
-        self, store: Store, pipeline: Pipeline, *, keep_list: Callable[[], "Future[None]"]
+        self, store: Store, pipeline: Scheduler, *, keep_list: Callable[[], "Future[None]"]
     ) -> None:
         self._store = store
         self._pipeline = pipeline
@@ -324,7 +326,7 @@ class StreamSnapshots:
         """Put back what was written last; the tracker does not wait for the disk.
 
         Raises:
-            Refused: UNKNOWN_STREAM; the future fails as `Pipeline.submit`, or with SNAPSHOT.
+            Refused: UNKNOWN_STREAM; the future fails as `Scheduler.submit`, or with SNAPSHOT.
         """
         self._pipeline.status(stream)
         path = self._store.snapshot_path(stream)

@@ -6,10 +6,10 @@ from tracker.daemon.publish.publisher import Publisher, WireStatus
 from tracker.daemon.sources.supervisor import SupervisorStatus
 from tracker.daemon.streams import Streams
 from tracker.daemon.telemetry.status import DataStatus, StreamStatus
-from tracker.daemon.tracking.stats import LaneStatus
+from tracker.daemon.tracking.stats import StreamTrackerStatus
 
 
-def stream_statuses(streams: Streams, publisher: Publisher) -> tuple[StreamStatus, ...]:
+def collect_streams(streams: Streams, publisher: Publisher) -> tuple[StreamStatus, ...]:
     """All streams, in the order in which they were added."""
     return tuple(
         _stream_status(stream, source, lane, publisher.wire_status(stream))
@@ -18,7 +18,7 @@ def stream_statuses(streams: Streams, publisher: Publisher) -> tuple[StreamStatu
 
 
 def _stream_status(
-    stream: str, source: SupervisorStatus, lane: LaneStatus, wire: WireStatus | None
+    stream: str, source: SupervisorStatus, lane: StreamTrackerStatus, wire: WireStatus | None
 ) -> StreamStatus:
     stages = {"decode": lane.decode, "queue": lane.queue, "encode": lane.encode}
     stages["track"] = lane.track
@@ -48,7 +48,7 @@ def _stream_status(
     )
 
 
-def data_status(publisher: Publisher) -> DataStatus:
+def collect_data(publisher: Publisher) -> DataStatus:
     """The data sockets."""
     status = publisher.status()
     return DataStatus(

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 
-from tracker.daemon.messages import Refused
+from tracker.daemon.messages import RequestError
 from tracker.protocol.fields import FrameAddress
 from tracker.protocol.replies import ErrorCode
 
@@ -15,7 +15,7 @@ _ROUNDED = 1e-13  # of a time: what 14 digits tell apart, the fewest that progra
 
 
 @dataclass(frozen=True, slots=True)
-class SeenFrame:
+class HistoryFrame:
     """A tracked frame: its step in the session, its names, and its size in pixels."""
 
     step: int
@@ -31,20 +31,20 @@ class FrameHistory:
     """The newest tracked frames of a stream, oldest first."""
 
     def __init__(self, limit: int) -> None:
-        self._frames: deque[SeenFrame] = deque(maxlen=limit)
+        self._frames: deque[HistoryFrame] = deque(maxlen=limit)
 
     @property
-    def newest(self) -> SeenFrame | None:
+    def newest(self) -> HistoryFrame | None:
         """The newest frame; None before the first."""
         return self._frames[-1] if self._frames else None
 
-    def add(self, frame: SeenFrame, *, oldest_step: int) -> None:
+    def add(self, frame: HistoryFrame, *, oldest_step: int) -> None:
         """Take in the newest frame; drop those before `oldest_step`, which the session forgot."""
         self._frames.append(frame)
         while self._frames[0].step < oldest_step:
             self._frames.popleft()
 
-    def find(self, address: FrameAddress | None) -> SeenFrame:
+    def find(self, address: FrameAddress | None) -> HistoryFrame:
         """The frame that an address names; the newest for None.
 
         Raises:
@@ -53,7 +53,7 @@ class FrameHistory:
         """
         newest = self.newest
         if newest is None:
-            raise Refused(
+            raise RequestError(
                 ErrorCode.NO_FRAME,
                 "there is no frame to prompt on yet",
                 "wait until the stream sends masks",
@@ -61,7 +61,7 @@ class FrameHistory:
         if address is None:
             return newest
         if address.epoch is not None and address.epoch != newest.epoch:
-            raise Refused(
+            raise RequestError(
                 ErrorCode.FRAME_GONE,
                 f"the frame is of epoch {address.epoch}, the daemon is in {newest.epoch}: it was "
                 "started again since",
@@ -72,7 +72,7 @@ class FrameHistory:
             raise self._gone(address, newest)
         return found
 
-    def _named(self, address: FrameAddress) -> SeenFrame | None:
+    def _named(self, address: FrameAddress) -> HistoryFrame | None:
         if address.seq is not None:
             return next((f for f in reversed(self._frames) if f.seq == address.seq), None)
         if address.captured_ns is not None:
@@ -82,7 +82,9 @@ class FrameHistory:
             return self._nearest(address.pts, lambda f: f.pts)
         return exact
 
-    def _nearest(self, time: int, time_of: Callable[[SeenFrame], int | None]) -> SeenFrame | None:
+    def _nearest(
+        self, time: int, time_of: Callable[[HistoryFrame], int | None]
+    ) -> HistoryFrame | None:
         """The frame nearest to a time, where that is within half a frame interval.
 
         The interval is the median of those between tracked frames, each shared out among the
@@ -99,13 +101,13 @@ class FrameHistory:
         frame, at = min(reversed(timed), key=lambda pair: abs(pair[1] - time))
         return frame if 2 * abs(at - time) <= interval else None
 
-    def _gone(self, address: FrameAddress, newest: SeenFrame) -> Refused:
+    def _gone(self, address: FrameAddress, newest: HistoryFrame) -> RequestError:
         oldest = self._frames[0]
         ((name, value),) = address.model_dump(exclude_none=True, exclude={"epoch"}).items()
         span = f"seq {oldest.seq}..{newest.seq}"
         if name != "seq":
             span += f" ({name} {getattr(oldest, name)}..{getattr(newest, name)})"
-        return Refused(
+        return RequestError(
             ErrorCode.FRAME_GONE,
             f"the frame of {name} {value} is gone or was never tracked; the history holds {span}",
             "name a frame of a masks message, soon after it came, or raise model.history_frames",

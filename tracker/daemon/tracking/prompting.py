@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracker.daemon.messages import PromptCommand
-from tracker.daemon.tracking.frame_history import SeenFrame
+from tracker.daemon.tracking.frame_history import HistoryFrame
 from tracker.engine import Session
 from tracker.engine.clicks import clicks_of
 from tracker.errors import PromptError
@@ -13,7 +13,7 @@ from tracker.rle import Rle, decode_rle
 from tracker.types import Prompt
 
 
-def prompt_on(command: PromptCommand, object_id: int, frame: SeenFrame) -> Prompt:
+def prompt_on(command: PromptCommand, object_id: int, frame: HistoryFrame) -> Prompt:
     """The prompt for an object, in pixels of the frame that it was drawn on.
 
     Raises:
@@ -35,7 +35,7 @@ def prompt_on(command: PromptCommand, object_id: int, frame: SeenFrame) -> Promp
     return prompt
 
 
-def too_many_clicks(session: Session, prompt: Prompt, frame: SeenFrame) -> bool:
+def too_many_clicks(session: Session, prompt: Prompt, frame: HistoryFrame) -> bool:
     """Whether an object would have more clicks on a frame than the session takes."""
     count = len(clicks_of(prompt))
     afresh = prompt.box_xyxy is not None or prompt.mask_hw is not None
@@ -44,7 +44,7 @@ def too_many_clicks(session: Session, prompt: Prompt, frame: SeenFrame) -> bool:
     return count > session.policy.max_points
 
 
-def _point_px(point_xy: tuple[float, float], frame: SeenFrame) -> tuple[float, float]:
+def _point_px(point_xy: tuple[float, float], frame: HistoryFrame) -> tuple[float, float]:
     """A point in pixels; 1 means the last pixel, since the edge itself is outside the frame."""
     x, y = point_xy
     return (
@@ -54,13 +54,13 @@ def _point_px(point_xy: tuple[float, float], frame: SeenFrame) -> tuple[float, f
 
 
 def _box_px(
-    box_xyxy: tuple[float, float, float, float], frame: SeenFrame
+    box_xyxy: tuple[float, float, float, float], frame: HistoryFrame
 ) -> tuple[float, float, float, float]:
     x0, y0, x1, y1 = box_xyxy
     return x0 * frame.width, y0 * frame.height, x1 * frame.width, y1 * frame.height
 
 
-def _mask(mask: RleMask, object_id: int, frame: SeenFrame) -> NDArray[np.bool_]:
+def _mask(mask: RleMask, object_id: int, frame: HistoryFrame) -> NDArray[np.bool_]:
     height, width = mask.size
     if (height, width) != (frame.height, frame.width):  # looked at before room is made for it
         raise PromptError(

@@ -4,7 +4,7 @@ The ladder, from what is given up first to what is given up last:
 
 | step             | given up                                    | rungs for pico at 416 pixels  |
 |------------------|---------------------------------------------|-------------------------------|
-| skip frames      | frames that come faster than the target and | none: `Thinner` skips those,  |
+| skip frames      | frames that come faster than the target and | none: `FrameRateLimiter` does |
 |                  | those that grew stale                       | the mailbox drops these       |
 | fewer memories   | what an object looked like of late          | 1 and 2: the newest 2, 1      |
 | objects by turns | the mask of every object on every frame     | 3 to 7: 16, 8, 4, 2, 1        |
@@ -24,7 +24,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tracker.engine import FULL, Effort
+from tracker.engine import FULL, ComputeBudget
 from tracker.models import Model
 from tracker.models.model import SIZE_STEP
 from tracker.protocol.fields import EffortInfo
@@ -51,21 +51,21 @@ _FREE_MAPS = 8
 _PER_OBJECT = 0.5
 
 
-def ladder(model: Model) -> tuple[Effort, ...]:
+def ladder(model: Model) -> tuple[ComputeBudget, ...]:
     """The rungs for a model, from full effort down."""
     known = model.network.num_maskmem - 1
-    rungs = [FULL, *(Effort(memories=maps) for maps in MEMORIES if maps < known)]
+    rungs = [FULL, *(ComputeBudget(memories=maps) for maps in MEMORIES if maps < known)]
     maps = rungs[-1].memories
-    rungs += [Effort(None, maps, objects) for objects in OBJECTS]
+    rungs += [ComputeBudget(None, maps, objects) for objects in OBJECTS]
     if model.resizable:
         own = model.input.size
         sizes = {round(own * part / SIZE_STEP) * SIZE_STEP for part in SIZE_PARTS}
         smaller = sorted((size for size in sizes if size < own), reverse=True)
-        rungs += [Effort(size, maps, OBJECTS[-1]) for size in smaller]
+        rungs += [ComputeBudget(size, maps, OBJECTS[-1]) for size in smaller]
     return tuple(rungs)
 
 
-def _info(rung: int, effort: Effort, size: int, maps: int) -> EffortInfo:
+def _info(rung: int, effort: ComputeBudget, size: int, maps: int) -> EffortInfo:
     return EffortInfo(
         rung=rung,
         input_size=effort.input_size or size,
@@ -117,7 +117,7 @@ class _Failure:
     until_frame: int
 
 
-class Deadline:
+class QualityController:
     """Chooses the rung for the next frame from what the frames before took.
 
     It goes down as soon as frames of late are over the budget, straight to the first rung that
@@ -132,7 +132,9 @@ class Deadline:
         rung: The present one; 0 is full effort.
     """
 
-    def __init__(self, budget_s: float, rungs: Sequence[Effort], *, size: int, maps: int) -> None:
+    def __init__(
+        self, budget_s: float, rungs: Sequence[ComputeBudget], *, size: int, maps: int
+    ) -> None:
         """Begin at full effort.
 
         Args:
@@ -154,13 +156,13 @@ class Deadline:
         self._since = 0  # frame of the newest change
 
     @classmethod
-    def of(cls, budget_s: float, model: Model) -> "Deadline":
+    def of(cls, budget_s: float, model: Model) -> "QualityController":
         """A controller for a model."""
         maps = model.network.num_maskmem - 1
         return cls(budget_s, ladder(model), size=model.input.size, maps=maps)
 
     @property
-    def effort(self) -> Effort:
+    def effort(self) -> ComputeBudget:
         """What to spend on the next frame."""
         return self._rungs[self.rung]
 

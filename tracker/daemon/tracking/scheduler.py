@@ -9,11 +9,11 @@ from functools import partial
 
 from streams.mailbox import Mailbox
 from tracker.daemon.control.asking import ASKING
-from tracker.daemon.messages import Command, Event, LiveFrame, Refused, Tracked
+from tracker.daemon.messages import Command, Event, LiveFrame, RequestError, Tracked
 from tracker.daemon.telemetry.activity import Activity
 from tracker.daemon.tracking.slot import Gate, Slot, Taken, Waiting, next_deadline_s
-from tracker.daemon.tracking.stats import LaneStatus
-from tracker.daemon.tracking.stream_tracker import CommandResult, Lane
+from tracker.daemon.tracking.stats import StreamTrackerStatus
+from tracker.daemon.tracking.stream_tracker import CommandResult, StreamTracker
 from tracker.engine import Policy
 from tracker.exhausted import ExhaustedError
 from tracker.helper import helper_thread
@@ -21,7 +21,7 @@ from tracker.models import Model
 from tracker.protocol.fields import StreamSettings
 from tracker.protocol.replies import ErrorCode
 
-__all__ = ["CommandResult", "LaneStatus", "Pipeline"]
+__all__ = ["CommandResult", "Scheduler", "StreamTrackerStatus"]
 
 #: After so long with commands alone a frame has its turn.
 COMMANDS_TURN_S = 0.25
@@ -29,7 +29,7 @@ COMMANDS_TURN_S = 0.25
 GIVE_UP_EVERY_S = 5.0
 
 
-class Pipeline:
+class Scheduler:
     """Tracks all streams in one thread, in turns.
 
     A turn applies waiting commands, one stream after the other, then tracks one frame of the next
@@ -39,8 +39,8 @@ class Pipeline:
     correction tracks an object again, each other stream may have one of its frames tracked.
 
     Where another frame waits when a turn comes to its frame, it is taken too and encoded meanwhile
-    (`Lane.looks_ahead`); the next turn tracks it, also where newer ones came: it is ready, and the
-    newer one will be encoded while it is tracked. Nothing waits where the tracker keeps up.
+    (`StreamTracker.looks_ahead`); the next turn tracks it, also where newer ones came: it is ready,
+    and the newer one will be encoded while it is tracked. Nothing waits where the tracker keeps up.
 
     Attributes:
         activity: Of its thread; a piece of work is a frame or a command.
@@ -133,7 +133,7 @@ class Pipeline:
             Refused: STREAM_EXISTS.
         """
         gate = Gate(self._on_tracked, self._on_event)
-        lane = Lane(
+        lane = StreamTracker(
             stream,
             settings,
             self._model,
@@ -144,7 +144,7 @@ class Pipeline:
         slot = Slot(lane, gate, mailbox, on_exhausted)
         with self._lock:
             if stream in self._slots:
-                raise Refused(ErrorCode.STREAM_EXISTS, f"there is a stream {stream} already")
+                raise RequestError(ErrorCode.STREAM_EXISTS, f"there is a stream {stream} already")
             self._slots[stream] = slot
             self._frame_turns.append(slot)
             self._command_turns.append(slot)
@@ -165,7 +165,7 @@ class Pipeline:
             self._command_turns.remove(slot)
             waiting = slot.clear()
         slot.gate.close()
-        _refuse(waiting, Refused(ErrorCode.UNKNOWN_STREAM, f"stream {stream} was removed"))
+        _refuse(waiting, RequestError(ErrorCode.UNKNOWN_STREAM, f"stream {stream} was removed"))
 
     def wake(self) -> None:
         """Say that a frame is there; from any thread, never waits."""
@@ -188,8 +188,8 @@ class Pipeline:
         A prompt may wait for the first frame of its stream, and lets others overtake it then.
 
         Returns:
-            What `Lane.apply` will return, or `Refused`; a cancelled future is not applied. Its
-            callbacks run in the pipeline's thread and must not wait.
+            What `StreamTracker.apply` will return, or `RequestError`; a cancelled future is not
+            applied. Its callbacks run in the pipeline's thread and must not wait.
 
         Raises:
             Refused: UNKNOWN_STREAM, BUSY or SHUTTING_DOWN.
@@ -200,13 +200,13 @@ class Pipeline:
                 raise _shutting_down()
             slot = self._slot(stream)
             if len(slot) >= self._commands_queued:
-                raise Refused(
+                raise RequestError(
                     ErrorCode.BUSY,
                     f"{len(slot)} commands wait for stream {stream}, as many as are allowed",
                     "wait for their replies, or raise limits.commands_queued",
                 )
             if waiting.client and slot.waiting_of(waiting.client) >= self._most_of_one:
-                raise Refused(
+                raise RequestError(
                     ErrorCode.BUSY,
                     f"{self._most_of_one} commands of this client wait for stream {stream}, half "
                     "of what is allowed to all",
@@ -216,7 +216,7 @@ class Pipeline:
         self._work.set()
         return waiting.future
 
-    def status(self, stream: str) -> LaneStatus:
+    def status(self, stream: str) -> StreamTrackerStatus:
         """How a stream stands; from any thread.
 
         Raises:
@@ -232,7 +232,7 @@ class Pipeline:
         if slot is None:
             known = ", ".join(self._slots)
             hint = f"there are {known}" if known else "add it first"
-            raise Refused(ErrorCode.UNKNOWN_STREAM, f"there is no stream {stream}", hint)
+            raise RequestError(ErrorCode.UNKNOWN_STREAM, f"there is no stream {stream}", hint)
         return slot
 
     def _run(self) -> None:
@@ -356,11 +356,11 @@ def _to_the_end(turns: list[Slot], slot: Slot) -> None:
         turns.append(slot)
 
 
-def _refuse(waiting: list[Waiting], refused: Refused) -> None:
+def _refuse(waiting: list[Waiting], refused: RequestError) -> None:
     for one in waiting:
         if one.future.set_running_or_notify_cancel():
             one.future.set_exception(refused)
 
 
-def _shutting_down() -> Refused:
-    return Refused(ErrorCode.SHUTTING_DOWN, "the daemon is shutting down")
+def _shutting_down() -> RequestError:
+    return RequestError(ErrorCode.SHUTTING_DOWN, "the daemon is shutting down")

@@ -9,8 +9,8 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 
 from streams.mailbox import Mailbox
-from tracker.daemon.messages import Command, Event, LiveFrame, PromptCommand, Refused, Tracked
-from tracker.daemon.tracking.stream_tracker import CommandResult, Lane
+from tracker.daemon.messages import Command, Event, LiveFrame, PromptCommand, RequestError, Tracked
+from tracker.daemon.tracking.stream_tracker import CommandResult, StreamTracker
 from tracker.exhausted import ExhaustedError, exhausted
 from tracker.protocol.replies import ErrorCode
 
@@ -82,7 +82,7 @@ class Slot:
 
     def __init__(
         self,
-        lane: Lane,
+        lane: StreamTracker,
         gate: Gate,
         mailbox: Mailbox[LiveFrame],
         on_exhausted: Callable[[ExhaustedError], None],
@@ -189,7 +189,7 @@ class Slot:
         self._on_exhausted(limit)
 
     def apply(self, waiting: Waiting, pause: Callable[[], None]) -> None:
-        """Do a command, unless nobody waits for it any more; `pause` as in `Lane.apply`."""
+        """Do a command, unless nobody waits for it; `pause` as in `StreamTracker.apply`."""
         if not waiting.future.set_running_or_notify_cancel():
             return
         begun_s = self._clock()
@@ -202,33 +202,35 @@ class Slot:
     def _do(self, waiting: Waiting, pause: Callable[[], None]) -> None:
         try:
             result = self.lane.apply(waiting.command, pause)
-        except Refused as err:
+        except RequestError as err:
             no_frame = err.code is ErrorCode.NO_FRAME
             refused = self._no_frame(waiting.command) or err if no_frame else err
             waiting.future.set_exception(refused)
         except Exception as err:
             limit = exhausted(err)
             if limit is not None:
-                refused = Refused(ErrorCode.LIMIT, limit.message, limit.hint)
+                refused = RequestError(ErrorCode.LIMIT, limit.message, limit.hint)
                 waiting.future.set_exception(refused)
                 return
             name = type(waiting.command).__name__
             _LOG.exception("stream %s: %s failed", self.lane.stream, name)
             text = f"stream {self.lane.stream}: the command failed by an error of the daemon's own"
-            refused = Refused(ErrorCode.INTERNAL, text, "its log tells more")
+            refused = RequestError(ErrorCode.INTERNAL, text, "its log tells more")
             waiting.future.set_exception(refused)
         else:
             waiting.future.set_result(result)
 
-    def _no_frame(self, command: Command) -> Refused | None:
+    def _no_frame(self, command: Command) -> RequestError | None:
         """Say more about a prompt on a stream without a frame, where more is known."""
         name = self.lane.stream
         if self.silent:
             text = f"stream {name} gives no frame to prompt on: {self.silent}"
-            return Refused(ErrorCode.NO_FRAME, text)
+            return RequestError(ErrorCode.NO_FRAME, text)
         if isinstance(command, PromptCommand) and command.wait_s:
             text = f"stream {name} gave no frame to prompt on within {command.wait_s:g} s"
-            return Refused(ErrorCode.NO_FRAME, text, "wait longer, or look at the list of streams")
+            return RequestError(
+                ErrorCode.NO_FRAME, text, "wait longer, or look at the list of streams"
+            )
         return None
 
 

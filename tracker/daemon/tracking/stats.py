@@ -13,7 +13,7 @@ from tracker.types import ObjectState
 
 
 @dataclass(frozen=True, slots=True)
-class LaneStatus:
+class StreamTrackerStatus:
     """How a stream stands in the tracker. Counters only grow while it is there.
 
     Attributes:
@@ -58,7 +58,7 @@ class LaneStatus:
         return Counter(obj.state for obj in self.objects)
 
 
-class LaneClock:
+class StreamTrackerClock:
     """What tracking the frames of a stream took; one thread records, any thread reads."""
 
     def __init__(self) -> None:
@@ -85,7 +85,7 @@ class LaneClock:
         return self._rate.per_s(time.monotonic())
 
     def stages(self) -> dict[str, Latency]:
-        """Latencies by the names that they have in `LaneStatus`."""
+        """Latencies by the names that they have in `StreamTrackerStatus`."""
         return {
             "decode": self._decode.summary(),
             "queue": self._queue.summary(),

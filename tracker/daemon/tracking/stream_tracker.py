@@ -12,19 +12,19 @@ from tracker.daemon.messages import (
     ListCommand,
     LiveFrame,
     PromptCommand,
-    Refused,
     RelabelCommand,
     RemoveCommand,
+    RequestError,
     ResetCommand,
     RestoreCommand,
     SaveCommand,
     Tracked,
 )
-from tracker.daemon.tracking.frame_history import FrameHistory, SeenFrame
+from tracker.daemon.tracking.frame_history import FrameHistory, HistoryFrame
 from tracker.daemon.tracking.object_ids import ObjectIds
 from tracker.daemon.tracking.prompting import prompt_on, too_many_clicks
-from tracker.daemon.tracking.quality import Deadline, Spent
-from tracker.daemon.tracking.stats import LaneClock, LaneStatus
+from tracker.daemon.tracking.quality import QualityController, Spent
+from tracker.daemon.tracking.stats import StreamTrackerClock, StreamTrackerStatus
 from tracker.engine import FULL, Policy, Session, snapshot
 from tracker.engine.prefetch import Helper
 from tracker.errors import PromptError, SnapshotError
@@ -44,12 +44,12 @@ class _View:
     """What other threads see of a lane; made anew and put in place whole."""
 
     objects: tuple[ObjectInfo, ...]
-    newest: SeenFrame | None
+    newest: HistoryFrame | None
     bank_bytes: int
     next_object_id: int
 
 
-class Lane:
+class StreamTracker:
     """One stream; all but `status` belongs to the thread that tracks."""
 
     def __init__(
@@ -71,9 +71,11 @@ class Lane:
         self._history = FrameHistory(1 + policy.history_frames)
         self._ids = ObjectIds()
         self._states: dict[int, ObjectState] = {}
-        self._clock = LaneClock()
+        self._clock = StreamTrackerClock()
         deadline = settings.deadline
-        self._deadline = None if deadline is None else Deadline.of(deadline.budget_s, model)
+        self._deadline = (
+            None if deadline is None else QualityController.of(deadline.budget_s, model)
+        )
         self._free_since_s = 0.0
         self._view = _View((), None, 0, self._ids.next)
 
@@ -120,7 +122,7 @@ class Lane:
         frame = live.frame
         height, width = frame.image.shape[:2]
         self._history.add(
-            SeenFrame(
+            HistoryFrame(
                 result.step, frame.seq, frame.pts, frame.captured_ns, height, width, live.epoch
             ),
             oldest_step=self._session.seen[0].step,
@@ -164,7 +166,7 @@ class Lane:
             case RestoreCommand():
                 return self._restore(command)
 
-    def status(self, *, failed: int, commands_waiting: int) -> LaneStatus:
+    def status(self, *, failed: int, commands_waiting: int) -> StreamTrackerStatus:
         """How it stands; from any thread.
 
         Args:
@@ -173,7 +175,7 @@ class Lane:
         """
         view = self._view
         newest = view.newest
-        return LaneStatus(
+        return StreamTrackerStatus(
             width=0 if newest is None else newest.width,
             height=0 if newest is None else newest.height,
             fps=self._clock.fps,
@@ -218,7 +220,7 @@ class Lane:
             prompt = prompt_on(command, object_id, frame)
             prompted = self._prompted(prompt, frame, pause, created=created)
         except PromptError as err:
-            raise Refused(ErrorCode.BAD_PROMPT, err.message, err.hint) from err
+            raise RequestError(ErrorCode.BAD_PROMPT, err.message, err.hint) from err
         self._ids.use(object_id)
         state, label = prompted.object.state, prompted.object.label
         if created:
@@ -238,11 +240,11 @@ class Lane:
         )
 
     def _prompted(
-        self, prompt: Prompt, frame: SeenFrame, pause: Callable[[], None], *, created: bool
+        self, prompt: Prompt, frame: HistoryFrame, pause: Callable[[], None], *, created: bool
     ) -> Prompted:
         """Prompt the session; a new object whose catching up failed does not stay half done."""
         if too_many_clicks(self._session, prompt, frame):
-            raise Refused(
+            raise RequestError(
                 ErrorCode.LIMIT,
                 f"object {prompt.object_id} would have more than {self._policy.max_points} clicks "
                 "on one frame",
@@ -304,9 +306,9 @@ class Lane:
         try:
             session = Session.load(path, self._model, helper=self._helper, data=data)
         except SnapshotError as err:
-            raise Refused(ErrorCode.SNAPSHOT, err.message, err.hint) from err
+            raise RequestError(ErrorCode.SNAPSHOT, err.message, err.hint) from err
         if replace(session.policy, max_objects=self._policy.max_objects) != self._policy:
-            raise Refused(
+            raise RequestError(
                 ErrorCode.SNAPSHOT,
                 f"snapshot {path} was taken with another model.policy or model.history_frames",
                 "prompt the objects again",
@@ -317,7 +319,7 @@ class Lane:
     def _check_known(self, object_id: int | None) -> None:
         if object_id not in self._session.object_ids:
             known = ", ".join(str(i) for i in self._session.object_ids)
-            raise Refused(
+            raise RequestError(
                 ErrorCode.UNKNOWN_OBJECT,
                 f"stream {self.stream} has no object {object_id}",
                 f"its objects: {known}" if known else "it has none; prompt one",
@@ -325,7 +327,7 @@ class Lane:
 
     def _check_room(self) -> None:
         if len(self._session.object_ids) >= self._policy.max_objects:
-            raise Refused(
+            raise RequestError(
                 ErrorCode.LIMIT,
                 f"stream {self.stream} has {self._policy.max_objects} objects, as many as are "
                 "allowed",
@@ -337,7 +339,7 @@ class Lane:
         return None if self._deadline is None else self._deadline.info
 
     @property
-    def _newest(self) -> SeenFrame | None:
+    def _newest(self) -> HistoryFrame | None:
         """The newest frame, which may be of before a restore, and then takes no prompts."""
         return self._history.newest or self._view.newest
 

@@ -14,11 +14,11 @@ Made = TypeVar("Made")
 Module = TypeVar("Module", bound=nn.Module)
 
 
-class Kept(dict[tuple[object, ...], Made]):
+class DerivedCache(dict[tuple[object, ...], Made]):
     """What was made of a module's weights; a copy of the module makes its own."""
 
-    def __deepcopy__(self, memo: object) -> "Kept[Made]":
-        return Kept()
+    def __deepcopy__(self, memo: object) -> "DerivedCache[Made]":
+        return DerivedCache()
 
 
 def compute_dtype(x: Tensor) -> torch.dtype:
@@ -32,7 +32,7 @@ def in_dtype(module: Module, dtype: torch.dtype) -> Module:
     first = next(module.parameters())
     if first.dtype == dtype:
         return module
-    kept: Kept[Module] = module.__dict__.setdefault("_in_dtype", Kept())
+    kept: DerivedCache[Module] = module.__dict__.setdefault("_in_dtype", DerivedCache())
     key = (dtype, first.device)
     if key not in kept:
         kept[key] = deepcopy(module).to(dtype)

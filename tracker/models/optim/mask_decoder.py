@@ -18,7 +18,7 @@ from sam2.modeling.sam.mask_decoder import MaskDecoder
 from sam2.modeling.sam.transformer import Attention, TwoWayAttentionBlock
 from torch import Tensor, nn
 
-from tracker.models.optim.dtype_cache import Kept, compute_dtype, in_dtype
+from tracker.models.optim.dtype_cache import DerivedCache, compute_dtype, in_dtype
 
 
 class TokenMaskDecoder(MaskDecoder):  # type: ignore[misc]
@@ -34,7 +34,7 @@ class TokenMaskDecoder(MaskDecoder):  # type: ignore[misc]
         nn.Module.__init__(self)
         self.__dict__.update(original.__dict__)  # the same modules, weights and settings
         self.fine_prompts = fine_prompts
-        self._plans: Kept[_Plan] = Kept()
+        self._plans: DerivedCache[_Plan] = DerivedCache()
 
     def predict_masks(
         self,

@@ -17,7 +17,7 @@ from sam2.modeling.sam.transformer import RoPEAttention
 from torch import Tensor
 
 from tracker.models.optim.attention import attend_plainly, is_faster_plainly
-from tracker.models.optim.dtype_cache import Kept, compute_dtype, in_dtype
+from tracker.models.optim.dtype_cache import DerivedCache, compute_dtype, in_dtype
 
 #: Attention scores that are computed in one go: they should fit the cache of a common CPU.
 SCORES_BYTES = 32 * 2**20
@@ -144,7 +144,9 @@ def _projected(attention: RoPEAttention, values: Tensor) -> Tensor:
     if first.weight.requires_grad:
         projected: Tensor = second(first(values))
         return projected
-    kept: Kept[tuple[Tensor, Tensor]] = attention.__dict__.setdefault("_projections", Kept())
+    kept: DerivedCache[tuple[Tensor, Tensor]] = attention.__dict__.setdefault(
+        "_projections", DerivedCache()
+    )
     key = (first.weight.dtype, first.weight.device)
     if key not in kept:
         outer = second.weight.float()
@@ -171,7 +173,7 @@ def _map_turns(attention: RoPEAttention, turns_qd: Tensor, map_tokens: int) -> T
     """Rotations of a map's tokens, kept by the module where they are not the image's."""
     if map_tokens == len(turns_qd):
         return turns_qd
-    kept: Kept[Tensor] = attention.__dict__.setdefault("_map_turns", Kept())
+    kept: DerivedCache[Tensor] = attention.__dict__.setdefault("_map_turns", DerivedCache())
     key = (len(turns_qd), map_tokens, turns_qd.device)
     if key not in kept:
         kept[key] = _pooled_turns(turns_qd, map_tokens)

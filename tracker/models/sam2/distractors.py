@@ -21,12 +21,12 @@ ANCHOR_GAP = 5  # frames from one anchor to the next, at least
 ANCHOR_IOU = 0.5  # predicted quality of an anchor's mask, at least
 AREAS = 10  # the areas that say how large an object is of late
 AREA_CHANGE = 0.2  # of their median, at most
-RIVAL_IOU = 0.1  # predicted quality by which a rival may fall short of the chosen mask
-RIVAL_LOGIT = 1.0  # logit by which a rival may fall short of being in the chosen mask
-RIVAL_BOX = 0.7  # share of the chosen mask's box in the box of both, at most
+DISTRACTOR_IOU = 0.1  # predicted quality by which a rival may fall short of the chosen mask
+DISTRACTOR_LOGIT = 1.0  # logit by which a rival may fall short of being in the chosen mask
+DISTRACTOR_BOX = 0.7  # share of the chosen mask's box in the box of both, at most
 
 
-def find_rivals(logits_nass: Tensor, iou_na: Tensor) -> Tensor:
+def find_distractors(logits_nass: Tensor, iou_na: Tensor) -> Tensor:
     """Whether a rival of each object is in view, bool [n].
 
     It is if another candidate is about as good as the best one and the box around both is much
@@ -38,15 +38,15 @@ def find_rivals(logits_nass: Tensor, iou_na: Tensor) -> Tensor:
     """
     row_n, best_n = torch.arange(len(iou_na), device=iou_na.device), iou_na.argmax(dim=1)
     best_iou_n1 = iou_na[row_n, best_n].unsqueeze(1)
-    generous_n1ss = logits_nass[row_n, best_n].unsqueeze(1) > -RIVAL_LOGIT
+    generous_n1ss = logits_nass[row_n, best_n].unsqueeze(1) > -DISTRACTOR_LOGIT
     there_nass = torch.cat([logits_nass > 0, generous_n1ss], dim=1)
     columns_nas, rows_nas = there_nass.any(dim=2), there_nass.any(dim=3)
     best_columns_n1s = columns_nas[row_n, best_n].unsqueeze(1)
     best_rows_n1s = rows_nas[row_n, best_n].unsqueeze(1)
     best_box_n1 = _extent(best_columns_n1s) * _extent(best_rows_n1s)
     both_box_na = _extent(columns_nas | best_columns_n1s) * _extent(rows_nas | best_rows_n1s)
-    as_good_na = torch.cat([iou_na, best_iou_n1], dim=1) >= best_iou_n1 - RIVAL_IOU
-    return (as_good_na & (best_box_n1 < RIVAL_BOX * both_box_na)).any(dim=1)
+    as_good_na = torch.cat([iou_na, best_iou_n1], dim=1) >= best_iou_n1 - DISTRACTOR_IOU
+    return (as_good_na & (best_box_n1 < DISTRACTOR_BOX * both_box_na)).any(dim=1)
 
 
 def _extent(there_nas: Tensor) -> Tensor:

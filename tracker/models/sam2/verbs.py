@@ -15,12 +15,12 @@ from sam2.modeling.sam2_base import NO_OBJ_SCORE, SAM2Base
 from sam2.modeling.sam2_utils import get_1d_sine_pe
 from torch import Tensor
 
-from tracker.models.optim.dtype_cache import Kept, compute_dtype
+from tracker.models.optim.dtype_cache import DerivedCache, compute_dtype
 from tracker.models.optim.mask_decoder import TokenMaskDecoder
 from tracker.models.optim.memory_encoder import FastMemoryEncoder
 from tracker.models.pico.memory_stride import memory_pool
 from tracker.models.sam2.attention import Memory, attend_to_memory
-from tracker.models.sam2.distractors import find_rivals
+from tracker.models.sam2.distractors import find_distractors
 
 PREVIOUS_LOGITS_LIMIT = 32.0
 SURELY_THERE = 3.0  # object score logit, a score of 0.95
@@ -83,14 +83,14 @@ class Decoded:
         presence_n1: Object score logits; above 0 the object is on the frame.
         iou_n: Predicted quality of the mask, 0..1.
         pointers_nc: Object pointers.
-        rival_n: Whether something else looks like the object; None where nobody asked.
+        distractor_n: Whether something else looks like the object; None where nobody asked.
     """
 
     logits_n1ss: Tensor
     presence_n1: Tensor
     iou_n: Tensor
     pointers_nc: Tensor
-    rival_n: Tensor | None = None
+    distractor_n: Tensor | None = None
 
     def row(self, i: int) -> "Decoded":
         """The i-th object alone."""
@@ -100,7 +100,7 @@ class Decoded:
             self.presence_n1[one],
             self.iou_n[one],
             self.pointers_nc[one],
-            None if self.rival_n is None else self.rival_n[one],
+            None if self.distractor_n is None else self.distractor_n[one],
         )
 
     def areas(self) -> list[int]:
@@ -229,7 +229,7 @@ def decode(
     clicks: Clicks | None = None,
     previous_n1ss: Tensor | None = None,
     finely: bool = False,
-    want_rivals: bool = False,
+    want_distractors: bool = False,
     is_there: bool = False,
 ) -> Decoded:
     """Decode masks of n objects from clicks, or from memory alone.
@@ -244,10 +244,10 @@ def decode(
         clicks: Points and box corners; None to decode from memory.
         previous_n1ss: Logits to correct, or to go on from.
         finely: Show them to the finest features too, of a network that was trained so.
-        want_rivals: Look for rivals too.
+        want_distractors: Look for distractors too.
         is_there: The objects are known to be on the image.
     """
-    candidates = propose(
+    candidates = decode_candidates(
         net,
         features,
         conditioned_nchw,
@@ -259,13 +259,15 @@ def decode(
     if is_there:
         presence_n1 = candidates.presence_n1.clamp(min=SURELY_THERE)
         candidates = replace(candidates, presence_n1=presence_n1)
-    decoded = choose(net, candidates)
-    if not want_rivals:
+    decoded = select_mask(net, candidates)
+    if not want_distractors:
         return decoded
-    return replace(decoded, rival_n=find_rivals(candidates.logits_nass, candidates.iou_na))
+    return replace(
+        decoded, distractor_n=find_distractors(candidates.logits_nass, candidates.iou_na)
+    )
 
 
-def propose(
+def decode_candidates(
     net: SAM2Base,
     features: Features,
     conditioned_nchw: Tensor,
@@ -313,14 +315,14 @@ def _with_fine_prompts(net: SAM2Base, high_res: list[Tensor], masks_n1ss: Tensor
 def _dense_positions(net: SAM2Base) -> Tensor:
     """Positions of the image for the mask decoder [1, c, h, w], kept for each size."""
     prompts = net.sam_prompt_encoder
-    kept: Kept[Tensor] = prompts.__dict__.setdefault("_dense_positions", Kept())
+    kept: DerivedCache[Tensor] = prompts.__dict__.setdefault("_dense_positions", DerivedCache())
     key = (prompts.image_embedding_size, net.no_mem_embed.device)
     if key not in kept:
         kept[key] = prompts.get_dense_pe()
     return kept[key]
 
 
-def choose(net: SAM2Base, candidates: Candidates) -> Decoded:
+def select_mask(net: SAM2Base, candidates: Candidates) -> Decoded:
     """The best candidates by predicted quality, nothing where the object is absent."""
     iou_na, tokens_nac = candidates.iou_na, candidates.tokens_nac
     presence_n1 = candidates.presence_n1

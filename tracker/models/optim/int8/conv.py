@@ -21,21 +21,21 @@ _WEIGHT_STEPS = 127
 
 
 @dataclass(frozen=True, slots=True)
-class Levels:
+class QuantParams:
     """What the values of a uint8 tensor mean: (value - zero) * step."""
 
     step: float
     zero: int
 
     @classmethod
-    def between(cls, low: float, high: float) -> "Levels":
+    def between(cls, low: float, high: float) -> "QuantParams":
         """The levels that cover a range, and 0 exactly."""
         low, high = min(low, 0.0), max(high, 0.0)
         step = (high - low) / STEPS or 1.0
         return cls(step, round(-low / step))
 
 
-RELU6 = Levels.between(0, 6)
+RELU6 = QuantParams.between(0, 6)
 
 
 class _Packed(dict[tuple[int, ...], Tensor]):
@@ -56,7 +56,7 @@ class Int8Conv(nn.Module):
     Torch's compiler emits the same operator.
     """
 
-    def __init__(self, conv: nn.Conv2d, given: Levels, gives: Levels | None) -> None:
+    def __init__(self, conv: nn.Conv2d, given: QuantParams, gives: QuantParams | None) -> None:
         """Quantize the weights.
 
         Args:
@@ -90,7 +90,7 @@ class Int8Conv(nn.Module):
         )
         return out
 
-    def add_to(self, sum_nchw: Tensor, levels: Levels, x_nchw: Tensor) -> Tensor:
+    def add_to(self, sum_nchw: Tensor, levels: QuantParams, x_nchw: Tensor) -> Tensor:
         """Add the convolution of x to a tensor of these levels, in place."""
         convolve = getattr(torch.ops.onednn, _NAME).binary
         what = [levels.step, levels.zero, "sum", 1.0, "none", [], ""]

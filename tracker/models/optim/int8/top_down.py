@@ -7,14 +7,16 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from tracker.models.optim.int8.conv import RELU6, Int8Conv, Levels
+from tracker.models.optim.int8.conv import RELU6, Int8Conv, QuantParams
 from tracker.models.pico.top_down import Level, Mix, Steps, TopDown, doubled
 
 
 class _Level(nn.Module):
     """`tracker.models.pico.top_down.Level`."""
 
-    def __init__(self, level: Level, given: Levels, told: Levels, gives: Levels) -> None:
+    def __init__(
+        self, level: Level, given: QuantParams, told: QuantParams, gives: QuantParams
+    ) -> None:
         super().__init__()
         self.lateral = Int8Conv(level.lateral, given, RELU6)
         self.mixes = nn.Sequential()
@@ -38,10 +40,10 @@ class Int8TopDown(nn.Module):
     """
 
     def __init__(
-        self, top_down: TopDown, given: Sequence[Levels], ranges: Sequence[tuple[float, float]]
+        self, top_down: TopDown, given: Sequence[QuantParams], ranges: Sequence[tuple[float, float]]
     ) -> None:
         super().__init__()
-        gives = Steps[Levels]._make(Levels.between(*ends) for ends in ranges)
+        gives = Steps[QuantParams]._make(QuantParams.between(*ends) for ends in ranges)
         fine, middle, top, coarse = given
         self.coarse = Int8Conv(top_down.coarse, coarse, gives.coarse)
         self.top = Int8Conv(top_down.top, top, gives.above)

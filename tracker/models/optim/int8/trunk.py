@@ -19,20 +19,20 @@ from torch import Tensor, nn
 from tracker.errors import ModelError
 from tracker.models.model import InputSpec
 from tracker.models.optim.fusion import NarrowNeck
-from tracker.models.optim.int8.conv import RELU6, STEPS, Int8Conv, Levels
+from tracker.models.optim.int8.conv import RELU6, STEPS, Int8Conv, QuantParams
 from tracker.models.optim.int8.top_down import Int8TopDown
 from tracker.models.pico.build import TimmTrunk
 from tracker.models.pico.top_down import Steps
 
 _LEAVES = {nn.Conv2d, Conv2dSame, nn.ReLU6, nn.Identity}
-PIXELS = Levels(step=1.0, zero=116)  # grey
+PIXELS = QuantParams(step=1.0, zero=116)  # grey
 
 
 class Block(nn.Module):
     """A few convolutions in turn, and the sum with what they began with."""
 
     def __init__(
-        self, convs: Sequence[nn.Conv2d], given: Levels, gives: Levels, *, has_skip: bool
+        self, convs: Sequence[nn.Conv2d], given: QuantParams, gives: QuantParams, *, has_skip: bool
     ) -> None:
         super().__init__()
         *inner, last = convs
@@ -68,13 +68,13 @@ class Int8Trunk(nn.Module):
         self.channel_list = trunk.channel_list
         self.stem = Int8Conv(_of_pixels(body.conv_stem, spec), PIXELS, RELU6)
         self.stages = nn.ModuleList()
-        self.levels: list[Levels] = []
+        self.levels: list[QuantParams] = []
         self._taken = {info["stage"] for info in body.feature_info.get_dicts()}
         given, outputs = RELU6, iter(ranges)
         for number, stage in enumerate(body.blocks, 1):
             blocks = nn.Sequential()
             for block in stage:
-                gives = Levels.between(*next(outputs))
+                gives = QuantParams.between(*next(outputs))
                 blocks.append(
                     Block(block_convs(block), given, gives, has_skip=bool(block.has_skip))
                 )
