@@ -93,5 +93,5 @@ class ColourSession:
 
 def open_fake_session(args: object) -> tuple[SimpleNamespace, ColourSession]:
     """In place of `tracker.cli.track.open_session`."""
-    model = SimpleNamespace(name="colour", device="cpu", precision="fp32")
+    model = SimpleNamespace(name="colour", device="cpu", precision="fp32", depends_on_threads=True)
     return model, ColourSession()
