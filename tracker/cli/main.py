@@ -14,6 +14,7 @@ from tracker.cli import (
     schema,
     serve,
     streams,
+    studio,
     track,
     watch,
 )
@@ -33,6 +34,7 @@ _COMMANDS = {
     "watch": watch.run,
     "doctor": doctor.run,
     "schema": schema.run,
+    "studio": studio.run,
     "checkpoints": checkpoints.run,
 }
 
@@ -83,6 +85,7 @@ def _parser() -> failures.Parser:
     prompt.add_parser(subparsers)
     objects.add_parser(subparsers)
     watch.add_parser(subparsers)
+    studio.add_parser(subparsers)
     doctor.add_parser(subparsers)
     schema.add_parser(subparsers)
     return parser

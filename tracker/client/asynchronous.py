@@ -1,6 +1,7 @@
 """The client for programs on asyncio."""
 
 import asyncio
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar, Unpack
@@ -222,6 +223,17 @@ class AsyncClient:
         """Put the objects of a stream back as its newest snapshot has them."""
         await self._call(calls.restore_snapshot(stream))
 
+    async def request(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """Send any request of the protocol by its fields; return the result as sent.
+
+        Args:
+            fields: As in the protocol, without `v` and `id`.
+
+        Raises:
+            UsageError: There is no such operation, or a value that the protocol does not allow.
+        """
+        return await self._call(calls.any_request(fields))
+
     def results(
         self, stream: str | None = None, *, timeout_s: float | None = None
     ) -> AsyncSubscription[Result]:
@@ -245,6 +257,12 @@ class AsyncClient:
     ) -> AsyncSubscription[Picture]:
         """Subscribe to JPEG previews; arguments as in `results`."""
         return self._subscribe(received.frames(stream, self._tally), timeout_s)
+
+    def scenes(
+        self, stream: str, *, timeout_s: float | None = None
+    ) -> AsyncSubscription[Result | Picture]:
+        """Subscribe to JPEG previews and the objects on each frame; `frame.seq` joins them."""
+        return self._subscribe(received.scenes(stream, self._tally), timeout_s)
 
     def results_and_events(
         self, *streams: str, timeout_s: float | None = None

@@ -137,6 +137,18 @@ def _change(result: dict[str, Any]) -> replies.ChangeResult:
     return tolerant(replies.ChangeResult)(result)
 
 
+def any_request(fields: Mapping[str, Any]) -> Call[dict[str, Any]]:
+    """A request by its fields.
+
+    Raises:
+        UsageError: There is no such operation.
+    """
+    kind = requests.by_op().get(str(fields.get("op")))
+    if kind is None:
+        raise UsageError("there is no such operation", f"use {', '.join(requests.by_op())}")
+    return Call(kind, fields, dict)
+
+
 def ping() -> Call[replies.PingResult]:
     """Is the daemon there, and is it ready?"""
     return Call(requests.Ping, {"op": "ping"}, tolerant(replies.PingResult))

@@ -1,6 +1,6 @@
 """Requests on the control socket: one JSON object each, told apart by `op`."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import BeforeValidator, Field, TypeAdapter, model_validator
 
@@ -221,3 +221,9 @@ AnyRequest = Annotated[
 ]
 
 REQUEST: TypeAdapter[AnyRequest] = TypeAdapter(AnyRequest)
+
+
+def by_op() -> dict[str, type[Request]]:
+    """The request of each operation."""
+    union = get_args(AnyRequest)[0]
+    return {get_args(kind.model_fields["op"].annotation)[0]: kind for kind in get_args(union)}
