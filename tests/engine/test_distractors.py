@@ -83,8 +83,8 @@ def begun(model: Model, policy: Policy = POLICY) -> Session:
 
 def anchors(session: Session, row: int = 0) -> list[int]:
     """The steps of a row's anchors."""
-    shape = session.bank.shape
-    steps = session.bank.tensors(session.seen[-1].step)["map_step"][
+    shape = session.state.bank.shape
+    steps = session.state.bank.tensors(session.state.history[-1].step)["map_step"][
         row, shape.prompted : shape.lasting
     ]
     return sorted(step for step in steps.tolist() if step != EMPTY)
@@ -206,8 +206,8 @@ def test_other_policies_look_for_no_rivals_and_hold_no_anchors(
     script.now = TELLING
     session.step(frame(1))
     assert script.asked == {False}
-    assert session.bank.shape.anchors == 0
-    assert not session.objects.rows[0].areas
+    assert session.state.bank.shape.anchors == 0
+    assert not session.state.objects.rows[0].areas
 
 
 def test_a_prompt_on_a_past_frame_drops_the_anchors_from_there_on(
@@ -239,7 +239,7 @@ def test_reset_and_remove_take_the_anchors_along(model: Model, script: Script) -
     session.step(frame(1))
     session.reset(2)
     assert (anchors(session, 0), anchors(session, 1)) == ([1], [])
-    assert session.objects.rows[1].areas == {}
+    assert session.state.objects.rows[1].areas == {}
     session.remove(1)
     assert anchors(session, 0) == []
 
@@ -249,7 +249,7 @@ def test_areas_are_kept_as_far_back_as_they_are_looked_at(model: Model, script: 
     for step in range(1, 30):
         script.now = {"presence": -5.0} if step % 2 else {}
         session.step(frame(0))
-    obj = session.objects.rows[0]
+    obj = session.state.objects.rows[0]
     assert obj.areas_before(29) == [400] * AREAS
     assert len(obj.areas) <= AREAS + 1 + 2
     assert all(step % 2 == 0 for step in obj.areas)
@@ -264,7 +264,7 @@ def test_anchors_change_what_is_tracked_once_they_are_old(
         session.prompt(Prompt(1, mask_hw=square()))
         return [session.step(frame(step)).objects[0].score for step in range(1, 9)]
 
-    monkeypatch.setattr(network, "find_rivals", lambda _, iou: torch.ones(len(iou)).bool())
+    monkeypatch.setattr(network, "find_distractors", lambda _, iou: torch.ones(len(iou)).bool())
     all_, with_anchors = scores(Policy()), scores(POLICY)
     recent = pico.network.num_maskmem - 1
     assert with_anchors[: 1 + recent] == all_[: 1 + recent], "the anchor, step 1, is a recent one"
@@ -274,7 +274,7 @@ def test_anchors_change_what_is_tracked_once_they_are_old(
 def test_a_snapshot_carries_anchors_and_areas(
     pico: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(network, "find_rivals", lambda _, iou: torch.ones(len(iou)).bool())
+    monkeypatch.setattr(network, "find_distractors", lambda _, iou: torch.ones(len(iou)).bool())
     session = Session(pico, POLICY)
     session.step(frame())
     session.prompt(Prompt(1, mask_hw=square()))
@@ -283,7 +283,7 @@ def test_a_snapshot_carries_anchors_and_areas(
     session.save(tmp_path / "s")
     restored = Session.load(tmp_path / "s", pico)
     assert anchors(restored) == anchors(session) == [1, 6]
-    assert restored.objects.rows[0].areas == session.objects.rows[0].areas
+    assert restored.state.objects.rows[0].areas == session.state.objects.rows[0].areas
     for step in range(9, 13):
         (theirs,), (ours,) = restored.step(frame(step)).objects, session.step(frame(step)).objects
         assert np.array_equal(ours.mask_hw, theirs.mask_hw)

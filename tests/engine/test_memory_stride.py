@@ -14,7 +14,7 @@ from tracker.types import Prompt
 def test_a_pooled_memory_is_a_quarter_of_a_whole_one() -> None:
     model = load_model("pico", device="cpu", dtype="fp32")
     pooled, whole = Session(model), Session(model, OFFICIAL)
-    assert (pooled.bank.shape.tokens, whole.bank.shape.tokens) == (13 * 13, 26 * 26)
+    assert (pooled.state.bank.shape.tokens, whole.state.bank.shape.tokens) == (13 * 13, 26 * 26)
     assert model.network.memory_pool == 2, "the caller's model is left as it was"
 
 

@@ -83,7 +83,7 @@ def first_logits(model: Model, policy: Policy) -> torch.Tensor:
     session = Session(model, policy)
     session.step(image)
     session.prompt(BOX)
-    return session.objects.rows[0].outputs[-1].decoded.logits_n1ss
+    return session.state.objects.rows[0].outputs[-1].decoded.logits_n1ss
 
 
 @pytest.mark.parametrize("draws", [True, False])
@@ -107,7 +107,7 @@ def tracked_logits(model: Model, policy: Policy, *before: Decoded) -> torch.Tens
     session = Session(model, policy)
     session.step(disc(60))
     session.prompt(BOX)
-    obj = session.objects.rows[0]
+    obj = session.state.objects.rows[0]
     for output in before:
         obj.put(0, output)
     session.step(disc(64))
@@ -139,6 +139,6 @@ def test_a_prompt_on_a_past_frame_is_followed_from_there(
         if step == 0:
             at_once.prompt(BOX)
     late.prompt(BOX, step=0)
-    ours, theirs = (s.objects.rows[0].outputs[-1].decoded for s in (late, at_once))
+    ours, theirs = (s.state.objects.rows[0].outputs[-1].decoded for s in (late, at_once))
     assert torch.equal(ours.logits_n1ss, theirs.logits_n1ss)
     assert int((ours.logits_n1ss > 0).sum()) > 0

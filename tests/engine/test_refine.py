@@ -94,7 +94,7 @@ def tracked(policy: Policy) -> tuple[Session, NDArray[np.bool_], torch.Tensor]:
     session.prompt(Prompt(1, box_xyxy=(60.0, 60.0, 180.0, 200.0)))
     session.step(image)
     (seen,) = session.step(image).objects
-    return session, seen.mask_hw, session.objects.rows[0].outputs[-1].decoded.logits_n1ss
+    return session, seen.mask_hw, session.state.objects.rows[0].outputs[-1].decoded.logits_n1ss
 
 
 def test_only_what_is_published_follows_edges() -> None:
@@ -108,7 +108,7 @@ def test_only_what_is_published_follows_edges() -> None:
 
 def test_a_policy_may_leave_edges_alone_as_the_official_does() -> None:
     session, mask_hw, logits = tracked(Policy(follow_edges=False))
-    assert session.guide is None and mask_hw.any()
+    assert session.state.guide is None and mask_hw.any()
     assert np.array_equal(mask_hw, source_masks(logits, *mask_hw.shape)[0])
     assert tracked(OFFICIAL)[0].guide is None
 
@@ -122,7 +122,7 @@ def test_a_snapshot_publishes_the_same_masks(tmp_path: Path) -> None:
 
 def test_a_snapshot_without_its_picture_is_refused(tmp_path: Path) -> None:
     session, _, _ = tracked(Policy())
-    session.guide = None
+    session.state.guide = None
     session.save(tmp_path / "s")
     with pytest.raises(SnapshotError, match=r"damaged.*picture"):
         Session.load(tmp_path / "s", session.model)

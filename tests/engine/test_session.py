@@ -108,7 +108,7 @@ def test_a_prompt_that_cannot_be_applied_changes_nothing(
     with pytest.raises(PromptError, match=says):
         session.prompt(prompt)
     assert session.object_ids == ()
-    assert session.bank.rows == 0
+    assert session.state.bank.rows == 0
 
 
 def test_a_full_session_says_so(model: Model) -> None:
@@ -146,10 +146,10 @@ def test_the_same_frames_give_the_same_masks(model: Model) -> None:
 def test_the_session_does_not_grow_with_time(session: Session) -> None:
     session.step(frame())
     session.prompt(Prompt(1, mask_hw=SQUARE))
-    held = session.bank.nbytes
+    held = session.state.bank.nbytes
     for i in range(40):
         session.step(frame(i % 8))
-    assert session.bank.nbytes == held
+    assert session.state.bank.nbytes == held
 
 
 def test_frames_are_encoded_only_where_something_is_tracked(

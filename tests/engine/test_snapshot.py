@@ -99,9 +99,9 @@ def test_a_long_session_goes_on_bit_for_bit_though_its_snapshot_is_short(
 
 
 def test_a_snapshot_leaves_out_what_is_kept_for_prompts_on_past_frames(session: Session) -> None:
-    held = session.bank.tensors(session.seen[-1].step)
+    held = session.state.bank.tensors(session.state.history[-1].step)
     kept_bytes = sum(tensor.nbytes for tensor in held.values()) / len(session.object_ids)
-    assert kept_bytes < session.bank.shape.bytes_per_object / 3
+    assert kept_bytes < session.state.bank.shape.bytes_per_object / 3
 
 
 def test_another_process_gives_identical_masks(session: Session, tmp_path: Path) -> None:
@@ -179,4 +179,4 @@ def test_a_write_that_fails_keeps_the_snapshot_before(
         session.save(tmp_path / "s")
     assert (tmp_path / "s").read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["s"]
-    assert torch.is_tensor(Session.load(tmp_path / "s", model).seen[-1].features.top_1chw)
+    assert torch.is_tensor(Session.load(tmp_path / "s", model).state.history[-1].features.top_1chw)

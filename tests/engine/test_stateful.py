@@ -104,7 +104,7 @@ class Commands(RuleBasedStateMachine):
         ids = tuple(sorted(self.references))
         assert self.session.object_ids == ids
         assert tuple(o.id for o in self.session.result().objects) == ids
-        assert self.session.bank.rows == len(ids)
+        assert self.session.state.bank.rows == len(ids)
 
     @invariant()
     def every_object_is_as_if_it_were_alone(self) -> None:
@@ -120,10 +120,10 @@ class Commands(RuleBasedStateMachine):
     @invariant()
     def nothing_is_larger_than_its_bound(self) -> None:
         session = self.session
-        assert len(session.seen) <= 1 + HISTORY
+        assert len(session.state.history) <= 1 + HISTORY
         capacity = max(2, 4 * max(1, len(self.references)))
-        assert session.bank.nbytes <= capacity * session.bank.shape.bytes_per_object
-        for obj in session.objects.rows:
+        assert session.state.bank.nbytes <= capacity * session.state.bank.shape.bytes_per_object
+        for obj in session.state.objects.rows:
             assert len(obj.outputs) <= 1 + HISTORY
             assert len(obj.clicks) <= 1 + HISTORY
             assert len(obj.given) <= 1 + HISTORY
@@ -149,7 +149,7 @@ class CommandsWithRivals(Commands):
     def __init__(self) -> None:
         super().__init__()
         self.rivals = (
-            patch.object(network, "find_rivals", lambda _, iou: torch.ones(len(iou)).bool()),
+            patch.object(network, "find_distractors", lambda _, iou: torch.ones(len(iou)).bool()),
             patch.multiple(passes, ANCHOR_IOU=0.0, is_steady=lambda area, before: True),
         )
         for rival in self.rivals:

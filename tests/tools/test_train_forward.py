@@ -54,7 +54,7 @@ def tracked(
             session.prompt(prompt)
         if correction is not None and t == correction[0]:
             session.prompt(correction[1])
-        logits.append(session.objects.rows[0].outputs[-1].decoded.logits_n1ss)
+        logits.append(session.state.objects.rows[0].outputs[-1].decoded.logits_n1ss)
     return logits
 
 

@@ -9,10 +9,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tracker.engine.clicks import box_of, input_clicks
+from tracker.engine.history import HistoryFrame
 from tracker.engine.masks import confine, fill_box, fill_holes, input_mask
 from tracker.engine.memory_bank import MemoryBank, Rows
-from tracker.engine.objects import Click, ObjectTable, Seen, TrackedObject
+from tracker.engine.objects import Click, ObjectTable, TrackedObject
 from tracker.engine.policy import Policy
+from tracker.engine.prefetch import Rebalance
 from tracker.engine.prompt_raster import (
     carry_over,
     draws_prompts,
@@ -49,15 +51,15 @@ class ObjectUpdate:
         groups: Sequence[Rows],
         step: int,
         features: Features,
-        settle: Callable[[], None],
+        rebalance: Rebalance,
     ) -> None:
         """Track a batch of objects on a frame, in one pass; those of a group recall alike."""
         net, rows = self.model.network, np.concatenate(groups)
-        settle()
+        rebalance()
         memories = [self.bank.recall(group, step) for group in groups]
         conditioned_nchw = network.condition(net, features, memories)
         three_masks = network.wants_three_masks(net, first=False, clicks=0)
-        settle()
+        rebalance()
         decoded = network.decode(
             net,
             features,
@@ -67,7 +69,7 @@ class ObjectUpdate:
             finely=self._shows_finely,
             want_distractors=self.policy.keep_memories == "rivals",
         )
-        settle()
+        rebalance()
         memory_nqm = network.memorise(net, features, decoded, from_prompt=False)
         kept = self._kept(decoded)
         if kept.all():
@@ -81,52 +83,56 @@ class ObjectUpdate:
             self.objects.rows[row].put(step, filled.row(i))
 
     def prompt(
-        self, object_id: int, seen: Seen, clicks: list[Click], mask_hw: NDArray[np.bool_] | None
+        self,
+        object_id: int,
+        frame: HistoryFrame,
+        clicks: list[Click],
+        mask_hw: NDArray[np.bool_] | None,
     ) -> None:
         """Decode a prompt on a frame and remember it, for a new object or a known one."""
         net, row = self.model.network, self.objects.row(object_id)
         obj = None if row is None else self.objects.rows[row]
-        first = obj is None or obj.born_step is None or seen.step <= obj.born_step
+        first = obj is None or obj.born_step is None or frame.step <= obj.born_step
         if mask_hw is not None:
             mask_11ss = input_mask(mask_hw, self.model.input.size, self.model.device)
-            decoded = self._filled(network.adopt_mask(net, seen.features, mask_11ss))
+            decoded = self._filled(network.adopt_mask(net, frame.features, mask_11ss))
         else:
-            decoded = self._decode_clicks(clicks, None if first else row, seen, obj)
-        memory_1qm = network.memorise(net, seen.features, decoded, from_prompt=True)
+            decoded = self._decode_clicks(clicks, None if first else row, frame, obj)
+        memory_1qm = network.memorise(net, frame.features, decoded, from_prompt=True)
         if obj is None or row is None:
-            obj = TrackedObject(object_id, None, seen.step, deque(maxlen=self.policy.frames_held))
+            obj = TrackedObject(object_id, None, frame.step, deque(maxlen=self.policy.frames_held))
             row = self.objects.add(obj)
             self.bank.add()
         if first:
-            obj.born_step = seen.step
+            obj.born_step = frame.step
         if first or self.policy.corrections_condition:
-            self.bank.write_prompted(row, seen.step, memory_1qm, decoded.pointers_nc)
+            self.bank.write_prompted(row, frame.step, memory_1qm, decoded.pointers_nc)
         else:
-            self.bank.write(np.array([row]), seen.step, memory_1qm, decoded.pointers_nc)
-        self.bank.drop_anchors(row, since=seen.step)
+            self.bank.write(np.array([row]), frame.step, memory_1qm, decoded.pointers_nc)
+        self.bank.drop_anchors(row, since=frame.step)
         if self.policy.keep_memories == "rivals":
-            obj.put_area(seen.step, decoded.areas()[0])
+            obj.put_area(frame.step, decoded.areas()[0])
         if first or mask_hw is not None:
-            obj.given.add(seen.step)
-        obj.clicks[seen.step] = clicks
-        obj.put(seen.step, decoded)
+            obj.given.add(frame.step)
+        obj.clicks[frame.step] = clicks
+        obj.put(frame.step, decoded)
 
     def replay(
         self,
         obj: TrackedObject,
-        later: Iterable[Seen],
-        settle: Callable[[], None],
+        later: Iterable[HistoryFrame],
+        rebalance: Rebalance,
         pause: Callable[[], None],
     ) -> None:
         """Track one object again on past frames, prompts on them included."""
         row = self.objects.row(obj.id)
-        for seen in later:
-            if seen.step in obj.given:
+        for frame in later:
+            if frame.step in obj.given:
                 continue
             pause()
-            self.track([np.array([row])], seen.step, seen.features, settle)
-            if obj.clicks.get(seen.step):
-                self.prompt(obj.id, seen, obj.clicks[seen.step], None)
+            self.track([np.array([row])], frame.step, frame.features, rebalance)
+            if obj.clicks.get(frame.step):
+                self.prompt(obj.id, frame, obj.clicks[frame.step], None)
 
     @property
     def _shows_finely(self) -> bool:
@@ -163,7 +169,7 @@ class ObjectUpdate:
                 self.bank.write_anchor(row, step, memory_nqm[i : i + 1], pointers_1c)
 
     def _decode_clicks(
-        self, clicks: list[Click], row: int | None, seen: Seen, obj: TrackedObject | None
+        self, clicks: list[Click], row: int | None, frame: HistoryFrame, obj: TrackedObject | None
     ) -> Decoded:
         """The mask of clicks on a frame, as sam2's `add_new_points_or_box`.
 
@@ -171,19 +177,19 @@ class ObjectUpdate:
         """
         net = self.model.network
         if row is None:
-            conditioned_1chw = network.without_memory(net, seen.features)
+            conditioned_1chw = network.without_memory(net, frame.features)
         else:
-            memories = self.bank.recall(np.array([row]), seen.step)
-            conditioned_1chw = network.condition(net, seen.features, [memories])
-        before = None if obj is None else obj.output_at(seen.step)
+            memories = self.bank.recall(np.array([row]), frame.step)
+            conditioned_1chw = network.condition(net, frame.features, [memories])
+        before = None if obj is None else obj.output_at(frame.step)
         previous = None if before is None else before.logits_n1ss
         size = self.model.input.size
-        table = input_clicks(clicks, seen.height, seen.width, size, self.model.device)
+        table = input_clicks(clicks, frame.height, frame.width, size, self.model.device)
         if self.policy.draw_prompts and draws_prompts(net):
             previous = sketch(table, previous, size)
         decoded = network.decode(
             net,
-            seen.features,
+            frame.features,
             conditioned_1chw,
             three_masks=network.wants_three_masks(net, first=row is None, clicks=len(clicks)),
             clicks=table,
@@ -192,7 +198,7 @@ class ObjectUpdate:
             is_there=self.policy.believe_prompts,
         )
         decoded = self._filled(decoded)
-        box = box_of(clicks, seen.height, seen.width)
+        box = box_of(clicks, frame.height, frame.width)
         if box is None:
             return decoded
         logits = decoded.logits_n1ss

@@ -1,4 +1,4 @@
-"""What a session keeps of each object, apart from its memory."""
+"""Tracked objects: their outputs, prompts and states; memories are in the bank."""
 
 from collections import deque
 from dataclasses import dataclass, field, replace
@@ -7,36 +7,14 @@ import numpy as np
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from tracker.engine.lazy_features import LazyFeatures
 from tracker.engine.visibility import Presence
 from tracker.errors import PromptError
 from tracker.models.sam2.distractors import AREAS
-from tracker.models.sam2.verbs import Decoded, Features
-from tracker.types import ObjectResult, StageTimes
+from tracker.models.sam2.verbs import Decoded
+from tracker.types import ObjectResult
 
 #: x, y in source pixels, and sam2's label: 1 object, 0 not, 2 and 3 corners of a box.
 Click = tuple[float, float, int]
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """A frame of the history: what prompts are applied to.
-
-    Attributes:
-        input_size: Side in pixels of the square that it was squashed to.
-    """
-
-    step: int
-    input_size: int
-    height: int
-    width: int
-    view: LazyFeatures
-    times: StageTimes
-
-    @property
-    def features(self) -> Features:
-        """What the image encoder makes of it, computed when first asked for."""
-        return self.view.features
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,6 @@ from numpy.typing import NDArray
 
 from tracker.daemon.messages import PromptCommand
 from tracker.daemon.tracking.frame_history import HistoryFrame
-from tracker.engine import Session
-from tracker.engine.clicks import clicks_of
 from tracker.errors import PromptError
 from tracker.protocol.fields import RleMask
 from tracker.rle import Rle, decode_rle
@@ -33,15 +31,6 @@ def prompt_on(command: PromptCommand, object_id: int, frame: HistoryFrame) -> Pr
     )
     prompt.validate(frame.height, frame.width)
     return prompt
-
-
-def too_many_clicks(session: Session, prompt: Prompt, frame: HistoryFrame) -> bool:
-    """Whether an object would have more clicks on a frame than the session takes."""
-    count = len(clicks_of(prompt))
-    afresh = prompt.box_xyxy is not None or prompt.mask_hw is not None
-    if not afresh and prompt.object_id in session.object_ids:
-        count += len(session.objects.get(prompt.object_id).clicks.get(frame.step, ()))
-    return count > session.policy.max_points
 
 
 def _point_px(point_xy: tuple[float, float], frame: HistoryFrame) -> tuple[float, float]:
