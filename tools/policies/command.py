@@ -26,16 +26,13 @@ from tools.policies.report import (
 )
 from tools.policies.video import Video, davis_videos
 from tracker.cli.terminal import make_console
-from tracker.engine import OFFICIAL, Policy
+from tracker.engine import MEMORY_POLICIES, OFFICIAL, Policy
 from tracker.errors import OutputError, TrackdError
 from tracker.models import Model, load_model
 
 RESULTS = Path(__file__).parent / "results"
 POLICIES = (
-    Named("all", Policy(keep_memories="all")),
-    Named("present", Policy(keep_memories="present")),
-    Named("sure", Policy(keep_memories="sure")),
-    Named("rivals", Policy(keep_memories="rivals")),
+    *(Named(name, Policy(keep_memories=name)) for name in MEMORY_POLICIES),
     Named("official", OFFICIAL),
 )
 

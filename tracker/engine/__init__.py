@@ -2,12 +2,14 @@
 
 from tracker.engine import snapshot
 from tracker.engine.budget import FULL, ComputeBudget
+from tracker.engine.memory_policy import MEMORY_POLICIES
 from tracker.engine.policy import OFFICIAL, POLICIES, Policy
 from tracker.engine.prefetch import Helper
 from tracker.engine.session import Session
 
 __all__ = [
     "FULL",
+    "MEMORY_POLICIES",
     "OFFICIAL",
     "POLICIES",
     "ComputeBudget",

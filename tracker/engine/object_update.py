@@ -12,6 +12,7 @@ from tracker.engine.clicks import box_of, input_clicks
 from tracker.engine.history import HistoryFrame
 from tracker.engine.masks import confine, fill_box, fill_holes, input_mask
 from tracker.engine.memory_bank import MemoryBank, Rows
+from tracker.engine.memory_policy import ObjectPast
 from tracker.engine.objects import Click, ObjectTable, TrackedObject
 from tracker.engine.policy import Policy
 from tracker.engine.prefetch import Rebalance
@@ -24,10 +25,7 @@ from tracker.engine.prompt_raster import (
 )
 from tracker.models import Model
 from tracker.models.sam2 import verbs as network
-from tracker.models.sam2.distractors import ANCHOR_GAP, ANCHOR_IOU, is_steady
 from tracker.models.sam2.verbs import Decoded, Features
-
-SURE_IOU = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,17 +65,18 @@ class ObjectUpdate:
             three_masks=three_masks,
             previous_n1ss=self._carried_over(rows, step),
             finely=self._shows_finely,
-            want_distractors=self.policy.keep_memories == "rivals",
+            want_distractors=self._keeps_distractors,
         )
         rebalance()
         memory_nqm = network.memorise(net, features, decoded, from_prompt=False)
-        kept = self._kept(decoded)
+        kept = self.policy.memory.remembers(decoded)
         if kept.all():
             self.bank.write(rows, step, memory_nqm, decoded.pointers_nc)
         else:
             self.bank.write(rows[kept], step, memory_nqm[kept], decoded.pointers_nc[kept])
             self.bank.forget(rows[~kept], step)
-        self._anchor(rows, step, memory_nqm, decoded)
+        if self._keeps_distractors:
+            self._write_distractors(rows, step, memory_nqm, decoded)
         filled = self._filled(decoded)
         for i, row in enumerate(rows):
             self.objects.rows[row].put(step, filled.row(i))
@@ -109,8 +108,8 @@ class ObjectUpdate:
             self.bank.write_prompted(row, frame.step, memory_1qm, decoded.pointers_nc)
         else:
             self.bank.write(np.array([row]), frame.step, memory_1qm, decoded.pointers_nc)
-        self.bank.drop_anchors(row, since=frame.step)
-        if self.policy.keep_memories == "rivals":
+        self.bank.drop_distractors(row, since=frame.step)
+        if self._keeps_distractors:
             obj.put_area(frame.step, decoded.areas()[0])
         if first or mask_hw is not None:
             obj.given.add(frame.step)
@@ -145,28 +144,24 @@ class ObjectUpdate:
         last = [self.objects.rows[row].output_before(step) for row in rows]
         return carry_over(last, self.model.input.size, self.model.device)
 
-    def _kept(self, decoded: Decoded) -> NDArray[np.bool_]:
-        """Which of the tracked objects remember this frame."""
-        n = decoded.presence_n1.shape[0]
-        if self.policy.keep_memories in ("all", "rivals"):
-            return np.ones(n, np.bool_)
-        kept = decoded.presence_n1[:, 0] > 0
-        if self.policy.keep_memories == "sure":
-            kept &= decoded.iou_n >= SURE_IOU
-        return np.asarray(kept.cpu().numpy(), dtype=np.bool_)
+    @property
+    def _keeps_distractors(self) -> bool:
+        return self.policy.memory.distractor_memories > 0
 
-    def _anchor(self, rows: Rows, step: int, memory_nqm: Tensor, decoded: Decoded) -> None:
-        """Remember the frame for long for those of the objects that it tells from a rival."""
-        if decoded.distractor_n is None:
-            return
-        telling = (decoded.distractor_n & (decoded.iou_n >= ANCHOR_IOU)).tolist()
-        for i, (row, area) in enumerate(zip(rows.tolist(), decoded.areas(), strict=True)):
-            obj = self.objects.rows[row]
-            steady = is_steady(area, obj.areas_before(step))
+    def _write_distractors(
+        self, rows: Rows, step: int, memory_nqm: Tensor, decoded: Decoded
+    ) -> None:
+        """Remember the frame for long for those of the objects that the policy says."""
+        objects = [self.objects.rows[row] for row in rows]
+        pasts = [
+            ObjectPast(obj.areas_before(step), step - self.bank.newest_distractor(row))
+            for row, obj in zip(rows.tolist(), objects, strict=True)
+        ]
+        for i in np.flatnonzero(self.policy.memory.lasts(decoded, pasts)):
+            one, pointers_1c = memory_nqm[i : i + 1], decoded.pointers_nc[i : i + 1]
+            self.bank.write_distractor(int(rows[i]), step, one, pointers_1c)
+        for obj, area in zip(objects, decoded.areas(), strict=True):
             obj.put_area(step, area)
-            if telling[i] and steady and step - self.bank.newest_anchor(row) >= ANCHOR_GAP:
-                pointers_1c = decoded.pointers_nc[i : i + 1]
-                self.bank.write_anchor(row, step, memory_nqm[i : i + 1], pointers_1c)
 
     def _decode_clicks(
         self, clicks: list[Click], row: int | None, frame: HistoryFrame, obj: TrackedObject | None

@@ -7,9 +7,9 @@ import numpy as np
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
+from tracker.engine.memory_policy import AREAS
 from tracker.engine.visibility import Presence
 from tracker.errors import PromptError
-from tracker.models.sam2.distractors import AREAS
 from tracker.models.sam2.verbs import Decoded
 from tracker.types import ObjectResult
 
@@ -37,7 +37,7 @@ class TrackedObject:
         clicks: Clicks by step, within the history.
         given: Steps within the history whose mask was prompted without regard to memory.
         areas: Low-resolution pixels of its mask by step, where it was there: those of the history
-            and `AREAS` before. Empty unless the policy keeps anchors.
+            and `AREAS` before. Empty unless the policy keeps distractor memories.
         presence: Its state.
         result: Its result on the newest frame, None until it is asked for.
     """

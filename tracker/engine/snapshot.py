@@ -8,11 +8,12 @@ import json
 from collections import deque
 from dataclasses import asdict
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load as safetensors_load
 from safetensors.torch import save as safetensors_bytes
@@ -32,12 +33,14 @@ from tracker.models.sam2.verbs import Decoded, Features
 from tracker.types import ObjectState, StageTimes
 
 HEADER = "trackd"
-VERSION = 6
+VERSION = 7
+#: Versions that are read: 6 has `budget` under its older name.
+_READ = (6, VERSION)
 _NEWER = "take a new snapshot"
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_by_name=True)
 
 
 class _Version(BaseModel):
@@ -63,7 +66,7 @@ class _Meta(_Strict):
     fingerprint: str
     full_size: int
     policy: Policy
-    effort: ComputeBudget
+    budget: Annotated[ComputeBudget, Field(validation_alias=AliasChoices("budget", "effort"))]
     step: int | None
     height: int
     width: int
@@ -120,7 +123,7 @@ def load(path: Path, model: Model, data: bytes | None = None) -> SessionState:
             f"use the model {meta.model}",
         )
     try:
-        state = SessionState.new(model, meta.policy, meta.effort)
+        state = SessionState.new(model, meta.policy, meta.budget)
         bank = {n.removeprefix("bank."): t for n, t in tensors.items() if n.startswith("bank.")}
         state.bank.restore(bank, meta.step or 0)
         if meta.step is not None:
@@ -156,7 +159,7 @@ def _meta(state: SessionState) -> _Meta:
         fingerprint=state.model.fingerprint,
         full_size=state.model.full_size,
         policy=state.policy,
-        effort=state.budget,
+        budget=state.budget,
         step=step,
         height=0 if newest is None else newest.height,
         width=0 if newest is None else newest.width,
@@ -241,7 +244,7 @@ def _read(path: Path, data: bytes | None) -> tuple[_Meta, dict[str, Tensor]]:
         raise SnapshotError(f"{path} is not a snapshot of trackd", "check the path")
     try:
         version = _Version.model_validate_json(header).version
-        if version != VERSION:
+        if version not in _READ:
             raise SnapshotError(f"snapshot {path} is of version {version}, not {VERSION}", _NEWER)
         return _Meta.model_validate_json(header), tensors
     except ValidationError as err:

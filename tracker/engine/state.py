@@ -13,11 +13,8 @@ from tracker.engine.refine import COARSE_SIDE, GuidedFilter
 from tracker.errors import PromptError
 from tracker.models import Model, resized
 from tracker.models.pico.memory_stride import with_whole_memories
-from tracker.models.sam2.distractors import ANCHORS
 
-# How many steps back maps are looked for, where an object does not remember every step.
-SURE_REACH = 16
-TURNS_REACH = 32
+TURNS_REACH = 32  # steps back that maps are looked for, where objects take turns
 
 
 @dataclass(slots=True)
@@ -57,7 +54,7 @@ class SessionState:
             model.network,
             prompted=policy.max_prompted_memories,
             history=max(policy.history_frames, reach or 0),
-            anchors=ANCHORS if policy.keep_memories == "rivals" else 0,
+            distractors=policy.memory.distractor_memories,
         )
         bank = MemoryBank(shape, model.device, reach=reach)
         history: deque[HistoryFrame] = deque(maxlen=policy.frames_held)
@@ -138,5 +135,4 @@ class SessionState:
 
 def _reach(policy: Policy, budget: ComputeBudget) -> int | None:
     """How many steps back recent maps are looked for; None for as many as there are maps."""
-    reach = SURE_REACH if policy.keep_memories == "sure" else None
-    return reach if budget.objects_per_frame is None else TURNS_REACH
+    return policy.memory.reach if budget.objects_per_frame is None else TURNS_REACH
