@@ -58,7 +58,7 @@ class Stream:
         self.events: list[Event] = []
         model = model or small_pico()
         self.lane = StreamTracker("cam", settings, model, policy, on_event=self.events.append)
-        self.lane_maps = small_pico().network.num_maskmem - 1
+        self.lane_maps = small_pico().network.memory.recent
 
     def status(self) -> StreamTrackerStatus:
         return self.lane.status(failed=0, commands_waiting=0)

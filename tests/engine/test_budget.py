@@ -41,8 +41,8 @@ class TestAModelForAnotherSize:
     def test_it_has_the_very_same_weights(self, model: Model) -> None:
         smaller = resized(model, 192)
         assert smaller.input.size == 192
-        theirs = dict(smaller.network.named_parameters())
-        for name, parameter in model.network.named_parameters():
+        theirs = dict(smaller.network.module.named_parameters())
+        for name, parameter in model.network.module.named_parameters():
             assert theirs[name] is parameter
 
     def test_it_is_made_once_and_leads_back(self, model: Model) -> None:

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from sam2.modeling.sam2_base import SAM2Base
 from torch import Tensor
 
 from tests.support.moving_scene import frame, square
@@ -16,9 +15,10 @@ from tracker.engine.memory_bank import EMPTY
 from tracker.engine.memory_policy import AREAS
 from tracker.engine.memory_policy.distractor import is_steady
 from tracker.models import Model, load_model
-from tracker.models.sam2 import verbs as network
+from tracker.models.base import Decoded, Features
+from tracker.models.sam2 import verbs
 from tracker.models.sam2.distractors import find_distractors
-from tracker.models.sam2.verbs import Decoded, Features
+from tracker.models.sam2.verbs import Sam2Network
 from tracker.types import Prompt
 
 POLICY = Policy(keep_memories="distractors", history_frames=8)
@@ -46,7 +46,7 @@ class Script:
 
     def decode(
         self,
-        net: SAM2Base,
+        network: Sam2Network,
         features: Features,
         conditioned_nchw: Tensor,
         *,
@@ -62,7 +62,7 @@ class Script:
             logits_n1ss=logits,
             presence_n1=torch.full((n, 1), said["presence"]),
             iou_n=torch.full((n,), said["iou"]),
-            pointers_nc=torch.zeros(n, net.hidden_dim),
+            pointers_nc=torch.zeros(n, network.module.hidden_dim),
             distractor_n=torch.full((n,), bool(said["distractor"])) if want_distractors else None,
         )
 
@@ -70,7 +70,11 @@ class Script:
 @pytest.fixture
 def script(monkeypatch: pytest.MonkeyPatch) -> Script:
     script = Script()
-    monkeypatch.setattr(network, "decode", script.decode)
+
+    def decode(network: Sam2Network, *args: object, **options: object) -> Decoded:
+        return script.decode(network, *args, **options)
+
+    monkeypatch.setattr(Sam2Network, "decode", decode)
     return script
 
 
@@ -150,16 +154,19 @@ def test_an_area_is_steady_within_a_fifth_of_the_median(
     assert is_steady(area, before) is steady
 
 
-def test_the_decoder_looks_for_distractors_only_when_asked(model: Model) -> None:
+def test_the_decoder_looks_for_distractors_only_when_asked(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = model.network
     with torch.inference_mode():
-        features = network.encode_image(model.network, torch.zeros(1, 3, 128, 128))
-        inside = network.without_memory(model.network, features)
+        features = network.encode_image(np.zeros((128, 128, 3), np.uint8))
+        inside = network.condition(features, [])
         decoded = [
-            network.decode(
-                model.network, features, inside, three_masks=three, want_distractors=want
-            )
-            for three, want in ((True, False), (True, True), (False, True))
+            network.decode(features, inside, first=True, want_distractors=want)
+            for want in (False, True)
         ]
+        monkeypatch.setattr(network.module, "multimask_output_in_sam", False)
+        decoded.append(network.decode(features, inside, first=True, want_distractors=True))
     assert decoded[0].distractor_n is None
     for asked in decoded[1:]:
         assert asked.distractor_n is not None
@@ -266,9 +273,9 @@ def test_distractor_memories_change_what_is_tracked_once_they_are_old(
         session.prompt(Prompt(1, mask_hw=square()))
         return [session.step(frame(step)).objects[0].score for step in range(1, 9)]
 
-    monkeypatch.setattr(network, "find_distractors", lambda _, iou: torch.ones(len(iou)).bool())
+    monkeypatch.setattr(verbs, "find_distractors", lambda _, iou: torch.ones(len(iou)).bool())
     all_, with_distractors = scores(Policy()), scores(POLICY)
-    recent = pico.network.num_maskmem - 1
+    recent = pico.network.memory.recent
     assert with_distractors[: 1 + recent] == all_[: 1 + recent], (
         "the lasting memory, step 1, is a recent one"
     )
@@ -278,7 +285,7 @@ def test_distractor_memories_change_what_is_tracked_once_they_are_old(
 def test_a_snapshot_carries_distractor_memories_and_areas(
     pico: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(network, "find_distractors", lambda _, iou: torch.ones(len(iou)).bool())
+    monkeypatch.setattr(verbs, "find_distractors", lambda _, iou: torch.ones(len(iou)).bool())
     session = Session(pico, POLICY)
     session.step(frame())
     session.prompt(Prompt(1, mask_hw=square()))

@@ -15,7 +15,7 @@ def test_a_pooled_memory_is_a_quarter_of_a_whole_one() -> None:
     model = load_model("pico", device="cpu", dtype="fp32")
     pooled, whole = Session(model), Session(model, OFFICIAL)
     assert (pooled.state.bank.shape.tokens, whole.state.bank.shape.tokens) == (13 * 13, 26 * 26)
-    assert model.network.memory_pool == 2, "the caller's model is left as it was"
+    assert model.network.module.memory_stride == 2, "the caller's model is left as it was"
 
 
 def test_a_pooled_session_goes_on_from_its_snapshot(tmp_path: Path) -> None:

@@ -7,12 +7,12 @@ import torch
 
 from tests.support.small_pico import small_pico
 from tracker.engine import OFFICIAL, Policy, Session
-from tracker.engine.prompt_raster import IN_BOX, SURE, carry_over, sketch
+from tracker.engine.prompt_raster import IN_BOX, SURE, carry_over, rasterize_prompts
 from tracker.models import Model
-from tracker.models.sam2.verbs import Clicks, Decoded
+from tracker.models.base import Clicks, Decoded
 from tracker.types import Prompt
 
-SIZE = 128
+SIZE, SIDE = 128, 32
 BOX = Prompt(1, box_xyxy=(30.0, 40.0, 90.0, 100.0))
 
 
@@ -55,6 +55,10 @@ def test_each_object_has_its_own() -> None:
     assert [int(one.argmax()) for one in drawn] == [4 * 32 + 4, 14 * 32 + 22]
 
 
+def sketch(drawn: Clicks, previous: torch.Tensor | None, size: int) -> torch.Tensor:
+    return rasterize_prompts(drawn, previous, size=size, side=size // 4)
+
+
 def decoded(logit: float, *presence: float) -> Decoded:
     n = len(presence)
     return Decoded(
@@ -67,7 +71,7 @@ def decoded(logit: float, *presence: float) -> Decoded:
 
 def test_masks_are_carried_over_and_nothing_is_said_of_absent_objects() -> None:
     last = [decoded(3.0, 1.0), None, decoded(50.0, 2.0, -1.0)]
-    carried = carry_over(last, SIZE, torch.device("cpu"))
+    carried = carry_over(last, SIDE, torch.device("cpu"))
     assert carried.shape == (4, 1, 32, 32)
     assert carried.flatten(1).unique(dim=1)[:, 0].tolist() == [3.0, 0.0, SURE, 0.0]
 
@@ -90,7 +94,7 @@ def first_logits(model: Model, policy: Policy) -> torch.Tensor:
 def test_only_a_network_that_was_trained_so_is_shown_sketches(
     model: Model, draws: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(model.network, "draws_prompts", draws)
+    monkeypatch.setattr(model.network.module, "draws_prompts", draws)
     plain = Policy(draw_prompts=False)
     same = torch.equal(first_logits(model, Policy()), first_logits(model, plain))
     assert same is not draws
@@ -118,7 +122,7 @@ def tracked_logits(model: Model, policy: Policy, *before: Decoded) -> torch.Tens
 def test_only_a_network_that_was_trained_so_is_shown_the_mask_before(
     model: Model, follows: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(model.network, "follows_masks", follows)
+    monkeypatch.setattr(model.network.module, "follows_masks", follows)
     nowhere = decoded(-9.0, 5.0)
     seen = not torch.equal(
         tracked_logits(model, Policy()), tracked_logits(model, Policy(), nowhere)
@@ -131,7 +135,7 @@ def test_only_a_network_that_was_trained_so_is_shown_the_mask_before(
 def test_a_prompt_on_a_past_frame_is_followed_from_there(
     model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(model.network, "follows_masks", True)
+    monkeypatch.setattr(model.network.module, "follows_masks", True)
     late, at_once = Session(model, Policy()), Session(model, Policy())
     for step, x in enumerate((60, 62, 64, 66)):
         late.step(disc(x))

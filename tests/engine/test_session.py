@@ -3,14 +3,13 @@
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from sam2.modeling.sam2_base import SAM2Base
-from torch import Tensor
 
 from tests.support.moving_scene import HEIGHT, WIDTH, frame, square
 from tracker.engine import Policy, Session
 from tracker.errors import PromptError, UsageError
 from tracker.models import Model, load_model
-from tracker.models.sam2 import verbs as network
+from tracker.models.base import Features
+from tracker.models.sam2.adapter import Sam2Model
 from tracker.types import ObjectState, Prompt
 
 SQUARE = square()
@@ -155,14 +154,14 @@ def test_the_session_does_not_grow_with_time(session: Session) -> None:
 def test_frames_are_encoded_only_where_something_is_tracked(
     model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    encode = network.encode_image
-    encoded: list[Tensor] = []
+    encode = Sam2Model.encode_image
+    encoded: list[NDArray[np.uint8]] = []
 
-    def counting(net: SAM2Base, image_13ss: Tensor) -> network.Features:
-        encoded.append(image_13ss)
-        return encode(net, image_13ss)
+    def counting(network: Sam2Model, picture_hwc: NDArray[np.uint8]) -> Features:
+        encoded.append(picture_hwc)
+        return encode(network, picture_hwc)
 
-    monkeypatch.setattr(network, "encode_image", counting)
+    monkeypatch.setattr(Sam2Model, "encode_image", counting)
     session = Session(model)
     for shift in range(4):
         session.step(frame(shift))

@@ -70,7 +70,7 @@ def test_a_restored_session_goes_on_bit_for_bit(
 def test_objects_that_take_turns_go_on_bit_for_bit(
     session: Session, model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(model.network, "follows_masks", True)
+    monkeypatch.setattr(model.network.module, "follows_masks", True)
     by_turns = ComputeBudget(objects_per_frame=1)
     session.step(frame(5), by_turns)
     session.save(tmp_path / "s")

@@ -72,8 +72,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace, command: str) -> int:
-    model = load_model(options.model)
-    share_encodings(model)
+    model = share_encodings(load_model(options.model))
     # No prompt goes back in time here, so no history is needed; results do not depend on it.
     policies = [Named(n.name, replace(n.policy, history_frames=0)) for n in POLICIES]
     start, scores = time.perf_counter(), list[Score]()

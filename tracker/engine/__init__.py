@@ -2,9 +2,12 @@
 
 from tracker.engine import snapshot
 from tracker.engine.budget import FULL, ComputeBudget
+from tracker.engine.masks import confine, mask_box
+from tracker.engine.memory_bank import MemoryShape
 from tracker.engine.memory_policy import MEMORY_POLICIES
 from tracker.engine.policy import OFFICIAL, POLICIES, Policy
 from tracker.engine.prefetch import Helper
+from tracker.engine.prompt_raster import carry_over, rasterize_prompts
 from tracker.engine.session import Session
 
 __all__ = [
@@ -14,7 +17,12 @@ __all__ = [
     "POLICIES",
     "ComputeBudget",
     "Helper",
+    "MemoryShape",
     "Policy",
     "Session",
+    "carry_over",
+    "confine",
+    "mask_box",
+    "rasterize_prompts",
     "snapshot",
 ]

@@ -4,10 +4,8 @@ import torch
 
 from tracker.engine.masks import Box
 from tracker.engine.objects import Click
-from tracker.models.sam2.verbs import Clicks
+from tracker.models.base import BOX_CORNER_LABELS, Clicks
 from tracker.types import Prompt
-
-BOX_CORNER_LABELS = (2, 3)
 
 
 def clicks_of(prompt: Prompt) -> list[Click]:

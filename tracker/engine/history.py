@@ -7,7 +7,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.models.sam2.verbs import Features
+from tracker.models.base import Features
 from tracker.types import StageTimes
 
 Encode = Callable[[NDArray[np.uint8]], Features]

@@ -1,17 +1,15 @@
 """Memory bank: maps and pointers of all objects in preallocated rings; it does not grow."""
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from sam2.modeling.sam2_base import SAM2Base
 from torch import Tensor
 
-from tracker.models.pico.memory_stride import memory_pool
-from tracker.models.sam2.verbs import Memories
+from tracker.models.base import Memories, MemorySpec
 
 Rows: TypeAlias = NDArray[np.int64]
 
@@ -30,7 +28,7 @@ class MemoryShape:
         recent: Recent frames attended to.
         pointers: Recent object pointers attended to.
         history: Steps further back that are kept, for prompts on a past frame.
-        tokens: Tokens of a memory map, (input / 16) squared, or fewer where the network pools them.
+        tokens: Tokens of a memory map.
         map_channels: Channels of a memory map.
         pointer_channels: Channels of an object pointer.
         distractors: Frames kept because they tell the object from a distractor.
@@ -47,25 +45,10 @@ class MemoryShape:
 
     @classmethod
     def of(
-        cls, net: SAM2Base, *, prompted: int, history: int, distractors: int = 0
+        cls, spec: MemorySpec, *, prompted: int, history: int, distractors: int = 0
     ) -> "MemoryShape":
-        """The shape that a network attends to, with room for lasting frames and a history."""
-        return cls(
-            prompted=prompted,
-            recent=net.num_maskmem - 1,
-            pointers=net.max_obj_ptrs_in_encoder - 1,
-            history=history,
-            tokens=cls.tokens_of(net),
-            map_channels=net.mem_dim,
-            pointer_channels=net.hidden_dim,
-            distractors=distractors,
-        )
-
-    @staticmethod
-    def tokens_of(net: SAM2Base) -> int:
-        """Tokens of a memory map of a network."""
-        side: int = net.sam_image_embedding_size // memory_pool(net)
-        return side**2
+        """The shape that a model attends to, with room for lasting frames and a history."""
+        return cls(prompted=prompted, history=history, distractors=distractors, **asdict(spec))
 
     @property
     def lasting(self) -> int:

@@ -1,4 +1,4 @@
-"""What becomes of objects on one frame: tracked from memory, or prompted; and remembered."""
+"""Update of objects on one frame: tracked from memory, or prompted; and remembered."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -16,16 +16,9 @@ from tracker.engine.memory_policy import ObjectPast
 from tracker.engine.objects import Click, ObjectTable, TrackedObject
 from tracker.engine.policy import Policy
 from tracker.engine.prefetch import Rebalance
-from tracker.engine.prompt_raster import (
-    carry_over,
-    draws_prompts,
-    follows_masks,
-    shows_finely,
-    sketch,
-)
+from tracker.engine.prompt_raster import carry_over, rasterize_prompts
 from tracker.models import Model
-from tracker.models.sam2 import verbs as network
-from tracker.models.sam2.verbs import Decoded, Features
+from tracker.models.base import Decoded, Features
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,23 +45,20 @@ class ObjectUpdate:
         rebalance: Rebalance,
     ) -> None:
         """Track a batch of objects on a frame, in one pass; those of a group recall alike."""
-        net, rows = self.model.network, np.concatenate(groups)
+        network, rows = self.model.network, np.concatenate(groups)
         rebalance()
         memories = [self.bank.recall(group, step) for group in groups]
-        conditioned_nchw = network.condition(net, features, memories)
-        three_masks = network.wants_three_masks(net, first=False, clicks=0)
+        conditioned_nchw = network.condition(features, memories)
         rebalance()
         decoded = network.decode(
-            net,
             features,
             conditioned_nchw,
-            three_masks=three_masks,
             previous_n1ss=self._carried_over(rows, step),
-            finely=self._shows_finely,
+            shows_masks=self.policy.draw_prompts,
             want_distractors=self._keeps_distractors,
         )
         rebalance()
-        memory_nqm = network.memorise(net, features, decoded, from_prompt=False)
+        memory_nqm = network.encode_memory(features, decoded, from_prompt=False)
         kept = self.policy.memory.remembers(decoded)
         if kept.all():
             self.bank.write(rows, step, memory_nqm, decoded.pointers_nc)
@@ -89,15 +79,15 @@ class ObjectUpdate:
         mask_hw: NDArray[np.bool_] | None,
     ) -> None:
         """Decode a prompt on a frame and remember it, for a new object or a known one."""
-        net, row = self.model.network, self.objects.row(object_id)
+        network, row = self.model.network, self.objects.row(object_id)
         obj = None if row is None else self.objects.rows[row]
         first = obj is None or obj.born_step is None or frame.step <= obj.born_step
         if mask_hw is not None:
             mask_11ss = input_mask(mask_hw, self.model.input.size, self.model.device)
-            decoded = self._filled(network.adopt_mask(net, frame.features, mask_11ss))
+            decoded = self._filled(network.adopt_mask(frame.features, mask_11ss))
         else:
             decoded = self._decode_clicks(clicks, None if first else row, frame, obj)
-        memory_1qm = network.memorise(net, frame.features, decoded, from_prompt=True)
+        memory_1qm = network.encode_memory(frame.features, decoded, from_prompt=True)
         if obj is None or row is None:
             obj = TrackedObject(object_id, None, frame.step, deque(maxlen=self.policy.frames_held))
             row = self.objects.add(obj)
@@ -133,16 +123,13 @@ class ObjectUpdate:
             if obj.clicks.get(frame.step):
                 self.prompt(obj.id, frame, obj.clicks[frame.step], None)
 
-    @property
-    def _shows_finely(self) -> bool:
-        return self.policy.draw_prompts and shows_finely(self.model.network)
-
     def _carried_over(self, rows: Rows, step: int) -> Tensor | None:
         """The last masks of objects before a step, [n, 1, s, s]; None for a network without use."""
-        if not (self.policy.draw_prompts and follows_masks(self.model.network)):
+        network = self.model.network
+        if not (self.policy.draw_prompts and network.capabilities.follows_masks):
             return None
         last = [self.objects.rows[row].output_before(step) for row in rows]
-        return carry_over(last, self.model.input.size, self.model.device)
+        return carry_over(last, network.mask_side, self.model.device)
 
     @property
     def _keeps_distractors(self) -> bool:
@@ -170,26 +157,22 @@ class ObjectUpdate:
 
         `row` is None where the object's memory says nothing of the frame.
         """
-        net = self.model.network
-        if row is None:
-            conditioned_1chw = network.without_memory(net, frame.features)
-        else:
-            memories = self.bank.recall(np.array([row]), frame.step)
-            conditioned_1chw = network.condition(net, frame.features, [memories])
+        network, first = self.model.network, row is None
+        memories = [] if row is None else [self.bank.recall(np.array([row]), frame.step)]
+        conditioned_1chw = network.condition(frame.features, memories)
         before = None if obj is None else obj.output_at(frame.step)
         previous = None if before is None else before.logits_n1ss
         size = self.model.input.size
         table = input_clicks(clicks, frame.height, frame.width, size, self.model.device)
-        if self.policy.draw_prompts and draws_prompts(net):
-            previous = sketch(table, previous, size)
+        if self.policy.draw_prompts and network.capabilities.draws_prompts:
+            previous = rasterize_prompts(table, previous, size=size, side=network.mask_side)
         decoded = network.decode(
-            net,
             frame.features,
             conditioned_1chw,
-            three_masks=network.wants_three_masks(net, first=row is None, clicks=len(clicks)),
+            first=first,
             clicks=table,
             previous_n1ss=previous,
-            finely=self._shows_finely,
+            shows_masks=self.policy.draw_prompts,
             is_there=self.policy.believe_prompts,
         )
         decoded = self._filled(decoded)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tracker.engine.memory_policy import AREAS
 from tracker.engine.visibility import Presence
 from tracker.errors import PromptError
-from tracker.models.sam2.verbs import Decoded
+from tracker.models.base import Decoded
 from tracker.types import ObjectResult
 
 #: x, y in source pixels, and sam2's label: 1 object, 0 not, 2 and 3 corners of a box.

@@ -15,9 +15,9 @@ import torch
 from numpy.typing import NDArray
 
 from tracker.engine.encode import encode
-from tracker.engine.preprocess import resize_to_square
 from tracker.models import Model
-from tracker.models.sam2.verbs import Features
+from tracker.models.base import Features
+from tracker.models.preprocess import resize_to_square
 from tracker.types import StageTimes
 
 # Pictures that are encoded or about to be: the next step's, and the one's after it.

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from tracker.engine import snapshot
 from tracker.engine.budget import FULL, ComputeBudget
@@ -21,14 +20,14 @@ from tracker.engine.object_update import ObjectUpdate
 from tracker.engine.objects import Click, TrackedObject
 from tracker.engine.policy import Policy
 from tracker.engine.prefetch import Helper, Prefetcher, Rebalance
-from tracker.engine.preprocess import resize_to_square
 from tracker.engine.refine import GuidedFilter
 from tracker.engine.results import publish
 from tracker.engine.state import SessionState
 from tracker.engine.visibility import Presence
 from tracker.errors import PromptError, UsageError
 from tracker.models import Model
-from tracker.models.sam2.verbs import Features
+from tracker.models.base import Features
+from tracker.models.preprocess import resize_to_square
 from tracker.types import ObjectState, Prompt, Prompted, StageTimes, TrackResult
 
 
@@ -71,7 +70,6 @@ class Session:
         self.state = state
         self.helper = helper
         self._prefetcher = Prefetcher()
-        self._pos_1chw: Tensor | None = None
 
     @property
     def model(self) -> Model:
@@ -313,7 +311,7 @@ class Session:
         batches = state.bank.batches(step, self.policy.batch_objects, rows)
         prefetched = self._prefetcher.take(self.model, image_hwc)
         if batches and prefetched is not None:
-            encoded = LazyFeatures.of(self._placed(prefetched.features()))
+            encoded = LazyFeatures.of(prefetched.features())
             small_hwc = prefetched.small_hwc
         else:
             small_hwc, prefetched = resize_to_square(image_hwc, self.model.input), None
@@ -336,7 +334,9 @@ class Session:
         state.history.append(
             HistoryFrame(step, self.model.input.size, height, width, encoded, times)
         )
-        state.guide = GuidedFilter(small_hwc) if state.follows_edges else None
+        state.guide = (
+            GuidedFilter(small_hwc, self.model.network.mask_side) if state.follows_edges else None
+        )
         state.trim_history()
         rebalance()
         return self.result()
@@ -346,7 +346,6 @@ class Session:
         before = self.model
         self.state.spend(budget)
         if self.model is not before:
-            self._pos_1chw = None
             self._prefetcher.forget()
 
     @property
@@ -387,13 +386,7 @@ class Session:
 
     def _encode(self, small_hwc: NDArray[np.uint8]) -> Features:
         """The features of a resized picture."""
-        return self._placed(encode(self.model, small_hwc))
-
-    def _placed(self, features: Features) -> Features:
-        """Features with the one positional encoding that all share."""
-        if self._pos_1chw is None:
-            self._pos_1chw = features.pos_1chw
-        return replace(features, pos_1chw=self._pos_1chw)
+        return encode(self.model, small_hwc)
 
     def _advance(self, step: int) -> None:
         """Bring the states up to a new frame."""

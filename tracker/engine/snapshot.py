@@ -29,13 +29,15 @@ from tracker.engine.state import SessionState
 from tracker.engine.visibility import Presence
 from tracker.errors import SnapshotError, UsageError
 from tracker.models import Model
-from tracker.models.sam2.verbs import Decoded, Features
+from tracker.models.base import Decoded, Features
 from tracker.types import ObjectState, StageTimes
 
 HEADER = "trackd"
 VERSION = 7
 #: Versions that are read: 6 has `budget` under its older name.
 _READ = (6, VERSION)
+#: Features in their order; a model may lack the last ones.
+_FEATURES = ("top", "pos", "fine", "middle")
 _NEWER = "take a new snapshot"
 
 
@@ -134,7 +136,7 @@ def load(path: Path, model: Model, data: bytes | None = None) -> SessionState:
                 HistoryFrame(meta.step, size, meta.height, meta.width, encoded, times)
             )
             if state.follows_edges:
-                state.guide = GuidedFilter(_picture(tensors, size))
+                state.guide = GuidedFilter(_picture(tensors, size), state.model.network.mask_side)
         _restore_objects(state, meta, tensors)
     except (KeyError, RuntimeError, ValueError, IndexError, UsageError) as err:
         raise SnapshotError(f"snapshot {path} is damaged: {err}", _NEWER) from err
@@ -180,20 +182,14 @@ def _meta(state: SessionState) -> _Meta:
 
 
 def _feature_tensors(features: Features) -> dict[str, Tensor]:
-    fine, middle = features.high_res
-    top, pos = features.top_1chw, features.pos_1chw
-    return {
-        "features.top": top,
-        "features.pos": pos,
-        "features.fine": fine,
-        "features.middle": middle,
-    }
+    maps = (features.top_1chw, features.pos_1chw, *features.high_res)
+    return {f"features.{name}": tensor for name, tensor in zip(_FEATURES, maps, strict=False)}
 
 
 def _features(tensors: dict[str, Tensor], device: torch.device) -> Features:
-    names = ("top", "pos", "fine", "middle")
-    top, pos, fine, middle = (tensors[f"features.{name}"].to(device) for name in names)
-    return Features(top, pos, (fine, middle))
+    names = [f"features.{name}" for name in _FEATURES]
+    top, pos, *high_res = (tensors[name].to(device) for name in names if name in tensors)
+    return Features(top, pos, tuple(high_res))
 
 
 def _picture(tensors: dict[str, Tensor], size: int) -> NDArray[np.uint8]:

@@ -10,9 +10,8 @@ from tracker.engine.memory_bank import MemoryBank, MemoryShape
 from tracker.engine.objects import ObjectTable
 from tracker.engine.policy import Policy
 from tracker.engine.refine import COARSE_SIDE, GuidedFilter
-from tracker.errors import PromptError
-from tracker.models import Model, resized
-from tracker.models.pico.memory_stride import with_whole_memories
+from tracker.errors import PromptError, UsageError
+from tracker.models import Model, resized, with_whole_memories
 
 TURNS_REACH = 32  # steps back that maps are looked for, where objects take turns
 
@@ -46,12 +45,19 @@ class SessionState:
         """A state without frames and objects.
 
         Raises:
-            UsageError: The model takes no pictures of the budget's size.
+            UsageError: The model takes no pictures of the budget's size, or finds no distractors
+                for a policy that remembers them.
         """
+        if policy.memory.distractor_memories and not model.network.capabilities.finds_distractors:
+            raise UsageError(
+                f"{model.name} finds no distractors, which keep_memories={policy.keep_memories!r} "
+                "needs",
+                "use another memory policy",
+            )
         model = with_whole_memories(model) if policy.whole_memories else model
         reach = _reach(policy, FULL)
         shape = MemoryShape.of(
-            model.network,
+            model.network.memory,
             prompted=policy.max_prompted_memories,
             history=max(policy.history_frames, reach or 0),
             distractors=policy.memory.distractor_memories,
@@ -70,7 +76,7 @@ class SessionState:
     @property
     def follows_edges(self) -> bool:
         """Whether masks are published by the edges of the picture, at this input size."""
-        return self.policy.follow_edges and self.model.input.size // 4 <= COARSE_SIDE
+        return self.policy.follow_edges and self.model.network.mask_side <= COARSE_SIDE
 
     def spend(self, budget: ComputeBudget) -> None:
         """Spend another budget from now on.
@@ -126,10 +132,10 @@ class SessionState:
         model = resized(self.model, size)
         newest = 0 if self.newest is None else self.newest.step
         with inference(model):
-            self.bank = self.bank.resampled(MemoryShape.tokens_of(model.network), newest)
+            self.bank = self.bank.resampled(model.network.memory.tokens, newest)
         for obj in self.objects.rows:
             obj.areas.clear()  # they are pixels of the size before
-            obj.resize_outputs(size // 4)
+            obj.resize_outputs(model.network.mask_side)
         self.model = model
 
 

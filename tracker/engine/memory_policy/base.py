@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.models.sam2.verbs import Decoded
+from tracker.models.base import Decoded
 
 #: Areas of an object that are kept for its policy: those of the newest frames with the object.
 AREAS = 10

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracker.engine.memory_policy.base import MemoryPolicy
-from tracker.models.sam2.verbs import Decoded
+from tracker.models.base import Decoded
 
 MIN_IOU = 0.5  # predicted quality of a confident mask, at least
 

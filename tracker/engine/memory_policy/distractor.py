@@ -11,7 +11,7 @@ from statistics import median
 
 from tracker.engine.memory_policy.all import AllFrames
 from tracker.engine.memory_policy.base import ObjectPast
-from tracker.models.sam2.verbs import Decoded
+from tracker.models.base import Decoded
 
 MIN_GAP = 5  # steps from one lasting memory to the next, at least
 MIN_IOU = 0.5  # predicted quality of its mask, at least
