@@ -1,6 +1,5 @@
 """The streaming engine: a session over a video model, with memories in preallocated rings."""
 
-from tracker.engine import snapshot
 from tracker.engine.budget import FULL, ComputeBudget
 from tracker.engine.masks import confine, mask_box
 from tracker.engine.memory_bank import MemoryShape
@@ -9,12 +8,14 @@ from tracker.engine.policy import OFFICIAL, POLICIES, Policy
 from tracker.engine.prefetch import Helper
 from tracker.engine.prompt_raster import carry_over, rasterize_prompts
 from tracker.engine.session import Session
+from tracker.engine.snapshot import SNAPSHOT_VERSION, snapshot_version
 
 __all__ = [
     "FULL",
     "MEMORY_POLICIES",
     "OFFICIAL",
     "POLICIES",
+    "SNAPSHOT_VERSION",
     "ComputeBudget",
     "Helper",
     "MemoryShape",
@@ -24,5 +25,5 @@ __all__ = [
     "confine",
     "mask_box",
     "rasterize_prompts",
-    "snapshot",
+    "snapshot_version",
 ]

@@ -33,9 +33,9 @@ from tracker.models.base import Decoded, Features
 from tracker.types import ObjectState, StageTimes
 
 HEADER = "trackd"
-VERSION = 7
+SNAPSHOT_VERSION = 7
 #: Versions that are read: 6 has `budget` under its older name.
-_READ = (6, VERSION)
+_READ = (6, SNAPSHOT_VERSION)
 #: Features in their order; a model may lack the last ones.
 _FEATURES = ("top", "pos", "fine", "middle")
 _NEWER = "take a new snapshot"
@@ -63,7 +63,7 @@ class _ObjectMeta(_Strict):
 
 
 class _Meta(_Strict):
-    version: int = VERSION
+    version: int = SNAPSHOT_VERSION
     model: str
     fingerprint: str
     full_size: int
@@ -143,7 +143,7 @@ def load(path: Path, model: Model, data: bytes | None = None) -> SessionState:
     return state
 
 
-def version_of(path: Path) -> int | None:
+def snapshot_version(path: Path) -> int | None:
     """The version of a snapshot, which `load` may refuse; None where there is none to be read."""
     try:
         with safe_open(path, framework="pt") as file:
@@ -241,7 +241,9 @@ def _read(path: Path, data: bytes | None) -> tuple[_Meta, dict[str, Tensor]]:
     try:
         version = _Version.model_validate_json(header).version
         if version not in _READ:
-            raise SnapshotError(f"snapshot {path} is of version {version}, not {VERSION}", _NEWER)
+            raise SnapshotError(
+                f"snapshot {path} is of version {version}, not {SNAPSHOT_VERSION}", _NEWER
+            )
         return _Meta.model_validate_json(header), tensors
     except ValidationError as err:
         first = err.errors()[0]
