@@ -22,7 +22,7 @@ def clicks(*points: tuple[float, float, int]) -> Clicks:
 
 
 def test_a_box_says_where_nothing_is() -> None:
-    drawn = sketch(clicks((32, 16, 2), (64, 80, 3)), None, SIZE)
+    drawn = raster(clicks((32, 16, 2), (64, 80, 3)), None, SIZE)
     assert drawn.shape == (1, 1, 32, 32)
     inside = torch.zeros(32, 32, dtype=torch.bool)
     inside[4:20, 8:16] = True
@@ -30,7 +30,7 @@ def test_a_box_says_where_nothing_is() -> None:
 
 
 def test_clicks_say_what_is_there_and_less_of_what_is_far() -> None:
-    drawn = sketch(clicks((34, 34, 1), (290, 34, 0)), None, 512)[0, 0]
+    drawn = raster(clicks((34, 34, 1), (290, 34, 0)), None, 512)[0, 0]
     assert drawn[8, 8] > 0.9 * SURE
     assert drawn[8, 72] < -0.9 * SURE
     assert 0.1 * SURE < drawn[24, 8] < 0.3 * SURE
@@ -39,11 +39,11 @@ def test_clicks_say_what_is_there_and_less_of_what_is_far() -> None:
 
 def test_clicks_are_drawn_on_the_mask_that_they_correct_and_a_box_is_not() -> None:
     before = torch.full((1, 1, 32, 32), 4.0)
-    corrected = sketch(clicks((34, 34, 0)), before, SIZE)[0, 0]
+    corrected = raster(clicks((34, 34, 0)), before, SIZE)[0, 0]
     assert corrected[8, 8] < 0 and corrected[24, 24] > 1
     box = ((32, 16, 2), (64, 80, 3))
-    assert torch.equal(sketch(clicks(*box), before, SIZE), sketch(clicks(*box), None, SIZE))
-    both = sketch(clicks(*box, (34, 34, 0)), before, SIZE)[0, 0]
+    assert torch.equal(raster(clicks(*box), before, SIZE), raster(clicks(*box), None, SIZE))
+    both = raster(clicks(*box, (34, 34, 0)), before, SIZE)[0, 0]
     assert both[8, 8] < 0 and both[24, 24] > 1, "the mask of the box is what is corrected"
 
 
@@ -51,11 +51,11 @@ def test_each_object_has_its_own() -> None:
     two = Clicks(
         torch.tensor([[[20.0, 20.0]], [[90.0, 60.0]]]), torch.ones(2, 1, dtype=torch.int32)
     )
-    drawn = sketch(two, None, SIZE)
+    drawn = raster(two, None, SIZE)
     assert [int(one.argmax()) for one in drawn] == [4 * 32 + 4, 14 * 32 + 22]
 
 
-def sketch(drawn: Clicks, previous: torch.Tensor | None, size: int) -> torch.Tensor:
+def raster(drawn: Clicks, previous: torch.Tensor | None, size: int) -> torch.Tensor:
     return rasterize_prompts(drawn, previous, size=size, side=size // 4)
 
 
@@ -91,7 +91,7 @@ def first_logits(model: Model, policy: Policy) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("draws", [True, False])
-def test_only_a_network_that_was_trained_so_is_shown_sketches(
+def test_only_a_network_that_was_trained_so_is_shown_rasterized_prompts(
     model: Model, draws: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(model.network.module, "draws_prompts", draws)

@@ -124,7 +124,7 @@ class Commands(RuleBasedStateMachine):
         assert session.state.bank.nbytes <= capacity * session.state.bank.shape.bytes_per_object
         for obj in session.state.objects.rows:
             assert len(obj.outputs) <= 1 + HISTORY
-            assert len(obj.clicks) <= 1 + HISTORY
+            assert len(obj.prompts) <= 1 + HISTORY
             assert len(obj.given) <= 1 + HISTORY
             assert len(obj.areas) <= 1 + HISTORY + AREAS
 

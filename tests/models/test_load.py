@@ -197,7 +197,7 @@ def test_another_pico_needs_other_files_only(tmp_path: Path) -> None:
         "num_maskmem": 3,
         "attention_layers": 1,
         "fuser_layers": 0,
-        "memory_pool": 2,
+        "memory_stride": 2,
     }
     content["input"]["size"] = 256
     path = tmp_path / "mine.safetensors"

@@ -30,7 +30,7 @@ MASK_STRIDE = 4  # of low-resolution masks, in pixels of the input
 
 @dataclass(frozen=True, slots=True)
 class Guess:
-    """What the network says of n objects on one frame of their clips.
+    """Candidate masks of n objects on one frame of their clips.
 
     Attributes:
         frame: Number of the frame.
@@ -49,7 +49,7 @@ class Guess:
 
 @dataclass(frozen=True, slots=True)
 class _Memory:
-    """What is remembered of one frame, and whether it was the one that was prompted first."""
+    """Memory of one frame."""
 
     frame: int
     map_nqm: Tensor

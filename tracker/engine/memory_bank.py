@@ -21,7 +21,7 @@ POINTER_DTYPE = torch.float32
 
 @dataclass(frozen=True, slots=True)
 class MemoryShape:
-    """How much one object remembers.
+    """Size of one object's memories.
 
     Attributes:
         prompted: Frames with prompts that are kept.
@@ -31,7 +31,7 @@ class MemoryShape:
         tokens: Tokens of a memory map.
         map_channels: Channels of a memory map.
         pointer_channels: Channels of an object pointer.
-        distractors: Frames kept because they tell the object from a distractor.
+        distractors: Frames kept because they show the object beside a distractor.
     """
 
     prompted: int
@@ -294,7 +294,7 @@ class MemoryBank:
         return batches
 
     def recall(self, rows: Rows, step: int) -> Memories:
-        """What rows of one batch attend to at `step`: lasting frames, then older to newer ones.
+        """Memories that rows of one batch attend to at `step`: lasting frames, then old to new.
 
         Follows the choice of memories in sam2's `_prepare_memory_conditioned_features`, which
         knows no distractor memories. One is recalled like a prompted frame, once it is no longer a

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
 from tracker.engine.clicks import box_of, input_clicks
@@ -13,12 +12,13 @@ from tracker.engine.history import HistoryFrame
 from tracker.engine.masks import confine, fill_box, fill_holes, input_mask
 from tracker.engine.memory_bank import MemoryBank, Rows
 from tracker.engine.memory_policy import ObjectPast
-from tracker.engine.objects import Click, ObjectTable, TrackedObject
+from tracker.engine.objects import ObjectTable, Output, TrackedObject
 from tracker.engine.policy import Policy
 from tracker.engine.prefetch import Rebalance
 from tracker.engine.prompt_raster import carry_over, rasterize_prompts
 from tracker.models import Model
 from tracker.models.base import Decoded, Features
+from tracker.types import Prompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +26,8 @@ class ObjectUpdate:
     """One pass over one frame, for objects whose outputs and memories it writes.
 
     Attributes:
-        model: Looks at the frame.
-        policy: What it makes of it.
+        model: The network.
+        policy: Limits and choices.
         bank: Memories of the objects.
         objects: The objects.
     """
@@ -71,25 +71,20 @@ class ObjectUpdate:
         for i, row in enumerate(rows):
             self.objects.rows[row].put(step, filled.row(i))
 
-    def prompt(
-        self,
-        object_id: int,
-        frame: HistoryFrame,
-        clicks: list[Click],
-        mask_hw: NDArray[np.bool_] | None,
-    ) -> None:
+    def prompt(self, prompt: Prompt, frame: HistoryFrame) -> None:
         """Decode a prompt on a frame and remember it, for a new object or a known one."""
-        network, row = self.model.network, self.objects.row(object_id)
+        network, row = self.model.network, self.objects.row(prompt.object_id)
         obj = None if row is None else self.objects.rows[row]
         first = obj is None or obj.born_step is None or frame.step <= obj.born_step
-        if mask_hw is not None:
-            mask_11ss = input_mask(mask_hw, self.model.input.size, self.model.device)
+        if prompt.mask_hw is not None:
+            mask_11ss = input_mask(prompt.mask_hw, self.model.input.size, self.model.device)
             decoded = self._filled(network.adopt_mask(frame.features, mask_11ss))
         else:
-            decoded = self._decode_clicks(clicks, None if first else row, frame, obj)
+            decoded = self._decode_clicks(prompt, None if first else row, frame, obj)
         memory_1qm = network.encode_memory(frame.features, decoded, from_prompt=True)
         if obj is None or row is None:
-            obj = TrackedObject(object_id, None, frame.step, deque(maxlen=self.policy.frames_held))
+            outputs = deque[Output](maxlen=self.policy.frames_held)
+            obj = TrackedObject(prompt.object_id, None, frame.step, outputs)
             row = self.objects.add(obj)
             self.bank.add()
         if first:
@@ -101,9 +96,9 @@ class ObjectUpdate:
         self.bank.drop_distractors(row, since=frame.step)
         if self._keeps_distractors:
             obj.put_area(frame.step, decoded.areas()[0])
-        if first or mask_hw is not None:
+        if first or prompt.mask_hw is not None:
             obj.given.add(frame.step)
-        obj.clicks[frame.step] = clicks
+        obj.prompts[frame.step] = replace(prompt, mask_hw=None)
         obj.put(frame.step, decoded)
 
     def replay(
@@ -120,8 +115,8 @@ class ObjectUpdate:
                 continue
             pause()
             self.track([np.array([row])], frame.step, frame.features, rebalance)
-            if obj.clicks.get(frame.step):
-                self.prompt(obj.id, frame, obj.clicks[frame.step], None)
+            if frame.step in obj.prompts:
+                self.prompt(obj.prompts[frame.step], frame)
 
     def _carried_over(self, rows: Rows, step: int) -> Tensor | None:
         """The last masks of objects before a step, [n, 1, s, s]; None for a network without use."""
@@ -151,7 +146,7 @@ class ObjectUpdate:
             obj.put_area(step, area)
 
     def _decode_clicks(
-        self, clicks: list[Click], row: int | None, frame: HistoryFrame, obj: TrackedObject | None
+        self, prompt: Prompt, row: int | None, frame: HistoryFrame, obj: TrackedObject | None
     ) -> Decoded:
         """The mask of clicks on a frame, as sam2's `add_new_points_or_box`.
 
@@ -163,7 +158,7 @@ class ObjectUpdate:
         before = None if obj is None else obj.output_at(frame.step)
         previous = None if before is None else before.logits_n1ss
         size = self.model.input.size
-        table = input_clicks(clicks, frame.height, frame.width, size, self.model.device)
+        table = input_clicks(prompt, frame.height, frame.width, size, self.model.device)
         if self.policy.draw_prompts and network.capabilities.draws_prompts:
             previous = rasterize_prompts(table, previous, size=size, side=network.mask_side)
         decoded = network.decode(
@@ -176,7 +171,7 @@ class ObjectUpdate:
             is_there=self.policy.believe_prompts,
         )
         decoded = self._filled(decoded)
-        box = box_of(clicks, frame.height, frame.width)
+        box = box_of(prompt, frame.height, frame.width)
         if box is None:
             return decoded
         logits = decoded.logits_n1ss

@@ -11,10 +11,7 @@ from tracker.engine.memory_policy import AREAS
 from tracker.engine.visibility import Presence
 from tracker.errors import PromptError
 from tracker.models.base import Decoded
-from tracker.types import ObjectResult
-
-#: x, y in source pixels, and sam2's label: 1 object, 0 not, 2 and 3 corners of a box.
-Click = tuple[float, float, int]
+from tracker.types import ObjectResult, Prompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +31,7 @@ class TrackedObject:
         label: Its name.
         born_step: The step of its first prompt; None while it awaits one after a reset.
         outputs: Its newest outputs, as many as the history holds.
-        clicks: Clicks by step, within the history.
+        prompts: Clicks and boxes by step, within the history.
         given: Steps within the history whose mask was prompted without regard to memory.
         areas: Low-resolution pixels of its mask by step, where it was there: those of the history
             and `AREAS` before. Empty unless the policy keeps distractor memories.
@@ -46,7 +43,7 @@ class TrackedObject:
     label: str | None
     born_step: int | None
     outputs: deque[Output]
-    clicks: dict[int, list[Click]] = field(default_factory=dict)
+    prompts: dict[int, Prompt] = field(default_factory=dict)
     given: set[int] = field(default_factory=set)
     areas: dict[int, int] = field(default_factory=dict)
     presence: Presence = field(default_factory=Presence)
@@ -62,11 +59,11 @@ class TrackedObject:
         return self.born_step is None or self.tracked_step == step
 
     def output_at(self, step: int) -> Decoded | None:
-        """What was decoded on a step of the history; None where the object was not there yet."""
+        """Output of a step of the history; None where the object was not there yet."""
         return next((o.decoded for o in reversed(self.outputs) if o.step == step), None)
 
     def output_before(self, step: int) -> Decoded | None:
-        """What was decoded last before a step; None where that is not known."""
+        """The last output before a step; None where that is not known."""
         return next((o.decoded for o in reversed(self.outputs) if o.step < step), None)
 
     def put(self, step: int, decoded: Decoded) -> None:
@@ -109,7 +106,7 @@ class TrackedObject:
         """Drop what is older than the history, which begins with a step."""
         oldest_area = min(self._area_steps_before(step), default=step)
         self.areas = {s: area for s, area in self.areas.items() if s >= oldest_area}
-        self.clicks = {s: clicks for s, clicks in self.clicks.items() if s >= step}
+        self.prompts = {s: prompt for s, prompt in self.prompts.items() if s >= step}
         self.given = {s for s in self.given if s >= step}
 
 

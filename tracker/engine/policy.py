@@ -37,8 +37,8 @@ class Policy:
         keep_memories: Which tracked frames are remembered, by the name of a memory policy: "all"
             (official), "present" (those on which the object is there), "confident" (those with a
             confident mask too, further back if need be, an idea of SAMURAI; the default, as it
-            scores best), "distractors" (all, and for long a few that tell the object from its like,
-            an idea of DAM4SAM). "sure" and "rivals" are older names of the last two.
+            scores best), "distractors" (all, and for long a few that show the object beside its
+            like, an idea of DAM4SAM). "sure" and "rivals" are older names of the last two.
         appear_score: Object score, 0..1, with which an absent object comes back.
         lost_after: Frames of absence after which an object is lost.
         settle_frames: Frames for which a lost object that came back is called reacquired.
@@ -82,7 +82,7 @@ class Policy:
         return 1 + self.history_frames
 
 
-#: What the official predictor does without its CUDA extension.
+#: The official predictor without its CUDA extension.
 OFFICIAL = Policy(
     fill_hole_area=0,
     confine_to_box=False,

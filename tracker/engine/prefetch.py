@@ -27,7 +27,7 @@ COMING = 2
 # without: 32.1 and 25.2 with two objects, 24.2 and 20.5 with four, 16.7 and 14.8 with eight, which
 # take 2.1 times as long as the encoder; 8.7 and 10.4 with 16, at 3 times.
 AHEAD_RATIO = 2.5
-AHEAD_FRAMES = 16  # of late that tell, as one alone may have been held up
+AHEAD_FRAMES = 16  # of late that count, as one alone may have been held up
 
 
 #: To be called between the parts of the work: takes as many threads as are free by now.
@@ -96,7 +96,7 @@ class Encoding:
         return self._model is model and self._image_hwc is image_hwc
 
     def features(self) -> Features:
-        """What the image encoder makes of it; waits for that.
+        """Output of the image encoder; waits for it.
 
         Raises:
             Exception: What went wrong in the encoder.

@@ -1,10 +1,10 @@
-"""Rough masks that tell a network where to look, if it was trained to be shown them.
+"""Rasterized prompts: rough masks for networks that were trained to be shown them.
 
-SAM's prompt encoder tells the decoder of a click in a token, which must be compared with every
-place of the image: a small network hardly learns that from few pictures. Of a mask that is to be
-corrected it tells place by place. Here clicks and boxes go that way too, beside their tokens, and
-on a tracked frame the mask of the frame before, as in MaskTrack (Perazzi et al., 2017): memories
-are coarse, and tell less of where the object was.
+SAM's prompt encoder gives the decoder a click as a token, which must be compared with every place
+of the image: a small network hardly learns that from few pictures. A mask that is to be corrected
+it gives place by place. Here clicks and boxes go that way too, beside their tokens, and on a
+tracked frame the mask of the frame before, as in MaskTrack (Perazzi et al., 2017): memories are
+coarse, and say less of where the object was.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ BUMPS = ((12.0, 0.7), (64.0, 0.3))
 
 
 def carry_over(last: Sequence[Decoded | None], side: int, device: torch.device) -> Tensor:
-    """Logits [n, 1, s, s] that say where objects were last.
+    """The last masks of objects as logits [n, 1, s, s] to be shown.
 
     Args:
         last: Decodings of one object or several each; None for one of which nothing is known. Of
@@ -41,7 +41,7 @@ def carry_over(last: Sequence[Decoded | None], side: int, device: torch.device) 
 def rasterize_prompts(
     clicks: Clicks, previous_n1ss: Tensor | None, *, size: int, side: int
 ) -> Tensor:
-    """Logits [n, 1, s, s] that say roughly what n prompts do.
+    """Prompts of n objects as rough masks, logits [n, 1, s, s].
 
     Args:
         clicks: Alike in number and kind for all objects.

@@ -13,11 +13,10 @@ from numpy.typing import NDArray
 
 from tracker.engine import snapshot
 from tracker.engine.budget import FULL, ComputeBudget
-from tracker.engine.clicks import clicks_of
 from tracker.engine.encode import encode, inference
 from tracker.engine.history import HistoryFrame, LazyFeatures
 from tracker.engine.object_update import ObjectUpdate
-from tracker.engine.objects import Click, TrackedObject
+from tracker.engine.objects import TrackedObject
 from tracker.engine.policy import Policy
 from tracker.engine.prefetch import Helper, Prefetcher, Rebalance
 from tracker.engine.refine import GuidedFilter
@@ -107,12 +106,9 @@ class Session:
         """Bytes that the memories of all objects take on the device."""
         return self.state.bank.nbytes
 
-    def click_count(self, prompt: Prompt, step: int | None = None) -> int:
-        """Clicks that an object would have on a frame after a prompt, a box counting as two."""
-        row = self.state.objects.row(prompt.object_id)
-        if step is None:
-            step = self.steps[-1] if self.steps else 0
-        return len(self._clicks(prompt, row, step))
+    def click_count(self, prompt: Prompt, step: int) -> int:
+        """Clicks that an object would have on the frame of a step, after a prompt."""
+        return self._following(prompt, step).click_count
 
     def limit_objects(self, max_objects: int) -> None:
         """Refuse more objects than `max_objects` from now on; those that are there stay."""
@@ -188,17 +184,16 @@ class Session:
         state = self.state
         frame = state.frame_of(prompt.object_id, step)
         prompt.validate(frame.height, frame.width)
-        row = state.objects.row(prompt.object_id)
-        if row is None:
+        if state.objects.row(prompt.object_id) is None:
             self._check_room(prompt.object_id)
-        clicks = self._clicks(prompt, row, frame.step)
-        if len(clicks) > self.policy.max_points:
+        prompt = self._following(prompt, frame.step)
+        if prompt.click_count > self.policy.max_points:
             raise PromptError(
-                f"object {prompt.object_id} has {len(clicks)} clicks on one frame",
+                f"object {prompt.object_id} has {prompt.click_count} clicks on one frame",
                 f"use at most {self.policy.max_points}; a mask says more",
             )
         with self._inference(), self._sharing_threads() as rebalance:
-            self._update.prompt(prompt.object_id, frame, clicks, prompt.mask_hw)
+            self._update.prompt(prompt, frame)
             obj = state.objects.get(prompt.object_id)
             later = [newer for newer in state.history if newer.step > frame.step]
             self._update.replay(obj, later, rebalance, pause)
@@ -399,9 +394,8 @@ class Session:
         for obj in rows:
             obj.result = None
 
-    def _clicks(self, prompt: Prompt, row: int | None, step: int) -> list[Click]:
-        """All clicks on the object on a frame, in source pixels."""
-        clicks = clicks_of(prompt)
-        if prompt.box_xyxy is None and prompt.mask_hw is None and row is not None:
-            clicks = self.state.objects.rows[row].clicks.get(step, []) + clicks
-        return clicks
+    def _following(self, prompt: Prompt, step: int) -> Prompt:
+        """A prompt together with those before it for the object on the frame of a step."""
+        row = self.state.objects.row(prompt.object_id)
+        earlier = None if row is None else self.state.objects.rows[row].prompts.get(step)
+        return prompt.following(earlier)

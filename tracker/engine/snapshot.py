@@ -21,6 +21,7 @@ from torch import Tensor
 
 from tracker.atomic import write_atomically
 from tracker.engine.budget import ComputeBudget
+from tracker.engine.clicks import Click, clicks_of, prompt_of
 from tracker.engine.history import HistoryFrame, LazyFeatures
 from tracker.engine.objects import Output, TrackedObject
 from tracker.engine.policy import Policy
@@ -56,7 +57,7 @@ class _ObjectMeta(_Strict):
     state: ObjectState
     absent: int
     settling: int
-    clicks: list[tuple[float, float, int]]
+    clicks: list[Click]
     given: bool
     areas: dict[int, int]
     output_step: int | None
@@ -171,7 +172,7 @@ def _meta(state: SessionState) -> _Meta:
                 label=obj.label,
                 born_step=obj.born_step,
                 **asdict(obj.presence),
-                clicks=[] if step is None else obj.clicks.get(step, []),
+                clicks=clicks_of(obj.prompts[step]) if step in obj.prompts else [],
                 given=step in obj.given,
                 areas=obj.areas,
                 output_step=obj.outputs[-1].step if obj.outputs else None,
@@ -220,7 +221,8 @@ def _restore_objects(state: SessionState, meta: _Meta, tensors: dict[str, Tensor
         if meta.step is not None and item.output_step is not None:
             held = (tensors[f"outputs.{name}"].to(state.model.device) for name in names)
             obj.outputs.append(Output(item.output_step, Decoded(*held).row(with_output)))
-            obj.clicks[meta.step] = list(item.clicks)
+            if item.clicks:
+                obj.prompts[meta.step] = prompt_of(item.id, item.clicks)
             obj.given = {meta.step} if item.given else set()
             with_output += 1
         state.objects.add(obj)

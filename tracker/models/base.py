@@ -124,7 +124,7 @@ class MemorySpec:
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What a model can do beyond the official SAM 2.
+    """Abilities of a model beyond the official SAM 2.
 
     Attributes:
         draws_prompts: It was trained to be shown prompts as rough masks, too.
@@ -152,7 +152,7 @@ class VideoModel(Protocol):
 
     @property
     def capabilities(self) -> Capabilities:
-        """What it can do."""
+        """Abilities beyond the official SAM 2."""
 
     def encode_image(self, picture_hwc: NDArray[np.uint8]) -> Features:
         """Features of a picture, RGB uint8 [size, size, 3]."""

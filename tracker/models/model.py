@@ -66,7 +66,7 @@ class Model:
 
     @property
     def precision(self) -> Precision:
-        """What it computes in."""
+        """Precision that it computes in."""
         if self.int8:
             return "int8"
         return "bf16" if self.dtype == torch.bfloat16 else "fp32"

@@ -1,4 +1,4 @@
-"""Lasting memories of frames that tell an object from its distractors.
+"""Lasting memories of frames that show an object beside its distractors.
 
 An idea of DAM4SAM (Videnovic et al., 2025): a tracker confuses an object with its like when its
 memory holds too few frames that show both. Where the mask decoder hesitates between masks of
@@ -27,10 +27,10 @@ class DistractorAware(AllFrames):
     def lasts(self, decoded: Decoded, pasts: Sequence[ObjectPast]) -> list[bool]:
         """Those with a distractor and a good mask of steady area, some steps apart."""
         assert decoded.distractor_n is not None
-        telling = (decoded.distractor_n & (decoded.iou_n >= MIN_IOU)).tolist()
+        contested = (decoded.distractor_n & (decoded.iou_n >= MIN_IOU)).tolist()
         return [
-            tells and is_steady(area, past.areas) and past.lasting_age >= MIN_GAP
-            for tells, area, past in zip(telling, decoded.areas(), pasts, strict=True)
+            contests and is_steady(area, past.areas) and past.lasting_age >= MIN_GAP
+            for contests, area, past in zip(contested, decoded.areas(), pasts, strict=True)
         ]
 
 

@@ -57,7 +57,7 @@ class Sam2Model(Sam2Network):
 
     @property
     def capabilities(self) -> Capabilities:
-        """What it can do; the first two are those of pico's weights."""
+        """Abilities beyond the official SAM 2; the first two are those of pico's weights."""
         return Capabilities(
             draws_prompts=draws_prompts(self.module),
             follows_masks=follows_masks(self.module),

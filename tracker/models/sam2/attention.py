@@ -29,7 +29,7 @@ ROTATED_AT_ONCE = 2**20
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What n objects attend to, each to as much as the others.
+    """Memory tokens of n objects, as many of each.
 
     Attributes:
         tokens_nlm: Maps of `map_tokens` tokens each, then `pointer_tokens` without a place.

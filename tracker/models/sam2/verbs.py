@@ -104,7 +104,7 @@ class Sam2Network:
         return conditioned_nqc.transpose(1, 2).reshape(-1, self.module.hidden_dim, h, w)
 
     def _memory_tokens(self, features: Features, memories: Memories) -> Memory:
-        """What a group of objects attends to: maps, then pointers."""
+        """Memory tokens of a group of objects: maps, then pointers."""
         dtype = compute_dtype(features.top_1chw)
         pointers_nqm, pointer_pos_nqm = self._pointer_tokens(memories)
         map_pos_nqm = self._map_positions(features, memories.age_index_nk).flatten(1, 2)
