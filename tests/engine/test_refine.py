@@ -110,7 +110,7 @@ def test_a_policy_may_leave_edges_alone_as_the_official_does() -> None:
     session, mask_hw, logits = tracked(Policy(follow_edges=False))
     assert session.state.guide is None and mask_hw.any()
     assert np.array_equal(mask_hw, source_masks(logits, *mask_hw.shape)[0])
-    assert tracked(OFFICIAL)[0].guide is None
+    assert tracked(OFFICIAL)[0].state.guide is None
 
 
 def test_a_snapshot_publishes_the_same_masks(tmp_path: Path) -> None:
