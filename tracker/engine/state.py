@@ -25,20 +25,20 @@ class SessionState:
         policy: Limits and choices.
         budget: What was spent on the newest frame, and is on prompts.
         bank: Memories of the objects.
-        objects: The objects; their rows are those of the bank.
-        history: The frames held, all of one input size, oldest first.
-        guide: The newest picture, where masks are published by its edges.
         own_size: Side in pixels of the pictures that the model was given for.
+        history: The frames held, all of one input size, oldest first.
+        objects: The objects; their rows are those of the bank.
+        guide: The newest picture, where masks are published by its edges.
     """
 
     model: Model
     policy: Policy
     budget: ComputeBudget
     bank: MemoryBank
+    own_size: int
+    history: deque[HistoryFrame]
     objects: ObjectTable = field(default_factory=ObjectTable)
-    history: deque[HistoryFrame] = field(default_factory=deque)
     guide: GuidedFilter | None = None
-    own_size: int = 0
 
     @classmethod
     def new(cls, model: Model, policy: Policy, budget: ComputeBudget = FULL) -> "SessionState":
@@ -64,7 +64,7 @@ class SessionState:
         )
         bank = MemoryBank(shape, model.device, reach=reach)
         history: deque[HistoryFrame] = deque(maxlen=policy.frames_held)
-        state = cls(model, policy, FULL, bank, history=history, own_size=model.input.size)
+        state = cls(model, policy, FULL, bank, model.input.size, history)
         state.spend(budget)
         return state
 
