@@ -91,7 +91,7 @@ class Session:
         return {i: self.state.objects.get(i).label for i in self.object_ids}
 
     @property
-    def states(self) -> dict[int, ObjectState]:
+    def object_states(self) -> dict[int, ObjectState]:
         """States of the tracked objects by id, ascending; known before the first frame too."""
         return {i: self.state.objects.get(i).presence.state for i in self.object_ids}
 

@@ -351,7 +351,7 @@ class StreamTracker:
             return tuple(_info(obj) for obj in session.result().objects)
         return tuple(
             ObjectInfo(id=i, label=session.labels[i], state=state, score=0.0, box=None)
-            for i, state in session.states.items()
+            for i, state in session.object_states.items()
         )
 
     def _look(self, results: Iterable[ObjectResult] | None = None) -> None:
