@@ -20,7 +20,7 @@ from torch import Tensor
 from tools.evaluate.prompting import PromptKind
 from tools.train.config import Prompts
 from tools.train.prompts import Plan, add_correction, first_clicks, spoil
-from tracker.engine import carry_over, confine, rasterize_prompts
+from tracker.engine import carry_over, confine_to_box, rasterize_prompts
 from tracker.models.base import Clicks, Decoded, Features, Memories
 from tracker.models.sam2.extensions import draws_prompts, follows_masks
 from tracker.models.sam2.verbs import Sam2Network
@@ -215,7 +215,7 @@ def _confined(decoded: Decoded, boxes: Clicks, size: int) -> Decoded:
     rows = []
     for logits_1ss, corners_22 in zip(decoded.logits_n1ss, boxes.coords_nk2, strict=True):
         x0, y0, x1, y1 = (corners_22 / size).flatten().tolist()
-        rows.append(confine(logits_1ss[None], (x0, y0, x1, y1)))
+        rows.append(confine_to_box(logits_1ss[None], (x0, y0, x1, y1)))
     return replace(decoded, logits_n1ss=torch.cat(rows))
 
 

@@ -1,7 +1,7 @@
 """The streaming engine: a session over a video model, with memories in preallocated rings."""
 
 from tracker.engine.budget import FULL, ComputeBudget
-from tracker.engine.masks import confine, mask_box
+from tracker.engine.masks import confine_to_box, mask_box
 from tracker.engine.memory_bank import MemoryShape
 from tracker.engine.memory_policy import MEMORY_POLICIES
 from tracker.engine.policy import OFFICIAL, POLICIES, Policy
@@ -22,7 +22,7 @@ __all__ = [
     "Policy",
     "Session",
     "carry_over",
-    "confine",
+    "confine_to_box",
     "mask_box",
     "rasterize_prompts",
     "snapshot_version",

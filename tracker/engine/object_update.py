@@ -9,7 +9,7 @@ from torch import Tensor
 
 from tracker.engine.clicks import box_of, input_clicks
 from tracker.engine.history import HistoryFrame
-from tracker.engine.masks import confine, fill_box, fill_holes, input_mask
+from tracker.engine.masks import confine_to_box, fill_box, fill_holes, input_mask
 from tracker.engine.memory_bank import MemoryBank, Rows
 from tracker.engine.memory_policy import ObjectPast
 from tracker.engine.objects import ObjectTable, Output, TrackedObject
@@ -178,7 +178,7 @@ class ObjectUpdate:
         if self.policy.believe_prompts:
             logits = fill_box(logits, box)
         if self.policy.confine_to_box:
-            logits = confine(logits, box)
+            logits = confine_to_box(logits, box)
         return replace(decoded, logits_n1ss=logits)
 
     def _filled(self, decoded: Decoded) -> Decoded:
