@@ -58,7 +58,7 @@ class Stream:
         self.events: list[Event] = []
         model = model or small_pico()
         self.lane = StreamTracker("cam", settings, model, policy, on_event=self.events.append)
-        self.lane_maps = small_pico().network.num_maskmem - 1
+        self.lane_maps = small_pico().network.memory.recent
 
     def status(self) -> StreamTrackerStatus:
         return self.lane.status(failed=0, commands_waiting=0)
@@ -449,13 +449,13 @@ class TestDeadlines:
     def test_latency_is_not_made_longer_for_more_frames(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(Session, "looks_ahead", True)
+        monkeypatch.setattr(Session, "prefetches", True)
         deadlines = (None, DeadlineSettings(fps=30), DeadlineSettings(latency_ms=100))
         streams = [Stream() if one is None else with_deadline(one) for one in deadlines]
-        assert not any(stream.lane.looks_ahead for stream in streams)  # nothing was tracked yet
+        assert not any(stream.lane.prefetches for stream in streams)  # nothing was tracked yet
         for stream in streams:
             stream.see(10)
-        assert [stream.lane.looks_ahead for stream in streams] == [True, True, False]
+        assert [stream.lane.prefetches for stream in streams] == [True, True, False]
 
     def test_without_a_deadline_nothing_is_told(self, stream: Stream) -> None:
         stream.see(10)

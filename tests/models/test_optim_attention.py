@@ -16,6 +16,7 @@ from tracker.models.optim.attention import (
     use_plain_attention,
 )
 from tracker.models.sam2 import attention
+from tracker.models.sam2.derived import Derived
 
 POOL = nn.MaxPool2d(2, 2)
 
@@ -76,8 +77,10 @@ def test_keys_rotated_by_parts(at_once: int, monkeypatch: pytest.MonkeyPatch) ->
     memory = attention.Memory(
         torch.randn(3, 4 * 9 + 2, 8), torch.randn(3, 4 * 9 + 2, 8), map_tokens=9, pointer_tokens=2
     )
-    turns = attention._turns(rope, torch.randn(1, 9, 16))
-    of_one_piece = attention._keys(rope, memory, turns, places=True)  # with gradients
+    turns = attention._turns(rope, 9, Derived())
+    of_one_piece = attention._keys(rope, memory, turns, Derived(), places=True)  # with gradients
     monkeypatch.setattr(attention, "ROTATED_AT_ONCE", at_once)
     with torch.inference_mode():
-        assert torch.equal(attention._keys(rope, memory, turns, places=True), of_one_piece)
+        assert torch.equal(
+            attention._keys(rope, memory, turns, Derived(), places=True), of_one_piece
+        )

@@ -12,12 +12,12 @@ from tools.train.calibrate import main as calibrate
 from tools.train.grow import main as grow
 from tools.train.learner import _is_pretrained
 from tracker.models import Model, find_spec, load_model
+from tracker.models.base import Features
 from tracker.models.checkpoints import checkpoint_path
 from tracker.models.optim.int8.conv import QuantParams, can_quantize
 from tracker.models.optim.int8.top_down import Int8TopDown
 from tracker.models.pico.build import PicoConfig, build_pico, read_pico_config
 from tracker.models.pico.top_down import Steps, TopDown
-from tracker.models.sam2 import verbs as network
 
 PACKAGED = checkpoint_path(find_spec("pico"))
 CHANNELS = (8, 16, 24, 40)
@@ -99,11 +99,11 @@ def older(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def features(model: Model) -> network.Features:
+def features(model: Model) -> Features:
     random = torch.Generator().manual_seed(0)
     picture = torch.randn(1, 3, 64, 64, generator=random)
     with torch.inference_mode():
-        return network.encode_image(model.network, picture)
+        return model.network.encode_pixels(picture)
 
 
 class TestGrowing:
@@ -114,7 +114,7 @@ class TestGrowing:
         before, after = (
             load_model("pico", checkpoint=path, device="cpu", dtype="fp32") for path in (older, out)
         )
-        assert after.network.image_encoder.trunk.top_down is not None
+        assert after.network.module.image_encoder.trunk.top_down is not None
         ours, theirs = features(after), features(before)
         for level, same in zip(ours.high_res, theirs.high_res, strict=True):
             assert torch.allclose(level, same, atol=1e-5)

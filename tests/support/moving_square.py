@@ -45,7 +45,7 @@ def write_clip(path: Path, count: int) -> Path:
 class ColourSession:
     """Tracks every pixel of about the colour that was prompted. Scores grow with the id."""
 
-    looks_ahead = False
+    prefetches = False
 
     def __init__(self) -> None:
         self.policy = Policy()

@@ -29,6 +29,7 @@ from tracker.models import Model, find_spec, load_model
 from tracker.models.checkpoints import checkpoint_path
 from tracker.models.optim.fusion import speed_up_model
 from tracker.models.pico.build import build_pico, read_pico_config
+from tracker.models.sam2.adapter import Sam2Model
 from tracker.models.sam2.build import OFFICIAL_INPUT, build_official
 from tracker.models.state_dict import load_strictly, read_state
 from tracker.types import Prompt
@@ -108,7 +109,9 @@ def official_pair(size: int) -> tuple[SAM2VideoPredictor, Model]:
     speed_up_model(network)
     spec_input = dataclasses.replace(OFFICIAL_INPUT, size=size)
     cpu = torch.device("cpu")
-    return predictor, Model("sam2.1-tiny", network, cpu, torch.float32, spec_input, "seed 1")
+    return predictor, Model(
+        "sam2.1-tiny", Sam2Model(network, spec_input), cpu, torch.float32, spec_input, "seed 1"
+    )
 
 
 def check(agreement: Agreement) -> None:
@@ -223,7 +226,7 @@ def test_a_live_stream_is_tracked_as_a_video_that_is_long_enough(
     and differs from it on the same first frames alone. Trained weights may hardly look at ages, so
     both networks are made to.
     """
-    for network in (pico[0], pico[1].network):
+    for network in (pico[0], pico[1].network.module):
         ages = network.obj_ptr_tpos_proj
         monkeypatch.setitem(network._modules, "obj_ptr_tpos_proj", Louder(ages))
     scenario = Scenario("six frames", 6, ((0, CLICK),))

@@ -26,6 +26,7 @@ from tools.train.validate import held_out_scores
 from tracker.errors import OutputError, UsageError
 from tracker.models import InputSpec, Model
 from tracker.models.optim.fusion import speed_up_model
+from tracker.models.sam2.adapter import Sam2Model
 
 LAST_NAME, BEST_NAME, CONFIG_NAME = "last.safetensors", "best.safetensors", "config.json"
 
@@ -228,7 +229,8 @@ class Run:
         network.to(self._device)
         network.image_encoder.to(memory_format=torch.channels_last)
         dtype = torch.bfloat16 if self._config.bf16 else torch.float32
-        return Model(self._standing.model, network, self._device, dtype, spec, fingerprint="")
+        tracking, name = Sam2Model(network, spec), self._standing.model
+        return Model(name, tracking, self._device, dtype, spec, fingerprint="")
 
 
 def normalised(images_ntssc: Tensor, spec: InputSpec) -> Tensor:

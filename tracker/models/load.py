@@ -1,5 +1,7 @@
 """From a model's name to a network that is ready to track."""
 
+import pkgutil
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -15,8 +17,12 @@ from tracker.models.optim.memory_encoder import use_fast_memory
 from tracker.models.pico.build import PicoConfig, build_pico, read_pico_config
 from tracker.models.precision import Precision, choose_precision
 from tracker.models.registry import ModelSpec, find_spec
+from tracker.models.sam2.adapter import Sam2Model
 from tracker.models.sam2.build import OFFICIAL_INPUT, build_official
 from tracker.models.state_dict import load_strictly, read_state
+
+#: Of a family of its own: from its row, given weights, the device and the name of a dtype.
+Loader = Callable[[ModelSpec, Path | None, torch.device, str], Model]
 
 
 def load_model(
@@ -39,6 +45,9 @@ def load_model(
     """
     spec = find_spec(name)
     chosen_device = choose_device(device)
+    if spec.loader is not None:
+        load: Loader = pkgutil.resolve_name(spec.loader)
+        return load(spec, checkpoint, chosen_device, dtype)
     path = checkpoint or checkpoint_path(spec)
     if checkpoint is None and not path.is_file():
         raise _no_weights(spec, path)
@@ -61,16 +70,9 @@ def load_model(
             quantize(network.image_encoder, pico.input, ranges)
         elif precision == "bf16" and can_fuse():
             fuse_convolutions(network.image_encoder.trunk)
-    return Model(
-        name,
-        network,
-        chosen_device,
-        chosen_dtype,
-        OFFICIAL_INPUT if pico is None else pico.input,
-        file_sha256(path),
-        resizable=spec.embedded,
-        int8=precision == "int8",
-    )
+    pictures, int8 = OFFICIAL_INPUT if pico is None else pico.input, precision == "int8"
+    sam2 = Sam2Model(network, pictures, quantized=int8, resizable=spec.embedded)
+    return Model(name, sam2, chosen_device, chosen_dtype, pictures, file_sha256(path), int8=int8)
 
 
 def _no_weights(spec: ModelSpec, path: Path) -> ModelError:

@@ -27,6 +27,8 @@ class ModelSpec:
         filename: File name of the weights.
         url: Where the weights are published; None where they lie in this package.
         sha256: Hex digest of the published file, None where it is not known.
+        loader: `package.module:function` that loads a model of another family than SAM 2's, see
+            `tracker.models.load.Loader`.
     """
 
     name: str
@@ -35,6 +37,7 @@ class ModelSpec:
     filename: str
     url: str | None
     sha256: str | None = None
+    loader: str | None = None
 
     @property
     def embedded(self) -> bool:

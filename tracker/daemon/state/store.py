@@ -24,7 +24,7 @@ from tracker.daemon.state.state_file import (
 from tracker.daemon.state.state_folder import StateFolder
 from tracker.daemon.streams import KeptStream
 from tracker.daemon.tracking.scheduler import CommandResult, Scheduler
-from tracker.engine import snapshot
+from tracker.engine import SNAPSHOT_VERSION, snapshot_version
 from tracker.errors import OutputError, SnapshotError, StateError, UsageError
 
 TIMEOUT_S = 30.0
@@ -113,11 +113,11 @@ class Store:
     def _check_snapshots(self, state: SavedState) -> None:
         for stream in _with_objects(state):
             path = self.snapshot_path(stream)
-            version = snapshot.version_of(path)
-            if version is not None and version > snapshot.VERSION:
+            version = snapshot_version(path)
+            if version is not None and version > SNAPSHOT_VERSION:
                 raise StateError(
                     f"snapshot {path} is of version {version}; this trackd reads up to "
-                    f"{snapshot.VERSION}",
+                    f"{SNAPSHOT_VERSION}",
                     "use the trackd that wrote it; or start once with --ignore-unreadable-state, "
                     "and its objects are lost",
                 )

@@ -53,11 +53,11 @@ _PER_OBJECT = 0.5
 
 def ladder(model: Model) -> tuple[ComputeBudget, ...]:
     """The rungs for a model, from full effort down."""
-    known = model.network.num_maskmem - 1
+    known = model.network.memory.recent
     rungs = [FULL, *(ComputeBudget(memories=maps) for maps in MEMORIES if maps < known)]
     maps = rungs[-1].memories
     rungs += [ComputeBudget(None, maps, objects) for objects in OBJECTS]
-    if model.resizable:
+    if model.network.capabilities.resizable:
         own = model.input.size
         sizes = {round(own * part / SIZE_STEP) * SIZE_STEP for part in SIZE_PARTS}
         smaller = sorted((size for size in sizes if size < own), reverse=True)
@@ -158,7 +158,7 @@ class QualityController:
     @classmethod
     def of(cls, budget_s: float, model: Model) -> "QualityController":
         """A controller for a model."""
-        maps = model.network.num_maskmem - 1
+        maps = model.network.memory.recent
         return cls(budget_s, ladder(model), size=model.input.size, maps=maps)
 
     @property

@@ -39,7 +39,7 @@ class Scheduler:
     correction tracks an object again, each other stream may have one of its frames tracked.
 
     Where another frame waits when a turn comes to its frame, it is taken too and encoded meanwhile
-    (`StreamTracker.looks_ahead`); the next turn tracks it, also where newer ones came: it is ready,
+    (`StreamTracker.prefetches`); the next turn tracks it, also where newer ones came: it is ready,
     and the newer one will be encoded while it is tracked. Nothing waits where the tracker keeps up.
 
     Attributes:
@@ -316,7 +316,7 @@ class Scheduler:
         self._between_frames()
         self._ahead = self._take(ahead=True)
         if self._ahead is not None:
-            self._ahead.slot.lane.look_ahead(self._ahead.live)
+            self._ahead.slot.lane.prefetch(self._ahead.live)
         limit = taken.slot.track(taken.live, taken.dropped)
         if limit is not None:
             self._give_up_largest(limit)
@@ -338,7 +338,7 @@ class Scheduler:
         with self._lock:
             slots = list(self._frame_turns)
         for slot in slots:
-            if len(slot.mailbox) and ahead and not slot.lane.looks_ahead:
+            if len(slot.mailbox) and ahead and not slot.lane.prefetches:
                 return None
             taken = self._next_of(slot)
             if taken is not None:

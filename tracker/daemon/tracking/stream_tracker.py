@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -22,11 +22,10 @@ from tracker.daemon.messages import (
 )
 from tracker.daemon.tracking.frame_history import FrameHistory, HistoryFrame
 from tracker.daemon.tracking.object_ids import ObjectIds
-from tracker.daemon.tracking.prompting import prompt_on, too_many_clicks
+from tracker.daemon.tracking.prompting import prompt_on
 from tracker.daemon.tracking.quality import QualityController, Spent
 from tracker.daemon.tracking.stats import StreamTrackerClock, StreamTrackerStatus
-from tracker.engine import FULL, Policy, Session, snapshot
-from tracker.engine.prefetch import Helper
+from tracker.engine import FULL, Helper, Policy, Session
 from tracker.errors import PromptError, SnapshotError
 from tracker.models import Model
 from tracker.protocol.data import EventName
@@ -92,19 +91,19 @@ class StreamTracker:
         return Session(self._model, self._policy, helper=self._helper)
 
     @property
-    def looks_ahead(self) -> bool:
-        """Whether it is worth while to `look_ahead`.
+    def prefetches(self) -> bool:
+        """Whether it is worth while to `prefetch`.
 
         More frames a second are had for a longer way of each, so not where latency is kept to.
         """
         if "_session" not in self.__dict__:
             return False  # not made yet, and without objects
         deadline = self._settings.deadline
-        return (deadline is None or deadline.latency_ms is None) and self._session.looks_ahead
+        return (deadline is None or deadline.latency_ms is None) and self._session.prefetches
 
-    def look_ahead(self, live: LiveFrame) -> None:
+    def prefetch(self, live: LiveFrame) -> None:
         """Begin to encode the frame that will be tracked next."""
-        self._session.look_ahead(live.frame.image)
+        self._session.prefetch(live.frame.image)
 
     def track(self, live: LiveFrame, *, dropped: int) -> Tracked:
         """Track all objects on the next frame.
@@ -125,7 +124,7 @@ class StreamTracker:
             HistoryFrame(
                 result.step, frame.seq, frame.pts, frame.captured_ns, height, width, live.epoch
             ),
-            oldest_step=self._session.seen[0].step,
+            oldest_step=self._session.steps[0],
         )
         self._clock.record(tracked)
         self._look(result.objects)
@@ -162,7 +161,7 @@ class StreamTracker:
             case ListCommand():
                 return ObjectsResult(stream=self.stream, objects=list(self._view.objects))
             case SaveCommand():
-                return snapshot.to_bytes(self._session)
+                return self._session.to_bytes()
             case RestoreCommand():
                 return self._restore(command)
 
@@ -243,7 +242,7 @@ class StreamTracker:
         self, prompt: Prompt, frame: HistoryFrame, pause: Callable[[], None], *, created: bool
     ) -> Prompted:
         """Prompt the session; a new object whose catching up failed does not stay half done."""
-        if too_many_clicks(self._session, prompt, frame):
+        if self._session.click_count(prompt, frame.step) > self._policy.max_points:
             raise RequestError(
                 ErrorCode.LIMIT,
                 f"object {prompt.object_id} would have more than {self._policy.max_points} clicks "
@@ -279,8 +278,7 @@ class StreamTracker:
 
     def _restore(self, command: RestoreCommand) -> ObjectsResult:
         session = self._new_session() if command.lost else self._load(command.path, command.data)
-        known = {obj.id: obj.label for obj in session.objects.rows}
-        wanted = dict(sorted(known.items()) if command.objects is None else command.objects)
+        wanted = dict(session.labels if command.objects is None else command.objects)
         _list_only(session, dict(list(wanted.items())[: self._policy.max_objects]))
         gone = {i: self._label(i) for i in self._session.object_ids if i not in session.object_ids}
         self._session = session
@@ -307,13 +305,13 @@ class StreamTracker:
             session = Session.load(path, self._model, helper=self._helper, data=data)
         except SnapshotError as err:
             raise RequestError(ErrorCode.SNAPSHOT, err.message, err.hint) from err
-        if replace(session.policy, max_objects=self._policy.max_objects) != self._policy:
+        session.limit_objects(self._policy.max_objects)
+        if session.policy != self._policy:
             raise RequestError(
                 ErrorCode.SNAPSHOT,
                 f"snapshot {path} was taken with another model.policy or model.history_frames",
                 "prompt the objects again",
             )
-        session.policy = self._policy
         return session
 
     def _check_known(self, object_id: int | None) -> None:
@@ -344,16 +342,16 @@ class StreamTracker:
         return self._history.newest or self._view.newest
 
     def _label(self, object_id: int) -> str | None:
-        return self._session.objects.get(object_id).label
+        return self._session.labels[object_id]
 
     def _objects(self) -> tuple[ObjectInfo, ...]:
         """All objects as they stand, which works before the first frame too."""
-        if self._session.seen:
-            return tuple(_info(obj) for obj in self._session.result().objects)
-        rows = sorted(self._session.objects.rows, key=lambda obj: obj.id)
+        session = self._session
+        if session.steps:
+            return tuple(_info(obj) for obj in session.result().objects)
         return tuple(
-            ObjectInfo(id=obj.id, label=obj.label, state=obj.presence.state, score=0.0, box=None)
-            for obj in rows
+            ObjectInfo(id=i, label=session.labels[i], state=state, score=0.0, box=None)
+            for i, state in session.object_states.items()
         )
 
     def _look(self, results: Iterable[ObjectResult] | None = None) -> None:
@@ -364,7 +362,7 @@ class StreamTracker:
             if self._states.get(obj.id) is not obj.state:
                 self._tell(EventName.OBJECT_STATE, obj.id, state=obj.state, label=obj.label)
         self._states = states
-        self._view = _View(objects, self._newest, self._session.bank.nbytes, self._ids.next)
+        self._view = _View(objects, self._newest, self._session.memory_bytes, self._ids.next)
 
     def _tell(
         self,

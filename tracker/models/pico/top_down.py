@@ -1,4 +1,4 @@
-"""What the coarser feature maps of a trunk see, told to the finer ones.
+"""Top-down (FPN-style) fusion of coarse features into the stride-4 and stride-8 maps.
 
 SAM 2's neck takes the maps at strides 4 and 8 as they are: Hiera's know their surroundings there. A
 trunk of plain convolutions knows little more than edges so early. Here each of the two maps is
@@ -43,18 +43,18 @@ class Level(nn.Module):
         self.out = nn.Conv2d(width, channels, 1)
 
     def forward(self, x_nchw: Tensor, above_nchw: Tensor) -> tuple[Tensor, Tensor]:
-        """The map, and what the next level is told; `above_nchw` has half the size."""
+        """The fused map, and the input of the next level; `above_nchw` has half the size."""
         seen_nchw = self.mixes(self.act(self.lateral(x_nchw) + doubled(above_nchw)))
         return x_nchw + self.out(seen_nchw), seen_nchw
 
 
 class Steps(NamedTuple, Generic[Value]):
-    """What a `TopDown` computes of no known range, in turn, or something of each of it.
+    """Intermediate maps of a `TopDown`, whose ranges are not known, or a value of each.
 
     Attributes:
         coarse: The coarsest map, narrowed.
-        above: What the level of stride 8 is told.
-        narrow: What that of stride 4 is told.
+        above: Input of the level of stride 8 from above.
+        narrow: That of stride 4.
         middle: The map of stride 8.
         fine: That of stride 4.
     """

@@ -1,4 +1,4 @@
-"""From a decoded image to the network's input."""
+"""Preprocessing of images to a network's input."""
 
 import cv2
 import numpy as np
@@ -11,7 +11,7 @@ from tracker.models import InputSpec
 
 
 def resize_to_square(image_hwc: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.uint8]:
-    """Squash an image, RGB [H, W, 3], to the network's square, RGB [size, size, 3].
+    """Resize an image, RGB [H, W, 3], to the network's square, RGB [size, size, 3].
 
     The aspect ratio is ignored, as in sam2's `load_video_frames`. `spec.resize` names the filter
     that the weights were trained with: "pil" is that function's own antialiased one, "linear" is
@@ -24,7 +24,7 @@ def resize_to_square(image_hwc: NDArray[np.uint8], spec: InputSpec) -> NDArray[n
 
 
 def image_tensor(small_hwc: NDArray[np.uint8], spec: InputSpec) -> Tensor:
-    """Normalise a squashed image, uint8 [size, size, 3].
+    """Normalise a resized image, uint8 [size, size, 3].
 
     Returns:
         float32 [1, 3, size, size] on the CPU, channels last in memory.
@@ -37,7 +37,7 @@ def image_tensor(small_hwc: NDArray[np.uint8], spec: InputSpec) -> Tensor:
 
 
 def pixel_tensor(small_hwc: NDArray[np.uint8]) -> Tensor:
-    """A view of a squashed image for a quantized encoder: uint8 [1, 3, size, size].
+    """A view of a resized image for a quantized encoder: uint8 [1, 3, size, size].
 
     Channels are last in memory, and by the strides too.
     """
