@@ -9,7 +9,7 @@ from tools.bench.models import seeded
 from tracker.models import find_spec, load_model
 from tracker.models.checkpoints import checkpoint_path
 from tracker.models.optim.fused_conv import can_fuse
-from tracker.models.optim.memory_encoder import FastMemoryEncoder, use_fast_memory
+from tracker.models.optim.memory_encoder import FastMemoryEncoder, use_fast_memory_encoder
 from tracker.models.pico.build import build_pico, read_pico_config
 from tracker.models.pico.memory_stride import with_whole_memories
 from tracker.models.sam2 import verbs as network
@@ -37,7 +37,7 @@ def plain_network(name: str) -> SAM2Base:
 
 def fast_network(plain: SAM2Base, dtype: torch.dtype) -> SAM2Base:
     fast = with_shared_weights(plain)
-    use_fast_memory(fast, dtype)
+    use_fast_memory_encoder(fast, dtype)
     return fast
 
 
@@ -136,12 +136,8 @@ def test_a_loaded_model_has_it_at_every_size_and_with_whole_memories() -> None:
         memories(one.network, torch.float32, from_prompt=False)
 
 
-def test_a_torch_without_the_operators_keeps_the_encoder_of_sam2(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("tracker.models.load.can_fuse", lambda: False)
-    plain = load_model("pico", device="cpu", dtype="fp32").network
-    monkeypatch.undo()
+def test_where_it_is_switched_off_the_encoder_is_that_of_sam2() -> None:
+    plain = load_model("pico", device="cpu", dtype="fp32", without=["memory_encoder"]).network
     fast = load_model("pico", device="cpu", dtype="fp32").network
     assert not isinstance(plain.memory_encoder, FastMemoryEncoder)
     assert (

@@ -8,6 +8,7 @@ from pydantic import ConfigDict, Field
 from sam2.modeling.sam2_base import SAM2Base
 
 from tracker.models.precision import Precision, has_amx
+from tracker.models.registry import WeightsLicense
 
 SMALLEST_SIZE, SIZE_STEP = 64, 32
 
@@ -47,6 +48,8 @@ class Model:
         fingerprint: SHA-256 of the weights file, hex.
         resizable: Whether the weights serve pictures of other sizes, see `sam2.resize`.
         int8: Whether the image encoder is quantized, see `tracker.models.optim.int8.trunk`.
+        optimizations: Names of those that are on, see `tracker.models.optim.plan`.
+        license: Of the weights; None where they are a user's own.
         sizes: The model for the sizes that it was used for, shared by all of them.
     """
 
@@ -58,6 +61,8 @@ class Model:
     fingerprint: str
     resizable: bool = False
     int8: bool = False
+    optimizations: tuple[str, ...] = ()
+    license: WeightsLicense | None = None
     sizes: "dict[int, Model]" = field(default_factory=dict, compare=False, repr=False)
 
     @property

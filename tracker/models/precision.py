@@ -1,4 +1,4 @@
-"""What a network computes in."""
+"""The precision of a network: float32, bfloat16 or 8-bit integers."""
 
 from typing import Literal, get_args
 
@@ -37,6 +37,11 @@ def choose_precision(wanted: str, device: torch.device, *, int8: bool = False) -
     if has_int8 and wanted != "bf16":
         return "int8"
     return "bf16" if wanted == "bf16" or has_bf16 else "fp32"
+
+
+def torch_dtype(precision: Precision) -> torch.dtype:
+    """The dtype of a precision; bfloat16 is by autocast, and int8 is that but for the encoder."""
+    return torch.float32 if precision == "fp32" else torch.bfloat16
 
 
 def _has_bf16(device: torch.device) -> bool:

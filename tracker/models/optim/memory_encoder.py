@@ -231,7 +231,7 @@ class FirstLevel(NarrowLevel):
         return cells_nchw
 
 
-def use_fast_memory(network: SAM2Base, dtype: torch.dtype) -> None:
+def use_fast_memory_encoder(network: SAM2Base, dtype: torch.dtype) -> None:
     """Give a network in eval mode on a CPU, in place, a memory encoder that computes in `dtype`.
 
     Needs the operator that `tracker.models.optim.fused_conv.can_fuse` looks for.
