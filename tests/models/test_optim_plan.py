@@ -1,5 +1,6 @@
 """The table of optimizations: what is on where, what a switch does, and that masks stay."""
 
+from copy import deepcopy
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from sam2.modeling.sam2_base import SAM2Base
 
 from tests.support.moving_scene import frame, square
 from tests.support.small_pico import small_pico
@@ -193,11 +195,16 @@ def test_masks_stay_without_any(dtype: str) -> None:
     assert lowest_iou(masks_without(dtype, *NAMES), masks_without(dtype)) >= LOWEST_IOU[dtype]
 
 
-def official(*off: str) -> Model:
-    """A small official network of random weights, so optimized."""
+@cache
+def official_network() -> SAM2Base:
+    """A small official network of random weights."""
     torch.manual_seed(1)
     network = build_official(find_spec("sam2.1-tiny"), image_size=OFFICIAL_SIZE)
-    network = seeded(network, seed=1).eval().requires_grad_(False)
+    return seeded(network, seed=1).eval().requires_grad_(False)
+
+
+def official(*off: str) -> Model:
+    network = deepcopy(official_network())
     spec = replace(OFFICIAL_INPUT, size=OFFICIAL_SIZE)
     names = optimize(network, Target("cpu", "fp32", spec), switched_off(off))
     return Model("tiny", network, CPU, torch.float32, spec, "seed 1", optimizations=names)

@@ -180,6 +180,18 @@ PLAN: tuple[Optimization, ...] = (
 )
 
 
+def check_names(names: Iterable[str]) -> None:
+    """Refuse what is no name of an optimization.
+
+    Raises:
+        UsageError: There is no optimization of that name.
+    """
+    known = [row.name for row in PLAN]
+    for name in names:
+        if name not in known:
+            raise UsageError(f"unknown optimization {name!r}", f"known: {', '.join(known)}")
+
+
 def switched_off(names: Iterable[str] = ()) -> frozenset[str]:
     """Optimizations that are off by name, here or in $TRACKD_WITHOUT, and those that need them.
 
@@ -188,9 +200,7 @@ def switched_off(names: Iterable[str] = ()) -> frozenset[str]:
     """
     named = [name.strip() for name in os.environ.get(ENVIRONMENT, "").split(",")]
     off = {*names, *filter(None, named)}
-    known = [row.name for row in PLAN]
-    for name in sorted(off.difference(known)):
-        raise UsageError(f"unknown optimization {name!r}", f"known: {', '.join(known)}")
+    check_names(sorted(off))
     for row in PLAN:
         if off.intersection(row.needs):
             off.add(row.name)
