@@ -1,4 +1,4 @@
-"""What `trackd doctor` looks at on any machine: packages, codecs, devices, weights, clock."""
+"""Checks of `trackd doctor` on any machine: packages, codecs, devices, optimizations, weights."""
 
 import ctypes
 import importlib.metadata
@@ -89,7 +89,7 @@ def _knows(protocol: str) -> bool:
 def device(
     name: str, dtype: str, model: str, checkpoint: Path | None, without: Iterable[str] = ()
 ) -> Iterator[Check]:
-    """Where the network would run, and in what precision."""
+    """The device and the precision of the network."""
     import torch
 
     from tracker.models.load import choose_device
@@ -113,7 +113,7 @@ def device(
 def optimizations(
     name: str, dtype: str, model: str, checkpoint: Path | None, without: Iterable[str] = ()
 ) -> Iterator[Check]:
-    """Which optimizations the network would have, and why."""
+    """The optimizations of the network, on or off, with the reason."""
     from tracker.models.load import choose_device
     from tracker.models.optim.plan import ENVIRONMENT, decide, switched_off
 

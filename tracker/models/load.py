@@ -73,7 +73,7 @@ def load_model(
 def choose_target(
     spec: ModelSpec, weights: Path, device: torch.device, dtype: str, off: frozenset[str]
 ) -> Target:
-    """What `load_model` would optimize a network for.
+    """The target that `load_model` would optimize a network for.
 
     Args:
         spec: The model.

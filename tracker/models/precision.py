@@ -60,6 +60,6 @@ def _has_int8(device: torch.device) -> bool:
 
 
 def has_amx() -> bool:
-    """Whether the CPU multiplies matrices in tiles (Intel AMX), which oneDNN then uses."""
+    """True if the CPU multiplies matrices in tiles (Intel AMX), which oneDNN then uses."""
     probe = getattr(torch.cpu, "_is_amx_tile_supported", None)
     return probe is not None and bool(probe())

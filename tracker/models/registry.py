@@ -1,4 +1,4 @@
-"""Which models there are: a name, its configuration, and where its weights come from."""
+"""The registry of models: names, configurations, and the origin and license of the weights."""
 
 import difflib
 from collections.abc import Mapping
@@ -65,7 +65,7 @@ class ModelSpec:
 
     @property
     def embedded(self) -> bool:
-        """Whether the weights come with the package."""
+        """True if the weights come with the package."""
         return self.url is None
 
 

@@ -18,7 +18,7 @@ _LARGEST = 2.0**100
 
 
 def prefers_plain_products(q: Tensor) -> bool:
-    """Whether plain products are faster for queries of this device and dtype: bf16 on a CPU."""
+    """True for queries in bf16 on a CPU, for which plain products are faster."""
     return q.device.type == "cpu" and q.dtype == torch.bfloat16
 
 

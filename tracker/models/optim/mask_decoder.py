@@ -145,7 +145,7 @@ class _OneDtypeDecoder:
         return F.gelu(pixels).reshape(n, -1, second.channels)
 
     def _weights_of_masks(self, masks_nac: Tensor) -> Tensor:
-        """What each mask token makes of the pixels' features, [n, a, c / 8]."""
+        """Weights of the pixels' features by the hypernetwork of each mask, [n, a, c / 8]."""
         x_anc = masks_nac.transpose(0, 1)
         for number, (weight, bias) in enumerate(self._hyper):
             x_anc = torch.baddbmm(bias, F.relu(x_anc) if number else x_anc, weight)

@@ -27,7 +27,7 @@ ENVIRONMENT = "TRACKD_WITHOUT"
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a network is optimized for: where it runs, in what precision, on which pictures.
+    """The target of the optimizations: a device, a precision and the pictures of a model.
 
     Attributes:
         device_type: Of torch: "cpu", "cuda" or "mps".
@@ -48,7 +48,7 @@ class Target:
 
     @property
     def on_cpu(self) -> bool:
-        """Whether it runs on the CPU."""
+        """True for the CPU."""
         return self.device_type == "cpu"
 
 
@@ -75,7 +75,7 @@ class Optimization:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Whether an optimization is on for a target, and why."""
+    """The state of an optimization for a target, and the reason."""
 
     optimization: Optimization
     on: bool
@@ -208,7 +208,7 @@ def switched_off(names: Iterable[str] = ()) -> frozenset[str]:
 
 
 def decide(target: Target, off: frozenset[str] = frozenset()) -> tuple[Decision, ...]:
-    """Which optimizations are on for a target, in order.
+    """Decide on each optimization for a target, in order.
 
     Args:
         target: What the network is optimized for.

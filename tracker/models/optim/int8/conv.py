@@ -116,7 +116,7 @@ class Int8Conv(nn.Module):
 
 
 def can_quantize() -> bool:
-    """Whether this torch has the operators, not of its stable interface, and the CPU is good at it.
+    """True if this torch has the operators, not of its stable interface, and the CPU is good at it.
 
     Without the dot products of VNNI, sums of two products saturate.
     """
@@ -126,7 +126,7 @@ def can_quantize() -> bool:
 
 
 def _pads(conv: nn.Conv2d) -> tuple[int, int, int, int] | None:
-    """What a convolution that pads like TensorFlow adds to an input of even sides."""
+    """Padding of a convolution that pads like TensorFlow, for an input of even sides."""
     if type(conv) is nn.Conv2d:
         return None
     both = conv.kernel_size[0] - conv.stride[0]

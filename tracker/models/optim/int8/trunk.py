@@ -103,7 +103,7 @@ class Int8Trunk(nn.Module):
 
 
 def can_be_quantized(trunk: nn.Module) -> bool:
-    """Whether a trunk is an EfficientNet-Lite: convolutions and ReLU6, nothing else."""
+    """True if a trunk is an EfficientNet-Lite: convolutions and ReLU6, nothing else."""
     body: Any = getattr(trunk, "body", None)
     if type(body) is not EfficientNetFeatures:
         return False
