@@ -18,6 +18,7 @@ from tracker.cli.check import Check, Status, examine, fail, ok
 from tracker.cli.main import main
 from tracker.daemon.config.schema import DaemonConfig
 from tracker.errors import UsageError
+from tracker.models.optim.plan import PLAN
 
 PORTS = ("control.bind", "data.bind", "data.latest_bind")
 
@@ -63,6 +64,8 @@ def test_a_machine_that_can_track_is_told_so(
         "opens rtsp://",
         "the clock says 20",
         "model pico: ",
+        ", LicenseRef-trackd-pico-weights",
+        "optimization mask_decoder: on, always",
         "control.bind tcp://127.0.0.1:",
         "http.port tcp://127.0.0.1:",
         f"state.dir {config_file.parent / 'state'}: ",
@@ -140,6 +143,31 @@ def test_a_device_that_is_not_there_fails() -> None:
     assert found.status is Status.FAIL
     assert "'cuda:99' is not available here" in found.what
     assert "cpu" in found.mend
+
+
+def test_each_optimization_is_told_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRACKD_WITHOUT", "mask_decoder")
+    found = {
+        check.what.removeprefix("optimization ").partition(":")[0]: check
+        for check in check_machine.optimizations("cpu", "fp32", "pico", None, ["channel_norm"])
+    }
+    assert list(found) == [row.name for row in PLAN]
+    assert found["narrow_neck"] == ok("optimization narrow_neck: on, always")
+    assert found["int8"].what.startswith("optimization int8: off, only on a CPU in int8")
+    for name in ("mask_decoder", "channel_norm"):
+        assert found[name].what == f"optimization {name}: off, switched off"
+        assert found[name].status is Status.WARN
+
+
+def test_an_unknown_optimization_in_the_configuration_fails(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "daemon.yaml"
+    path.write_text("model: {without: [in8]}\nhttp: {port: 0}\n")
+    assert main(["doctor", "--config", str(path)]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    (failed,) = [text for text in lines if text.startswith("fail  ")]
+    assert "model.without: unknown optimization 'in8'" in failed and "mask_decoder" in failed
 
 
 def test_weights_that_are_not_there_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

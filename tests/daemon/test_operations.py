@@ -4,6 +4,7 @@ import json
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -30,6 +31,7 @@ from tracker.daemon.streams import Streams
 from tracker.daemon.telemetry.status import DaemonStatus
 from tracker.daemon.tracking.frame_numbers import RESERVED
 from tracker.daemon.tracking.scheduler import CommandResult
+from tracker.models.registry import WeightsLicense
 from tracker.protocol.data import EventName
 from tracker.protocol.fields import FrameAddress, StreamSettings
 from tracker.protocol.replies import ErrorCode, ObjectInfo, ObjectsResult, StreamState
@@ -158,6 +160,9 @@ class FakeSnapshots:
         return _nothing()
 
 
+LICENSE = WeightsLicense("Apache-2.0", "any use")
+
+
 class Daemon:
     """A dispatch whose sources, tracker and subscribers are fakes."""
 
@@ -179,7 +184,7 @@ class Daemon:
             streams=self.streams,
             pipeline=self.pipeline,  # type: ignore[arg-type]
             snapshots=snapshots,
-            model=small_pico(),
+            model=replace(small_pico(), optimizations=("mask_decoder",), license=LICENSE),
             version="1.2.3",
             limits=limits,
             control=ControlConfig(),
@@ -540,6 +545,9 @@ def test_describe_tells_a_stranger_all_that_is_needed() -> None:
         "device": "cpu",
         "dtype": "float32",
         "input_size": 128,
+        "precision": "fp32",
+        "optimizations": ["mask_decoder"],
+        "license": {"spdx": "Apache-2.0", "allows": "any use"},
     }
     assert told["limits"]["streams"] == 2
     assert told["limits"]["max_message_bytes"] == ControlConfig().max_message_bytes

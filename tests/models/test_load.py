@@ -21,7 +21,7 @@ from tracker.models import REGISTRY, InputSpec, find_spec, load_model, precision
 from tracker.models.checkpoints import checkpoint_path
 from tracker.models.digest import file_sha256
 from tracker.models.optim.fused_conv import FusedConv, can_fuse
-from tracker.models.optim.fusion import speed_up
+from tracker.models.optim.fusion import use_channel_norm
 from tracker.models.pico.build import build_pico, read_pico_config
 from tracker.models.precision import choose_precision
 from tracker.models.sam2.build import build_official
@@ -83,14 +83,13 @@ def test_the_faster_network_computes_the_same() -> None:
         assert (ours - theirs).abs().max() <= 1e-4 * theirs.abs().max()
 
 
-def test_convolutions_and_clips_in_one_pass_change_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_convolutions_and_clips_in_one_pass_change_no_bit() -> None:
     if not can_fuse():
         pytest.skip("this torch has no such operator")
     image_13ss = torch.rand(1, 3, 416, 416, generator=torch.Generator().manual_seed(1))
     image_13ss = image_13ss.contiguous(memory_format=torch.channels_last)
     fused = load_model("pico", device="cpu", dtype="bf16").network.module
-    monkeypatch.setattr("tracker.models.load.can_fuse", lambda: False)
-    plain = load_model("pico", device="cpu", dtype="bf16").network.module
+    plain = load_model("pico", device="cpu", dtype="bf16", without=["fused_conv"]).network.module
     assert any(isinstance(m, FusedConv) for m in fused.modules())
     assert not any(isinstance(m, FusedConv) for m in plain.modules())
     with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
@@ -169,7 +168,7 @@ def test_an_official_checkpoint_loads_strictly_from_the_models_directory(
     model = load_model("sam2.1-tiny", device="cpu")
     assert (model.input.size, model.input.resize) == (1024, "pil")
     assert model.fingerprint == file_sha256(tiny_pt)
-    rewritten = ("image_encoder.neck.", "sam_mask_decoder.conv_s")  # in one, see speed_up_model
+    rewritten = ("image_encoder.neck.", "sam_mask_decoder.conv_s")  # in one, see use_narrow_neck
     held = {
         k: v for k, v in model.network.module.state_dict().items() if not k.startswith(rewritten)
     }
@@ -409,5 +408,5 @@ def test_norms_over_channels_equal_the_original(channels: int) -> None:
     x_nchw = torch.randn(2, channels, 6, 5)
     with torch.inference_mode():
         expected = original(x_nchw)
-        speed_up(holder)
+        use_channel_norm(holder)
         torch.testing.assert_close(holder(x_nchw), expected, rtol=0, atol=1e-5)

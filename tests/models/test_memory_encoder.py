@@ -10,7 +10,7 @@ from tracker.models import find_spec, load_model, resized, with_whole_memories
 from tracker.models.base import Decoded, Features
 from tracker.models.checkpoints import checkpoint_path
 from tracker.models.optim.fused_conv import can_fuse
-from tracker.models.optim.memory_encoder import FastMemoryEncoder, use_fast_memory
+from tracker.models.optim.memory_encoder import FastMemoryEncoder, use_fast_memory_encoder
 from tracker.models.pico.build import build_pico, read_pico_config
 from tracker.models.sam2.build import build_official
 from tracker.models.sam2.resize import with_shared_weights
@@ -36,7 +36,7 @@ def plain_network(name: str) -> SAM2Base:
 
 def fast_network(plain: SAM2Base, dtype: torch.dtype) -> SAM2Base:
     fast = with_shared_weights(plain)
-    use_fast_memory(fast, dtype)
+    use_fast_memory_encoder(fast, dtype)
     return fast
 
 
@@ -135,12 +135,9 @@ def test_a_loaded_model_has_it_at_every_size_and_with_whole_memories() -> None:
         memories(one.network.module, torch.float32, from_prompt=False)
 
 
-def test_a_torch_without_the_operators_keeps_the_encoder_of_sam2(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("tracker.models.load.can_fuse", lambda: False)
-    plain = load_model("pico", device="cpu", dtype="fp32").network.module
-    monkeypatch.undo()
+def test_where_it_is_switched_off_the_encoder_is_that_of_sam2() -> None:
+    off = load_model("pico", device="cpu", dtype="fp32", without=["memory_encoder"])
+    plain = off.network.module
     fast = load_model("pico", device="cpu", dtype="fp32").network.module
     assert not isinstance(plain.memory_encoder, FastMemoryEncoder)
     assert (

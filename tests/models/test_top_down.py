@@ -1,4 +1,4 @@
-"""The top-down path: shapes, what it is told, in 8-bit integers too; and prompts shown finely."""
+"""The top-down path: shapes, what reaches it, in 8-bit integers too; and fine mask prompts."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -37,7 +37,7 @@ def random_path() -> TopDown:
     return TopDown(CHANNELS, (24, 16)).eval().requires_grad_(False)
 
 
-def test_finer_maps_are_told_of_coarser_ones_and_not_the_other_way() -> None:
+def test_coarser_maps_reach_finer_ones_and_not_the_other_way() -> None:
     path, maps = random_path(), random_maps()
     before = path(maps)
     assert [m.shape for m in before] == [m.shape for m in maps]
@@ -61,21 +61,17 @@ def test_a_pixel_knows_its_surroundings() -> None:
 @pytest.mark.skipif(not can_quantize(), reason="no fast products of 8-bit integers here")
 def test_in_integers_it_is_near_the_real_one() -> None:
     path, maps = random_path(), random_maps()
-    given = [QuantParams.between(-4, 4)] * 4
-    quantized = [
-        (m / levels.step + levels.zero).round().to(torch.uint8)
-        for m, levels in zip(maps, given, strict=True)
-    ]
-    real = [
-        (q.float() - levels.zero) * levels.step for q, levels in zip(quantized, given, strict=True)
-    ]
+    input_params = QuantParams.of_range(-4, 4)
+    scale, zero_point = input_params.scale, input_params.zero_point
+    quantized = [(m / scale + zero_point).round().to(torch.uint8) for m in maps]
+    real = [(q.float() - zero_point) * scale for q in quantized]
     steps = path.steps(real)
     ranges = [(float(s.min()), float(s.max())) for s in steps]
-    ours = Int8TopDown(path, given, ranges)
+    ours = Int8TopDown(path, [input_params] * 4, ranges)
     found = ours([q.contiguous(memory_format=torch.channels_last) for q in quantized])
     for level, right in enumerate(path(real)):
-        levels = ours.levels[level]
-        difference = (found[level].float() - levels.zero) * levels.step - right
+        params = ours.output_params[level]
+        difference = (found[level].float() - params.zero_point) * params.scale - right
         assert difference.square().mean().sqrt() < 0.05 * right.std()
     assert Steps._fields == ("coarse", "above", "narrow", "middle", "fine")
 

@@ -27,7 +27,7 @@ from tools.bench.models import seeded
 from tracker.engine import OFFICIAL
 from tracker.models import Model, find_spec, load_model
 from tracker.models.checkpoints import checkpoint_path
-from tracker.models.optim.fusion import speed_up_model
+from tracker.models.optim.plan import Target, optimize
 from tracker.models.pico.build import build_pico, read_pico_config
 from tracker.models.sam2.adapter import Sam2Model
 from tracker.models.sam2.build import OFFICIAL_INPUT, build_official
@@ -106,8 +106,8 @@ def official_pair(size: int) -> tuple[SAM2VideoPredictor, Model]:
     predictor = seeded(predictor, seed=1).eval()
     network = build_official(spec, image_size=size).eval()
     network.load_state_dict(predictor.state_dict())
-    speed_up_model(network)
     spec_input = dataclasses.replace(OFFICIAL_INPUT, size=size)
+    optimize(network.requires_grad_(False), Target("cpu", "fp32", spec_input))
     cpu = torch.device("cpu")
     return predictor, Model(
         "sam2.1-tiny", Sam2Model(network, spec_input), cpu, torch.float32, spec_input, "seed 1"

@@ -24,8 +24,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     parser = subparsers.add_parser(
         "doctor",
         help="check this machine, and say how to mend what is wrong",
-        description="Checks packages, codecs, devices, model files, clock, ports and sources, and "
-        "says how to mend what is wrong. Ends with 1 where something fails.",
+        description="Checks packages, codecs, devices, optimizations, model files, clock, ports "
+        "and sources, and says how to mend what is wrong. Ends with 1 where something fails.",
     )
     parser.add_argument(
         "--source", action="append", default=[], metavar="URL", help="a source to try; repeats"
@@ -104,10 +104,10 @@ def _with_config(path: Path | None) -> Iterator[Check]:
     if path is not None:
         yield ok(f"{path}: valid")
     model = config.model
+    chosen = (model.device, model.dtype, model.name, model.checkpoint, model.without)
     looks: dict[str, _Look] = {
-        "model.device": partial(
-            check_machine.device, model.device, model.dtype, model.name, model.checkpoint
-        ),
+        "model.device": partial(check_machine.device, *chosen),
+        "model.without": partial(check_machine.optimizations, *chosen),
         "model": partial(check_machine.weights, model.name, model.checkpoint),
         "ports": partial(check_daemon.ports, config),
         "state.dir": partial(check_daemon.state_folder, config),

@@ -273,7 +273,11 @@ class Server:
     def _load_model(self, config: ModelConfig) -> tuple[Model, Policy]:
         """The network, loaded and run a few times, so that the first frames are not slow."""
         model = load_model(
-            config.name, checkpoint=config.checkpoint, device=config.device, dtype=config.dtype
+            config.name,
+            checkpoint=config.checkpoint,
+            device=config.device,
+            dtype=config.dtype,
+            without=config.without,
         )
         policy = replace(
             POLICIES[config.policy],
@@ -286,7 +290,13 @@ class Server:
             session.step(grey_hwc)
             if frame == 0:
                 session.prompt(Prompt(1, box_xyxy=(160, 120, 480, 360)))
-        _LOG.info("model %s is warm, on %s in %s", config.name, model.device, model.precision)
+        _LOG.info(
+            "model %s is warm, on %s in %s, optimizations: %s",
+            config.name,
+            model.device,
+            model.precision,
+            ", ".join(model.optimizations) or "none",
+        )
         return model, policy
 
     def _listen(

@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field
 from tracker.errors import UsageError
 from tracker.models.base import VideoModel
 from tracker.models.precision import Precision, has_amx
+from tracker.models.registry import WeightsLicense
 
 SMALLEST_SIZE, SIZE_STEP = 64, 32
 
@@ -47,6 +48,8 @@ class Model:
         input: The pictures that the network expects.
         fingerprint: SHA-256 of the weights file, hex.
         int8: Whether the image encoder is quantized, see `tracker.models.optim.int8.trunk`.
+        optimizations: Names of those that are on, see `tracker.models.optim.plan`.
+        license: Of the weights; None where they are a user's own.
         sizes: The model for the sizes that it was used for, shared by all of them.
     """
 
@@ -57,6 +60,8 @@ class Model:
     input: InputSpec
     fingerprint: str
     int8: bool = False
+    optimizations: tuple[str, ...] = ()
+    license: WeightsLicense | None = None
     sizes: "dict[int, Model]" = field(default_factory=dict, compare=False, repr=False)
 
     @property

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any, Protocol, TypeVar
 
 import pydantic_core
@@ -256,6 +256,9 @@ def _describe(
             "device": str(model.device),
             "dtype": str(model.dtype).removeprefix("torch."),
             "input_size": model.input.size,
+            "precision": model.precision,
+            "optimizations": list(model.optimizations),
+            "license": None if model.license is None else asdict(model.license),
         },
         "limits": limits.model_dump(mode="json") | control.model_dump(mode="json", include=told),
         "ops": list(OPS),

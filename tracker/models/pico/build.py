@@ -74,8 +74,8 @@ class PicoArchitecture(BaseModel):
             older name `memory_pool` is read, too.
         draws_prompts: Trained to be shown clicks and boxes as a rough mask too.
         follows_masks: Trained to be shown the mask of the frame before on a tracked frame.
-        top_down: Channels at strides 8 and 4 in which the finer feature maps learn what the coarser
-            ones see, see `pico.top_down`; None leaves the maps as the trunk gives them.
+        top_down: Channels at strides 8 and 4 of the fusion of coarse features into the finer maps,
+            see `pico.top_down`; None leaves the maps as the trunk gives them.
         fine_prompts: Masks that are shown reach the decoder's finest features too, as they are.
     """
 
@@ -110,8 +110,8 @@ class PicoConfig(BaseModel):
     Attributes:
         architecture: Its sizes.
         input: The pictures that it expects.
-        trunk_ranges: Smallest and largest output of each of the trunk's blocks, for
-            `tracker.models.optim.int8.trunk`; None where they were not measured.
+        trunk_ranges: Calibrated ranges of the trunk's activations, for
+            `tracker.models.optim.int8.trunk`; None where they were not calibrated.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

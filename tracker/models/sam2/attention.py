@@ -17,7 +17,7 @@ from sam2.modeling.memory_attention import MemoryAttention, MemoryAttentionLayer
 from sam2.modeling.sam.transformer import RoPEAttention
 from torch import Tensor
 
-from tracker.models.optim.attention import attend_plainly, is_faster_plainly
+from tracker.models.optim.attention import plain_attention, prefers_plain_products
 from tracker.models.optim.dtype_cache import compute_dtype
 from tracker.models.sam2.derived import Derived
 
@@ -55,7 +55,7 @@ def attend_to_memory(
 
     They and the memories are in the dtype that is computed in.
     """
-    if attention.norm.weight.requires_grad:  # gradients are for the weights themselves
+    if not getattr(attention, "one_dtype", False):
         return _through_layers(attention, image_1qc, image_pos_1qc, memories, derived)
     dtype = compute_dtype(image_1qc)
     with torch.autocast(image_1qc.device.type, enabled=False):
@@ -115,7 +115,8 @@ def _attend_to_itself(
     """Self-attention of the image's tokens, with rotary positions."""
     turns_qd = _turns(attention, placed.shape[1], derived)
     q, k = _rotate(attention.q_proj(placed), turns_qd), _rotate(attention.k_proj(placed), turns_qd)
-    return _attend(q, k, _projected(attention, own, derived))
+    own = _projected(attention, own, derived)
+    return _attend(q, k, own, plainly=_plainly(attention, q))
 
 
 def _recall(
@@ -135,7 +136,12 @@ def _recall(
     sizes = [len(memory.tokens_nlm) for memory in memories]
     queries = [q] * len(sizes) if len(q) == 1 else torch.split(q, sizes)
     found = [
-        _attend(own, _keys(attention, memory, turns_qd, derived, places=places), memory.tokens_nlm)
+        _attend(
+            own,
+            _keys(attention, memory, turns_qd, derived, places=places),
+            memory.tokens_nlm,
+            plainly=_plainly(attention, own),
+        )
         for own, memory in zip(queries, memories, strict=True)
     ]
     return _projected(attention, torch.cat(found) if len(found) > 1 else found[0], derived)
@@ -170,7 +176,7 @@ def _projected(attention: RoPEAttention, values: Tensor, derived: Derived) -> Te
     An average may be taken before or after it, as weights sum to one.
     """
     first, second = attention.v_proj, attention.out_proj
-    if first.weight.requires_grad:
+    if not getattr(attention, "composed_projections", False):
         projected: Tensor = second(first(values))
         return projected
     kept = derived.projections
@@ -229,7 +235,11 @@ def _rotate(x_ntc: Tensor, turns_qd: Tensor) -> Tensor:
     return turned.reshape(x_ntc.shape).to(x_ntc.dtype)
 
 
-def _attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+def _plainly(attention: RoPEAttention, q: Tensor) -> bool:
+    return getattr(attention, "plain_products", False) and prefers_plain_products(q)
+
+
+def _attend(q: Tensor, k: Tensor, v: Tensor, *, plainly: bool) -> Tensor:
     """Softmax attention of one head; a query of one object serves the keys of all.
 
     Plain products take one object at a time, or some of its queries, so that scores stay in the
@@ -237,13 +247,13 @@ def _attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """
     n = k.shape[0]
     v = v.to(q.dtype)
-    plainly, q = is_faster_plainly(q), q.expand(n, -1, -1)
+    q = q.expand(n, -1, -1)
     if not plainly:
         q, k, v = (x.unsqueeze(1) for x in (q.contiguous() if q.is_cuda else q, k, v))  # one head
         return F.scaled_dot_product_attention(q, k, v).squeeze(1)
     at_once = max(1, SCORES_BYTES // (k.shape[1] * k.element_size()))
     found = [
-        attend_plainly(part, keys, values)
+        plain_attention(part, keys, values)
         for queries, keys, values in zip(q, k, v, strict=True)
         for part in torch.split(queries, at_once)
     ]
