@@ -37,6 +37,7 @@ class RunDescription(BaseModel):
         fingerprint: Of the model's weights.
         plan: Digest of prompts, removals and range.
         outputs: Absolute path of each output.
+        segmenter: Name of what makes the first masks; None where the tracker does.
         finished: Nothing is left to do.
     """
 
@@ -55,6 +56,7 @@ class RunDescription(BaseModel):
     policy: Policy
     plan: str
     outputs: dict[str, str]
+    segmenter: str | None = None
     finished: bool = False
 
 
