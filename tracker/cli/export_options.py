@@ -29,8 +29,9 @@ def add_options(group: "argparse._ActionsContainer") -> None:
         action="append",
         default=[],
         metavar="FORMAT:PATH",
-        help=f"the same by name ({', '.join(spec.name for spec in EXPORTERS.built_in)}), "
-        "and the formats of installed packages (repeats)",
+        help="an output by the name of its format: "
+        f"{', '.join(spec.name for spec in EXPORTERS.built_in)}, or one of an installed package "
+        "(repeats)",
     )
 
 
