@@ -3,6 +3,9 @@
 from dataclasses import dataclass, field
 from fractions import Fraction
 
+#: Pixels of the largest picture that is decoded, 400 MB of RGB; a few bytes can claim far more.
+MAX_PIXELS = 2**27
+
 
 @dataclass(frozen=True, slots=True)
 class SourceInfo:

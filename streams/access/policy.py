@@ -10,8 +10,9 @@ from pathlib import Path
 from streams.access.files import HINT as FILES_HINT
 from streams.access.files import FileAccess
 from streams.access.hosts import ANY_HOST, HostAccess
-from streams.address import Address, SourceKind, host_and_port, with_host
 from streams.errors import SourceDenied
+from streams.sources.base import Address, SourceKind
+from streams.sources.urls import host_and_port, with_host
 
 _VIDEO4LINUX = 81  # the major number of its devices
 _LISTENS = re.compile(r"[?&]listen\b")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import av.error
 
-from streams.address import Address, SourceKind
+from streams.sources.base import Address, SourceKind
 
 _MAX_CHECK_BYTES = 64 * 2**20
 _CHUNK_BYTES = 2**20

@@ -9,8 +9,8 @@ from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
 from PIL import Image, TiffImagePlugin
 
-from streams.address import Address
 from streams.errors import SourceUnreadable
+from streams.sources.base import Address
 from streams.sources.webp import is_webp_animation
 
 _HEIF_BRANDS = ("avif", "avis", "mif1", "msf1", "heic", "heix", "heim", "heis", "hevc", "hevx")

@@ -12,10 +12,10 @@ from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 from streams.access.hosts import ANY_HOST, HostAccess, Route
-from streams.address import Address
 from streams.errors import SourceDenied, SourceNotFound, SourceUnreadable, StreamError
 from streams.net.http_auth import Login
 from streams.net.patience import Patience, PatientReader
+from streams.sources.base import Address
 
 Connect = Callable[..., socket.socket]
 

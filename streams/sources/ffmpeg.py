@@ -20,12 +20,11 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from streams.access.formats import SELF_CONTAINED
-from streams.address import Address, SourceKind
 from streams.closing import Closing
 from streams.decode.arrival_clock import CLOCKLESS_FORMATS, TIME_BASE, ArrivalClock
 from streams.decode.ending import damage_of_file, damage_of_stream, is_finite
 from streams.decode.ffmpeg_errors import translated
-from streams.decode.image import MAX_PIXELS, TooLarge, check_size, too_large
+from streams.decode.image import TooLarge, check_size, too_large
 from streams.decode.memory import check_memory
 from streams.decode.orientation import Orientation
 from streams.decode.sender_clock import SenderClock
@@ -33,7 +32,8 @@ from streams.decode.threads import ffmpeg_threads
 from streams.decode.video_track import choose_video, refuse_parts, shown_frames
 from streams.errors import SourceTimeout, SourceTooLarge, SourceUnreadable
 from streams.frame import Frame
-from streams.info import SourceInfo, SourceStats
+from streams.info import MAX_PIXELS, SourceInfo, SourceStats
+from streams.sources.base import Address, SourceKind
 from streams.sources.feed import Feed
 
 #: Opens a URL that FFmpeg asks for, with flags and options of its own; returns a file.

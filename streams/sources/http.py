@@ -8,10 +8,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from streams.access.hosts import HostAccess
-from streams.address import Address
 from streams.errors import SourceUnreadable
 from streams.net.http_client import HttpClient, NotModified
 from streams.net.patience import Patience
+from streams.sources.base import Address
 from streams.sources.feed import JPEG_START, Feed, MjpegFeed, PictureFeed
 from streams.sources.multipart import MAX_PICTURE_BYTES, boundary_of
 from streams.sources.playlist import Playlist

@@ -6,10 +6,10 @@ from http.client import HTTPException, HTTPResponse
 from urllib.parse import urlsplit
 
 from streams.access.hosts import HostAccess
-from streams.address import Address
 from streams.errors import SourceDenied, SourceUnreadable
 from streams.net.http_client import HttpClient
 from streams.net.patience import Patience
+from streams.sources.base import Address
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,8 @@ import socket
 from urllib.parse import urlsplit
 
 from streams.access.hosts import HostAccess
-from streams.address import Address
 from streams.net.patience import Patience, PatientReader
+from streams.sources.base import Address
 from streams.sources.feed import JPEG_START, Feed, MjpegFeed
 
 

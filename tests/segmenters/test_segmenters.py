@@ -154,7 +154,7 @@ def test_a_run_with_the_model_as_segmenter_follows_the_object(tmp_path, monkeypa
     monkeypatch.chdir(tmp_path)
     with VideoWriter(
         Path("clip.mp4"), width=scene.WIDTH, height=scene.HEIGHT, fps=Fraction(25)
-    ) as v:
+    ) as video:
         for index in range(5):
             video.write(scene.frame(3 * index), index, Fraction(1, 25))
     argv = ["track", "clip.mp4", "--box", "1:50,40,90,80", "--quiet", "--coco", "out.json"]
