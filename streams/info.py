@@ -1,4 +1,4 @@
-"""What a source says about itself, and what it counts while it runs."""
+"""Description of an open source, and its counters."""
 
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -9,7 +9,7 @@ MAX_PIXELS = 2**27
 
 @dataclass(frozen=True, slots=True)
 class SourceInfo:
-    """What is known about a source once its first frame has been decoded.
+    """Description of a source, once its first frame has been decoded.
 
     Attributes:
         url: The address as given, credentials replaced by `***`.

@@ -1,4 +1,4 @@
-"""What may be opened for those who are trusted less than whoever runs the program."""
+"""Source policy: sources for those who are trusted less than whoever runs the program."""
 
 import ipaddress
 import os
@@ -22,7 +22,7 @@ _VERIFIES = ("rtsps", "rtmps")
 
 @dataclass(frozen=True, slots=True)
 class SourcePolicy:
-    """Which files and which hosts.
+    """Files and hosts that sources may open.
 
     Attributes:
         files: The files.

@@ -54,7 +54,7 @@ def damage_of_stream(error: Exception, *, own_connection: bool) -> str:
 
 
 def is_finite(address: Address, *, live: bool) -> bool:
-    """Whether the source is a file that has an end, here or on a server."""
+    """True where the source is a file that has an end, here or on a server."""
     return not live and address.kind in (SourceKind.PATH, SourceKind.NETWORK)
 
 

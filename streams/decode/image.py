@@ -130,7 +130,7 @@ def _check_single(content: bytes) -> None:
 
 
 def is_animation(content: bytes) -> bool:
-    """Whether a file that begins with `content` is an animated WebP, PNG or AVIF."""
+    """True where a file that begins with `content` is an animated WebP, PNG or AVIF."""
     if content[8:16] == b"WEBPVP8X":
         return len(content) > 20 and bool(content[20] & 0b10)
     if content.startswith(b"\x89PNG"):
@@ -140,7 +140,7 @@ def is_animation(content: bytes) -> bool:
 
 
 def _avif_brand(content: bytes) -> bytes | None:
-    """Whether a file is one AVIF picture or a sequence, by the first brand that says so.
+    """True where a file is one AVIF picture or a sequence, by the first brand that says so.
 
     The brands of a HEIF file (ISO/IEC 14496-12, 4.3) may begin with a wider one, as `mif1`.
     """

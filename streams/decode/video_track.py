@@ -101,7 +101,7 @@ def shown_frames(container: InputContainer, video: VideoStream) -> int | None:
 
 
 def _reaches_end(video: VideoStream) -> bool:
-    """Whether the index of an AVI, whose clock counts frames, has the last of them."""
+    """True where the index of an AVI, whose clock counts frames, has the last of them."""
     last = video.index_entries[-1]
     return last.timestamp is not None and last.timestamp + 1 >= video.frames
 

@@ -148,7 +148,7 @@ def _untrusted(error: ssl.SSLCertVerificationError, address: Address) -> SourceU
 
 
 class _PatientSocket:
-    """What `http.client` needs of a socket; the reader owns the real one once it is made."""
+    """The part of a socket that `http.client` needs; the reader owns the real one once made."""
 
     def __init__(self, sock: socket.socket, patience: Patience) -> None:
         self._sock = sock

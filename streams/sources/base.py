@@ -142,7 +142,7 @@ def check_controls(text: str, what: str) -> None:
 
 
 def has_prefix(url: str, prefix: str) -> bool:
-    """Whether an address begins with `prefix`, in lower case, in whatever case."""
+    """True where an address begins with `prefix`, in lower case, in whatever case."""
     return url[: len(prefix)].lower() == prefix
 
 

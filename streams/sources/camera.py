@@ -22,7 +22,7 @@ _NONBLOCK = f"+{Flags.non_block.value}"  # the flag has no name that FFmpeg unde
 
 
 def is_camera(url: str) -> bool:
-    """Whether it names a camera."""
+    """True where it names a camera."""
     return has_prefix(url, _PREFIX) or re.fullmatch(r"/dev/video\d+", url) is not None
 
 

@@ -284,7 +284,7 @@ class AvSource(Closing):
             return self._decoder.decode(packet)
         except (av.error.BlockingIOError, av.error.EOFError):
             if self._decoder.is_open:
-                # It holds an earlier packet still, or takes itself to be at its end: begin anew.
+                # It holds an earlier packet still, or takes itself to be at its end: begin again.
                 self._decoder.flush_buffers()
             else:
                 self._decoder.thread_count = 1  # there are no more threads to be had
@@ -441,7 +441,7 @@ def _open_feed(
 
 
 def _end_pts(container: InputContainer, video: VideoStream) -> int | None:
-    """Where the video ends, in units of its time base; None where the source does not tell."""
+    """The end of the video, in units of its time base; None where the source does not say."""
     if video.duration is not None and video.start_time is not None:
         return video.start_time + video.duration
     if container.duration is not None and video.time_base is not None:

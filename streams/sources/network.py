@@ -115,7 +115,7 @@ def _open_with_feed(address: Address, feed: Feed | None, asked: OpenOptions) -> 
 
 
 def _open_playlist(address: Address, playlist: Playlist, asked: OpenOptions) -> AvSource:
-    """Where all hosts may be reached, FFmpeg fetches the pieces, and decrypts them if need be."""
+    """Open a playlist: where all hosts may be reached, FFmpeg fetches and decrypts the pieces."""
     address = replace(address, format="hls", formats=PLAYLIST)
     hosts = _hosts(asked)
     if hosts is None or hosts.rules == ANY_HOST:
@@ -135,6 +135,6 @@ def _must_seek(feed: Feed) -> bool:
 
 
 def _sends_not(error: StreamError) -> bool:
-    """Whether a camera refused to send over TCP (461), or sent nothing."""
+    """True where a camera refused to send over TCP (461), or sent nothing."""
     refused = getattr(error.__cause__, "errno", None) == errno.EPROTONOSUPPORT
     return refused or isinstance(error, SourceTimeout)

@@ -19,7 +19,7 @@ _PROTOCOLS = "file,crypto,data"
 
 
 def is_file_url(url: str) -> bool:
-    """Whether it begins with `file:` and is not the name of a file that is there."""
+    """True where it begins with `file:` and is not the name of a file that is there."""
     return has_prefix(url, "file:") and not os.path.lexists(url)
 
 

@@ -36,7 +36,7 @@ _ALLOWED = frozenset(f"{_SOURCES} {_CHANGES}".split())
 
 
 def is_pattern(url: str) -> bool:
-    """Whether it names a test pattern."""
+    """True where it names a test pattern."""
     return has_prefix(url, _PREFIX)
 
 

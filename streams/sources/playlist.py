@@ -1,4 +1,4 @@
-"""What a playlist (HLS) names, fetched here: FFmpeg would connect to any host that it names."""
+"""Pieces of playlists (HLS), fetched here: FFmpeg would connect to any host that one names."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace

@@ -32,7 +32,7 @@ _MAX_PORT = 65535
 
 @dataclass(frozen=True, slots=True)
 class UrlRules:
-    """How FFmpeg opens the addresses of a scheme.
+    """Rules by which FFmpeg opens the addresses of a scheme.
 
     Attributes:
         name: The scheme, in lower case.
@@ -66,7 +66,7 @@ def url_scheme(
 
 
 def scheme_of(url: str) -> str:
-    """What stands before `://`, in lower case; "" where that is not how an address begins."""
+    """The scheme before `://`, in lower case; "" where an address does not begin so."""
     found = _URL.match(url)
     return found[1].lower() if found else ""
 
@@ -113,7 +113,7 @@ def _check_login(rest: str, shown: str) -> None:
 
 
 def _is_url(rest: str) -> bool:
-    """Whether Python takes what follows `scheme://` apart; its error would tell the login."""
+    """True where Python takes what follows `scheme://` apart; its error would show the login."""
     try:
         urlsplit(f"//{rest}")
     except ValueError:

@@ -27,7 +27,7 @@ _MILLISECOND = Fraction(1, 1000)
 
 
 def is_webp_animation(head: bytes) -> bool:
-    """Tell an animated WebP by its first bytes."""
+    """True where a file begins as an animated WebP does."""
     return (
         len(head) >= HEAD_BYTES
         and (head[:4], head[8:16]) == (b"RIFF", b"WEBPVP8X")

@@ -29,7 +29,7 @@ OpenFrames = Callable[[], AbstractContextManager[Iterable[Frame]]]
 
 
 class BackwardResults:
-    """What the backward pass found on each frame before the last of the first prompts, on disk."""
+    """Results of the backward pass on disk, for each frame before the last of the first prompts."""
 
     def __init__(self, start: int, stop: int) -> None:
         """Hold frames `start` to `stop`, `stop` left out, in a file without a name.

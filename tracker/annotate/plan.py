@@ -94,7 +94,7 @@ class Removal:
 
 
 class PromptPlan:
-    """What to track: the frames, the prompts on them, and the frames on which objects leave.
+    """Plan of a run: the frames, the prompts on them, and the frames on which objects leave.
 
     At most one prompt per object and frame; `placed` and `removals` are in order of frame and
     id. A prompt after its removal brings an object back as a new one.

@@ -66,7 +66,7 @@ def never() -> bool:
 
 @dataclass(frozen=True, slots=True)
 class ModelChoice:
-    """What tracks.
+    """Choice of the model that tracks.
 
     Attributes:
         name: As `trackd checkpoints` lists it.
@@ -314,7 +314,7 @@ def _show_then_adjust(show: OnFrame, adjust: Callable[[], None], tally: Tally) -
 
 
 def _may_be_live(source: str) -> bool:
-    """Whether a source may go on by itself, which only an open one tells for sure."""
+    """True where a source may go on by itself, which only an open one tells for sure."""
     return parse_address(source).kind in (SourceKind.NETWORK, SourceKind.CAMERA)
 
 

@@ -22,7 +22,7 @@ class FrameTracker(Protocol):
 
 
 class TrackSession(Protocol):
-    """What tracking a plan needs of `tracker.engine.Session`."""
+    """The part of `tracker.engine.Session` that tracking a plan needs."""
 
     def step(self, image_hwc: NDArray[np.uint8], /) -> TrackResult:
         """Track all objects on the next frame, RGB uint8 [H, W, 3]."""

@@ -153,7 +153,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _annotation(args: argparse.Namespace) -> "Annotation":
-    """What the options ask for."""
+    """The annotation that the options ask for."""
     from tracker.annotate.outputs import Outputs
     from tracker.annotate.pictures import Pictures
     from tracker.annotate.run import Annotation, ModelChoice

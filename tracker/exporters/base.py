@@ -106,7 +106,7 @@ class ExporterSpec:
 
     @property
     def option(self) -> str:
-        """What it is called in errors: the command-line option that asks for it."""
+        """The command-line option that asks for it, as errors name it."""
         return self.shorthand or f"--export {self.name}"
 
     @property
