@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -28,7 +28,7 @@ from tracker.annotate.source_name import source_name
 from tracker.annotate.summary import Summary, summarize
 from tracker.annotate.thread_share import sharing_processors
 from tracker.annotate.trackers import FrameTracker, PlanTracker
-from tracker.engine import POLICIES, Policy, Session
+from tracker.engine import Policy, Session
 from tracker.errors import PromptError, UsageError
 from tracker.exporters.base import ExportSource
 from tracker.helper import HelperThread, helper_thread
@@ -73,14 +73,14 @@ class ModelChoice:
         checkpoint: Weights to load instead of the model's own.
         device: auto, cpu, cuda or mps.
         dtype: auto, fp32, bf16 or int8.
-        policy: default, or official: masks as the official predictor gives them on a CPU.
+        policy: Limits and choices of the session; its history is not used.
     """
 
     name: str = "pico"
     checkpoint: Path | None = None
     device: str = "auto"
     dtype: str = "auto"
-    policy: str = "default"
+    policy: Policy = field(default_factory=Policy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,8 +146,8 @@ class Annotation:
             inputs.append(images_folder(path) or path)
         self.outputs.check(inputs, self.plan.object_ids, begun=begun)
         for export in self.outputs.exports:
-            if export.spec.is_folder:
-                spec = export.spec
+            spec = export.spec
+            if spec.is_folder:
                 pictures.check_stems(self.plan.frames, spec.option, spec.suffix)
 
     def _check_source(self, source: Source) -> None:
@@ -171,7 +171,7 @@ def open_session(choice: ModelChoice, helper: HelperThread | None) -> tuple[Mode
         choice.name, checkpoint=choice.checkpoint, device=choice.device, dtype=choice.dtype
     )
     # Prompts come with their own frame here, so there is no past one to go back to.
-    policy = replace(POLICIES[choice.policy], history_frames=0)
+    policy = replace(choice.policy, history_frames=0)
     return model, Session(model, policy, helper=helper)
 
 

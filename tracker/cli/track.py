@@ -157,6 +157,7 @@ def _annotation(args: argparse.Namespace) -> "Annotation":
     from tracker.annotate.outputs import Outputs
     from tracker.annotate.pictures import Pictures
     from tracker.annotate.run import Annotation, ModelChoice
+    from tracker.engine import POLICIES
 
     source = source_address.given(args.source, args)
     options = source_options.given(args.source_options).get("options")
@@ -166,7 +167,7 @@ def _annotation(args: argparse.Namespace) -> "Annotation":
         Outputs.of(
             export_options.given(args), state=args.resume, settings=export_options.settings(args)
         ),
-        ModelChoice(args.model, args.checkpoint, args.device, args.dtype, args.policy),
+        ModelChoice(args.model, args.checkpoint, args.device, args.dtype, POLICIES[args.policy]),
         args.segmenter,
         args.backward,
         options,
