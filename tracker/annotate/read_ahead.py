@@ -1,4 +1,4 @@
-"""Frames of a file, the next of which is begun with while one is tracked."""
+"""Read-ahead of a file: the next frame is encoded while one is tracked."""
 
 from collections.abc import Iterable, Iterator
 from typing import Protocol
@@ -10,11 +10,11 @@ from streams.frame import Frame
 
 
 class AheadSession(Protocol):
-    """What reading ahead needs of `tracker.engine.Session`."""
+    """The part of `tracker.engine.Session` that reading ahead needs."""
 
     @property
     def prefetches(self) -> bool:
-        """Whether `prefetch` does anything."""
+        """True where `prefetch` does anything."""
 
     def prefetch(self, image_hwc: NDArray[np.uint8], /) -> None:
         """Begin to encode the picture of the step after the next."""

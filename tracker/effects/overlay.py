@@ -1,20 +1,16 @@
-"""The video with masks, contours and names drawn on it."""
+"""Overlay of masks, contours and names, by supervision's annotators."""
 
-from fractions import Fraction
-from pathlib import Path
+from collections.abc import Sequence
 
 import numpy as np
 import supervision as sv
 from numpy.typing import NDArray
 
-from streams.frame import Frame
-from streams.video_writer import VideoWriter, scaled_size
-from tracker.types import ObjectResult, TrackResult
+from tracker.types import ObjectResult
 
 _MASK_OPACITY = 0.45
 _MIN_TEXT_SCALE = 0.4
 _MAX_NAME_CHARS = 32
-_FALLBACK_FPS = Fraction(30)
 _WHITE, _BLACK = sv.Color(255, 255, 255), sv.Color(0, 0, 0)
 
 
@@ -33,7 +29,7 @@ def _name(item: ObjectResult) -> str:
     return f"{item.id} {item.label[:_MAX_NAME_CHARS]}" if item.label else f"{item.id}"
 
 
-class Painter:
+class Overlay:
     """Draws results on frames; an object keeps its colour by its id."""
 
     def __init__(self, height: int, width: int) -> None:
@@ -64,13 +60,15 @@ class Painter:
             smart_position=True,
         )
 
-    def paint(self, image_hwc: NDArray[np.uint8], result: TrackResult) -> NDArray[np.uint8]:
+    def draw(
+        self, image_hwc: NDArray[np.uint8], objects: Sequence[ObjectResult]
+    ) -> NDArray[np.uint8]:
         """A copy of the RGB frame [H, W, 3] with every visible object drawn on it.
 
         Objects that are not to be seen are named at the bottom left.
         """
         scene = image_hwc.copy()
-        shown = [item for item in result.objects if item.box_xyxy is not None]
+        shown = [item for item in objects if item.box_xyxy is not None]
         if shown:
             detections = sv.Detections(
                 xyxy=np.array([item.box_xyxy for item in shown], np.float32),
@@ -81,56 +79,9 @@ class Painter:
             self._masks.annotate(scene, detections, colour_by_id)
             self._contours.annotate(scene, detections, colour_by_id)
             self._names.annotate(scene, detections, names, colour_by_id)
-        absent = [_name(item) for item in result.objects if item.box_xyxy is None]
+        absent = [_name(item) for item in objects if item.box_xyxy is None]
         if absent:
             height, width = scene.shape[:2]
             frame_box = sv.Detections(xyxy=np.array([[0, 0, width, height]], np.float32))
             self._legend.annotate(scene, frame_box, [f"not visible: {', '.join(absent)}"])
         return scene
-
-
-class OverlayWriter:
-    """Writes the painted frames as H.264 MP4 with the source's timestamps and pixel shape.
-
-    The video has the size and the pixel shape of the first frame; others are stretched to it.
-    """
-
-    def __init__(self, path: Path, fps: Fraction | None, width: int | None = None) -> None:
-        """Write to `path`.
-
-        Args:
-            path: The file to write.
-            fps: The source's rate, None where it has none.
-            width: To scale to, in pixels, even; None for the source's.
-        """
-        self._path = path
-        self._fps = fps or _FALLBACK_FPS
-        self._width = width
-        self._painters: dict[tuple[int, int], Painter] = {}
-        self._video: VideoWriter | None = None
-
-    def write(self, frame: Frame, result: TrackResult) -> None:
-        """Paint and encode one frame."""
-        size_hw = frame.image.shape[:2]
-        if size_hw not in self._painters:
-            self._painters = {size_hw: Painter(*size_hw)}
-        if self._video is None:
-            self._video = self._open(frame)
-        painted = self._painters[size_hw].paint(frame.image, result)
-        self._video.write(painted, frame.pts, frame.time_base, frame.duration)
-
-    def _open(self, frame: Frame) -> VideoWriter:
-        height, width = frame.image.shape[:2]
-        pixel_shape = frame.sample_aspect_ratio
-        if self._width is not None:
-            display_shape = pixel_shape * width / height
-            width, height = scaled_size(width, height, self._width)
-            pixel_shape = display_shape * height / width
-        return VideoWriter(
-            self._path, width=width, height=height, fps=self._fps, sample_aspect_ratio=pixel_shape
-        )
-
-    def close(self) -> None:
-        """Finish the video and put it in place."""
-        if self._video is not None:
-            self._video.close()
