@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     prepare_process()
     leave_stacks()
     prepare_output()
-    parser = _parser()
+    parser = build_parser()
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments:
         parser.print_help(sys.stderr)
@@ -66,7 +66,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code
 
 
-def _parser() -> failures.Parser:
+def build_parser() -> failures.Parser:
+    """The parser of all commands and their options."""
     parser = failures.Parser(
         prog="trackd",
         description="Tracks any object through video with SAM 2, one frame at a time.",
