@@ -8,7 +8,6 @@ from tools.demo import find_bunny_clip
 from tracker.errors import TrackdError
 from tracker.process import prepare_process
 
-
 SYSTEM = Path(__file__).parent / "system"
 
 

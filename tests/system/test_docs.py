@@ -37,7 +37,7 @@ from tracker.protocol.schema import RESULTS
 
 PAGES = pages()
 BLOCKS = [block for page in PAGES for block in blocks_of(page)]
-HEIGHT, WIDTH, FRAMES = 720, 1280, 40
+HEIGHT, WIDTH, FRAMES = 720, 1280, 24
 PAGE_TIMEOUT_S = 380
 SUBSCRIBERS = {"js": "subscriber.mjs", "cpp": "subscriber.cpp"}
 OTHER_PROGRAMS = ("pip", "git", ".", "SAM2_BUILD_CUDA=0", "pre-commit")
@@ -122,6 +122,7 @@ def test_commands_exist(block: Block) -> None:
                 assert (ROOT / program).is_file(), command
             case [program, *_]:
                 assert program in OTHER_PROGRAMS, command
+        assert words[0] == "trackd" or block.reason, f"{command}: say why it is not run"
 
 
 @in_language("yaml")
