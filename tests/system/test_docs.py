@@ -14,6 +14,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from pydantic import BaseModel
 
 from streams import VideoWriter
 from tests.support.documents import (
@@ -31,9 +32,9 @@ from tracker.annotate.prompts_file import PromptsFile
 from tracker.cli.main import build_parser
 from tracker.daemon.config.load import load_config
 from tracker.protocol.data import EventMessage, FrameMessage, MasksMessage
-from tracker.protocol.replies import Reply
+from tracker.protocol.replies import PromptResult, Reply
 from tracker.protocol.requests import REQUEST
-from tracker.protocol.schema import RESULTS
+from tracker.protocol.schema import protocol_schema
 
 PAGES = pages()
 BLOCKS = [block for page in PAGES for block in blocks_of(page)]
@@ -100,7 +101,7 @@ def test_the_reference_is_that_of_the_program(name: str) -> None:
 
 def test_the_protocol_page_has_every_operation() -> None:
     text = (ROOT / "docs" / "protocol.md").read_text()
-    for operation in RESULTS:
+    for operation in protocol_schema()["control"]["results"]:
         assert f"`{operation}`" in text
 
 
@@ -137,17 +138,28 @@ def test_json_is_of_the_protocol(block: Block) -> None:
     values = values_of(block.code)
     assert values
     for value in values:
-        text = json.dumps(value)
-        if "op" in value:
-            REQUEST.validate_json(text)
-        elif "ok" in value:
-            reply = Reply.model_validate_json(text)
-            if reply.ok:
-                RESULTS["prompt"].model_validate(reply.result)
-        elif "type" in value:
-            DATA[value["type"]].model_validate_json(text)
-        else:
-            PromptsFile.model_validate_json(text)
+        assert as_sent(value) == value, "a name that is read for compatibility, not sent"
+
+
+def as_sent(value: dict[str, Any]) -> dict[str, Any]:
+    """The message again, with the names that its model has."""
+    text = json.dumps(value)
+    if "op" in value:
+        message = REQUEST.validate_json(text)
+    elif "ok" in value:
+        message = Reply.model_validate_json(text)
+        if message.ok:
+            result = PromptResult.model_validate_json(json.dumps(message.result))
+            message = message.model_copy(update={"result": plain(result)})
+    elif "type" in value:
+        message = DATA[value["type"]].model_validate_json(text)
+    else:
+        message = PromptsFile.model_validate_json(text)
+    return plain(message)
+
+
+def plain(message: BaseModel) -> dict[str, Any]:
+    return dict(json.loads(message.model_dump_json(exclude_unset=True)))
 
 
 def values_of(text: str) -> list[dict[str, Any]]:
