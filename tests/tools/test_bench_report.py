@@ -232,3 +232,6 @@ def test_the_pages_equal_what_the_records_give() -> None:
     for path, record in records.items():
         shown = [name.name for name in plots.pictures_of(record, path)]
         assert path.with_suffix(".md").read_text() == page(record, shown), path
+        for plot in summary.shown_plots(record.runs):
+            copy = PAGE.parent / summary.PLOTS / f"{path.parent.name}-{plot}"
+            assert copy.read_bytes() == (path.parent / plot).read_bytes()
