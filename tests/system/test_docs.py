@@ -38,8 +38,8 @@ from tracker.protocol.schema import protocol_schema
 
 PAGES = pages()
 BLOCKS = [block for page in PAGES for block in blocks_of(page)]
-HEIGHT, WIDTH, FRAMES = 720, 1280, 24
-PAGE_TIMEOUT_S = 380
+HEIGHT, WIDTH, FRAMES = 560, 720, 24  # the prompts of the pages lie within
+BLOCK_TIMEOUT_S, PAGE_TIMEOUT_S = 600, 1800  # a hang; a page takes a minute
 SUBSCRIBERS = {"js": "subscriber.mjs", "cpp": "subscriber.cpp"}
 OTHER_PROGRAMS = ("pip", "git", ".", "SAM2_BUILD_CUDA=0", "pre-commit")
 DATA = {"masks": MasksMessage, "event": EventMessage, "frame": FrameMessage}
@@ -195,6 +195,7 @@ def runnable(page: Path) -> list[Block]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(PAGE_TIMEOUT_S)
 @pytest.mark.parametrize("page", [page for page in PAGES if runnable(page)], ids=name_of)
 def test_the_blocks_of_a_page_run_one_after_the_other(
     page: Path, tmp_path: Path, door: dict[str, str]
@@ -216,7 +217,7 @@ def test_the_blocks_of_a_page_run_one_after_the_other(
             env=environment,
             capture_output=True,
             text=True,
-            timeout=PAGE_TIMEOUT_S,
+            timeout=BLOCK_TIMEOUT_S,
         )
         assert done.returncode == 0, f"{block.name}\n{done.stdout}\n{done.stderr}"
 
