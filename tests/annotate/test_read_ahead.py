@@ -71,6 +71,7 @@ def test_a_source_that_breaks_gives_its_whole_frames_first() -> None:
     assert notes.given == [0, 1, 2]
 
 
+@pytest.mark.slow
 def test_masks_are_the_same_to_the_last_bit() -> None:
     model = load_model("pico", device="cpu", dtype="bf16" if can_fuse() else "fp32")
     helper, threads = HelperThread(), torch.get_num_threads()

@@ -122,6 +122,7 @@ class TestObjectsByTurns:
             session.prompt(Prompt(object_id, mask_hw=square(3)))
         return session
 
+    @pytest.mark.slow
     def test_each_has_its_turn_and_none_is_stale(self, crowd: Session) -> None:
         turns = []
         for shift in range(4, 10):
@@ -144,6 +145,7 @@ class TestObjectsByTurns:
         result = crowd.step(frame(5), by_turns)
         assert [obj.id for obj in result.objects if obj.fresh] == [1, 2]
 
+    @pytest.mark.slow
     def test_memories_of_many_steps_ago_are_recalled(self, crowd: Session) -> None:
         for shift in range(4, 16):
             crowd.step(frame(shift), ComputeBudget(objects_per_frame=1))
@@ -177,6 +179,7 @@ class TestObjectsByTurns:
         assert turns == [2, 3]
 
 
+@pytest.mark.slow
 def test_nothing_grows_while_the_effort_changes_all_the_time(model: Model) -> None:
     session = Session(model, Policy(history_frames=4))
     session.step(frame(0))

@@ -37,6 +37,7 @@ def logits(session: Session, object_id: int) -> torch.Tensor:
     return session.state.objects.get(object_id).outputs[-1].decoded.logits_n1ss
 
 
+@pytest.mark.slow
 def test_a_new_object_drawn_on_a_past_frame_is_caught_up(model: Model) -> None:
     then, later = started(model), started(model)
     drawn = Prompt(2, box_xyxy=(54, 40, 94, 80))
@@ -50,6 +51,7 @@ def test_a_new_object_drawn_on_a_past_frame_is_caught_up(model: Model) -> None:
     assert np.array_equal(prompted.object.mask_hw, later.result().objects[1].mask_hw)
 
 
+@pytest.mark.slow
 def test_a_correction_on_a_past_frame_is_as_if_made_then(model: Model) -> None:
     then, later = started(model), started(model)
     run(then, 1, 4)

@@ -192,6 +192,7 @@ class TestEncoder:
         for level, right in zip(ours.high_res, theirs.high_res, strict=True):
             assert apart(level, right) < 0.15
 
+    @pytest.mark.slow
     def test_the_number_of_threads_changes_no_bit(self) -> None:
         """Without AMX, with which it does; the variable is read when oneDNN is first used."""
         environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX512_CORE_BF16"}
@@ -216,6 +217,7 @@ class TestEncoder:
         flags = Path("/proc/cpuinfo").read_text(encoding="ascii").split()
         assert model.depends_on_threads is ("amx_tile" in flags)
 
+    @pytest.mark.slow
     def test_it_tracks_as_well_as_bf16(self) -> None:
         reached = {}
         for dtype in ("int8", "bf16"):
@@ -255,6 +257,7 @@ class TestChoice:
 
 
 class TestCalibration:
+    @pytest.mark.slow
     def test_ranges_are_written_beside_the_weights(self, tmp_path: Path) -> None:
         config = read_pico_config(PICO_WEIGHTS.with_suffix(".json"))
         size = config.model_copy(

@@ -381,6 +381,7 @@ def test_precision_follows_the_hardware(monkeypatch: pytest.MonkeyPatch, int8: b
         choose_precision("fp16", cpu)
 
 
+@pytest.mark.slow
 def test_loading_says_nothing_and_warns_of_nothing() -> None:
     code = "from tracker.models import load_model; load_model('pico', device='cpu')"
     done = subprocess.run(

@@ -103,6 +103,7 @@ def features(model: Model) -> Features:
 
 
 class TestGrowing:
+    @pytest.mark.slow
     def test_nothing_changes_at_first(self, older: Path, pack: Path, tmp_path: Path) -> None:
         out = tmp_path / "grown.safetensors"
         argv = [str(older), str(pack), "--out", str(out), "--top-down", "16", "8", "--fine-prompts"]

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from tracker.models import InputSpec, Model, ModelSpec
 from tracker.models.base import Capabilities, Clicks, Decoded, Features, Memories, MemorySpec
+from tracker.models.registry import WeightsLicense
 
 SIZE, MASK_STRIDE = 128, 2
 TOLERANCE = 0.15  # of a colour 0..1
@@ -22,6 +23,7 @@ ROW = ModelSpec(
     family="colour",
     config="",
     filename="",
+    license=WeightsLicense("Apache-2.0", "it has none"),
     url=None,
     loader="tests.support.colour_model:load",
 )

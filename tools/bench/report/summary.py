@@ -1,4 +1,4 @@
-"""The section of the README that is made from the records."""
+"""The section of docs/benchmarks.md that is made from the records."""
 
 from collections.abc import Callable, Sequence
 
@@ -11,19 +11,20 @@ from tracker.errors import TrackdError
 
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
 _RESULTS = "tools/bench/results"
+PLOTS = "assets/benchmarks"  # beside the page
 _WITH_MODEL = ("track", "model", "e2e", "deadline")
 
 
-def replaced(readme: str, records: Sequence[Record]) -> str:
-    """The README with the section of these records.
+def replaced(page: str, records: Sequence[Record]) -> str:
+    """The page with the section of these records.
 
     Raises:
-        TrackdError: The README has no such section.
+        TrackdError: The page has no such section.
     """
-    head, begin, rest = readme.partition(BEGIN)
+    head, begin, rest = page.partition(BEGIN)
     _, end, tail = rest.partition(END)
     if not begin or not end:
-        raise TrackdError("the README has no place for the benchmarks", f"add {BEGIN} and {END}")
+        raise TrackdError("the page has no place for the benchmarks", f"add {BEGIN} and {END}")
     return "\n".join([head + BEGIN, *section(records), END]) + tail
 
 
@@ -45,14 +46,24 @@ def _is_trial(run: Run) -> bool:
 
 
 def _machine(name: str, machine: Machine, runs: Sequence[Run]) -> list[str]:
-    lines = [f"Measured on {machine_words(machine)} ([all of it]({_RESULTS}/{name})):", ""]
+    lines = [f"Measured on {machine_words(machine)} (all of it: `{_RESULTS}/{name}`):", ""]
     lines += _tracking([run for run in runs if run.suite == "track"])
     found = [line for run in runs if run.suite in _LINES for line in _LINES[run.suite](run)]
     if found:
         lines += [*found, ""]
-    if any(run.suite == "track" and len(run.cases("objects")) > 1 for run in runs):
-        lines += [f"![ms a frame over the number of objects]({_RESULTS}/{name}/objects.png)", ""]
+    for plot, caption in shown_plots(runs).items():
+        lines += [f"![{caption}]({PLOTS}/{name}-{plot})", ""]
     return lines
+
+
+def shown_plots(runs: Sequence[Run]) -> dict[str, str]:
+    """The plots of one machine that the page shows: file name to caption."""
+    plots = {}
+    if any(run.suite == "track" and len(run.cases("objects")) > 1 for run in runs):
+        plots["objects.png"] = "ms a frame over the number of objects"
+    if any(run.suite == "deadline" for run in runs):
+        plots["deadline.png"] = "frames a second while objects come and go, with a deadline"
+    return plots
 
 
 def _tracking(runs: Sequence[Run]) -> list[str]:
