@@ -1,4 +1,4 @@
-"""The state folder while the daemon runs: what is answered, told and mended when it fails."""
+"""The state folder while the daemon runs: what is answered, told and fixed when it fails."""
 
 import os
 import queue
@@ -30,7 +30,7 @@ PATIENCE_S = 60.0
 CUP = ObjectInfo(id=1, label="cup", state=ObjectState.VISIBLE, score=0.9, box=(1, 2, 3, 4))
 
 
-class FakePipeline:
+class FakeScheduler:
     """Every stream has one object, whose snapshot is `data`."""
 
     def __init__(self) -> None:
@@ -53,13 +53,13 @@ class Kept:
         self.streams: dict[str, KeptStream] = {}
         self.told: queue.SimpleQueue[str] = queue.SimpleQueue()
         self.store = Store(StateConfig(dir=folder))
-        pipeline: Any = FakePipeline()
+        scheduler: Any = FakeScheduler()
         streams: Any = SimpleNamespace(
             kept=lambda: dict(self.streams),
             first_seq=lambda: 0,
             reserve=lambda kept, first_seq: None,
         )
-        self.saver = Saver(self.store, streams, pipeline, every_s=every_s, on_change=self.told.put)
+        self.saver = Saver(self.store, streams, scheduler, every_s=every_s, on_change=self.told.put)
         self.saver.start()
 
     def add(self, stream: str) -> "Future[None]":

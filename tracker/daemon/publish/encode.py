@@ -86,7 +86,7 @@ def _object(item: ObjectResult, mask: Mask | None, value: int | None = None) -> 
         box=_shown_box(item),
         mask=mask,
         value=value,
-        fresh=item.fresh,
+        updated=item.fresh,
     )
 
 
@@ -142,7 +142,7 @@ def masks_message(
         timings=_timings(tracked, encoded_s),
         encoding=encoded.encoding,
         labelmap_part=encoded.labelmap_part,
-        effort=tracked.effort,
+        budget=tracked.budget,
         objects=encoded.objects,
     )
 

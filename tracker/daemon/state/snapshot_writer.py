@@ -31,7 +31,7 @@ class SnapshotWriter:
     """Takes and writes one snapshot at a time, in the order in which they were asked for.
 
     Of each stream at most one waits: who asks for another meanwhile shares it, since it is not
-    taken before its turn. One that is asked for while another is written is taken anew.
+    taken before its turn. One that is asked for while another is written is taken again.
 
     Attributes:
         disk: Says how long the disk has taken for the one that is being written or read.
@@ -52,7 +52,7 @@ class SnapshotWriter:
         self._thread = threading.Thread(target=self._run, name="snapshots", daemon=True)
         self._thread.start()
 
-    def snapshot(self, stream: str, pipeline: Scheduler) -> "Future[None]":
+    def snapshot(self, stream: str, scheduler: Scheduler) -> "Future[None]":
         """Write a stream's objects; from any thread, never waits.
 
         Returns:
@@ -60,7 +60,7 @@ class SnapshotWriter:
             `RequestError`: as `Scheduler.submit`, TIMEOUT, SHUTTING_DOWN, or SNAPSHOT where the
             disk refuses. Its callbacks must not wait.
         """
-        return self._ask("write", stream, partial(self._take_and_write, stream, pipeline))
+        return self._ask("write", stream, partial(self._take_and_write, stream, scheduler))
 
     def read(self, stream: str) -> "Future[bytes]":
         """Read a stream's objects; otherwise as `snapshot`."""
@@ -121,8 +121,8 @@ class SnapshotWriter:
             else:
                 future.set_result(result)
 
-    def _take_and_write(self, stream: str, pipeline: Scheduler) -> None:
-        data = wait(pipeline.submit(stream, SaveCommand()), TAKE_TIMEOUT_S)
+    def _take_and_write(self, stream: str, scheduler: Scheduler) -> None:
+        data = wait(scheduler.submit(stream, SaveCommand()), TAKE_TIMEOUT_S)
         assert isinstance(data, bytes)
         taken = Moment.now()
         with self._on_disk("write", stream) as path:
@@ -148,7 +148,7 @@ class SnapshotWriter:
             raise RequestError(ErrorCode.SNAPSHOT, f"no snapshot {path}", "save one first") from err
         except OSError as err:
             text = f"cannot {what} snapshot {path}: {err.strerror}"
-            raise RequestError(ErrorCode.SNAPSHOT, text, "make room, or mend the folder") from err
+            raise RequestError(ErrorCode.SNAPSHOT, text, "make room, or fix the folder") from err
         finally:
             self.disk.end()
 

@@ -126,9 +126,9 @@ class Store:
         """Where the objects of a stream are kept."""
         return self._folder / _snapshot_name(stream)
 
-    def snapshot(self, stream: str, pipeline: Scheduler) -> "Future[None]":
+    def snapshot(self, stream: str, scheduler: Scheduler) -> "Future[None]":
         """Write a stream's objects; see `SnapshotWriter.snapshot`."""
-        return self._writer.snapshot(stream, pipeline)
+        return self._writer.snapshot(stream, scheduler)
 
     def read_snapshot(self, stream: str) -> "Future[bytes]":
         """What was written last; see `SnapshotWriter.read`."""
@@ -140,14 +140,14 @@ class Store:
         return self._writer.disk.busy_s
 
     def snapshots(
-        self, streams: Iterable[str], pipeline: Scheduler
+        self, streams: Iterable[str], scheduler: Scheduler
     ) -> "Mapping[str, Future[None]]":
         """Ask for snapshots of those streams that have objects; never waits."""
         asked: dict[str, Future[None]] = {}
         for stream in streams:
             try:
-                if stream not in self._unrestored and pipeline.status(stream).objects:
-                    asked[stream] = self.snapshot(stream, pipeline)
+                if stream not in self._unrestored and scheduler.status(stream).objects:
+                    asked[stream] = self.snapshot(stream, scheduler)
             except RequestError as err:
                 asked[stream] = Future()
                 asked[stream].set_exception(err)
@@ -156,7 +156,7 @@ class Store:
     def save(
         self,
         streams: Mapping[str, KeptStream],
-        pipeline: Scheduler,
+        scheduler: Scheduler,
         *,
         first_seq: int = 0,
         timeout_s: float,
@@ -165,7 +165,7 @@ class Store:
 
         Args:
             streams: All streams, by name.
-            pipeline: Has their objects; must run.
+            scheduler: Has their objects; must run.
             first_seq: As in `SavedState`.
             timeout_s: For the snapshots of all streams together.
 
@@ -177,16 +177,16 @@ class Store:
         """
         failed: dict[str, str] = {}
         deadline_s = time.monotonic() + timeout_s
-        for stream, future in self.snapshots(streams, pipeline).items():
+        for stream, future in self.snapshots(streams, scheduler).items():
             try:
                 wait(future, deadline_s - time.monotonic())
             except RequestError as err:
                 failed[stream] = err.message
-        self.save_streams(streams, pipeline, first_seq=first_seq)
+        self.save_streams(streams, scheduler, first_seq=first_seq)
         return failed
 
     def save_streams(
-        self, streams: Mapping[str, KeptStream], pipeline: Scheduler, *, first_seq: int = 0
+        self, streams: Mapping[str, KeptStream], scheduler: Scheduler, *, first_seq: int = 0
     ) -> None:
         """Write the list of streams and objects alone; delete the other snapshots of its own.
 
@@ -199,7 +199,7 @@ class Store:
         saved = {}
         for stream, kept in streams.items():
             try:
-                saved[stream] = self._saved(stream, kept, pipeline)
+                saved[stream] = self._saved(stream, kept, scheduler)
             except RequestError:  # it was removed meanwhile
                 continue
         state = SavedState(saved_at_s=time.time(), first_seq=first_seq, streams=saved)
@@ -213,29 +213,29 @@ class Store:
         self._held.check()
 
     def restore(
-        self, stream: str, pipeline: Scheduler, now: Moment, *, timeout_s: float = TIMEOUT_S
+        self, stream: str, scheduler: Scheduler, now: Moment, *, timeout_s: float = TIMEOUT_S
     ) -> Restored:
         """Put back the objects that a stream had, tracked where possible, else listed as lost.
 
         Args:
-            stream: Its name; it is in the pipeline.
-            pipeline: Takes them; must run.
+            stream: Its name; it is in the scheduler.
+            scheduler: Takes them; must run.
             now: Against which the age of the snapshot is measured.
-            timeout_s: Longest wait for the pipeline.
+            timeout_s: Longest wait for the scheduler.
 
         Raises:
-            Refused: The pipeline took nothing: UNKNOWN_STREAM, SHUTTING_DOWN, TIMEOUT ...
+            Refused: The scheduler took nothing: UNKNOWN_STREAM, SHUTTING_DOWN, TIMEOUT ...
         """
         saved = self._unrestored.get(stream)
         if saved is None:
             return Restored("none", 0, "nothing was saved")
         try:
-            return self._restore(stream, saved, pipeline, now, timeout_s)
+            return self._restore(stream, saved, scheduler, now, timeout_s)
         finally:
             self._unrestored.pop(stream, None)
 
     def _restore(
-        self, stream: str, saved: SavedStream, pipeline: Scheduler, now: Moment, timeout_s: float
+        self, stream: str, saved: SavedStream, scheduler: Scheduler, now: Moment, timeout_s: float
     ) -> Restored:
         path = self.snapshot_path(stream)
         objects = tuple((obj.id, obj.label) for obj in saved.objects)
@@ -244,7 +244,7 @@ class Store:
             try:
                 data = self._fresh(path, saved, now)
                 command = RestoreCommand(path, False, objects, saved.next_object_id, data)
-                wait(pipeline.submit(stream, command), timeout_s)
+                wait(scheduler.submit(stream, command), timeout_s)
             except (RequestError, SnapshotError) as err:
                 why_not = err.message
             else:
@@ -252,7 +252,7 @@ class Store:
                     self._taken[stream] = saved.snapshot_at
                 return Restored("tracked", len(objects), f"{len(objects)} objects go on")
         command = RestoreCommand(path, True, objects, saved.next_object_id)
-        wait(pipeline.submit(stream, command), timeout_s)
+        wait(scheduler.submit(stream, command), timeout_s)
         if not objects:
             return Restored("none", 0, why_not)
         return Restored("lost", len(objects), f"{len(objects)} objects are lost: {why_not}")
@@ -274,7 +274,7 @@ class Store:
             raise SnapshotError(text)
         return data
 
-    def _saved(self, stream: str, kept: KeptStream, pipeline: Scheduler) -> SavedStream:
+    def _saved(self, stream: str, kept: KeptStream, scheduler: Scheduler) -> SavedStream:
         before = self._unrestored.get(stream)
         if before is not None:
             return before.model_copy(
@@ -285,7 +285,7 @@ class Store:
                     "next_seq": kept.next_seq,
                 }
             )
-        status = pipeline.status(stream)
+        status = scheduler.status(stream)
         return SavedStream(
             settings=kept.settings,
             paused=kept.paused,
@@ -302,16 +302,16 @@ class StreamSnapshots:
 
     Args:
         store: Knows where they go.
-        pipeline: Has the objects.
+        scheduler: Has the objects.
         keep_list: Asks for the list of streams and objects to be written; must not wait. The
             future is done when it is, or fails with `RequestError`.
     """
 
     def __init__(
-        self, store: Store, pipeline: Scheduler, *, keep_list: Callable[[], "Future[None]"]
+        self, store: Store, scheduler: Scheduler, *, keep_list: Callable[[], "Future[None]"]
     ) -> None:
         self._store = store
-        self._pipeline = pipeline
+        self._scheduler = scheduler
         self._keep_list = keep_list
 
     def save(self, stream: str) -> "Future[None]":
@@ -320,7 +320,7 @@ class StreamSnapshots:
         Returns:
             Done when both are on the disk; fails as `Store.snapshot` and `keep_list`.
         """
-        return after(self._store.snapshot(stream, self._pipeline), lambda _: self._keep_list())
+        return after(self._store.snapshot(stream, self._scheduler), lambda _: self._keep_list())
 
     def restore(self, stream: str) -> "Future[CommandResult]":
         """Put back what was written last; the tracker does not wait for the disk.
@@ -328,11 +328,11 @@ class StreamSnapshots:
         Raises:
             Refused: UNKNOWN_STREAM; the future fails as `Scheduler.submit`, or with SNAPSHOT.
         """
-        self._pipeline.status(stream)
+        self._scheduler.status(stream)
         path = self._store.snapshot_path(stream)
         return after(
             self._store.read_snapshot(stream),
-            lambda data: self._pipeline.submit(stream, RestoreCommand(path, data=data)),
+            lambda data: self._scheduler.submit(stream, RestoreCommand(path, data=data)),
         )
 
 

@@ -11,8 +11,8 @@ from streams.mailbox import Mailbox
 from tracker.daemon.control.asking import ASKING
 from tracker.daemon.messages import Command, Event, LiveFrame, RequestError, Tracked
 from tracker.daemon.telemetry.activity import Activity
+from tracker.daemon.telemetry.status import TrackingStatus
 from tracker.daemon.tracking.slot import Gate, Slot, Taken, Waiting, next_deadline_s
-from tracker.daemon.tracking.stats import StreamTrackerStatus
 from tracker.daemon.tracking.stream_tracker import CommandResult, StreamTracker
 from tracker.engine import Policy
 from tracker.exhausted import ExhaustedError
@@ -21,7 +21,7 @@ from tracker.models import Model
 from tracker.protocol.fields import StreamSettings
 from tracker.protocol.replies import ErrorCode
 
-__all__ = ["CommandResult", "Scheduler", "StreamTrackerStatus"]
+__all__ = ["CommandResult", "Scheduler"]
 
 #: After so long with commands alone a frame has its turn.
 COMMANDS_TURN_S = 0.25
@@ -62,9 +62,9 @@ class Scheduler:
             model: What tracks.
             policy: Of every stream's session.
             commands_queued: Commands that may wait for one stream; a client may have half of these.
-            on_tracked: Takes tracked frames; called by the pipeline's thread, must not wait.
+            on_tracked: Takes tracked frames; called by the scheduler's thread, must not wait.
             on_event: Takes what happens to objects; likewise.
-            between_frames: Called by the pipeline's thread before each frame, must not wait.
+            between_frames: Called by the scheduler's thread before each frame, must not wait.
         """
         self.activity = Activity()
         self._model = model
@@ -133,7 +133,7 @@ class Scheduler:
             Refused: STREAM_EXISTS.
         """
         gate = Gate(self._on_tracked, self._on_event)
-        lane = StreamTracker(
+        stream_tracker = StreamTracker(
             stream,
             settings,
             self._model,
@@ -141,7 +141,7 @@ class Scheduler:
             helper=self._helper,
             on_event=gate.event,
         )
-        slot = Slot(lane, gate, mailbox, on_exhausted)
+        slot = Slot(stream_tracker, gate, mailbox, on_exhausted)
         with self._lock:
             if stream in self._slots:
                 raise RequestError(ErrorCode.STREAM_EXISTS, f"there is a stream {stream} already")
@@ -189,7 +189,7 @@ class Scheduler:
 
         Returns:
             What `StreamTracker.apply` will return, or `RequestError`; a cancelled future is not
-            applied. Its callbacks run in the pipeline's thread and must not wait.
+            applied. Its callbacks run in the scheduler's thread and must not wait.
 
         Raises:
             Refused: UNKNOWN_STREAM, BUSY or SHUTTING_DOWN.
@@ -216,7 +216,7 @@ class Scheduler:
         self._work.set()
         return waiting.future
 
-    def status(self, stream: str) -> StreamTrackerStatus:
+    def status(self, stream: str) -> TrackingStatus:
         """How a stream stands; from any thread.
 
         Raises:
@@ -224,8 +224,7 @@ class Scheduler:
         """
         with self._lock:
             slot = self._slot(stream)
-            waiting = len(slot)
-        return slot.lane.status(failed=slot.failed, commands_waiting=waiting)
+        return slot.status()
 
     def _slot(self, stream: str) -> Slot:
         slot = self._slots.get(stream)
@@ -316,7 +315,7 @@ class Scheduler:
         self._between_frames()
         self._ahead = self._take(ahead=True)
         if self._ahead is not None:
-            self._ahead.slot.lane.look_ahead(self._ahead.live)
+            self._ahead.slot.stream_tracker.look_ahead(self._ahead.live)
         limit = taken.slot.track(taken.live, taken.dropped)
         if limit is not None:
             self._give_up_largest(limit)
@@ -338,7 +337,7 @@ class Scheduler:
         with self._lock:
             slots = list(self._frame_turns)
         for slot in slots:
-            if len(slot.mailbox) and ahead and not slot.lane.looks_ahead:
+            if len(slot.mailbox) and ahead and not slot.stream_tracker.looks_ahead:
                 return None
             taken = self._next_of(slot)
             if taken is not None:
