@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from streams.access.bounded_file import read_at_most
 from tracker.daemon.config.schema import StateConfig
 from tracker.daemon.futures import after
 from tracker.daemon.messages import RequestError, RestoreCommand
 from tracker.daemon.state.moment import Moment
-from tracker.daemon.state.snapshot_writer import MAX_SNAPSHOT_BYTES, SnapshotWriter, wait
+from tracker.daemon.state.snapshot_writer import MAX_SNAPSHOT_BYTES, SnapshotWriter
 from tracker.daemon.state.state_file import (
     SavedObject,
     SavedState,
@@ -26,6 +26,9 @@ from tracker.daemon.streams import KeptStream
 from tracker.daemon.tracking.scheduler import CommandResult, Scheduler
 from tracker.engine import snapshot
 from tracker.errors import OutputError, SnapshotError, StateError, UsageError
+from tracker.protocol.replies import ErrorCode
+
+T = TypeVar("T")
 
 TIMEOUT_S = 30.0
 CLOSE_TIMEOUT_S = 2.0
@@ -334,6 +337,19 @@ class StreamSnapshots:
             self._store.read_snapshot(stream),
             lambda data: self._scheduler.submit(stream, RestoreCommand(path, data=data)),
         )
+
+
+def wait(future: "Future[T]", timeout_s: float) -> T:
+    """The result of a future; a command that takes too long is not applied any more.
+
+    Raises:
+        RequestError: TIMEOUT, or why it was refused.
+    """
+    try:
+        return future.result(max(0.0, timeout_s))
+    except TimeoutError as err:
+        future.cancel()
+        raise RequestError(ErrorCode.TIMEOUT, f"not done within {timeout_s:g} s") from err
 
 
 def _with_objects(state: SavedState) -> set[str]:
