@@ -1,4 +1,4 @@
-"""What `trackd doctor` looks at for one daemon: its ports, its state folder, its sources."""
+"""Checks of `trackd doctor` for one daemon: ports, state folder, sources."""
 
 import contextlib
 import errno

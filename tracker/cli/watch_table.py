@@ -1,4 +1,4 @@
-"""What `trackd watch` shows: a table that follows the messages, or a line for each."""
+"""Live table of `trackd watch`, and its line for each message."""
 
 from collections import OrderedDict, deque
 from dataclasses import dataclass, field

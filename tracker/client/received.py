@@ -1,4 +1,4 @@
-"""What subscribers receive, and how much they lost, without any socket."""
+"""Received messages as values, and the count of those lost, without any socket."""
 
 import threading
 from collections import OrderedDict

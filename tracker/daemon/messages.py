@@ -1,4 +1,4 @@
-"""The values that pass between the daemon's threads. All are frozen."""
+"""Messages between the daemon's threads. All are frozen."""
 
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The daemon's life: start, serve, drain, end."""
+"""Life cycle of the daemon: start, serve, drain, end."""
 
 import logging
 import queue
@@ -397,8 +397,7 @@ class Server:
             PartStatus("data", data.healthy, data.busy_s),
             PartStatus("control", control.healthy, control.busy_s),
         ]
-        sources = {name: status for name, (_, status) in parts.streams.sources().items()}
-        self._health = examine(threads, sources, saving)
+        self._health = examine(threads, parts.streams.sources(), saving)
         self._ticked_s = time.monotonic()
         if not self._health.faults:
             notify("WATCHDOG=1")

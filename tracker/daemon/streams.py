@@ -218,13 +218,15 @@ class Streams:
                 raise _no_thread() from err
         self._on_change()
 
-    def sources(self) -> "dict[str, tuple[StreamSettings, SourceStatus]]":
-        """How each source is, in the order in which they were added."""
+    def settings(self) -> dict[str, StreamSettings]:
+        """How each stream is read and sent, in the order in which they were added."""
         with self._lock:
-            return {
-                name: (entry.settings, entry.supervisor.status())
-                for name, entry in self._entries.items()
-            }
+            return {name: entry.settings for name, entry in self._entries.items()}
+
+    def sources(self) -> dict[str, SourceStatus]:
+        """How each source is."""
+        with self._lock:
+            return {name: entry.supervisor.status() for name, entry in self._entries.items()}
 
     @property
     def abandoned_threads(self) -> int:

@@ -1,4 +1,4 @@
-"""Who is let in: one thread that answers libzmq's questions and watches all connections.
+"""ZAP authenticator: one thread that answers libzmq and watches all connections.
 
 libzmq asks over ZAP (ZeroMQ RFC 27) about each handshake. A socket with a ZAP domain takes no
 greeting of ZMTP 1.0 or 2.0, which have no handshake: any bytes, an HTTP request among them, could

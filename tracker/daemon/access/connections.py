@@ -1,4 +1,4 @@
-"""The connections to one listening ZeroMQ socket, as its monitor tells of them."""
+"""Table of the connections to one listening ZeroMQ socket, as its monitor tells of them."""
 
 import socket
 import struct

@@ -1,4 +1,4 @@
-"""What each client may do and see, asked at each request; and a record of what clients changed."""
+"""Authorisation of each request by role and stream, and the audit log of changes."""
 
 import logging
 import threading

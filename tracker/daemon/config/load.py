@@ -1,4 +1,4 @@
-"""From a YAML file to a `DaemonConfig`, with errors that say where and what instead."""
+"""Loader of the YAML configuration, with errors that say where and what instead."""
 
 import contextlib
 import difflib

@@ -1,4 +1,4 @@
-"""Requests in, replies out: each request is done once and answered once."""
+"""Request handler: each request is done once and answered once."""
 
 import hashlib
 import logging

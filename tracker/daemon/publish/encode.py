@@ -1,4 +1,4 @@
-"""From tracked frames and events to the parts of a message: pure functions."""
+"""Encoders of tracked frames and events as messages: pure functions."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

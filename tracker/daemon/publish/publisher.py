@@ -1,4 +1,4 @@
-"""The thread that encodes what was tracked and sends it to whoever subscribes."""
+"""Publisher thread: encodes what was tracked and sends it to whoever subscribes."""
 
 import logging
 import threading

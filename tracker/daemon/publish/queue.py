@@ -1,4 +1,4 @@
-"""What waits to be published: bounded for each stream, the oldest goes, events come first."""
+"""Publish queue: bounded for each stream, the oldest goes, events come first."""
 
 import threading
 from collections import deque

@@ -1,4 +1,4 @@
-"""Which topics are subscribed to on an XPUB socket, and whether the subscribers may see them."""
+"""Subscriptions on an XPUB socket, checked against what each subscriber may see."""
 
 import logging
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""A publishing socket that its subscribers can neither slow down nor make grow."""
+"""XPUB socket that subscribers can neither slow down nor make grow."""
 
 import logging
 import time

@@ -1,4 +1,4 @@
-"""How long to wait before a failing source is opened again."""
+"""Exponential backoff with jitter, between attempts to open a failing source."""
 
 import random
 from collections.abc import Callable

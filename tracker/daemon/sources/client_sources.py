@@ -1,4 +1,4 @@
-"""What clients may name as sources, as the configuration says."""
+"""Policy of the sources that clients may name, as the configuration has it."""
 
 from collections.abc import Callable, Collection
 

@@ -1,4 +1,4 @@
-"""Reads one source in a thread of its own, from opening it to its end or failure."""
+"""Reader thread of one source, from opening it to its end or failure."""
 
 import threading
 import time

@@ -1,4 +1,4 @@
-"""Owns one stream's source: opens it, watches it, and opens it again when it fails."""
+"""Supervisor of one stream's source: opens it, watches it, opens it again when it fails."""
 
 import logging
 import random

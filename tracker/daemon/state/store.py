@@ -1,4 +1,4 @@
-"""What is kept over restarts: the streams in one file, the objects in a snapshot per stream."""
+"""State store over restarts: streams in one file, objects in a snapshot per stream."""
 
 import logging
 import time

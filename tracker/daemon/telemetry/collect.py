@@ -12,11 +12,11 @@ def collect_streams(
     streams: Streams, scheduler: Scheduler, publisher: Publisher
 ) -> tuple[StreamStatus, ...]:
     """All streams, in the order in which they were added."""
-    found = []
-    for stream, (settings, source) in streams.sources().items():
+    found, sources = [], streams.sources()
+    for stream, settings in streams.settings().items():
         try:
-            tracking = scheduler.status(stream)
-        except RequestError:  # it was removed just now
+            source, tracking = sources[stream], scheduler.status(stream)
+        except (KeyError, RequestError):  # it came or went just now
             continue
         publishing = publisher.stream_status(stream)
         found.append(StreamStatus(stream, settings.encoding, source, tracking, publishing))

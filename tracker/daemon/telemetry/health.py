@@ -1,4 +1,4 @@
-"""What is wrong with the daemon, in words for `/healthz` and `/readyz`.
+"""Health checks behind `/healthz` and `/readyz`: faults and gaps, in words.
 
 `/healthz` asks whether a restart would help: a thread is gone, or at one piece of work for longer
 than any takes. `/readyz` asks whether the daemon does what it is there for: its state is kept, and

@@ -1,4 +1,4 @@
-"""The daemon's status in Prometheus' words, read again for each scrape."""
+"""Prometheus exposition of the daemon's status, read again for each scrape."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import accumulate

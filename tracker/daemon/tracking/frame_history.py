@@ -1,4 +1,4 @@
-"""The tracked frames that a prompt may name."""
+"""Frame history: the tracked frames that a prompt may name."""
 
 import statistics
 from collections import deque

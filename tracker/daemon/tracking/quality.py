@@ -1,4 +1,4 @@
-"""Keeps a live stream to its deadline: gives up quality while it must, takes it back when it can.
+"""Quality controller: gives up quality to keep a deadline, takes it back when it can.
 
 The ladder, from what is given up first to what is given up last:
 

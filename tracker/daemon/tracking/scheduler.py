@@ -1,4 +1,4 @@
-"""The thread that owns the model: frames of all streams in, tracked frames and events out."""
+"""Scheduler: the thread that owns the model and tracks all streams in turns."""
 
 import math
 import threading
@@ -83,7 +83,7 @@ class Scheduler:
         self._gave_up_s = -math.inf  # when the newest stream was given up
         self._work = threading.Event()
         self._stopping = False
-        self._thread = threading.Thread(target=self._run, name="tracker", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="scheduler", daemon=True)
 
     @property
     def healthy(self) -> bool:

@@ -1,4 +1,4 @@
-"""A stream in the scheduler: its tracker, its frames, and the commands that wait for it."""
+"""Slot of a stream in the scheduler: its tracker, its mailbox, its waiting commands."""
 
 import logging
 import threading
