@@ -174,7 +174,7 @@ class TestFrames:
         daemon.put("b", 1)
         daemon.scheduler.start()
         daemon.wait_for(2)
-        assert makers == ["tracker", "tracker"]
+        assert makers == ["scheduler", "scheduler"]
         assert daemon.scheduler.status("a").bank_bytes > 0
 
 
