@@ -94,30 +94,27 @@ class FakeScheduler:
         self.futures: list[Future[Any]] = []
         self.answer: Any = None
 
-    def add(self, stream: str, settings: StreamSettings, mailbox: object, **given: Any) -> None:
+    def add(self, stream: str, settings: StreamSettings, mailbox: object, **given: Any) -> Any:
         self.mailboxes_of[stream] = mailbox
+        status = TrackingStatus(640, 360, (CUP,), newest_seq=99, fps=25.0, tracked=90)
+        return SimpleNamespace(stream=stream, status=lambda: status)
 
-    def remove(self, stream: str) -> None:
-        del self.mailboxes_of[stream]
+    def remove(self, slot: Any) -> None:
+        del self.mailboxes_of[slot.stream]
 
     def wake(self) -> None:
         pass
 
-    def silence(self, stream: str, why: str) -> None:
-        self.silent[stream] = why
+    def silence(self, slot: Any, why: str) -> None:
+        self.silent[slot.stream] = why
 
-    def submit(self, stream: str, command: Command) -> "Future[Any]":
-        if stream not in self.mailboxes_of:
-            raise RequestError(ErrorCode.UNKNOWN_STREAM, f"there is no stream {stream}")
-        self.submitted.append((stream, command))
+    def submit(self, slot: Any, command: Command) -> "Future[Any]":
+        self.submitted.append((slot.stream, command))
         future: Future[Any] = Future()
         self.futures.append(future)
         if self.answer is not None:
             future.set_result(self.answer)
         return future
-
-    def status(self, stream: str) -> TrackingStatus:
-        return TrackingStatus(640, 360, (CUP,), newest_seq=99, fps=25.0, tracked=90)
 
 
 class FakePublisher:
@@ -176,7 +173,6 @@ class Daemon:
         )
         self.operations = Operations(
             streams=self.streams,
-            scheduler=self.scheduler,  # type: ignore[arg-type]
             snapshots=snapshots,
             model=small_pico(),
             version="1.2.3",
@@ -185,7 +181,6 @@ class Daemon:
             ready=lambda: True,
             stream_statuses=lambda: collect_streams(
                 self.streams,
-                self.scheduler,  # type: ignore[arg-type]
                 self.publisher,  # type: ignore[arg-type]
             ),
             status=lambda: DaemonStatus(True, True, 1.5, "1.2.3", "pico", "cpu"),
@@ -305,6 +300,9 @@ def test_threads_that_were_tried_are_gone_and_a_refusal_is_told(
 def test_what_is_asked_of_a_stream_that_is_not_there_is_refused(op: str) -> None:
     daemon = Daemon()
     assert code(lambda: daemon.ask(op, stream="cam9")) is ErrorCode.UNKNOWN_STREAM
+    daemon.add()
+    with pytest.raises(RequestError, match="there is no stream cam9; there are cam1"):
+        daemon.ask(op, stream="cam9")
 
 
 def test_a_stream_is_paused_and_resumed() -> None:

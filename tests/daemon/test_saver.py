@@ -36,7 +36,7 @@ class FakeScheduler:
     def __init__(self) -> None:
         self.data = b"snapshot"
 
-    def status(self, stream: str) -> Any:
+    def tracking(self, stream: str) -> Any:
         return SimpleNamespace(objects=(CUP,), next_object_id=2)
 
     def submit(self, stream: str, command: SaveCommand) -> "Future[bytes]":
@@ -53,13 +53,15 @@ class Kept:
         self.streams: dict[str, KeptStream] = {}
         self.told: queue.SimpleQueue[str] = queue.SimpleQueue()
         self.store = Store(StateConfig(dir=folder))
-        scheduler: Any = FakeScheduler()
+        scheduler = FakeScheduler()
         streams: Any = SimpleNamespace(
             kept=lambda: dict(self.streams),
             first_seq=lambda: 0,
             reserve=lambda kept, first_seq: None,
+            submit=scheduler.submit,
+            tracking=scheduler.tracking,
         )
-        self.saver = Saver(self.store, streams, scheduler, every_s=every_s, on_change=self.told.put)
+        self.saver = Saver(self.store, streams, every_s=every_s, on_change=self.told.put)
         self.saver.start()
 
     def add(self, stream: str) -> "Future[None]":

@@ -19,6 +19,7 @@ from tests.support.live_scene import SETTINGS, drawn, live
 from tests.support.small_pico import small_pico
 from tracker.daemon.control.asking import ASKING
 from tracker.daemon.messages import (
+    Command,
     Event,
     ListCommand,
     LiveFrame,
@@ -48,6 +49,7 @@ class Daemon:
         self.tracked: list[Tracked] = []
         self.events: list[Event] = []
         self.mailboxes: dict[str, Mailbox[LiveFrame]] = {}
+        self.slots: dict[str, Slot] = {}
         self.scheduler = Scheduler(
             model or small_pico(),
             Policy(history_frames=4, max_objects=3),
@@ -62,7 +64,10 @@ class Daemon:
                 capacity=capacity, drop_stale=True, on_put=self.scheduler.wake
             )
             self.mailboxes[stream] = mailbox
-            self.scheduler.add(stream, SETTINGS, mailbox)
+            self.slots[stream] = self.scheduler.add(stream, SETTINGS, mailbox)
+
+    def submit(self, stream: str, command: Command) -> "Future[CommandResult]":
+        return self.scheduler.submit(self.slots[stream], command)
 
     def put(self, stream: str, *seqs: int) -> None:
         for seq in seqs:
@@ -169,13 +174,13 @@ class TestFrames:
 
         monkeypatch.setattr(MemoryBank, "__init__", noted)
         daemon.add("a", "b")
-        assert daemon.scheduler.status("a").bank_bytes == 0
+        assert daemon.slots["a"].status().bank_bytes == 0
         daemon.put("a", 1)
         daemon.put("b", 1)
         daemon.scheduler.start()
         daemon.wait_for(2)
         assert makers == ["scheduler", "scheduler"]
-        assert daemon.scheduler.status("a").bank_bytes > 0
+        assert daemon.slots["a"].status().bank_bytes > 0
 
 
 class Stepper:
@@ -208,7 +213,7 @@ class Stepper:
         self.daemon.put("cam", 10)
         self.daemon.scheduler.start()
         self.wait()
-        prompted = self.daemon.scheduler.submit("cam", drawn(10))
+        prompted = self.daemon.submit("cam", drawn(10))
         self.finish()
         prompted.result(DEADLINE_S)
         self.daemon.put("cam", 11)
@@ -246,7 +251,7 @@ class TestAFrameThatIsEncodedAhead:
 
     def test_a_command_means_the_frame_before_it(self, stepper: Stepper) -> None:
         stepper.begin_with_one_ahead()
-        prompted = stepper.daemon.scheduler.submit("cam", drawn(12))
+        prompted = stepper.daemon.submit("cam", drawn(12))
         stepper.finish()
         result = prompted.result(DEADLINE_S)
         assert isinstance(result, PromptResult)
@@ -257,7 +262,7 @@ class TestAFrameThatIsEncodedAhead:
 
     def test_it_goes_with_its_stream(self, stepper: Stepper) -> None:
         stepper.begin_with_one_ahead()
-        stepper.daemon.scheduler.remove("cam")
+        stepper.daemon.scheduler.remove(daemon.slots["cam"])
         stepper.daemon.add("cam")
         stepper.daemon.put("cam", 50)
         stepper.finish(100)
@@ -271,7 +276,7 @@ class TestAFrameThatIsEncodedAhead:
         stepper.finish(100)
         stepper.daemon.wait_for(5)
         assert [seq for _, seq in stepper.daemon.order()] == [10, 11, 12, 13, 15]
-        assert stepper.daemon.scheduler.status("cam").failed == 1
+        assert stepper.daemon.slots["cam"].status().failed == 1
 
     def test_no_thread_is_left_behind(self, stepper: Stepper) -> None:
         stepper.begin_with_one_ahead()
@@ -285,15 +290,15 @@ class TestCommands:
     def test_commands_are_applied_while_no_frame_comes(self, daemon: Daemon) -> None:
         daemon.add("cam")
         daemon.scheduler.start()
-        empty = daemon.scheduler.submit("cam", ListCommand()).result(DEADLINE_S)
+        empty = daemon.submit("cam", ListCommand()).result(DEADLINE_S)
         assert empty == ObjectsResult(stream="cam", objects=[])
         daemon.put("cam", 10)
         daemon.wait_for(1)
-        prompted = daemon.scheduler.submit("cam", drawn(10)).result(DEADLINE_S)
+        prompted = daemon.submit("cam", drawn(10)).result(DEADLINE_S)
         assert isinstance(prompted, PromptResult)
         assert (prompted.object.id, prompted.frame_seq) == (1, 10)
         assert [event.name for event in daemon.events] == [EventName.OBJECT_ADDED]
-        assert daemon.scheduler.status("cam").objects == (prompted.object,)
+        assert daemon.slots["cam"].status().objects == (prompted.object,)
 
     def test_a_command_is_applied_between_the_frame_in_progress_and_the_next(
         self, daemon: Daemon, held_step: tuple[threading.Event, threading.Event]
@@ -303,7 +308,7 @@ class TestCommands:
         daemon.put("cam", 10, 11, 12)
         daemon.scheduler.start()
         assert begun.wait(DEADLINE_S)
-        prompted = daemon.scheduler.submit("cam", drawn(10))
+        prompted = daemon.submit("cam", drawn(10))
         go_on.set()
         result = prompted.result(DEADLINE_S)
         assert isinstance(result, PromptResult)
@@ -314,7 +319,7 @@ class TestCommands:
     def test_commands_without_end_do_not_hold_up_the_frames(self, daemon: Daemon) -> None:
         def ask_again(_: object) -> None:
             with contextlib.suppress(RequestError):  # the scheduler is stopped
-                daemon.scheduler.submit("cam", ListCommand()).add_done_callback(ask_again)
+                daemon.submit("cam", ListCommand()).add_done_callback(ask_again)
 
         daemon.add("cam")
         ask_again(None)
@@ -333,7 +338,7 @@ class TestCommands:
         daemon.put("a", 10)
         daemon.scheduler.start()
         daemon.wait_for(1)
-        daemon.scheduler.submit("a", drawn(10)).result(DEADLINE_S)
+        daemon.submit("a", drawn(10)).result(DEADLINE_S)
         daemon.put("a", 11, 12, 13)
         daemon.wait_for(4)
         go_on.clear()
@@ -341,7 +346,7 @@ class TestCommands:
         daemon.put("a", 14)
         assert begun.wait(DEADLINE_S)
         old = FrameAddress(seq=10)
-        corrected = daemon.scheduler.submit("a", drawn(10, 1, must_exist=True, frame=old))
+        corrected = daemon.submit("a", drawn(10, 1, must_exist=True, frame=old))
         by_then: list[tuple[str, int]] = []
         corrected.add_done_callback(lambda _: by_then.extend(daemon.order()[5:]))
         daemon.put("b", *range(20, 30))
@@ -365,7 +370,7 @@ class TestCommands:
         assert begun.wait(DEADLINE_S)
         tracked_by_then: list[int] = []
         for _ in range(3):
-            listed = daemon.scheduler.submit("a", ListCommand())
+            listed = daemon.submit("a", ListCommand())
             listed.add_done_callback(lambda _: tracked_by_then.append(len(daemon.tracked)))
         daemon.put("b", 20, 21, 22)
         go_on.set()
@@ -375,21 +380,21 @@ class TestCommands:
     def test_a_refusal_reaches_the_one_who_asked(self, daemon: Daemon) -> None:
         daemon.add("cam")
         daemon.scheduler.start()
-        assert refusal(daemon.scheduler.submit("cam", drawn(0))) is ErrorCode.NO_FRAME
-        assert refusal(daemon.scheduler.submit("cam", RemoveCommand(1))) is ErrorCode.UNKNOWN_OBJECT
+        assert refusal(daemon.submit("cam", drawn(0))) is ErrorCode.NO_FRAME
+        assert refusal(daemon.submit("cam", RemoveCommand(1))) is ErrorCode.UNKNOWN_OBJECT
 
     def test_so_many_commands_may_wait(self, daemon: Daemon) -> None:
         daemon.add("cam", "other")
-        waiting = [daemon.scheduler.submit("cam", ListCommand()) for _ in range(3)]
-        assert daemon.scheduler.status("cam").commands_waiting == 3
+        waiting = [daemon.submit("cam", ListCommand()) for _ in range(3)]
+        assert daemon.slots["cam"].status().commands_waiting == 3
         with pytest.raises(RequestError, match="3 commands wait for stream cam") as refused:
-            daemon.scheduler.submit("cam", ListCommand())
+            daemon.submit("cam", ListCommand())
         assert refused.value.code is ErrorCode.BUSY
-        waiting.append(daemon.scheduler.submit("other", ListCommand()))
+        waiting.append(daemon.submit("other", ListCommand()))
         daemon.scheduler.start()
         for future in waiting:
             assert future.result(DEADLINE_S)
-        assert daemon.scheduler.status("cam").commands_waiting == 0
+        assert daemon.slots["cam"].status().commands_waiting == 0
 
     def test_one_client_leaves_half_of_the_places_to_others(self) -> None:
         scheduler = Scheduler(
@@ -399,12 +404,13 @@ class TestCommands:
             on_tracked=lambda _: None,
             on_event=lambda _: None,
         )
-        scheduler.add("cam", SETTINGS, Mailbox(capacity=1, drop_stale=True, on_put=scheduler.wake))
+        mailbox: Mailbox[LiveFrame] = Mailbox(capacity=1, drop_stale=True, on_put=scheduler.wake)
+        slot = scheduler.add("cam", SETTINGS, mailbox)
 
         def submit_as(client: bytes) -> None:
             asking = ASKING.set(client)
             try:
-                scheduler.submit("cam", ListCommand())
+                scheduler.submit(slot, ListCommand())
             finally:
                 ASKING.reset(asking)
 
@@ -443,7 +449,7 @@ class TestCommands:
 
     def test_a_command_that_nobody_waits_for_is_not_applied(self, daemon: Daemon) -> None:
         daemon.add("cam")
-        restored = (daemon.scheduler.submit("cam", lost(object_id)) for object_id in (1, 2))
+        restored = (daemon.submit("cam", lost(object_id)) for object_id in (1, 2))
         assert next(restored).cancel()
         last = next(restored)
         daemon.scheduler.start()
@@ -463,13 +469,13 @@ class TestFailures:
         with caplog.at_level(logging.ERROR, logger="trackd.scheduler"):
             daemon.scheduler.start()
             daemon.wait_for(8)
-            wait_until(lambda: daemon.scheduler.status("poisoned").failed == 6)
+            wait_until(lambda: daemon.slots["poisoned"].status().failed == 6)
         assert [one for one in daemon.order() if one[0] == "well"] == [
             ("well", i) for i in range(7)
         ]
         assert daemon.scheduler.healthy
-        assert daemon.scheduler.status("poisoned").tracked == 1
-        assert daemon.scheduler.status("well").failed == 0
+        assert daemon.slots["poisoned"].status().tracked == 1
+        assert daemon.slots["well"].status().failed == 0
         # The 1st, 2nd and 4th in a row, and the 1st again after a frame that went well.
         assert [record.getMessage() for record in caplog.records] == [
             f"stream poisoned: frame {seq} could not be tracked, {count} in a row"
@@ -493,7 +499,7 @@ class TestFailures:
             daemon.mailboxes[stream] = Mailbox(
                 capacity=9, drop_stale=True, on_put=daemon.scheduler.wake
             )
-            daemon.scheduler.add(
+            daemon.slots[stream] = daemon.scheduler.add(
                 stream,
                 SETTINGS,
                 daemon.mailboxes[stream],
@@ -510,7 +516,7 @@ class TestFailures:
         daemon.wait_for(2)
         assert told == [("large", "the system gives this process no more memory")]
         assert daemon.order() == [("large", 0), ("small", 1)]
-        assert daemon.scheduler.status("small").failed == 1
+        assert daemon.slots["small"].status().failed == 1
         assert not caplog.records
 
     def test_an_error_in_a_command_is_told_and_logged(
@@ -524,41 +530,34 @@ class TestFailures:
         daemon.put("cam", 10)
         daemon.scheduler.start()
         daemon.wait_for(1)
-        daemon.scheduler.submit("cam", drawn(10)).result(DEADLINE_S)
-        error = daemon.scheduler.submit("cam", RemoveCommand(1)).exception(DEADLINE_S)
+        daemon.submit("cam", drawn(10)).result(DEADLINE_S)
+        error = daemon.submit("cam", RemoveCommand(1)).exception(DEADLINE_S)
         assert isinstance(error, RequestError)
         assert error.code is ErrorCode.INTERNAL
         assert "secret" not in str(error)
         (record,) = caplog.records
         assert record.exc_info is not None
-        assert daemon.scheduler.submit("cam", ListCommand()).result(DEADLINE_S)
+        assert daemon.submit("cam", ListCommand()).result(DEADLINE_S)
 
 
 class TestRemovalAndEnd:
     def test_a_removed_stream_is_unknown(self, daemon: Daemon) -> None:
         daemon.add("cam", "other")
-        waiting = daemon.scheduler.submit("cam", ListCommand())
-        daemon.scheduler.remove("cam")
+        waiting = daemon.submit("cam", ListCommand())
+        daemon.scheduler.remove(daemon.slots["cam"])
         assert refusal(waiting) is ErrorCode.UNKNOWN_STREAM
-        for call in (daemon.scheduler.status, daemon.scheduler.remove):
-            with pytest.raises(
-                RequestError, match="there is no stream cam; there are other"
-            ) as refused:
-                call("cam")
-            assert refused.value.code is ErrorCode.UNKNOWN_STREAM
-        with pytest.raises(RequestError, match="there is no stream cam"):
-            daemon.scheduler.submit("cam", ListCommand())
+        with pytest.raises(RequestError, match="stream cam was removed") as refused:
+            daemon.submit("cam", ListCommand())
+        assert refused.value.code is ErrorCode.UNKNOWN_STREAM
 
     def test_a_name_is_free_again_after_removal(self, daemon: Daemon) -> None:
         daemon.add("cam")
-        with pytest.raises(RequestError, match="there is a stream cam already"):
-            daemon.add("cam")
-        daemon.scheduler.remove("cam")
+        daemon.scheduler.remove(daemon.slots["cam"])
         daemon.add("cam")
         daemon.put("cam", 3)
         daemon.scheduler.start()
         daemon.wait_for(1)
-        assert daemon.scheduler.status("cam").tracked == 1
+        assert daemon.slots["cam"].status().tracked == 1
 
     def test_nothing_is_sent_of_a_stream_after_its_removal(
         self, daemon: Daemon, held_step: tuple[threading.Event, threading.Event]
@@ -568,7 +567,7 @@ class TestRemovalAndEnd:
         daemon.put("cam", 1, 2)
         daemon.scheduler.start()
         assert begun.wait(DEADLINE_S)
-        daemon.scheduler.remove("cam")  # does not wait for the frame in progress
+        daemon.scheduler.remove(daemon.slots["cam"])  # does not wait for the frame in progress
         go_on.set()
         daemon.put("other", 5)
         daemon.wait_for(1)
@@ -582,11 +581,11 @@ class TestRemovalAndEnd:
         daemon.put("cam", 1, 2, 3)
         daemon.scheduler.start()
         assert begun.wait(DEADLINE_S)
-        waiting = daemon.scheduler.submit("cam", ListCommand())
+        waiting = daemon.submit("cam", ListCommand())
         assert not daemon.scheduler.stop(0.01), "the frame in progress hangs"
         assert refusal(waiting) is ErrorCode.SHUTTING_DOWN
         with pytest.raises(RequestError) as refused:
-            daemon.scheduler.submit("cam", ListCommand())
+            daemon.submit("cam", ListCommand())
         assert refused.value.code is ErrorCode.SHUTTING_DOWN
         go_on.set()
         assert daemon.scheduler.stop(DEADLINE_S)
@@ -595,7 +594,7 @@ class TestRemovalAndEnd:
 
     def test_a_pipeline_that_never_started_can_be_stopped(self, daemon: Daemon) -> None:
         daemon.add("cam")
-        waiting = daemon.scheduler.submit("cam", ListCommand())
+        waiting = daemon.submit("cam", ListCommand())
         assert not daemon.scheduler.healthy
         assert daemon.scheduler.stop(DEADLINE_S)
         assert refusal(waiting) is ErrorCode.SHUTTING_DOWN

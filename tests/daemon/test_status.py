@@ -225,7 +225,7 @@ def running(
             supervise=supervise,
             close_timeout_s=0.05,
         )
-        read = partial(collect_streams, streams, scheduler, publisher)
+        read = partial(collect_streams, streams, publisher)
 
         def status() -> DaemonStatus:
             hanging = streams.abandoned_threads

@@ -172,7 +172,7 @@ class Server:
             version=self._version,
             model=name,
             device=str(parts.model.device),
-            streams=collect_streams(parts.streams, parts.scheduler, parts.publisher),
+            streams=collect_streams(parts.streams, parts.publisher),
             data=parts.publisher.status(),
             control=parts.control.status(),
             busy_s=parts.scheduler.activity.busy_s,
@@ -242,11 +242,11 @@ class Server:
         undo.callback(streams.close_all, 1.0)
         if self._store is not None:
             every_s, tell = config.state.every_s, partial(_emit_saving, streams)
-            self._saver = Saver(self._store, streams, scheduler, every_s=every_s, on_change=tell)
-        self._open_streams(streams, scheduler, numbering)
+            self._saver = Saver(self._store, streams, every_s=every_s, on_change=tell)
+        self._open_streams(streams, numbering)
         if self._saver is not None:
             self._saver.start()
-        control = self._listen(undo, context, authenticator, model, publisher, scheduler, streams)
+        control = self._listen(undo, context, authenticator, model, publisher, streams)
         self._own_ports |= ports_of(control.endpoint, publisher.endpoint, publisher.latest_endpoint)
         self._parts = _Parts(model, publisher, scheduler, streams, control, self._saver)
         self._tick()
@@ -297,16 +297,14 @@ class Server:
         authenticator: Authenticator,
         model: Model,
         publisher: Publisher,
-        scheduler: Scheduler,
         streams: Streams,
     ) -> Control:
         config, snapshots, keep = self._config, None, None
         if self._store is not None and self._saver is not None:
             keep = self._saver.keep
-            snapshots = StreamSnapshots(self._store, scheduler, keep_list=keep)
+            snapshots = StreamSnapshots(self._store, streams, keep_list=keep)
         operations = Operations(
             streams=streams,
-            scheduler=scheduler,
             snapshots=snapshots,
             keep=keep,
             model=model,
@@ -314,7 +312,7 @@ class Server:
             limits=config.limits,
             control=config.control,
             ready=self._ready,
-            stream_statuses=partial(collect_streams, streams, scheduler, publisher),
+            stream_statuses=partial(collect_streams, streams, publisher),
             status=self.status,
             shut_down=lambda: self.wish(ServerSignal.DRAIN),
         )
@@ -330,7 +328,7 @@ class Server:
         undo.callback(control.stop, 1.0)
         return control
 
-    def _open_streams(self, streams: Streams, scheduler: Scheduler, numbering: Numbering) -> None:
+    def _open_streams(self, streams: Streams, numbering: Numbering) -> None:
         """Open what the configuration names and what was there before, objects included."""
         saved = None if self._store is None else self._load(self._store)
         before = {} if saved is None else dict(saved.streams)
@@ -346,7 +344,7 @@ class Server:
                 configured = name in self._config.streams
                 streams.add(name, settings, paused=True, first_seq=first_seq, configured=configured)
                 if self._store is not None and kept is not None:
-                    restored = self._store.restore(name, scheduler, Moment.now())
+                    restored = self._store.restore(name, streams, Moment.now())
                     _LOG.info("stream %s: %s", name, restored.text)
                 opened.append(name)
             except RequestError as err:

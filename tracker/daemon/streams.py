@@ -14,15 +14,16 @@ from streams.decode.threads import ffmpeg_threads
 from streams.errors import StreamError
 from streams.sources.registry import open_source
 from tracker.daemon.config.schema import LimitsConfig, RetryConfig
-from tracker.daemon.messages import Event, RequestError
+from tracker.daemon.messages import Command, Event, RequestError
 from tracker.daemon.publish.publisher import Publisher
 from tracker.daemon.sources.frame_rate_limiter import check_deadline
 from tracker.daemon.sources.pixel_budget import PixelBudget
 from tracker.daemon.sources.spare_threads import can_start
 from tracker.daemon.sources.supervisor import Supervisor
-from tracker.daemon.telemetry.status import SourceStatus
+from tracker.daemon.telemetry.status import SourceStatus, TrackingStatus
 from tracker.daemon.tracking.frame_numbers import RESERVED, FrameNumbers, Numbering
-from tracker.daemon.tracking.scheduler import Scheduler
+from tracker.daemon.tracking.scheduler import CommandResult, Scheduler
+from tracker.daemon.tracking.slot import Slot
 from tracker.errors import UsageError
 from tracker.protocol.data import EventName
 from tracker.protocol.fields import StreamSettings
@@ -37,6 +38,7 @@ _MOST_PENDING = 8  # streams that threads are kept for until they run
 class _Entry:
     settings: StreamSettings
     supervisor: Supervisor
+    slot: Slot
     paused: bool
     numbers: FrameNumbers
     configured: bool
@@ -152,8 +154,10 @@ class Streams:
                 pixels=self._pixels,
                 open_source=partial(open_source, policy=policy),
             )
-            self._scheduler.add(stream, settings, supervisor.mailbox, on_exhausted=supervisor.fail)
-            self._entries[stream] = _Entry(settings, supervisor, paused, numbers, configured)
+            slot = self._scheduler.add(
+                stream, settings, supervisor.mailbox, on_exhausted=supervisor.fail
+            )
+            self._entries[stream] = _Entry(settings, supervisor, slot, paused, numbers, configured)
             self._emit(stream, EventName.STREAM_ADDED, shown)
             try:
                 if paused:
@@ -161,7 +165,7 @@ class Streams:
                 else:
                     supervisor.start()
             except RuntimeError as err:
-                self._scheduler.remove(stream)
+                self._scheduler.remove(slot)
                 self._forget(stream)
                 raise _no_thread() from err
         _LOG.info("stream %s added: %s", stream, shown)
@@ -217,6 +221,26 @@ class Streams:
             except RuntimeError as err:
                 raise _no_thread() from err
         self._on_change()
+
+    def submit(self, stream: str, command: Command) -> "Future[CommandResult]":
+        """Queue a command for the objects of a stream: see `Scheduler.submit`.
+
+        Raises:
+            RequestError: `UNKNOWN_STREAM`, `BUSY` or `SHUTTING_DOWN`.
+        """
+        with self._lock:
+            slot = self._entry(stream).slot
+        return self._scheduler.submit(slot, command)
+
+    def tracking(self, stream: str) -> TrackingStatus:
+        """How a stream stands in the scheduler.
+
+        Raises:
+            RequestError: `UNKNOWN_STREAM`.
+        """
+        with self._lock:
+            slot = self._entry(stream).slot
+        return slot.status()
 
     def settings(self) -> dict[str, StreamSettings]:
         """How each stream is read and sent, in the order in which they were added."""
@@ -335,7 +359,7 @@ class Streams:
             if not entry.supervisor.stop(self._close_timeout_s):
                 _LOG.error("stream %s: its source hangs; its thread was left behind", stream)
             try:
-                self._scheduler.remove(stream)
+                self._scheduler.remove(entry.slot)
             finally:
                 with self._lock:
                     self._numbering.retire(entry.numbers.next)
@@ -356,7 +380,10 @@ class Streams:
     def _source_event(self, event: Event) -> None:
         """Pass on how a source is; a supervisor calls it, so it must not wait."""
         self._publisher.event(event)
-        self._scheduler.silence(event.stream, _why_silent(event))
+        # Without the lock, for which a supervisor may not wait: who has it may wait for this one.
+        entry = self._entries.get(event.stream)
+        if entry is not None:
+            self._scheduler.silence(entry.slot, _why_silent(event))
 
     def _emit(self, stream: str, name: EventName, text: str = "") -> None:
         self._publisher.event(Event(stream, name, time.time_ns(), text=text))

@@ -27,7 +27,7 @@ from tracker.daemon.messages import (
 from tracker.daemon.streams import Streams
 from tracker.daemon.telemetry.collect import stream_info
 from tracker.daemon.telemetry.status import DaemonStatus, StreamStatus
-from tracker.daemon.tracking.scheduler import CommandResult, Scheduler
+from tracker.daemon.tracking.scheduler import CommandResult
 from tracker.models import Model
 from tracker.protocol import requests as ask
 from tracker.protocol.fields import VERSION, StreamSettings
@@ -70,7 +70,6 @@ class Operations:
 
     Args:
         streams: The streams that there are.
-        scheduler: Takes the commands to the objects.
         snapshots: Keeps objects; None where nothing is kept.
         keep: Asks for the list of streams to be written, and never waits; None likewise.
         model: What tracks.
@@ -87,7 +86,6 @@ class Operations:
         self,
         *,
         streams: Streams,
-        scheduler: Scheduler,
         snapshots: Snapshots | None,
         keep: "Callable[[], Future[None]] | None" = None,
         model: Model,
@@ -100,7 +98,6 @@ class Operations:
         shut_down: Callable[[], None],
     ) -> None:
         self._streams = streams
-        self._scheduler = scheduler
         self._snapshots = snapshots
         self._keep = keep
         self._version = version
@@ -199,7 +196,7 @@ class Operations:
 
     def _submit(self, stream: str, command: Command) -> "Future[Result]":
         """Have a command done between two frames, or while there are none."""
-        return then(self._scheduler.submit(stream, command), _as_result)
+        return then(self._streams.submit(stream, command), _as_result)
 
     def _submit_prompt(self, stream: str, command: PromptCommand) -> "Future[Result]":
         wait_s = min(command.wait_s, self._longest_wait_s)

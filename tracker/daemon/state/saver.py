@@ -13,7 +13,6 @@ from tracker.daemon.state.store import Store
 from tracker.daemon.streams import Streams
 from tracker.daemon.telemetry.activity import Activity
 from tracker.daemon.telemetry.status import SavingStatus
-from tracker.daemon.tracking.scheduler import Scheduler
 from tracker.errors import TrackdError
 from tracker.protocol.replies import ErrorCode
 
@@ -32,7 +31,6 @@ class Saver:
     Args:
         store: Where to.
         streams: What is kept.
-        scheduler: Has the objects.
         every_s: Seconds between snapshots.
         on_change: Called with the problem when saving begins to fail, and with "" when it works
             again; must not wait.
@@ -42,14 +40,12 @@ class Saver:
         self,
         store: Store,
         streams: Streams,
-        scheduler: Scheduler,
         *,
         every_s: float,
         on_change: Callable[[str], object],
     ) -> None:
         self._store = store
         self._streams = streams
-        self._scheduler = scheduler
         self._every_s = every_s
         self._on_change = on_change
         self._thread = threading.Thread(target=self._run, name="saver", daemon=True)
@@ -150,7 +146,7 @@ class Saver:
         """
         kept, first_seq = self._streams.kept(), self._streams.first_seq()
         try:
-            self._store.save_streams(kept, self._scheduler, first_seq=first_seq)
+            self._store.save_streams(kept, self._streams, first_seq=first_seq)
         except TrackdError as err:
             _LOG.debug("the list of streams was not saved: %s", err)
             return str(err)
@@ -159,7 +155,7 @@ class Saver:
 
     def _take_snapshots(self, timeout_s: float) -> None:
         """Ask for the snapshots of all streams, and wait for them so long."""
-        asked = self._store.snapshots(self._streams.kept(), self._scheduler)
+        asked = self._store.snapshots(self._streams.kept(), self._streams)
         with self._changed:
             self._lost = {stream: why for stream, why in self._lost.items() if stream in asked}
         for stream, future in asked.items():

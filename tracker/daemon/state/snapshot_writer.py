@@ -19,8 +19,9 @@ from streams.access.bounded_file import read_at_most
 from tracker.atomic import write_atomically
 from tracker.daemon.messages import RequestError, SaveCommand
 from tracker.daemon.state.moment import Moment
+from tracker.daemon.streams import Streams
 from tracker.daemon.telemetry.activity import Activity
-from tracker.daemon.tracking.scheduler import CommandResult, Scheduler
+from tracker.daemon.tracking.scheduler import CommandResult
 from tracker.errors import TrackdError
 from tracker.exhausted import exhausted
 from tracker.protocol.replies import ErrorCode
@@ -60,7 +61,7 @@ class SnapshotWriter:
         self.disk = Activity()
         self._path_of = path_of
         self._changed = threading.Condition()
-        self._waiting: dict[str, tuple[Scheduler, Future[None]]] = {}
+        self._waiting: dict[str, tuple[Streams, Future[None]]] = {}
         self._on_its_way = False  # one was asked of the tracker and is not written yet
         self._jobs: deque[_Job] = deque()
         self._written: dict[str, Moment] = {}
@@ -68,12 +69,12 @@ class SnapshotWriter:
         self._thread = threading.Thread(target=self._run, name="snapshots", daemon=True)
         self._thread.start()
 
-    def snapshot(self, stream: str, scheduler: Scheduler) -> "Future[None]":
+    def snapshot(self, stream: str, registry: Streams) -> "Future[None]":
         """Write a stream's objects; from any thread, never waits.
 
         Returns:
             Done when they are on the disk. It may be shared, so it cannot be cancelled. Fails with
-            `RequestError`: as `Scheduler.submit`, SHUTTING_DOWN, or SNAPSHOT where the disk
+            `RequestError`: as `Streams.submit`, SHUTTING_DOWN, or SNAPSHOT where the disk
             refuses. Its callbacks must not wait.
         """
         with self._changed:
@@ -82,7 +83,7 @@ class SnapshotWriter:
             future: Future[None] = Future()
             future.set_running_or_notify_cancel()
             if not self._closed:
-                self._waiting[stream] = scheduler, future
+                self._waiting[stream] = registry, future
         if self._closed:
             future.set_exception(_shutting_down())
         self._take_next()
@@ -106,10 +107,10 @@ class SnapshotWriter:
                 if self._on_its_way or not self._waiting:
                     return
                 stream = next(iter(self._waiting))
-                scheduler, future = self._waiting.pop(stream)
+                registry, future = self._waiting.pop(stream)
                 self._on_its_way = True
             try:
-                taken = scheduler.submit(stream, SaveCommand())
+                taken = registry.submit(stream, SaveCommand())
             except RequestError as err:
                 self._on_its_way = False
                 future.set_exception(err)

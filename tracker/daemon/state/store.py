@@ -22,8 +22,8 @@ from tracker.daemon.state.state_file import (
     write_state,
 )
 from tracker.daemon.state.state_folder import StateFolder
-from tracker.daemon.streams import KeptStream
-from tracker.daemon.tracking.scheduler import CommandResult, Scheduler
+from tracker.daemon.streams import KeptStream, Streams
+from tracker.daemon.tracking.scheduler import CommandResult
 from tracker.engine import snapshot
 from tracker.errors import OutputError, SnapshotError, StateError, UsageError
 from tracker.protocol.replies import ErrorCode
@@ -129,9 +129,9 @@ class Store:
         """Where the objects of a stream are kept."""
         return self._folder / _snapshot_name(stream)
 
-    def snapshot(self, stream: str, scheduler: Scheduler) -> "Future[None]":
+    def snapshot(self, stream: str, registry: Streams) -> "Future[None]":
         """Write a stream's objects; see `SnapshotWriter.snapshot`."""
-        return self._writer.snapshot(stream, scheduler)
+        return self._writer.snapshot(stream, registry)
 
     def read_snapshot(self, stream: str) -> "Future[bytes]":
         """What was written last; see `SnapshotWriter.read`."""
@@ -142,15 +142,13 @@ class Store:
         """Seconds that the disk has taken for the snapshot that is being written or read."""
         return self._writer.disk.busy_s
 
-    def snapshots(
-        self, streams: Iterable[str], scheduler: Scheduler
-    ) -> "Mapping[str, Future[None]]":
+    def snapshots(self, streams: Iterable[str], registry: Streams) -> "Mapping[str, Future[None]]":
         """Ask for snapshots of those streams that have objects; never waits."""
         asked: dict[str, Future[None]] = {}
         for stream in streams:
             try:
-                if stream not in self._unrestored and scheduler.status(stream).objects:
-                    asked[stream] = self.snapshot(stream, scheduler)
+                if stream not in self._unrestored and registry.tracking(stream).objects:
+                    asked[stream] = self.snapshot(stream, registry)
             except RequestError as err:
                 asked[stream] = Future()
                 asked[stream].set_exception(err)
@@ -159,7 +157,7 @@ class Store:
     def save(
         self,
         streams: Mapping[str, KeptStream],
-        scheduler: Scheduler,
+        registry: Streams,
         *,
         first_seq: int = 0,
         timeout_s: float,
@@ -168,7 +166,7 @@ class Store:
 
         Args:
             streams: All streams, by name.
-            scheduler: Has their objects; must run.
+            registry: Has their objects; the scheduler must run.
             first_seq: As in `SavedState`.
             timeout_s: For the snapshots of all streams together.
 
@@ -180,16 +178,16 @@ class Store:
         """
         failed: dict[str, str] = {}
         deadline_s = time.monotonic() + timeout_s
-        for stream, future in self.snapshots(streams, scheduler).items():
+        for stream, future in self.snapshots(streams, registry).items():
             try:
                 wait(future, deadline_s - time.monotonic())
             except RequestError as err:
                 failed[stream] = err.message
-        self.save_streams(streams, scheduler, first_seq=first_seq)
+        self.save_streams(streams, registry, first_seq=first_seq)
         return failed
 
     def save_streams(
-        self, streams: Mapping[str, KeptStream], scheduler: Scheduler, *, first_seq: int = 0
+        self, streams: Mapping[str, KeptStream], registry: Streams, *, first_seq: int = 0
     ) -> None:
         """Write the list of streams and objects alone; delete the other snapshots of its own.
 
@@ -202,7 +200,7 @@ class Store:
         saved = {}
         for stream, kept in streams.items():
             try:
-                saved[stream] = self._saved(stream, kept, scheduler)
+                saved[stream] = self._saved(stream, kept, registry)
             except RequestError:  # it was removed meanwhile
                 continue
         state = SavedState(saved_at_s=time.time(), first_seq=first_seq, streams=saved)
@@ -216,13 +214,13 @@ class Store:
         self._held.check()
 
     def restore(
-        self, stream: str, scheduler: Scheduler, now: Moment, *, timeout_s: float = TIMEOUT_S
+        self, stream: str, registry: Streams, now: Moment, *, timeout_s: float = TIMEOUT_S
     ) -> Restored:
         """Put back the objects that a stream had, tracked where possible, else listed as lost.
 
         Args:
-            stream: Its name; it is in the scheduler.
-            scheduler: Takes them; must run.
+            stream: Its name; it is in the registry.
+            registry: Takes them; the scheduler must run.
             now: Against which the age of the snapshot is measured.
             timeout_s: Longest wait for the scheduler.
 
@@ -233,12 +231,12 @@ class Store:
         if saved is None:
             return Restored("none", 0, "nothing was saved")
         try:
-            return self._restore(stream, saved, scheduler, now, timeout_s)
+            return self._restore(stream, saved, registry, now, timeout_s)
         finally:
             self._unrestored.pop(stream, None)
 
     def _restore(
-        self, stream: str, saved: SavedStream, scheduler: Scheduler, now: Moment, timeout_s: float
+        self, stream: str, saved: SavedStream, registry: Streams, now: Moment, timeout_s: float
     ) -> Restored:
         path = self.snapshot_path(stream)
         objects = tuple((obj.id, obj.label) for obj in saved.objects)
@@ -247,7 +245,7 @@ class Store:
             try:
                 data = self._fresh(path, saved, now)
                 command = RestoreCommand(path, False, objects, saved.next_object_id, data)
-                wait(scheduler.submit(stream, command), timeout_s)
+                wait(registry.submit(stream, command), timeout_s)
             except (RequestError, SnapshotError) as err:
                 why_not = err.message
             else:
@@ -255,7 +253,7 @@ class Store:
                     self._taken[stream] = saved.snapshot_at
                 return Restored("tracked", len(objects), f"{len(objects)} objects go on")
         command = RestoreCommand(path, True, objects, saved.next_object_id)
-        wait(scheduler.submit(stream, command), timeout_s)
+        wait(registry.submit(stream, command), timeout_s)
         if not objects:
             return Restored("none", 0, why_not)
         return Restored("lost", len(objects), f"{len(objects)} objects are lost: {why_not}")
@@ -277,7 +275,7 @@ class Store:
             raise SnapshotError(text)
         return data
 
-    def _saved(self, stream: str, kept: KeptStream, scheduler: Scheduler) -> SavedStream:
+    def _saved(self, stream: str, kept: KeptStream, registry: Streams) -> SavedStream:
         before = self._unrestored.get(stream)
         if before is not None:
             return before.model_copy(
@@ -288,7 +286,7 @@ class Store:
                     "next_seq": kept.next_seq,
                 }
             )
-        status = scheduler.status(stream)
+        status = registry.tracking(stream)
         return SavedStream(
             settings=kept.settings,
             paused=kept.paused,
@@ -305,16 +303,16 @@ class StreamSnapshots:
 
     Args:
         store: Knows where they go.
-        scheduler: Has the objects.
+        registry: Has the objects.
         keep_list: Asks for the list of streams and objects to be written; must not wait. The
             future is done when it is, or fails with `RequestError`.
     """
 
     def __init__(
-        self, store: Store, scheduler: Scheduler, *, keep_list: Callable[[], "Future[None]"]
+        self, store: Store, registry: Streams, *, keep_list: Callable[[], "Future[None]"]
     ) -> None:
         self._store = store
-        self._scheduler = scheduler
+        self._registry = registry
         self._keep_list = keep_list
 
     def save(self, stream: str) -> "Future[None]":
@@ -323,19 +321,19 @@ class StreamSnapshots:
         Returns:
             Done when both are on the disk; fails as `Store.snapshot` and `keep_list`.
         """
-        return after(self._store.snapshot(stream, self._scheduler), lambda _: self._keep_list())
+        return after(self._store.snapshot(stream, self._registry), lambda _: self._keep_list())
 
     def restore(self, stream: str) -> "Future[CommandResult]":
         """Put back what was written last; the tracker does not wait for the disk.
 
         Raises:
-            Refused: UNKNOWN_STREAM; the future fails as `Scheduler.submit`, or with SNAPSHOT.
+            Refused: UNKNOWN_STREAM; the future fails as `Streams.submit`, or with SNAPSHOT.
         """
-        self._scheduler.status(stream)
+        self._registry.tracking(stream)
         path = self._store.snapshot_path(stream)
         return after(
             self._store.read_snapshot(stream),
-            lambda data: self._scheduler.submit(stream, RestoreCommand(path, data=data)),
+            lambda data: self._registry.submit(stream, RestoreCommand(path, data=data)),
         )
 
 

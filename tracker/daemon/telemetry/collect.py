@@ -4,18 +4,15 @@ from tracker.daemon.messages import RequestError
 from tracker.daemon.publish.publisher import Publisher
 from tracker.daemon.streams import Streams
 from tracker.daemon.telemetry.status import StreamStatus
-from tracker.daemon.tracking.scheduler import Scheduler
 from tracker.protocol.replies import StreamInfo
 
 
-def collect_streams(
-    streams: Streams, scheduler: Scheduler, publisher: Publisher
-) -> tuple[StreamStatus, ...]:
+def collect_streams(streams: Streams, publisher: Publisher) -> tuple[StreamStatus, ...]:
     """All streams, in the order in which they were added."""
     found, sources = [], streams.sources()
     for stream, settings in streams.settings().items():
         try:
-            source, tracking = sources[stream], scheduler.status(stream)
+            source, tracking = sources[stream], streams.tracking(stream)
         except (KeyError, RequestError):  # it came or went just now
             continue
         publishing = publisher.stream_status(stream)

@@ -11,7 +11,6 @@ from streams.mailbox import Mailbox
 from tracker.daemon.control.asking import ASKING
 from tracker.daemon.messages import Command, Event, LiveFrame, RequestError, Tracked
 from tracker.daemon.telemetry.activity import Activity
-from tracker.daemon.telemetry.status import TrackingStatus
 from tracker.daemon.tracking.slot import Gate, Slot, Taken, Waiting, next_deadline_s
 from tracker.daemon.tracking.stream_tracker import CommandResult, StreamTracker
 from tracker.engine import Policy
@@ -75,8 +74,7 @@ class Scheduler:
         self._on_event = on_event
         self._between_frames = between_frames
         self._lock = threading.Lock()
-        self._slots: dict[str, Slot] = {}
-        self._frame_turns: list[Slot] = []  # whose turn was longest ago comes first
+        self._frame_turns: list[Slot] = []  # all; whose turn was longest ago comes first
         self._command_turns: list[Slot] = []
         self._helper = helper_thread()
         self._ahead: Taken | None = None  # belongs to the thread
@@ -108,7 +106,7 @@ class Scheduler:
         if self._helper is not None:
             self._helper.close()
         with self._lock:
-            waiting = [one for slot in self._slots.values() for one in slot.clear()]
+            waiting = [one for slot in self._frame_turns for one in slot.clear()]
         _refuse(waiting, _shutting_down())
         return not self._thread.is_alive()
 
@@ -119,8 +117,8 @@ class Scheduler:
         mailbox: Mailbox[LiveFrame],
         *,
         on_exhausted: Callable[[ExhaustedError], None] = lambda _: None,
-    ) -> None:
-        """Track a stream.
+    ) -> Slot:
+        """Track a stream, under a name that no other has.
 
         Args:
             stream: Its name.
@@ -129,8 +127,8 @@ class Scheduler:
             on_exhausted: Called where its frames, the largest, need more than the system gives;
                 must not wait.
 
-        Raises:
-            Refused: STREAM_EXISTS.
+        Returns:
+            What names it to the other methods.
         """
         gate = Gate(self._on_tracked, self._on_event)
         stream_tracker = StreamTracker(
@@ -143,46 +141,36 @@ class Scheduler:
         )
         slot = Slot(stream_tracker, gate, mailbox, on_exhausted)
         with self._lock:
-            if stream in self._slots:
-                raise RequestError(ErrorCode.STREAM_EXISTS, f"there is a stream {stream} already")
-            self._slots[stream] = slot
             self._frame_turns.append(slot)
             self._command_turns.append(slot)
         self._work.set()
+        return slot
 
-    def remove(self, stream: str) -> None:
+    def remove(self, slot: Slot) -> None:
         """Forget a stream and its objects; its waiting commands fail with UNKNOWN_STREAM.
 
         When this returns, nothing of it is sent any more.
-
-        Raises:
-            Refused: UNKNOWN_STREAM.
         """
         with self._lock:
-            slot = self._slot(stream)
-            del self._slots[stream]
             self._frame_turns.remove(slot)
             self._command_turns.remove(slot)
             waiting = slot.clear()
         slot.gate.close()
-        _refuse(waiting, RequestError(ErrorCode.UNKNOWN_STREAM, f"stream {stream} was removed"))
+        _refuse(waiting, _removed(slot))
 
     def wake(self) -> None:
         """Say that a frame is there; from any thread, never waits."""
         self._work.set()
 
-    def silence(self, stream: str, why: str) -> None:
+    def silence(self, slot: Slot, why: str) -> None:
         """Say why a source gives no frames for now, "" where it does; from any thread.
 
         No prompt waits for a first frame that is not to come.
         """
-        with self._lock:
-            slot = self._slots.get(stream)
-            if slot is not None:
-                slot.silent = why
+        slot.silent = why
         self._work.set()
 
-    def submit(self, stream: str, command: Command) -> "Future[CommandResult]":
+    def submit(self, slot: Slot, command: Command) -> "Future[CommandResult]":
         """Queue a command; it is applied between two frames, and while none come too.
 
         A prompt may wait for the first frame of its stream, and lets others overtake it then.
@@ -198,7 +186,9 @@ class Scheduler:
         with self._lock:
             if self._stopping:
                 raise _shutting_down()
-            slot = self._slot(stream)
+            if slot not in self._frame_turns:
+                raise _removed(slot)
+            stream = slot.stream_tracker.stream
             if len(slot) >= self._commands_queued:
                 raise RequestError(
                     ErrorCode.BUSY,
@@ -216,24 +206,6 @@ class Scheduler:
         self._work.set()
         return waiting.future
 
-    def status(self, stream: str) -> TrackingStatus:
-        """How a stream stands; from any thread.
-
-        Raises:
-            Refused: UNKNOWN_STREAM.
-        """
-        with self._lock:
-            slot = self._slot(stream)
-        return slot.status()
-
-    def _slot(self, stream: str) -> Slot:
-        slot = self._slots.get(stream)
-        if slot is None:
-            known = ", ".join(self._slots)
-            hint = f"there are {known}" if known else "add it first"
-            raise RequestError(ErrorCode.UNKNOWN_STREAM, f"there is no stream {stream}", hint)
-        return slot
-
     def _run(self) -> None:
         while not self._stopping:
             self._work.wait(self._patience_s())
@@ -245,13 +217,13 @@ class Scheduler:
     def _patience_s(self) -> float | None:
         """How long there is nothing to do unless something comes; None: for ever."""
         with self._lock:
-            deadline_s = next_deadline_s(iter(self._slots.values()))
+            deadline_s = next_deadline_s(iter(self._frame_turns))
         return None if deadline_s is None else max(0.0, deadline_s - time.monotonic())
 
     def _turn(self) -> bool:
         """Apply commands, then track a frame; False where there was nothing to do."""
         with self._lock:
-            for slot in self._slots.values():
+            for slot in self._frame_turns:
                 slot.release()
         applied = self._apply_commands()
         self.activity.begin()
@@ -328,7 +300,7 @@ class Scheduler:
             return  # what the one before held is not free yet
         self._gave_up_s = now_s
         with self._lock:
-            slots = list(self._slots.values())
+            slots = list(self._frame_turns)
         if slots:
             max(slots, key=lambda slot: slot.pixels).give_up(limit)
 
@@ -359,6 +331,11 @@ def _refuse(waiting: list[Waiting], refused: RequestError) -> None:
     for one in waiting:
         if one.future.set_running_or_notify_cancel():
             one.future.set_exception(refused)
+
+
+def _removed(slot: Slot) -> RequestError:
+    name = slot.stream_tracker.stream
+    return RequestError(ErrorCode.UNKNOWN_STREAM, f"stream {name} was removed")
 
 
 def _shutting_down() -> RequestError:
