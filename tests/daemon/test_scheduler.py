@@ -262,7 +262,7 @@ class TestAFrameThatIsEncodedAhead:
 
     def test_it_goes_with_its_stream(self, stepper: Stepper) -> None:
         stepper.begin_with_one_ahead()
-        stepper.daemon.scheduler.remove(daemon.slots["cam"])
+        stepper.daemon.scheduler.remove(stepper.daemon.slots["cam"])
         stepper.daemon.add("cam")
         stepper.daemon.put("cam", 50)
         stepper.finish(100)

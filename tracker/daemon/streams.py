@@ -130,7 +130,7 @@ class Streams:
             configured: The configuration names it.
 
         Raises:
-            Refused: `BAD_SOURCE`, `BAD_REQUEST` (its deadline), `STREAM_EXISTS`, `LIMIT` (of
+            RequestError: `BAD_SOURCE`, `BAD_REQUEST` (its deadline), `STREAM_EXISTS`, `LIMIT` (of
                 streams, or of threads) or `SHUTTING_DOWN`. Nothing is left behind then.
         """
         policy = None if configured else self._policy
@@ -175,7 +175,7 @@ class Streams:
         """Close a source and forget its objects; the future is done when that is done.
 
         Raises:
-            Refused: `UNKNOWN_STREAM`, or `LIMIT` of threads; then it stays.
+            RequestError: `UNKNOWN_STREAM`, or `LIMIT` of threads; then it stays.
         """
         gone: Future[None] = Future()
         gone.set_running_or_notify_cancel()
@@ -199,7 +199,7 @@ class Streams:
         """Close a source and keep its objects; does nothing to a paused one.
 
         Raises:
-            Refused: `UNKNOWN_STREAM`.
+            RequestError: `UNKNOWN_STREAM`.
         """
         with self._lock:
             entry = self._entry(stream)
@@ -211,7 +211,7 @@ class Streams:
         """Open a paused source again, or retry a failing one now.
 
         Raises:
-            Refused: `UNKNOWN_STREAM`, or `LIMIT` of threads.
+            RequestError: `UNKNOWN_STREAM`, or `LIMIT` of threads.
         """
         with self._lock:
             entry = self._entry(stream)
@@ -440,7 +440,7 @@ def _checked_address(settings: StreamSettings, policy: SourcePolicy | None) -> s
     """The address for people, if it is one, takes its options and may be opened.
 
     Raises:
-        Refused: `BAD_SOURCE`.
+        RequestError: `BAD_SOURCE`.
     """
     try:
         address = parse_address(settings.url, settings.options)

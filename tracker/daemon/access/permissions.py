@@ -44,7 +44,7 @@ class Permissions:
         """Let a request pass.
 
         Raises:
-            Refused: `FORBIDDEN`.
+            RequestError: `FORBIDDEN`.
         """
         try:
             _check(caller, request)
@@ -62,7 +62,7 @@ class Permissions:
         """Have a request done by `handle`; the result holds what the client may see.
 
         Raises:
-            Refused: As `handle` does.
+            RequestError: As `handle` does.
         """
         if not OPERATIONS[request.op].changes:
             result = handle(request)

@@ -225,7 +225,7 @@ class Store:
             timeout_s: Longest wait for the scheduler.
 
         Raises:
-            Refused: The scheduler took nothing: UNKNOWN_STREAM, SHUTTING_DOWN, TIMEOUT ...
+            RequestError: The scheduler took nothing: UNKNOWN_STREAM, SHUTTING_DOWN, TIMEOUT ...
         """
         saved = self._unrestored.get(stream)
         if saved is None:
@@ -327,7 +327,7 @@ class StreamSnapshots:
         """Put back what was written last; the tracker does not wait for the disk.
 
         Raises:
-            Refused: UNKNOWN_STREAM; the future fails as `Streams.submit`, or with SNAPSHOT.
+            RequestError: UNKNOWN_STREAM; the future fails as `Streams.submit`, or with SNAPSHOT.
         """
         self._registry.tracking(stream)
         path = self._store.snapshot_path(stream)

@@ -180,7 +180,7 @@ class Scheduler:
             applied. Its callbacks run in the scheduler's thread and must not wait.
 
         Raises:
-            Refused: UNKNOWN_STREAM, BUSY or SHUTTING_DOWN.
+            RequestError: UNKNOWN_STREAM, BUSY or SHUTTING_DOWN.
         """
         waiting = Waiting.of(command, ASKING.get())
         with self._lock:
