@@ -82,9 +82,10 @@ class SnapshotWriter:
                 return self._waiting[stream][1]
             future: Future[None] = Future()
             future.set_running_or_notify_cancel()
-            if not self._closed:
+            closed = self._closed
+            if not closed:
                 self._waiting[stream] = registry, future
-        if self._closed:
+        if closed:
             future.set_exception(_shutting_down())
         self._take_next()
         return future
