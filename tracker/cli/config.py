@@ -83,7 +83,7 @@ def _summary(
     config: "DaemonConfig", security: "CurveAuthenticator | None"
 ) -> Iterator[tuple[str, str]]:
     from streams.address import redact
-    from tracker.daemon.sources.client_sources import told
+    from tracker.daemon.sources.client_sources import describe_sources
 
     model, data, state = config.model, config.data, config.state
     yield "model", f"{model.name} on {model.device}, {model.dtype}, policy {model.policy}"
@@ -97,7 +97,7 @@ def _summary(
     else:
         yield "keys", f"server {security.public_key.decode()}"
         yield "", security.clients.summary()
-    yield "", f"may name as sources: {told(config.security)}"
+    yield "", f"may name as sources: {describe_sources(config.security)}"
     yield (
         "state",
         f"{state.dir}, every {state.every_s:g} s" if state.dir else "none",

@@ -1,4 +1,4 @@
-"""`trackd doctor`: is all that a daemon needs on this machine, and how to mend what is not."""
+"""`trackd doctor`: is all that a daemon needs on this machine, and how to fix what is not."""
 
 import argparse
 import json
@@ -23,9 +23,9 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     """Add the command to `trackd`."""
     parser = subparsers.add_parser(
         "doctor",
-        help="check this machine, and say how to mend what is wrong",
+        help="check this machine, and say how to fix what is wrong",
         description="Checks packages, codecs, devices, optimizations, model files, clock, ports "
-        "and sources, and says how to mend what is wrong. Ends with 1 where something fails.",
+        "and sources, and says how to fix what is wrong. Ends with 1 where something fails.",
     )
     parser.add_argument(
         "--source", action="append", default=[], metavar="URL", help="a source to try; repeats"

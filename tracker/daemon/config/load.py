@@ -1,4 +1,4 @@
-"""From a YAML file to a `DaemonConfig`, with errors that say where and what instead."""
+"""Loader of the YAML configuration, with errors that say where and what instead."""
 
 import contextlib
 import difflib
@@ -39,7 +39,7 @@ _WORDS = {
 
 
 class _Fault(Exception):  # noqa: N818 - never leaves this module
-    """What is wrong with the file, and how to mend it."""
+    """What is wrong with the file, and how to fix it."""
 
     def __init__(self, text: str, hint: str = _HINT) -> None:
         super().__init__(text)

@@ -166,7 +166,7 @@ class RetryConfig(Message):
     Attributes:
         first_s: Wait after the first failure; it doubles with each, give or take a quarter.
         longest_s: Longest wait.
-        permanent_s: Wait after an error that time alone does not mend.
+        permanent_s: Wait after an error that time alone does not fix.
         healthy_s: After so long without failure the wait starts at `first_s` again.
     """
 

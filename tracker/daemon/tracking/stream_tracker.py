@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -20,16 +20,17 @@ from tracker.daemon.messages import (
     SaveCommand,
     Tracked,
 )
+from tracker.daemon.telemetry.status import TrackingStatus
 from tracker.daemon.tracking.frame_history import FrameHistory, HistoryFrame
 from tracker.daemon.tracking.object_ids import ObjectIds
 from tracker.daemon.tracking.prompting import prompt_on
 from tracker.daemon.tracking.quality import QualityController, Spent
-from tracker.daemon.tracking.stats import StreamTrackerClock, StreamTrackerStatus
+from tracker.daemon.tracking.stats import StreamTrackerClock
 from tracker.engine import FULL, Helper, Policy, Session
 from tracker.errors import PromptError, SnapshotError
 from tracker.models import Model
 from tracker.protocol.data import EventName
-from tracker.protocol.fields import EffortInfo, StreamSettings
+from tracker.protocol.fields import BudgetInfo, StreamSettings
 from tracker.protocol.replies import ErrorCode, ObjectInfo, ObjectsResult, PromptResult
 from tracker.types import ObjectResult, ObjectState, Prompt, Prompted
 
@@ -113,10 +114,10 @@ class StreamTracker:
             dropped: Frames of the stream dropped since the one before.
         """
         begun_s = time.monotonic()
-        effort = FULL if self._deadline is None else self._deadline.effort
-        result = self._session.step(live.frame.image, effort)
-        tracked_s, told = time.monotonic(), self._effort_info
-        tracked = Tracked(live, result, self._settings, dropped, begun_s, tracked_s, told)
+        budget = FULL if self._deadline is None else self._deadline.budget
+        result = self._session.step(live.frame.image, budget)
+        tracked_s, spent = time.monotonic(), self._budget_info
+        tracked = Tracked(live, result, self._settings, dropped, begun_s, tracked_s, spent)
         self._account(tracked)
         frame = live.frame
         height, width = frame.image.shape[:2]
@@ -165,28 +166,26 @@ class StreamTracker:
             case RestoreCommand():
                 return self._restore(command)
 
-    def status(self, *, failed: int, commands_waiting: int) -> StreamTrackerStatus:
-        """How it stands; from any thread.
+    @property
+    def counts(self) -> TrackingStatus:
+        """Counters, some of which are counted by others in the thread that tracks."""
+        return self._clock.counts
 
-        Args:
-            failed: Frames that could not be tracked.
-            commands_waiting: Commands not yet applied.
-        """
+    def status(self) -> TrackingStatus:
+        """How it stands; from any thread."""
         view = self._view
         newest = view.newest
-        return StreamTrackerStatus(
+        return replace(
+            self._clock.counts,
             width=0 if newest is None else newest.width,
             height=0 if newest is None else newest.height,
             fps=self._clock.fps,
-            tracked=self._clock.tracked,
-            failed=failed,
             objects=view.objects,
             next_object_id=view.next_object_id,
             newest_seq=None if newest is None else newest.seq,
             bank_bytes=view.bank_bytes,
-            commands_waiting=commands_waiting,
-            effort=self._effort_info,
-            **self._clock.stages(),
+            budget=self._budget_info,
+            stages=self._clock.stages(),
         )
 
     def _account(self, tracked: Tracked) -> None:
@@ -235,7 +234,7 @@ class StreamTracker:
             created=created,
             frame_seq=frame.seq,
             newest_seq=newest.seq,
-            caught_up=prompted.caught_up,
+            replayed_frames=prompted.caught_up,
         )
 
     def _prompted(
@@ -333,7 +332,7 @@ class StreamTracker:
             )
 
     @property
-    def _effort_info(self) -> EffortInfo | None:
+    def _budget_info(self) -> BudgetInfo | None:
         return None if self._deadline is None else self._deadline.info
 
     @property
@@ -397,5 +396,5 @@ def _info(obj: ObjectResult) -> ObjectInfo:
         state=obj.state,
         score=obj.score,
         box=obj.box_xyxy,
-        fresh=obj.fresh,
+        updated=obj.fresh,
     )

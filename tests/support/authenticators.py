@@ -1,4 +1,4 @@
-"""Sockets behind a door, and what may knock: by hand, and in the name of another user."""
+"""Sockets behind an authenticator, and what may knock: by hand, and in the name of another user."""
 
 import os
 import socket as tcp
@@ -25,18 +25,20 @@ GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x00" + b"NULL".ljust(20, b"\0") + byt
 
 
 @contextmanager
-def publishing_behind(door: Authenticator, **config: object) -> Iterator[Publisher]:
-    """A publisher on free ports, for whom `door` lets in."""
+def publishing_behind(authenticator: Authenticator, **config: object) -> Iterator[Publisher]:
+    """A publisher on free ports, for whom `authenticator` lets in."""
     free = {"bind": "tcp://127.0.0.1:0", "latest_bind": "tcp://127.0.0.1:0"}
     with zmq.Context() as context:
-        door.start(context)
-        publisher = Publisher(DataConfig.model_validate(free | config), door, context=context)
+        authenticator.start(context)
+        publisher = Publisher(
+            DataConfig.model_validate(free | config), authenticator, context=context
+        )
         try:
             publisher.start()
             yield publisher
         finally:
             publisher.stop(2)
-            door.stop()
+            authenticator.stop()
 
 
 def connect(endpoint: str) -> tcp.socket:
@@ -91,14 +93,14 @@ class Keyring:
         self._theirs = folder / "theirs"
         self._server = write_keys(folder, "server")
 
-    def door(self, **config: Any) -> CurveAuthenticator:
-        """The door that opens to those keys."""
+    def authenticator(self, **config: Any) -> CurveAuthenticator:
+        """The authenticator that opens to those keys."""
         security = SecurityConfig.model_validate(
             {"server_key": self._server.secret, "client_keys": self.clients} | config
         )
-        door = CurveAuthenticator.from_config(security, [])
-        assert door is not None
-        return door
+        authenticator = CurveAuthenticator.from_config(security, [])
+        assert authenticator is not None
+        return authenticator
 
     def add(self, name: str, role: str = "") -> dict[str, Any]:
         """Allow a new client; return the options of its sockets."""
