@@ -2,16 +2,19 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
+DOCS_STAMP := .venv/.installed-docs
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --quiet install --constraint constraints.txt
 
-.PHONY: help demo test lint check lock
+.PHONY: help demo test test-fast lint docs check lock
 
 help:
-	@echo "make demo   track the rabbit of a real video; the result is out/demo.mp4"
-	@echo "make test   run the tests"
-	@echo "make lint   check style, types and the direction of imports"
-	@echo "make check  lint, then test"
-	@echo "make lock   write requirements-serve.txt: what a daemon is installed from, with hashes"
+	@echo "make demo       track the rabbit of a real video; the result is out/demo.mp4"
+	@echo "make test       run the tests"
+	@echo "make test-fast  run those that are not slow and need no whole system and no network"
+	@echo "make lint       check style, types and the direction of imports"
+	@echo "make docs       build the documentation into out/docs"
+	@echo "make check      lint, docs, then test"
+	@echo "make lock       write requirements-serve.txt: what a daemon is installed from, with hashes"
 
 demo: $(STAMP)
 	@$(BIN)/python -m tools.demo
@@ -19,13 +22,22 @@ demo: $(STAMP)
 test: $(STAMP)
 	@$(BIN)/python -m pytest
 
+test-fast: $(STAMP)
+	@$(BIN)/python -m pytest -m "not slow and not system and not network"
+
 lint: $(STAMP)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-check: lint test
+# A page may load nothing from another host.
+docs: $(DOCS_STAMP)
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@! grep -rnE '<(script|link|img|iframe)[^>]*(src|href)="(https?:)?//' out/docs --include=*.html
+	@echo "out/docs/index.html"
+
+check: lint docs test
 
 # The versions of constraints.txt, with the hashes of all files that the package index has of them.
 lock: $(STAMP)
@@ -48,4 +60,8 @@ $(STAMP): pyproject.toml constraints.txt
 	@SAM2_BUILD_CUDA=0 $(PIP) --no-build-isolation sam2
 	@echo "  3 of 3: trackd and the rest"
 	@$(PIP) --editable '.[dev,demo]'
+	@touch $@
+
+$(DOCS_STAMP): $(STAMP)
+	@$(PIP) --editable '.[docs]'
 	@touch $@

@@ -1,4 +1,4 @@
-"""Errors that video input and output raise: one line each, with a way to mend it."""
+"""Errors that video input and output raise: one line each, with a way to fix it."""
 
 
 class StreamError(Exception):
@@ -6,7 +6,7 @@ class StreamError(Exception):
 
     Attributes:
         message: What failed and where; never holds the credentials of a URL.
-        hint: How to mend it, or "".
+        hint: How to fix it, or "".
         exit_code: The status that a command exits with: 1 for a failure, 2 for wrong usage.
     """
 

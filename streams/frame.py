@@ -1,4 +1,4 @@
-"""The value that every source yields."""
+"""Frame: one decoded picture with its timestamps."""
 
 from dataclasses import dataclass
 from fractions import Fraction
@@ -22,7 +22,7 @@ class Frame:
         image: Upright picture, uint8 RGB (height, width, 3), C-contiguous. Its size may differ
             from that of the frame before.
         sender_ns: Wall clock of the sender, in ns since 1970, when it took the picture; None
-            where the source does not tell it. RTSP cameras tell it some seconds after they start.
+            where the source does not send it. RTSP cameras send it some seconds after they start.
         name: File name of the picture in its folder; None for a frame of a video.
         duration: For how long it is shown, in units of `time_base`; None where unknown.
         sample_aspect_ratio: Width of a pixel of `image` over its height, as it is to be seen.

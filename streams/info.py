@@ -1,12 +1,15 @@
-"""What a source says about itself, and what it counts while it runs."""
+"""Description of an open source, and its counters."""
 
 from dataclasses import dataclass, field
 from fractions import Fraction
 
+#: Pixels of the largest picture that is decoded, 400 MB of RGB; a few bytes can claim far more.
+MAX_PIXELS = 2**27
+
 
 @dataclass(frozen=True, slots=True)
 class SourceInfo:
-    """What is known about a source once its first frame has been decoded.
+    """Description of a source, once its first frame has been decoded.
 
     Attributes:
         url: The address as given, credentials replaced by `***`.

@@ -1,4 +1,4 @@
-"""Between a decoder and whoever takes its frames: bounded, with a policy, and counted."""
+"""Mailbox between a decoder and whoever takes its frames: bounded, with a policy, counted."""
 
 import threading
 from collections import deque

@@ -64,7 +64,7 @@ _PUNCTUATION = re.compile(r"[:;,.'\")\]>]*$")
 
 
 def looks_like_address(text: str) -> bool:
-    """Whether a text without `scheme://` is rather a misspelt address than a path.
+    """True where a text without `scheme://` is rather a misspelt address than a path.
 
     A path that looks like one can be written `./PATH` or from the root.
     """
@@ -95,7 +95,7 @@ def redact_text(text: str) -> str:
 
 
 def has_unescaped_login(rest: str) -> bool:
-    """Whether the login in what follows `scheme://` holds a `/`, `?` or `#` that ends the host."""
+    """True where the login after `scheme://` holds a `/`, `?` or `#`, which ends the host."""
     authority, after = _split_authority(rest)
     if "@" not in after:
         return False
@@ -118,7 +118,7 @@ def _split_authority(rest: str) -> tuple[str, str]:
 
 
 def _shown_rest(rest: str) -> str:
-    """What follows the scheme, redacted."""
+    """The part after the scheme, redacted."""
     authority, after = _split_authority(rest)
     if has_unescaped_login(rest):
         login, _, host_and_after = rest.rpartition("@")
@@ -153,7 +153,7 @@ def _without_portal_login(path: str) -> str:
 
 
 def _secrets_after(name: str) -> int:
-    """How many segments after one of this name may hold a login."""
+    """The number of segments after one of this name that may hold a login."""
     if name in _NAMES:
         return 2 if name in _NAME_LOGINS else 1
     return 1 if _words(name) & _LOGINS and not re.search(r"[:=@&]", name) else 0
@@ -186,7 +186,7 @@ def _may_hold_secret(plain: str) -> bool:
 
 
 def _looks_random(plain: str) -> bool:
-    """Whether a segment is rather a token (hex, base64, stream key) than a name."""
+    """True where a segment is rather a token (hex, base64, stream key) than a name."""
     if _GROUPS.fullmatch(plain) and any(character.isdigit() for character in plain):
         return True
     for run in re.findall(r"[A-Za-z0-9+]+", _KNOWN_WORDS.sub(" ", plain)):

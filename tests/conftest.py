@@ -8,6 +8,15 @@ from tools.demo import find_bunny_clip
 from tracker.errors import TrackdError
 from tracker.process import prepare_process
 
+SYSTEM = Path(__file__).parent / "system"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What lies in tests/system runs whole programs."""
+    for item in items:
+        if item.path.is_relative_to(SYSTEM):
+            item.add_marker(pytest.mark.system)
+
 
 def pytest_configure() -> None:
     """Wait for threads as trackd does; no test has imported torch yet."""

@@ -1,7 +1,8 @@
 """A second thread that computes, beside the one that it helps."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 
 import torch
 
@@ -21,6 +22,35 @@ class HelperThread:
     def busy(self) -> bool:
         """Whether it is at work, or about to be."""
         return self._newest is not None and not self._newest.done()
+
+    @property
+    def divides_threads(self) -> bool:
+        """Whether torch's threads are divided while both are at work."""
+        return torch.get_num_threads() > 1
+
+    @contextmanager
+    def sharing_threads(self) -> Iterator[Callable[[], None]]:
+        """Within the block the calling thread leaves the helper its share of torch's threads.
+
+        They are shared by halves while both are at work. Whoever calls has all again as soon as the
+        helper is done, which it finds out between the parts of its work.
+
+        Yields:
+            To be called between the parts of the work: takes as many threads as are free by now.
+        """
+        own = torch.get_num_threads()
+
+        def rebalance() -> None:
+            threads = own - own // 2 if self.busy and own > 1 else own
+            if torch.get_num_threads() != threads:
+                torch.set_num_threads(threads)
+
+        rebalance()
+        try:
+            yield rebalance
+        finally:
+            if torch.get_num_threads() != own:
+                torch.set_num_threads(own)
 
     def submit(self, work: Callable[[], None]) -> "Future[None]":
         """Let it do some work.

@@ -5,7 +5,7 @@ box, x1, y1 do not (x1 is the last column plus one).
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
@@ -42,6 +42,25 @@ class Prompt:
     box_xyxy: tuple[float, float, float, float] | None = None
     mask_hw: NDArray[np.bool_] | None = None
     label: str | None = None
+
+    @property
+    def click_count(self) -> int:
+        """Clicks that the network is shown; a box counts as two."""
+        return len(self.points_xy) + (0 if self.box_xyxy is None else 2)
+
+    def following(self, earlier: "Prompt | None") -> "Prompt":
+        """This prompt together with the clicks before it on the same frame.
+
+        Points add to them; a box or a mask starts afresh.
+        """
+        if earlier is None or self.box_xyxy is not None or self.mask_hw is not None:
+            return self
+        return replace(
+            self,
+            points_xy=earlier.points_xy + self.points_xy,
+            point_labels=earlier.point_labels + self.point_labels,
+            box_xyxy=earlier.box_xyxy,
+        )
 
     def validate(self, height: int | None = None, width: int | None = None) -> None:
         """Check the prompt against a frame of `height` x `width` pixels.

@@ -1,1 +1,1 @@
-"""What a source may reach and read: hosts, files, formats, sizes."""
+"""Access rules of sources: hosts, files, formats, sizes."""

@@ -8,7 +8,7 @@ from streams.access.files import OpenFile, open_any
 
 
 def read_at_most(path: Path, max_bytes: int, open_file: OpenFile = open_any) -> bytes:
-    """What a file holds.
+    """The content of a file.
 
     Raises:
         OSError: It cannot be read, or is larger (EFBIG); at most `max_bytes` + 1 were read then.

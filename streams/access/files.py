@@ -1,4 +1,4 @@
-"""Which files a source may read: regular ones, under the folders that are allowed."""
+"""File access of sources: regular files, under the folders that are allowed."""
 
 import os
 import stat
@@ -34,11 +34,11 @@ class FileAccess:
 
     @property
     def allows_none(self) -> bool:
-        """Whether there is no folder at all."""
+        """True where there is no folder at all."""
         return self._roots == ()
 
     def resolve(self, path: Path) -> Path:
-        """The path without links; whether there is anything is not told.
+        """The path without links, whether there is anything or not.
 
         Raises:
             SourceDenied: It is under none of the folders.
@@ -79,7 +79,7 @@ class FileAccess:
 
 
 def _opened(descriptor: int, real: Path) -> Path:
-    """Where the opened file is; `real` where the system does not tell."""
+    """The path of the opened file; `real` where the system does not say."""
     try:
         return Path(f"/proc/self/fd/{descriptor}").readlink()
     except OSError:

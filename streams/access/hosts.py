@@ -1,4 +1,4 @@
-"""Which hosts a source may reach: by the class of an address (RFC 6890), at each connection."""
+"""Host access of sources: by the class of an address (RFC 6890), at each connection."""
 
 import ipaddress
 import re
@@ -20,7 +20,7 @@ _LISTEN = "listen"
 
 
 class HostClass(StrEnum):
-    """What an address is for, as far as it matters to who may be reached."""
+    """Class of an address, as far as it matters to who may be reached."""
 
     PUBLIC = "public"
     PRIVATE = "private"
@@ -74,7 +74,7 @@ def _carried(address: IPAddress) -> IPAddress:
 
 
 def _is_own(address: IPAddress) -> bool:
-    """Whether this machine has the address: only then can a socket be bound to it."""
+    """True where this machine has the address: only then can a socket be bound to it."""
     family = socket.AF_INET if address.version == 4 else socket.AF_INET6
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as probe:
@@ -86,7 +86,7 @@ def _is_own(address: IPAddress) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class HostRules:
-    """What may be reached.
+    """Rules of host access.
 
     Attributes:
         classes: All addresses of these classes.
@@ -120,7 +120,7 @@ class HostRules:
         return cls(frozenset(classes), tuple(networks), frozenset(names), may_listen)
 
     def allows(self, address: IPAddress, kind: HostClass, name: str) -> bool:
-        """Whether an address, of a class, that `name` stands for may be reached."""
+        """True where an address, of a class, that `name` stands for may be reached."""
         if kind in self.classes or any(_carried(address) in network for network in self.networks):
             return True
         return name in self.names and kind in (HostClass.PUBLIC, HostClass.PRIVATE)

@@ -1,4 +1,4 @@
-"""What may be opened for those who are trusted less than whoever runs the program."""
+"""Source policy: sources for those who are trusted less than whoever runs the program."""
 
 import ipaddress
 import os
@@ -10,8 +10,9 @@ from pathlib import Path
 from streams.access.files import HINT as FILES_HINT
 from streams.access.files import FileAccess
 from streams.access.hosts import ANY_HOST, HostAccess
-from streams.address import Address, SourceKind, host_and_port, with_host
 from streams.errors import SourceDenied
+from streams.sources.base import Address, SourceKind
+from streams.sources.urls import host_and_port, with_host
 
 _VIDEO4LINUX = 81  # the major number of its devices
 _LISTENS = re.compile(r"[?&]listen\b")
@@ -21,7 +22,7 @@ _VERIFIES = ("rtsps", "rtmps")
 
 @dataclass(frozen=True, slots=True)
 class SourcePolicy:
-    """Which files and which hosts.
+    """Files and hosts that sources may open.
 
     Attributes:
         files: The files.

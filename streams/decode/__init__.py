@@ -1,1 +1,1 @@
-"""From packets and bytes to upright frames with timestamps; FFmpeg's errors in words."""
+"""Decoding: packets and bytes to upright frames with timestamps; FFmpeg's errors in words."""

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import av.error
 
-from streams.address import Address, SourceKind
+from streams.sources.base import Address, SourceKind
 
 _MAX_CHECK_BYTES = 64 * 2**20
 _CHUNK_BYTES = 2**20
@@ -54,7 +54,7 @@ def damage_of_stream(error: Exception, *, own_connection: bool) -> str:
 
 
 def is_finite(address: Address, *, live: bool) -> bool:
-    """Whether the source is a file that has an end, here or on a server."""
+    """True where the source is a file that has an end, here or on a server."""
     return not live and address.kind in (SourceKind.PATH, SourceKind.NETWORK)
 
 

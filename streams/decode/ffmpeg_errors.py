@@ -8,7 +8,6 @@ from pathlib import Path
 
 import av.error
 
-from streams.address import Address, SourceKind
 from streams.decode.memory import check_memory
 from streams.errors import (
     SourceDenied,
@@ -17,6 +16,7 @@ from streams.errors import (
     SourceUnreadable,
     StreamError,
 )
+from streams.sources.base import Address, SourceKind
 
 _CHECK = {
     SourceKind.PATH: "check that it is a video that FFmpeg can play",
@@ -78,11 +78,9 @@ def _stream_error(error: Exception, address: Address, timeout_s: float | None) -
         case av.error.InvalidDataError() | av.error.ArgumentError() if (
             address.kind is SourceKind.NETWORK
         ):
-            hint = "check the path, and that it is a video that FFmpeg can play"
+            hint = address.no_video_hint
             if address.format == "rtsp" and isinstance(error, av.error.ArgumentError):
                 hint = "where it redirects, give the address that it means"
-            if address.scheme == "rtp":
-                hint = "rtp:// is for MPEG-TS; take other streams by rtsp://"
             return SourceUnreadable(f"no video that can be read: {shown}", hint)
     if getattr(error, "errno", None) == errno.EPROTONOSUPPORT and address.format == "rtsp":
         asked = address.options.get("rtsp_transport", "")

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError, features
 
 from streams.decode.memory import check_memory
+from streams.info import MAX_PIXELS
 
 _FIXED_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 _OPTIONAL_SUFFIXES = {".jp2": "jpg_2000", ".avif": "avif"}  # with what Pillow is built with
@@ -32,8 +33,6 @@ _BIG_TIFF = _TIFF[2:]
 _NEW_SUBFILE_TYPE = 254
 _REDUCED_OR_MASK = 0b101  # a preview or a mask of another page, not a picture of its own
 
-#: Pixels of the largest picture that is decoded, 400 MB of RGB; a few bytes can claim far more.
-MAX_PIXELS = 2**27
 #: Bytes of the largest file of a picture that is read; that of `MAX_PIXELS` uncompressed fits.
 MAX_FILE_BYTES = 2**29
 
@@ -131,7 +130,7 @@ def _check_single(content: bytes) -> None:
 
 
 def is_animation(content: bytes) -> bool:
-    """Whether a file that begins with `content` is an animated WebP, PNG or AVIF."""
+    """True where a file that begins with `content` is an animated WebP, PNG or AVIF."""
     if content[8:16] == b"WEBPVP8X":
         return len(content) > 20 and bool(content[20] & 0b10)
     if content.startswith(b"\x89PNG"):
@@ -141,7 +140,7 @@ def is_animation(content: bytes) -> bool:
 
 
 def _avif_brand(content: bytes) -> bytes | None:
-    """Whether a file is one AVIF picture or a sequence, by the first brand that says so.
+    """True where a file is one AVIF picture or a sequence, by the first brand that says so.
 
     The brands of a HEIF file (ISO/IEC 14496-12, 4.3) may begin with a wider one, as `mif1`.
     """

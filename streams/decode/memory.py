@@ -1,4 +1,4 @@
-"""Failures for want of memory, told from those that damaged data brings about."""
+"""Failures for want of memory, as opposed to those of damaged data."""
 
 import mmap
 

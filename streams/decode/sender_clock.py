@@ -43,7 +43,7 @@ class SenderClock:
 
         Args:
             zero_us: As a packet tells it, in microseconds since 1970.
-            start_us: As the first sender report told it.
+            start_us: As the first sender report has it.
         """
         if self._zero_us is None:
             self._zero_us = start_us

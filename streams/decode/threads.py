@@ -1,4 +1,4 @@
-"""How many threads FFmpeg may take for each work of a source."""
+"""Number of threads that FFmpeg may take for each work of a source."""
 
 import os
 

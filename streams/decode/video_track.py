@@ -9,8 +9,8 @@ from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
 from PIL import Image, TiffImagePlugin
 
-from streams.address import Address
 from streams.errors import SourceUnreadable
+from streams.sources.base import Address
 from streams.sources.webp import is_webp_animation
 
 _HEIF_BRANDS = ("avif", "avis", "mif1", "msf1", "heic", "heix", "heim", "heis", "hevc", "hevx")
@@ -101,7 +101,7 @@ def shown_frames(container: InputContainer, video: VideoStream) -> int | None:
 
 
 def _reaches_end(video: VideoStream) -> bool:
-    """Whether the index of an AVI, whose clock counts frames, has the last of them."""
+    """True where the index of an AVI, whose clock counts frames, has the last of them."""
     last = video.index_entries[-1]
     return last.timestamp is not None and last.timestamp + 1 >= video.frames
 

@@ -12,10 +12,10 @@ from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 from streams.access.hosts import ANY_HOST, HostAccess, Route
-from streams.address import Address
 from streams.errors import SourceDenied, SourceNotFound, SourceUnreadable, StreamError
 from streams.net.http_auth import Login
 from streams.net.patience import Patience, PatientReader
+from streams.sources.base import Address
 
 Connect = Callable[..., socket.socket]
 
@@ -148,7 +148,7 @@ def _untrusted(error: ssl.SSLCertVerificationError, address: Address) -> SourceU
 
 
 class _PatientSocket:
-    """What `http.client` needs of a socket; the reader owns the real one once it is made."""
+    """The part of a socket that `http.client` needs; the reader owns the real one once made."""
 
     def __init__(self, sock: socket.socket, patience: Patience) -> None:
         self._sock = sock

@@ -7,7 +7,7 @@ from typing import Any
 
 
 class Patience:
-    """How long the socket operations of a source may go on, all of them together."""
+    """Deadline of the socket operations of a source, all of them together."""
 
     def __init__(self, timeout_s: float) -> None:
         self._until_s = time.monotonic() + timeout_s

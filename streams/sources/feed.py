@@ -2,8 +2,8 @@
 
 from typing import Protocol
 
-from streams.address import Address
 from streams.net.patience import Patience
+from streams.sources.base import Address
 from streams.sources.multipart import MultipartReader
 
 JPEG_START = b"\xff\xd8\xff"

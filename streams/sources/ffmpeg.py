@@ -20,12 +20,11 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from streams.access.formats import SELF_CONTAINED
-from streams.address import Address, SourceKind
 from streams.closing import Closing
 from streams.decode.arrival_clock import CLOCKLESS_FORMATS, TIME_BASE, ArrivalClock
 from streams.decode.ending import damage_of_file, damage_of_stream, is_finite
 from streams.decode.ffmpeg_errors import translated
-from streams.decode.image import MAX_PIXELS, TooLarge, check_size, too_large
+from streams.decode.image import TooLarge, check_size, too_large
 from streams.decode.memory import check_memory
 from streams.decode.orientation import Orientation
 from streams.decode.sender_clock import SenderClock
@@ -33,7 +32,8 @@ from streams.decode.threads import ffmpeg_threads
 from streams.decode.video_track import choose_video, refuse_parts, shown_frames
 from streams.errors import SourceTimeout, SourceTooLarge, SourceUnreadable
 from streams.frame import Frame
-from streams.info import SourceInfo, SourceStats
+from streams.info import MAX_PIXELS, SourceInfo, SourceStats
+from streams.sources.base import Address, SourceKind
 from streams.sources.feed import Feed
 
 #: Opens a URL that FFmpeg asks for, with flags and options of its own; returns a file.
@@ -284,7 +284,7 @@ class AvSource(Closing):
             return self._decoder.decode(packet)
         except (av.error.BlockingIOError, av.error.EOFError):
             if self._decoder.is_open:
-                # It holds an earlier packet still, or takes itself to be at its end: begin anew.
+                # It holds an earlier packet still, or takes itself to be at its end: begin again.
                 self._decoder.flush_buffers()
             else:
                 self._decoder.thread_count = 1  # there are no more threads to be had
@@ -441,7 +441,7 @@ def _open_feed(
 
 
 def _end_pts(container: InputContainer, video: VideoStream) -> int | None:
-    """Where the video ends, in units of its time base; None where the source does not tell."""
+    """The end of the video, in units of its time base; None where the source does not say."""
     if video.duration is not None and video.start_time is not None:
         return video.start_time + video.duration
     if container.duration is not None and video.time_base is not None:

@@ -8,17 +8,17 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from streams.access.hosts import HostAccess
-from streams.address import Address
 from streams.errors import SourceUnreadable
 from streams.net.http_client import HttpClient, NotModified
 from streams.net.patience import Patience
+from streams.sources.base import Address
 from streams.sources.feed import JPEG_START, Feed, MjpegFeed, PictureFeed
 from streams.sources.multipart import MAX_PICTURE_BYTES, boundary_of
 from streams.sources.playlist import Playlist
 
 DEFAULT_POLL_S = 1.0
 _PIECE = 1 << 15
-# What is looked at of a body whose length the server does not tell. No camera sends as fast.
+# What is looked at of a body whose length the server does not say. No camera sends as fast.
 _LOOK_S, _LOOK_BYTES = 1.0, 16 * 2**20
 _SNIFFED_BYTES = 256
 _TEXT_KINDS = ("text/html", "application/xhtml+xml", "application/json", "text/xml")
@@ -125,7 +125,7 @@ class HttpBody:
 
     @property
     def size_bytes(self) -> int | None:
-        """Bytes in all; None where the server does not tell."""
+        """Bytes in all; None where the server does not say."""
         return self._size
 
     def peek(self, size: int) -> bytes:
@@ -158,11 +158,11 @@ class HttpBody:
         return data
 
     def seekable(self) -> bool:
-        """Whether `seek` works."""
+        """True where `seek` works."""
         return self._has_ranges and self._size is not None
 
     def tell(self) -> int:
-        """Where the next byte is."""
+        """The position of the next byte."""
         return self._position
 
     def seek(self, offset: int, whence: int = 0) -> int:

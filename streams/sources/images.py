@@ -11,12 +11,10 @@ from numpy.typing import NDArray
 
 from streams.access.bounded_file import read_at_most
 from streams.access.files import OpenFile, open_any
-from streams.address import Address, SourceKind
 from streams.closing import Closing
 from streams.decode.ffmpeg_errors import translated
 from streams.decode.image import (
     MAX_FILE_BYTES,
-    MAX_PIXELS,
     SUFFIXES,
     SeveralPictures,
     TooLarge,
@@ -25,7 +23,8 @@ from streams.decode.image import (
 )
 from streams.errors import SourceNotFound, SourceTooLarge, SourceUnreadable, SourceUsageError
 from streams.frame import Frame
-from streams.info import MAX_DAMAGED_NAMES, SourceInfo, SourceStats
+from streams.info import MAX_DAMAGED_NAMES, MAX_PIXELS, SourceInfo, SourceStats
+from streams.sources.base import Address, SourceKind
 
 _COUNTER = re.compile(r"%0?\d*d")
 _HEAD_BYTES = 2**20  # of a file, in which an animation shows

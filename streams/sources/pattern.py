@@ -9,6 +9,17 @@ import re
 import av.filter
 
 from streams.errors import SourceUsageError
+from streams.options import SourceOptions
+from streams.redaction import redact
+from streams.sources.base import (
+    Address,
+    SourceKind,
+    check_controls,
+    check_options,
+    has_prefix,
+)
+
+_PREFIX = "lavfi:"
 
 _SOURCES = (
     "allrgb allyuv color colorchart colorspectrum gradients haldclutsrc mandelbrot nullsrc "
@@ -22,6 +33,24 @@ _CHANGES = (
     "split tile trim transpose vflip vstack xstack zoompan interlace tinterlace fieldorder"
 )
 _ALLOWED = frozenset(f"{_SOURCES} {_CHANGES}".split())
+
+
+def is_pattern(url: str) -> bool:
+    """True where it names a test pattern."""
+    return has_prefix(url, _PREFIX)
+
+
+def parse_pattern(url: str, settings: SourceOptions, platform: str) -> Address:
+    """The address of a test pattern.
+
+    Raises:
+        SourceUsageError: A filter may do more than draw, or options are given.
+    """
+    check_options(settings, _PREFIX, frozenset())
+    graph = url[len(_PREFIX) :]
+    check_graph(graph)
+    check_controls(graph, _PREFIX)
+    return Address(SourceKind.PATTERN, redact(f"{_PREFIX}{graph}"), graph, "lavfi")
 
 
 def check_graph(graph: str) -> None:

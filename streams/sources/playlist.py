@@ -1,4 +1,4 @@
-"""What a playlist (HLS) names, fetched here: FFmpeg would connect to any host that it names."""
+"""Pieces of playlists (HLS), fetched here: FFmpeg would connect to any host that one names."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -6,10 +6,10 @@ from http.client import HTTPException, HTTPResponse
 from urllib.parse import urlsplit
 
 from streams.access.hosts import HostAccess
-from streams.address import Address
 from streams.errors import SourceDenied, SourceUnreadable
 from streams.net.http_client import HttpClient
 from streams.net.patience import Patience
+from streams.sources.base import Address
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,8 @@ import socket
 from urllib.parse import urlsplit
 
 from streams.access.hosts import HostAccess
-from streams.address import Address
 from streams.net.patience import Patience, PatientReader
+from streams.sources.base import Address
 from streams.sources.feed import JPEG_START, Feed, MjpegFeed
 
 
@@ -34,7 +34,7 @@ def open_tcp_feed(
     sock = connect((url.hostname or "", url.port), patience.left_s())
     body = TcpBody(sock, patience)
     try:
-        # FFmpeg takes seconds to tell pictures with nothing between them, and delays each.
+        # FFmpeg takes seconds to recognise pictures with nothing between them, and delays each.
         return MjpegFeed(body, b"", address) if body.peek().startswith(JPEG_START) else body
     except BaseException:
         body.close()
@@ -42,7 +42,7 @@ def open_tcp_feed(
 
 
 class TcpBody:
-    """What a TCP connection receives."""
+    """Bytes that a TCP connection receives."""
 
     name = "body"
     live: bool | None = None

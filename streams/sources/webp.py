@@ -12,14 +12,14 @@ from PIL import Image, ImageOps
 
 from streams.access.bounded_file import read_at_most
 from streams.access.files import OpenFile, open_any
-from streams.address import Address
 from streams.closing import Closing
 from streams.decode.ffmpeg_errors import translated
-from streams.decode.image import MAX_FILE_BYTES, MAX_PIXELS, TooLarge, check_size
+from streams.decode.image import MAX_FILE_BYTES, TooLarge, check_size
 from streams.decode.memory import check_memory
 from streams.errors import SourceTooLarge, SourceUnreadable
 from streams.frame import Frame
-from streams.info import SourceInfo, SourceStats
+from streams.info import MAX_PIXELS, SourceInfo, SourceStats
+from streams.sources.base import Address
 
 HEAD_BYTES = 21  # what tells an animation: up to the flags of the VP8X chunk
 _ANIMATED = 0b10  # among these flags
@@ -27,7 +27,7 @@ _MILLISECOND = Fraction(1, 1000)
 
 
 def is_webp_animation(head: bytes) -> bool:
-    """Tell an animated WebP by its first bytes."""
+    """True where a file begins as an animated WebP does."""
     return (
         len(head) >= HEAD_BYTES
         and (head[:4], head[8:16]) == (b"RIFF", b"WEBPVP8X")

@@ -95,9 +95,9 @@ def test_an_option_that_names_no_picture_says_which_option(tmp_path: Path):
 
 def test_masks_of_one_name_are_refused_within_the_range():
     with pytest.raises(UsageError, match=r"masks of a.jpg and a.png would both be a.png"):
-        PICTURES.check_stems(FrameRange())
-    PICTURES.check_stems(FrameRange(0, 4))
-    PICTURES.check_stems(FrameRange(4))
+        PICTURES.check_stems(FrameRange(), "--davis", ".png")
+    PICTURES.check_stems(FrameRange(0, 4), "--davis", ".png")
+    PICTURES.check_stems(FrameRange(4), "--davis", ".png")
 
 
 def test_a_prompt_on_a_damaged_picture_names_it(tmp_path: Path):

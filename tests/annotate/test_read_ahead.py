@@ -14,7 +14,7 @@ from tests.support.moving_scene import frame as picture
 from tests.support.moving_scene import square
 from tracker.annotate.read_ahead import read_ahead
 from tracker.engine import Session
-from tracker.engine.prefetch import encodes_ahead
+from tracker.engine.prefetch import can_prefetch
 from tracker.helper import HelperThread
 from tracker.models import load_model
 from tracker.models.optim.fused_conv import can_fuse
@@ -28,12 +28,12 @@ def frames(count: int) -> list[Frame]:
 class Notes:
     """Notes which pictures were begun with, and how many frames had been given by then."""
 
-    def __init__(self, *, looks_ahead: bool = True) -> None:
-        self.looks_ahead = looks_ahead
+    def __init__(self, *, prefetches: bool = True) -> None:
+        self.prefetches = prefetches
         self.given: list[int] = []
         self.begun: list[tuple[int, NDArray[np.uint8]]] = []
 
-    def look_ahead(self, image_hwc: NDArray[np.uint8], /) -> None:
+    def prefetch(self, image_hwc: NDArray[np.uint8], /) -> None:
         self.begun.append((len(self.given), image_hwc))
 
     def take(self, source: Iterator[Frame]) -> list[int]:
@@ -51,7 +51,7 @@ def test_the_next_frame_is_begun_with_before_one_is_given() -> None:
 
 
 def test_nothing_is_begun_where_it_does_not_pay() -> None:
-    notes = Notes(looks_ahead=False)
+    notes = Notes(prefetches=False)
     assert notes.take(iter(frames(3))) == [0, 1, 2]
     assert notes.begun == []
 
@@ -71,13 +71,14 @@ def test_a_source_that_breaks_gives_its_whole_frames_first() -> None:
     assert notes.given == [0, 1, 2]
 
 
+@pytest.mark.slow
 def test_masks_are_the_same_to_the_last_bit() -> None:
     model = load_model("pico", device="cpu", dtype="bf16" if can_fuse() else "fp32")
     helper, threads = HelperThread(), torch.get_num_threads()
     try:
         if model.dtype == torch.float32:  # whose sums are the same where each thread is alone
             torch.set_num_threads(1)
-        assert encodes_ahead(model)
+        assert can_prefetch(model, helper)
         plain, ahead = Session(model), Session(model, helper=helper)
         assert tracked(ahead, lambda source: read_ahead(source, ahead)) == tracked(plain, iter)
     finally:

@@ -80,12 +80,12 @@ def test_a_live_source_cannot_be_read_again(clip, capsys, monkeypatch, option):
 
     from streams import open_source as really_open
 
-    def open_live(url: str) -> Any:
-        source = really_open(url)
+    def open_live(url: str, **more: Any) -> Any:
+        source = really_open(url, **more)
         source.info = replace(source.info, live=True)
         return source
 
-    monkeypatch.setattr("streams.open_source", open_live)
+    monkeypatch.setattr("tracker.annotate.run.open_source", open_live)
     argv = ["track", str(clip), "--box", "1:50,40,90,80", *option]
     assert main(argv) == 2
     (line,) = capsys.readouterr().err.splitlines()

@@ -207,7 +207,7 @@ def snapshot(folder: Path) -> dict[str, bytes | None]:
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("tracker.cli.track.open_session", open_fake_session)
+    monkeypatch.setattr("tracker.annotate.run.open_session", open_fake_session)
     write_clip(tmp_path / "clip.mp4", 12)
     return tmp_path
 

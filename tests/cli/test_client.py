@@ -26,7 +26,7 @@ from tracker.client import Event, Result
 from tracker.daemon import messages as values
 from tracker.daemon.publish.encode import encode_objects, event_message, masks_message
 from tracker.protocol.data import EventName
-from tracker.protocol.fields import DeadlineSettings, EffortInfo, FrameAddress
+from tracker.protocol.fields import BudgetInfo, DeadlineSettings, FrameAddress
 from tracker.protocol.replies import ObjectInfo
 from tracker.rle import Rle, decode_rle
 from tracker.types import ObjectState
@@ -94,7 +94,7 @@ def test_prompt_addresses_a_frame(fake: FakeDaemon, text: str, address: FrameAdd
 def test_prompt_prints_json(fake: FakeDaemon, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["prompt", "cam1", "--point", "5,6", "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)
-    assert (printed["object"]["id"], printed["created"], printed["caught_up"]) == (1, True, 2)
+    assert (printed["object"]["id"], printed["created"], printed["replayed_frames"]) == (1, True, 2)
 
 
 @pytest.mark.parametrize(
@@ -232,16 +232,16 @@ def test_a_file_is_named_from_the_root(
     assert fake.requests[2].url == "lavfi:testsrc2"
 
 
-def test_a_deadline_is_sent_and_the_rung_shown(
+def test_a_deadline_is_sent_and_the_quality_level_shown(
     fake: FakeDaemon, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    effort = EffortInfo(rung=3, input_size=192, memories=4, objects_per_frame=None)
-    fake.streams[0] = fake.streams[0].model_copy(update={"effort": effort})
+    budget = BudgetInfo(quality_level=3, input_size=192, memories=4, objects_per_frame=None)
+    fake.streams[0] = fake.streams[0].model_copy(update={"budget": budget})
     url = "rtsp://10.0.0.5/main"
     assert main(["streams", "add", "cam2", url, "--deadline", "latency_ms=80"]) == 0
     assert fake.requests[0].deadline == DeadlineSettings(latency_ms=80)
     heading, _, row = capsys.readouterr().out.splitlines()[1:4]
-    assert heading.split()[-1] == "rung"
+    assert heading.split()[-1] == "quality"
     assert row.split()[-1] == "3"
 
 

@@ -1,4 +1,4 @@
-"""`trackd doctor`: what it finds on this machine, and what it says to mend it."""
+"""`trackd doctor`: what it finds on this machine, and what it says to fix it."""
 
 import json
 import socket
@@ -18,6 +18,7 @@ from tracker.cli.check import Check, Status, examine, fail, ok
 from tracker.cli.main import main
 from tracker.daemon.config.schema import DaemonConfig
 from tracker.errors import UsageError
+from tracker.models.optim.plan import PLAN
 
 PORTS = ("control.bind", "data.bind", "data.latest_bind")
 
@@ -63,6 +64,8 @@ def test_a_machine_that_can_track_is_told_so(
         "opens rtsp://",
         "the clock says 20",
         "model pico: ",
+        ", LicenseRef-trackd-pico-weights",
+        "optimization mask_decoder: on, always",
         "control.bind tcp://127.0.0.1:",
         "http.port tcp://127.0.0.1:",
         f"state.dir {config_file.parent / 'state'}: ",
@@ -82,7 +85,7 @@ def test_what_fails_is_the_exit_code_and_holds_no_credentials(
     assert found["ok"] is False
     (failed,) = [check for check in found["checks"] if check["status"] == "fail"]
     assert failed["what"].startswith("source: connection refused: rtsp://***@127.0.0.1")
-    assert "check the host, the port" in failed["mend"]
+    assert "check the host, the port" in failed["fix"]
 
 
 def test_a_wrong_configuration_is_a_finding(
@@ -139,13 +142,38 @@ def test_a_device_that_is_not_there_fails() -> None:
     )
     assert found.status is Status.FAIL
     assert "'cuda:99' is not available here" in found.what
-    assert "cpu" in found.mend
+    assert "cpu" in found.fix
+
+
+def test_each_optimization_is_told_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRACKD_WITHOUT", "mask_decoder")
+    found = {
+        check.what.removeprefix("optimization ").partition(":")[0]: check
+        for check in check_machine.optimizations("cpu", "fp32", "pico", None, ["channel_norm"])
+    }
+    assert list(found) == [row.name for row in PLAN]
+    assert found["narrow_neck"] == ok("optimization narrow_neck: on, always")
+    assert found["int8"].what.startswith("optimization int8: off, only on a CPU in int8")
+    for name in ("mask_decoder", "channel_norm"):
+        assert found[name].what == f"optimization {name}: off, switched off"
+        assert found[name].status is Status.WARN
+
+
+def test_an_unknown_optimization_in_the_configuration_fails(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "daemon.yaml"
+    path.write_text("model: {without: [in8]}\nhttp: {port: 0}\n")
+    assert main(["doctor", "--config", str(path)]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    (failed,) = [text for text in lines if text.startswith("fail  ")]
+    assert "model.without: unknown optimization 'in8'" in failed and "mask_decoder" in failed
 
 
 def test_weights_that_are_not_there_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRACKD_MODELS_DIR", str(tmp_path))
     missing, others = check_machine.weights("sam2.1-tiny", None)
-    assert (missing.status, missing.mend) == (Status.FAIL, "trackd checkpoints get sam2.1-tiny")
+    assert (missing.status, missing.fix) == (Status.FAIL, "trackd checkpoints get sam2.1-tiny")
     assert others.what.startswith("other models here: pico; 7 more")
     named, _ = check_machine.weights("pico", tmp_path / "mine.safetensors")
     assert named.what == f"model pico: no file {tmp_path / 'mine.safetensors'}"
@@ -163,7 +191,7 @@ def test_a_small_share_of_the_processors_is_told(
     quota.write_text("250000 100000\n")
     limited, waiting = check_machine.processors()
     assert limited.what == "8 processors, but this container may use 2.5"
-    assert limited.mend == "export OMP_NUM_THREADS=2"
+    assert limited.fix == "export OMP_NUM_THREADS=2"
     assert waiting.status is Status.OK
 
     quota.write_text("max 100000\n")
@@ -174,7 +202,7 @@ def test_a_small_share_of_the_processors_is_told(
     monkeypatch.delenv("GOMP_SPINCOUNT")
     unlimited, spinning = check_machine.processors()
     assert unlimited == ok("8 processors")
-    assert (spinning.status, spinning.mend) == (Status.WARN, "unset OMP_WAIT_POLICY")
+    assert (spinning.status, spinning.fix) == (Status.WARN, "unset OMP_WAIT_POLICY")
 
 
 @pytest.mark.parametrize(("synchronised", "status"), [(True, "ok"), (False, "warn"), (None, "ok")])
@@ -188,7 +216,7 @@ def test_a_clock_that_drifts_is_told(
 def test_a_clock_that_was_never_set_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(check_machine.time, "time", lambda: 0.0)
     found = only(check_machine.clock())
-    assert (found.status, "set it" in found.mend) == (Status.FAIL, True)
+    assert (found.status, "set it" in found.fix) == (Status.FAIL, True)
 
 
 # --- ports
@@ -253,7 +281,7 @@ def test_an_address_of_another_machine_fails() -> None:
     found = found_at(listening_at("tcp://192.0.2.1:5570", "tcp://no-such-interface:5571"))
     for key in ("control.bind", "data.bind"):
         assert found[key].status is Status.FAIL
-        assert found[key].mend == "give an address of this machine"
+        assert found[key].fix == "give an address of this machine"
 
 
 def test_to_look_at_a_unix_socket_leaves_it_to_its_owner(tmp_path: Path) -> None:

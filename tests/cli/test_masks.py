@@ -17,7 +17,7 @@ from tracker.rle import Rle, decode_rle
 def ids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> np.ndarray:
     """The ids in `two.png`: 1 on the red square of frame 0, 3 on the green one, 255 at the edge."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("tracker.cli.track.open_session", open_fake_session)
+    monkeypatch.setattr("tracker.annotate.run.open_session", open_fake_session)
     write_clip(tmp_path / "clip.mp4", 5)
     ids = np.zeros((HEIGHT, WIDTH), np.uint8)
     x, y = square_xy(0)

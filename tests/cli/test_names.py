@@ -18,7 +18,7 @@ DAMAGED = 4
 
 @pytest.fixture(autouse=True)
 def colour_model(monkeypatch):
-    monkeypatch.setattr("tracker.cli.track.open_session", open_fake_session)
+    monkeypatch.setattr("tracker.annotate.run.open_session", open_fake_session)
 
 
 def save(path: Path, index: int) -> None:
@@ -173,7 +173,7 @@ def test_file_names_are_relative_to_what_holds_the_folder(tmp_path, monkeypatch,
 def test_backward_leaves_out_damaged_pictures_too(shots, monkeypatch, capsys):
     from tests.support.moving_square import ColourSession
 
-    monkeypatch.setattr("tracker.engine.Session", lambda model, policy: ColourSession())
+    monkeypatch.setattr("tracker.annotate.run.Session", lambda model, policy: ColourSession())
     monkeypatch.setattr("tracker.annotate.backward._HELD_BYTES", 2 * picture(0).nbytes)
     (shots / "00000.jpg").write_bytes(b"damaged")
     x, y = square_xy(8)

@@ -21,7 +21,7 @@ POINT = ("--point", "1:20,20")
 
 @pytest.fixture(autouse=True)
 def colour_model(monkeypatch):
-    monkeypatch.setattr("tracker.cli.track.open_session", open_fake_session)
+    monkeypatch.setattr("tracker.annotate.run.open_session", open_fake_session)
 
 
 def write_source(

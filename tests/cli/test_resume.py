@@ -208,7 +208,7 @@ def test_another_run_or_a_damaged_one_is_refused_and_nothing_changes(folder, cap
     results = folder / "state" / "results.jsonl"
     results.write_bytes(b"".join(results.read_bytes().splitlines(keepends=True)[:6]))
     assert resumed(*ARGV) == 1
-    assert "it ends after 6 of 11 frames; begin it anew" in line(capsys)
+    assert "it ends after 6 of 11 frames; begin it again" in line(capsys)
     (folder / "state" / "run.json").write_text("{")
     assert resumed(*ARGV) == 1
     assert "run.json is damaged" in line(capsys)

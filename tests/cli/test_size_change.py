@@ -36,7 +36,7 @@ def refused(capsys: pytest.CaptureFixture) -> str:
 def clip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """Five frames of 128x96 pixels, then five of 256x192, joined as broadcasters do."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("tracker.cli.track.open_session", open_fake_session)
+    monkeypatch.setattr("tracker.annotate.run.open_session", open_fake_session)
     base = Fraction(1, 25)
     small = [picture(index) for index in range(CHANGE)]
     large = [doubled(index) for index in range(CHANGE, FRAMES)]

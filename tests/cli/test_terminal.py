@@ -72,7 +72,7 @@ def test_what_a_terminal_is_given(text: str, shown: str) -> None:
 
 
 def test_a_label_is_shown_on_one_plain_line_and_kept_in_json(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("tracker.cli.track.open_session", open_fake_session)
+    monkeypatch.setattr("tracker.annotate.run.open_session", open_fake_session)
     clip = write_clip(tmp_path / "clip\x1b[31m.mp4", 2)
     prompts = tmp_path / "prompts.json"
     objects = [{"id": 1, "label": HOSTILE, "prompts": [{"frame": 0, "box": [4, 10, 24, 30]}]}]

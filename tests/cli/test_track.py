@@ -32,7 +32,7 @@ def clip(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def colour_model(monkeypatch):
-    monkeypatch.setattr("tracker.cli.track.open_session", open_fake_session)
+    monkeypatch.setattr("tracker.annotate.run.open_session", open_fake_session)
 
 
 def frame_times(path: Path) -> list[int]:

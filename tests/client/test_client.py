@@ -29,10 +29,9 @@ from tracker.client import (
     Client,
     DaemonError,
     DaemonUnreachable,
-    calls,
     received,
 )
-from tracker.client.calls import read_reply
+from tracker.client.calls import Call, read_reply
 from tracker.client.reach import NOTICE_S, why_unreachable
 from tracker.client.received import Gap, Gaps
 from tracker.daemon.access.curve import CurveAuthenticator, write_keys
@@ -92,7 +91,12 @@ def test_a_prompt_arrives_as_it_was_given(client: Client, fake: FakeDaemon) -> N
         normalized=True,
     )
 
-    assert (result.object, result.created, result.frame_seq, result.caught_up) == (CUP, True, 7, 2)
+    assert (result.object, result.created, result.frame_seq, result.replayed_frames) == (
+        CUP,
+        True,
+        7,
+        2,
+    )
     (sent,) = fake.requests
     assert sent.op == "prompt"
     assert (sent.stream, sent.object, sent.label) == ("cam1", None, "cup")
@@ -132,7 +136,9 @@ def test_a_wait_for_the_first_frame_is_sent_and_lengthens_the_patience() -> None
             return PONG
         waits.append(request.wait_s)
         late: Future[dict[str, Any]] = Future()
-        result = PromptResult(object=CUP, created=True, frame_seq=0, newest_seq=0, caught_up=0)
+        result = PromptResult(
+            object=CUP, created=True, frame_seq=0, newest_seq=0, replayed_frames=0
+        )
         threading.Timer(0.5, late.set_result, [result.model_dump(mode="json")]).start()
         return late
 
@@ -400,9 +406,9 @@ def test_a_reply_of_another_protocol_is_an_error(reply: bytes) -> None:
 def test_keys_of_a_newer_daemon_are_left_out() -> None:
     reply = b'{"v":1,"id":"a","ok":true,"result":{},"sent_ns":1}'
     assert read_reply([reply], "a") == Reply(id="a", ok=True, result={})
-    read = calls.ping().read
     result = {"version": "9", "ready": True, "uptime_s": 1.0, "load": 0.5}
-    assert read(result) == PingResult(version="9", ready=True, uptime_s=1.0)
+    pong = Call("ping").decode(Reply(id="a", ok=True, result=result))
+    assert pong == PingResult(version="9", ready=True, uptime_s=1.0)
 
 
 def test_a_client_outlives_its_daemon() -> None:
@@ -630,7 +636,7 @@ def test_what_is_no_message_is_an_error(fake: FakeDaemon) -> None:
         ([0, 1, 2], 0),
         ([7, 8], 0),  # what was sent before the first is not lost
         ([0, 3, 4, 9], 6),
-        ([900, 0, 1, 3], 1),  # the numbers began anew
+        ([900, 0, 1, 3], 1),  # the numbers began again
     ],
 )
 def test_gaps_in_the_numbers_are_lost_messages(seqs: list[int], lost: int) -> None:

@@ -7,13 +7,13 @@ import pytest
 
 from streams.address import parse_address
 from streams.errors import SourceDenied
-from tests.daemon.test_operations import FakePipeline, FakePublisher
+from tests.daemon.test_operations import FakePublisher, FakeScheduler
 from tests.support.streams_clips import write_pattern
 from tests.support.supervised import QUICK, wait_until
 from tracker.daemon.config.load import load_config
 from tracker.daemon.config.schema import LimitsConfig, SecurityConfig
 from tracker.daemon.messages import RequestError
-from tracker.daemon.sources.client_sources import ports_of, source_policy, told
+from tracker.daemon.sources.client_sources import describe_sources, ports_of, source_policy
 from tracker.daemon.streams import Streams
 from tracker.errors import UsageError
 from tracker.protocol.fields import StreamSettings
@@ -93,7 +93,7 @@ def test_the_configuration_is_trusted_more_than_clients(tmp_path: Path) -> None:
     clip = write_pattern(tmp_path / "clip.mp4", frames=5)
     settings = StreamSettings(url=str(clip))
     streams = Streams(
-        FakePipeline(),  # type: ignore[arg-type]
+        FakeScheduler(),  # type: ignore[arg-type]
         FakePublisher(),  # type: ignore[arg-type]
         QUICK,
         LimitsConfig(),
@@ -114,7 +114,7 @@ def test_what_only_opening_shows_is_a_failure_for_good(tmp_path: Path) -> None:
     (tmp_path / "videos" / "link.mp4").symlink_to(outside)
     security = SecurityConfig(file_roots=(tmp_path / "videos",))
     streams = Streams(
-        FakePipeline(),  # type: ignore[arg-type]
+        FakeScheduler(),  # type: ignore[arg-type]
         FakePublisher(),  # type: ignore[arg-type]
         QUICK,
         LimitsConfig(),
@@ -137,4 +137,4 @@ def test_what_only_opening_shows_is_a_failure_for_good(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_allowed_is_told(security: dict[str, Any], says: str) -> None:
-    assert told(SecurityConfig.model_validate(security)).startswith(says)
+    assert describe_sources(SecurityConfig.model_validate(security)).startswith(says)

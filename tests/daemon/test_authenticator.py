@@ -13,8 +13,7 @@ from typing import Any
 import pytest
 import zmq
 
-from tests.support.control_clients import Client, running
-from tests.support.doors import (
+from tests.support.authenticators import (
     GREETING,
     NOBODY,
     as_user,
@@ -24,6 +23,7 @@ from tests.support.doors import (
     old_frame,
     publishing_behind,
 )
+from tests.support.control_clients import Client, running
 from tests.support.tracked_frames import subscriber, tracked, wait_until
 from tracker.daemon.access.connections import Connection, ConnectionTable, surplus
 from tracker.daemon.access.curve import CurveAuthenticator, write_keys
@@ -31,7 +31,7 @@ from tracker.daemon.access.local_users import LocalUserAuthenticator
 from tracker.daemon.access.peers import PeerUsers
 from tracker.daemon.config.schema import SecurityConfig
 from tracker.errors import TrackdError, UsageError
-from tracker.protocol.requests import AnyRequest
+from tracker.protocol.requests import Request
 
 SHUTDOWN = json.dumps({"v": 1, "id": "1", "op": "shutdown"}).encode()
 PING = {"id": "1", "op": "ping"}
@@ -43,7 +43,7 @@ class Recording:
     def __init__(self) -> None:
         self.ops: list[str] = []
 
-    def __call__(self, request: AnyRequest) -> dict[str, Any]:
+    def __call__(self, request: Request) -> dict[str, Any]:
         self.ops.append(request.op)
         return {}
 
@@ -164,14 +164,14 @@ print("received" if socket.poll(int(sys.argv[2])) else "silence")
 
 
 def test_the_requests_of_other_users_are_not_done() -> None:
-    handle, door = Recording(), LocalUserAuthenticator()
-    with running(handle, security=door) as control:
+    handle, authenticator = Recording(), LocalUserAuthenticator()
+    with running(handle, security=authenticator) as control:
         run = as_user(NOBODY, ASK, control.endpoint, SHUTDOWN.decode(), "2000")
         assert (run.returncode, run.stdout) == (0, "silence\n"), run.stderr
         with Client(control) as client:
             client.ping()
         assert handle.ops == ["ping"]
-        assert door.refused_for["user"] >= 1
+        assert authenticator.refused_for["user"] >= 1
 
 
 def test_who_asks_and_is_gone_at_once_is_not_taken_for_another() -> None:
@@ -291,7 +291,7 @@ def test_a_socket_file_in_a_folder_of_others_is_refused(tmp_path: Path) -> None:
 
 
 class Monitored:
-    """As much of a socket as an entrance needs, and its monitor."""
+    """As much of a socket as an table needs, and its monitor."""
 
     closed = True
     type = zmq.ROUTER
@@ -310,21 +310,21 @@ class Monitored:
 def test_a_message_of_a_closed_connection_is_not_taken_for_that_of_its_descriptor_s_next() -> None:
     with zmq.Context() as context:
         socket = Monitored(context)
-        entrance = ConnectionTable(socket, context, "test")  # type: ignore[arg-type]
+        table = ConnectionTable(socket, context, "test")  # type: ignore[arg-type]
         socket.tell(zmq.EVENT_ACCEPTED, 9999)
-        (first,) = entrance.read(0)
-        assert entrance.find(9999, 1) is first  # the first handshake there was
+        (first,) = table.read(0)
+        assert table.find(9999, 1) is first  # the first handshake there was
         socket.tell(zmq.EVENT_DISCONNECTED, 9999)
         socket.tell(zmq.EVENT_ACCEPTED, 9999)
-        (second,) = entrance.read(1)
-        assert entrance.find(9999, 1) is None
-        assert entrance.find(9999, 2) is second
-        assert entrance.holds(second) and not entrance.holds(first)
+        (second,) = table.read(1)
+        assert table.find(9999, 1) is None
+        assert table.find(9999, 2) is second
+        assert table.holds(second) and not table.holds(first)
         socket.tell(zmq.EVENT_ACCEPTED, 9998)
         socket.tell(zmq.EVENT_DISCONNECTED, 9998)
-        assert entrance.read(2) == []
+        assert table.read(2) == []
         socket.news.close()
-        entrance.close()
+        table.close()
 
 
 def test_the_silent_go_first_then_the_newest() -> None:
@@ -338,11 +338,11 @@ def test_the_silent_go_first_then_the_newest() -> None:
 
 
 def test_silent_connections_take_no_place_from_those_that_speak() -> None:
-    door, handle = LocalUserAuthenticator(most=8), Recording()
-    with running(handle, security=door) as control, Client(control, zmq.DEALER) as client:
+    authenticator, handle = LocalUserAuthenticator(most=8), Recording()
+    with running(handle, security=authenticator) as control, Client(control, zmq.DEALER) as client:
         client.ping()
         crowd = [connect(control.endpoint) for _ in range(40)]
-        wait_until(lambda: door.refused_for["limit"] >= 33)
+        wait_until(lambda: authenticator.refused_for["limit"] >= 33)
         client.ping("still there")
         with Client(control) as late:
             late.ping()
@@ -355,11 +355,11 @@ def test_with_keys_the_limit_is_the_same(tmp_path: Path) -> None:
     server = write_keys(tmp_path, "server")
     (tmp_path / "clients").mkdir()
     config = SecurityConfig(server_key=server.secret, client_keys=tmp_path / "clients")
-    door = CurveAuthenticator.from_config(config, [], most=8)
-    assert door is not None
-    with publishing_behind(door) as publisher:
+    authenticator = CurveAuthenticator.from_config(config, [], most=8)
+    assert authenticator is not None
+    with publishing_behind(authenticator) as publisher:
         crowd = [connect(publisher.endpoint) for _ in range(40)]
-        wait_until(lambda: door.refused_for["limit"] >= 32)
+        wait_until(lambda: authenticator.refused_for["limit"] >= 32)
         for socket in crowd:
             socket.close()
 

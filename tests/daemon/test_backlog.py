@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import zmq
 
+from tests.support.authenticators import GREETING, PATIENCE_S, Keyring, connect, frame
 from tests.support.control_clients import Client, running
-from tests.support.doors import GREETING, PATIENCE_S, Keyring, connect, frame
 from tracker.daemon.access import authenticator as door_module
 from tracker.daemon.access.backlog import (
     SLACK_BYTES,
@@ -26,7 +26,7 @@ from tracker.daemon.access.backlog import (
 from tracker.daemon.access.connections import Connection
 from tracker.daemon.access.local_users import LocalUserAuthenticator
 from tracker.daemon.publish.xpub import XpubSocket
-from tracker.protocol.requests import AnyRequest
+from tracker.protocol.requests import Request
 
 MIB = 2**20
 
@@ -57,7 +57,7 @@ def send_until_closed(socket: tcp.socket, data: bytes) -> None:
         socket.close()
 
 
-def nothing(_: AnyRequest) -> dict[str, Any]:
+def nothing(_: Request) -> dict[str, Any]:
     return {}
 
 
@@ -131,41 +131,41 @@ def test_subscribers_that_do_not_read_are_closed_where_too_much_is_kept_for_them
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(door_module, "_BEHIND_S", 0.2)
-    door = LocalUserAuthenticator()
-    door.most_unsent_bytes = 8 * MIB
+    authenticator = LocalUserAuthenticator()
+    authenticator.most_unsent_bytes = 8 * MIB
     with zmq.Context() as context:
-        door.start(context)
-        outlet = XpubSocket("tcp://127.0.0.1:0", door, context=context, send_hwm=4)
-        outlet.bind()
-        asleep = [ready(outlet.endpoint, b"SUB") for _ in range(4)]
+        authenticator.start(context)
+        xpub = XpubSocket("tcp://127.0.0.1:0", authenticator, context=context, send_hwm=4)
+        xpub.bind()
+        asleep = [ready(xpub.endpoint, b"SUB") for _ in range(4)]
         with context.socket(zmq.SUB) as awake:
             awake.linger = 0
             awake.subscribe(b"")
-            awake.connect(outlet.endpoint)
+            awake.connect(xpub.endpoint)
             for socket in asleep:
                 socket.sendall(frame(b"\x01"))
 
             def send_and_look() -> bool:
-                outlet.serve()
-                outlet.send(b"x", [b"x" * MIB])
+                xpub.serve()
+                xpub.send(b"x", [b"x" * MIB])
                 while awake.poll(20):
                     awake.recv()
-                return door.refused_for["behind"] >= 2
+                return authenticator.refused_for["behind"] >= 2
 
             wait_until(send_and_look)
-            assert door.refused_for["behind"] == 2, "four MiB for each: two may sleep on"
-            outlet.send(b"x", [b"the last"])
+            assert authenticator.refused_for["behind"] == 2, "four MiB for each: two may sleep on"
+            xpub.send(b"x", [b"the last"])
             assert awake.poll(20_000) and awake.recv() == b"the last"
         for socket in asleep:
             socket.close()
-        outlet.close(0)
-        door.stop()
+        xpub.close(0)
+        authenticator.stop()
 
 
 def test_a_message_without_end_is_closed_and_others_are_answered() -> None:
-    door = LocalUserAuthenticator()
-    door.most_unread_bytes = 4 * MIB
-    with running(nothing, security=door) as control, Client(control, zmq.DEALER) as client:
+    authenticator = LocalUserAuthenticator()
+    authenticator.most_unread_bytes = 4 * MIB
+    with running(nothing, security=authenticator) as control, Client(control, zmq.DEALER) as client:
         client.ping("before")
         send_until_closed(ready(control.endpoint), frame(b"x" * 60_000, flags=1))
         client.ping("after")
@@ -173,42 +173,42 @@ def test_a_message_without_end_is_closed_and_others_are_answered() -> None:
 
 
 def test_many_that_are_each_within_bounds_are_not_together() -> None:
-    door = LocalUserAuthenticator()
-    door.most_unread_bytes = 4 * MIB
-    with running(nothing, security=door) as control, Client(control, zmq.DEALER) as client:
+    authenticator = LocalUserAuthenticator()
+    authenticator.most_unread_bytes = 4 * MIB
+    with running(nothing, security=authenticator) as control, Client(control, zmq.DEALER) as client:
         crowd = [ready(control.endpoint) for _ in range(8)]
         for socket in crowd:
             try:
                 socket.sendall(frame(b"x" * MIB)[:-1])
             except OSError:
-                assert door.refused_for["unread"]
-        wait_until(lambda: door.refused_for["unread"] >= 4)
-        wait_until(lambda: door.unread_bytes <= 4 * MIB)
+                assert authenticator.refused_for["unread"]
+        wait_until(lambda: authenticator.refused_for["unread"] >= 4)
+        wait_until(lambda: authenticator.unread_bytes <= 4 * MIB)
         client.ping()
         for socket in crowd:
             socket.close()
 
 
 def test_what_clients_sent_and_was_answered_is_not_held() -> None:
-    door = LocalUserAuthenticator()
+    authenticator = LocalUserAuthenticator()
     with (
-        running(nothing, security=door) as control,
+        running(nothing, security=authenticator) as control,
         Client(control, zmq.DEALER) as client,
         Client(control) as other,
     ):
         for n in range(50):
             client.ping(str(n))
             other.ask({"id": str(n), "op": "ping", "x": "y" * 60_000})
-        wait_until(lambda: door.unread_bytes == 0)
-        assert door.refused_for["unread"] == 0
+        wait_until(lambda: authenticator.unread_bytes == 0)
+        assert authenticator.refused_for["unread"] == 0
 
 
 def test_what_keys_add_to_each_part_is_not_held(tmp_path: Path) -> None:
     keys, messages, parts = Keyring(tmp_path), 40, 500
     options = keys.add("alice", "admin")
-    door = keys.door()
+    authenticator = keys.authenticator()
     with (
-        running(nothing, security=door) as control,
+        running(nothing, security=authenticator) as control,
         zmq.Context() as context,
         context.socket(zmq.DEALER) as client,
     ):
@@ -223,11 +223,11 @@ def test_what_keys_add_to_each_part_is_not_held(tmp_path: Path) -> None:
         # 35 bytes for each part, by RFC 26 and RFC 37: ten times what is let pass.
         assert messages * parts * 35 > 10 * SLACK_BYTES
         time.sleep(0.5)  # it was looked at since, several times
-        wait_until(lambda: door.unread_bytes == 0)
+        wait_until(lambda: authenticator.unread_bytes == 0)
 
 
 def test_who_does_not_read_is_not_answered_until_it_does() -> None:
-    def much(_: AnyRequest) -> dict[str, Any]:
+    def much(_: Request) -> dict[str, Any]:
         return {"much": "x" * 100_000}
 
     with running(much, security=LocalUserAuthenticator(), remembered_replies=0) as control:

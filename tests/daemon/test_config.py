@@ -76,6 +76,8 @@ def test_a_file_says_what_differs_from_the_defaults(write):
         ("http: {host: 0.0.0.0}", ": http.host: should be '127.0.0.1', '::1' or 'localhost'"),
         ("data: {send_hwm: 0}\nlog: {level: loud}", r": data.send_hwm: .*\(and 1 more\)"),
         ("model: {name: sam2.1-tny}", ": model.name: unknown model .*did you mean sam2.1-tiny"),
+        ("model: {without: [in8]}", ": model.without: unknown optimization 'in8'; known: narrow_n"),
+        ("model: {without: int8}", ": model.without: should be a valid tuple"),
         ("model: {device: gpu}", ": model.device: no such kind of device; use auto, cpu, cuda"),
         ("- a\n- b\n", ": expected keys and values"),
         ("control: {bind: 'tcp://127.0.0.1'}", ": control.bind: cannot listen on"),

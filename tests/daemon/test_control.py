@@ -19,7 +19,7 @@ from tracker.daemon.control.reply_cache import CachedReply, ReplyCache
 from tracker.daemon.messages import RequestError
 from tracker.errors import TrackdError
 from tracker.protocol.replies import ErrorCode
-from tracker.protocol.requests import AnyRequest, ObjectRemove, Ping
+from tracker.protocol.requests import ObjectRemove, Ping, Request
 
 MIB = 2**20
 
@@ -28,9 +28,9 @@ class Counting:
     """Answers everything with how often it was asked."""
 
     def __init__(self) -> None:
-        self.requests: list[AnyRequest] = []
+        self.requests: list[Request] = []
 
-    def __call__(self, request: AnyRequest) -> dict[str, Any]:
+    def __call__(self, request: Request) -> dict[str, Any]:
         self.requests.append(request)
         return {"asked": len(self.requests)}
 
@@ -41,7 +41,7 @@ class Deferring:
     def __init__(self) -> None:
         self.futures: list[Future[dict[str, Any]]] = []
 
-    def __call__(self, request: AnyRequest) -> "dict[str, Any] | Future[dict[str, Any]]":
+    def __call__(self, request: Request) -> "dict[str, Any] | Future[dict[str, Any]]":
         if isinstance(request, Ping):
             return {}
         self.futures.append(Future())
@@ -221,7 +221,7 @@ def test_a_client_that_comes_back_under_its_routing_id_gets_the_reply_that_it_mi
 def test_a_request_is_done_in_the_name_of_its_client() -> None:
     names: list[bytes] = []
 
-    def note(_: AnyRequest) -> dict[str, Any]:
+    def note(_: Request) -> dict[str, Any]:
         names.append(ASKING.get())
         return {}
 
@@ -253,7 +253,7 @@ def test_an_id_used_for_something_else_is_refused(handle: Counting | Deferring) 
 def test_refusals_are_remembered_but_for_those_that_say_try_again() -> None:
     codes = iter([ErrorCode.BUSY, ErrorCode.UNKNOWN_OBJECT, ErrorCode.INTERNAL])
 
-    def handle(_: AnyRequest) -> dict[str, Any]:
+    def handle(_: Request) -> dict[str, Any]:
         raise RequestError(next(codes), "no", "later")
 
     with running(handle) as control, Client(control) as client:
@@ -333,7 +333,7 @@ def test_a_request_that_takes_too_long_is_cancelled_and_answered() -> None:
 
 
 def test_a_client_that_does_not_read_delays_nobody() -> None:
-    def handle(_: AnyRequest) -> dict[str, Any]:
+    def handle(_: Request) -> dict[str, Any]:
         return {"much": "x" * 100_000}
 
     with (
@@ -354,7 +354,7 @@ def test_a_client_that_does_not_read_delays_nobody() -> None:
 def test_an_unexpected_failure_is_answered_and_logged_without_credentials(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    def handle(request: AnyRequest) -> "dict[str, Any] | Future[dict[str, Any]]":
+    def handle(request: Request) -> "dict[str, Any] | Future[dict[str, Any]]":
         if isinstance(request, Ping):
             return {}
         raise ValueError("cannot read rtsp://admin:hunter2@10.0.0.9/live")

@@ -98,50 +98,50 @@ def becomes(holds: Callable[[], bool]) -> bool:
 
 
 @pytest.fixture
-def door(tmp_path):
-    door = Authenticator(tmp_path)
-    yield door
-    door.close()
+def authenticator(tmp_path):
+    authenticator = Authenticator(tmp_path)
+    yield authenticator
+    authenticator.close()
 
 
-def test_a_client_is_let_in_by_its_key_and_known_by_its_file(door):
-    assert door.knock(door.client_keys("viewer")) == "viewer"
+def test_a_client_is_let_in_by_its_key_and_known_by_its_file(authenticator):
+    assert authenticator.knock(authenticator.client_keys("viewer")) == "viewer"
 
 
-def test_the_wrong_keys_get_nothing_and_the_right_ones_still_do(door):
-    viewer = door.client_keys("viewer")
-    stranger = door.client_keys("stranger", allowed=False)
+def test_the_wrong_keys_get_nothing_and_the_right_ones_still_do(authenticator):
+    viewer = authenticator.client_keys("viewer")
+    stranger = authenticator.client_keys("stranger", allowed=False)
     another_server, _ = zmq.curve_keypair()
 
-    assert door.knock(None, wait_ms=_NOTHING_MS) is None
-    assert door.knock(viewer, server=another_server, wait_ms=_NOTHING_MS) is None
-    assert door.knock(stranger, wait_ms=_NOTHING_MS) is None
-    assert door.security.refused >= 1
-    assert door.knock(viewer) == "viewer"
+    assert authenticator.knock(None, wait_ms=_NOTHING_MS) is None
+    assert authenticator.knock(viewer, server=another_server, wait_ms=_NOTHING_MS) is None
+    assert authenticator.knock(stranger, wait_ms=_NOTHING_MS) is None
+    assert authenticator.security.refused >= 1
+    assert authenticator.knock(viewer) == "viewer"
 
 
-def test_keys_may_come_and_go_while_the_daemon_runs(door):
-    viewer = door.client_keys("viewer")
-    assert door.knock(viewer) == "viewer"
+def test_keys_may_come_and_go_while_the_daemon_runs(authenticator):
+    viewer = authenticator.client_keys("viewer")
+    assert authenticator.knock(viewer) == "viewer"
 
-    late = door.client_keys("late")
-    assert becomes(lambda: door.knock(late, wait_ms=_NOTHING_MS) == "late")
+    late = authenticator.client_keys("late")
+    assert becomes(lambda: authenticator.knock(late, wait_ms=_NOTHING_MS) == "late")
 
-    refused = door.security.refused
-    (door.clients / "viewer.key").unlink()
-    assert becomes(lambda: door.knock(viewer, wait_ms=_NOTHING_MS) is None)
-    assert becomes(lambda: door.security.refused > refused)
-    assert door.knock(late) == "late"
+    refused = authenticator.security.refused
+    (authenticator.clients / "viewer.key").unlink()
+    assert becomes(lambda: authenticator.knock(viewer, wait_ms=_NOTHING_MS) is None)
+    assert becomes(lambda: authenticator.security.refused > refused)
+    assert authenticator.knock(late) == "late"
 
 
-def test_nobody_is_let_in_when_the_folder_is_gone(door, caplog):
-    viewer = door.client_keys("viewer")
-    (door.clients / "viewer.key").unlink()
-    door.clients.rmdir()
+def test_nobody_is_let_in_when_the_folder_is_gone(authenticator, caplog):
+    viewer = authenticator.client_keys("viewer")
+    (authenticator.clients / "viewer.key").unlink()
+    authenticator.clients.rmdir()
     with caplog.at_level(logging.ERROR):
-        door.security.clients.reload()
+        authenticator.security.clients.reload()
     assert "no client is let in" in caplog.text
-    assert door.knock(viewer, wait_ms=_NOTHING_MS) is None
+    assert authenticator.knock(viewer, wait_ms=_NOTHING_MS) is None
 
 
 @pytest.mark.parametrize(
@@ -153,26 +153,28 @@ def test_nobody_is_let_in_when_the_folder_is_gone(door, caplog):
         (b"#" * 70_000, "too large for a key file"),
     ],
 )
-def test_a_damaged_key_file_is_left_out_and_the_others_count(door, caplog, content, reason):
-    (door.clients / "broken.key").write_bytes(content)
+def test_a_damaged_key_file_is_left_out_and_the_others_count(
+    authenticator, caplog, content, reason
+):
+    (authenticator.clients / "broken.key").write_bytes(content)
     with caplog.at_level(logging.WARNING):
-        assert door.knock(door.client_keys("viewer")) == "viewer"
+        assert authenticator.knock(authenticator.client_keys("viewer")) == "viewer"
     assert "broken.key is left out" in caplog.text
     assert reason in caplog.text
 
 
-def test_without_an_authenticator_nobody_is_let_in(door):
+def test_without_an_authenticator_nobody_is_let_in(authenticator):
     """libzmq by itself would let everyone in."""
-    viewer = door.client_keys("viewer")
-    door.security.stop()
-    assert door.knock(viewer, wait_ms=_NOTHING_MS) is None
+    viewer = authenticator.client_keys("viewer")
+    authenticator.security.stop()
+    assert authenticator.knock(viewer, wait_ms=_NOTHING_MS) is None
 
 
-def test_a_refused_client_is_told_to_the_log_once_however_often_it_tries(door, caplog):
-    stranger = door.client_keys("stranger", allowed=False)
+def test_a_refused_client_is_told_to_the_log_once_however_often_it_tries(authenticator, caplog):
+    stranger = authenticator.client_keys("stranger", allowed=False)
     with caplog.at_level(logging.WARNING):
         for _ in range(3):
-            assert door.knock(stranger, wait_ms=_NOTHING_MS) is None
+            assert authenticator.knock(stranger, wait_ms=_NOTHING_MS) is None
     told = [record for record in caplog.records if "refused a client" in record.message]
     assert len(told) == 1
     assert stranger[0].decode() in told[0].message

@@ -24,7 +24,7 @@ from tracker.daemon.publish.encode import (
 from tracker.daemon.publish.preview import PreviewPace, encode_preview
 from tracker.errors import TrackdError
 from tracker.protocol.data import BitsMask, EventMessage, EventName, FrameMessage, MasksMessage
-from tracker.protocol.fields import EffortInfo, Encoding, Preview, RleMask
+from tracker.protocol.fields import BudgetInfo, Encoding, Preview, RleMask
 from tracker.protocol.masks import masks_of
 from tracker.rle import encode_rle_in_box
 from tracker.types import ObjectResult, ObjectState
@@ -142,7 +142,7 @@ def test_a_message_reads_as_the_protocol_says():
         },
         "encoding": "rle",
         "labelmap_part": None,
-        "effort": None,
+        "budget": None,
         "objects": [
             {
                 "id": 3,
@@ -155,7 +155,7 @@ def test_a_message_reads_as_the_protocol_says():
                     "counts": encode_rle_in_box(disc(20, 20), (14, 14, 27, 27)).counts,
                 },
                 "value": None,
-                "fresh": True,
+                "updated": True,
             },
             {
                 "id": 4,
@@ -165,7 +165,7 @@ def test_a_message_reads_as_the_protocol_says():
                 "box": None,
                 "mask": None,
                 "value": None,
-                "fresh": True,
+                "updated": True,
             },
         ],
     }
@@ -174,11 +174,11 @@ def test_a_message_reads_as_the_protocol_says():
 def test_what_a_deadline_gave_up_is_told():
     nothing_hw = np.zeros((HEIGHT, WIDTH), np.bool_)
     waiting = replace(found(1, nothing_hw), fresh=False)
-    effort = EffortInfo(rung=7, input_size=192, memories=1, objects_per_frame=8)
-    message, masks_hw = received(sent(replace(tracked(0, (waiting,)), effort=effort)))
-    assert message.effort == effort
+    budget = BudgetInfo(quality_level=7, input_size=192, memories=1, objects_per_frame=8)
+    message, masks_hw = received(sent(replace(tracked(0, (waiting,)), budget=budget)))
+    assert message.budget == budget
     (told,) = message.objects
-    assert (told.fresh, told.state, told.box, told.mask) == (False, "visible", None, None)
+    assert (told.updated, told.state, told.box, told.mask) == (False, "visible", None, None)
     assert masks_hw == {}
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.daemon.test_operations import FakePipeline, FakePublisher, FakeSupervisor
+from tests.daemon.test_operations import FakePublisher, FakeScheduler, FakeSupervisor
 from tracker.daemon.config.schema import LimitsConfig, RetryConfig
 from tracker.daemon.streams import Streams
 from tracker.daemon.tracking.frame_numbers import RESERVED, Numbering
@@ -62,7 +62,7 @@ class Disk:
 
     def start(self) -> None:
         self.streams = Streams(
-            FakePipeline(),  # type: ignore[arg-type]
+            FakeScheduler(),  # type: ignore[arg-type]
             FakePublisher(),  # type: ignore[arg-type]
             RetryConfig(),
             LimitsConfig(),

@@ -2,29 +2,16 @@
 
 import pytest
 
-from tracker.daemon.sources.supervisor import SupervisorStatus
 from tracker.daemon.telemetry.health import PartStatus, examine
-from tracker.daemon.telemetry.status import SavingStatus
+from tracker.daemon.telemetry.status import SavingStatus, SourceStatus
 from tracker.protocol.replies import StreamState
 
 WELL = [PartStatus("tracker", True), PartStatus("control", True, 9.0)]
 
 
-def source(state: StreamState, *, healthy: bool = True) -> SupervisorStatus:
-    return SupervisorStatus(
-        healthy=healthy,
-        state=state,
-        error="cannot open rtsp://***@cam/x",
-        policy=None,
-        frames=0,
-        dropped=0,
-        reconnects=0,
-        corrupt_packets=0,
-        decode_s=0.0,
-        abandoned_threads=0,
-        last_frame_s=None,
-        url="rtsp://***@cam/x",
-    )
+def source(state: StreamState, *, healthy: bool = True) -> SourceStatus:
+    url = "rtsp://***@cam/x"
+    return SourceStatus(url, healthy=healthy, state=state, error=f"cannot open {url}")
 
 
 def test_all_is_well() -> None:

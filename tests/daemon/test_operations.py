@@ -1,9 +1,10 @@
-"""What each request does: to the streams, to the pipeline, and what its reply says."""
+"""What each request does: to the streams, to the scheduler, and what its reply says."""
 
 import json
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,7 +15,7 @@ from tests.support.small_pico import small_pico
 from tracker.daemon import streams
 from tracker.daemon.config.schema import ControlConfig, LimitsConfig, RetryConfig
 from tracker.daemon.control.operations import Operations, then
-from tracker.daemon.control.parse import OPS, Rejected, parse
+from tracker.daemon.control.parse import Rejected, parse
 from tracker.daemon.messages import (
     Command,
     Event,
@@ -27,12 +28,15 @@ from tracker.daemon.messages import (
 )
 from tracker.daemon.sources.spare_threads import can_start
 from tracker.daemon.streams import Streams
-from tracker.daemon.telemetry.status import DaemonStatus
+from tracker.daemon.telemetry.collect import collect_streams
+from tracker.daemon.telemetry.status import DaemonStatus, SourceStatus, TrackingStatus
 from tracker.daemon.tracking.frame_numbers import RESERVED
 from tracker.daemon.tracking.scheduler import CommandResult
+from tracker.models.registry import WeightsLicense
 from tracker.protocol.data import EventName
 from tracker.protocol.fields import FrameAddress, StreamSettings
 from tracker.protocol.replies import ErrorCode, ObjectInfo, ObjectsResult, StreamState
+from tracker.protocol.requests import OPERATIONS
 from tracker.types import ObjectState
 
 CUP = ObjectInfo(id=1, label="cup", state=ObjectState.VISIBLE, score=0.9, box=(1, 2, 3, 4))
@@ -45,6 +49,7 @@ class FakeSupervisor:
         self.on_frame, self.on_event = given["on_frame"], given["on_event"]
         self.mailbox = object()
         self.calls: list[str] = []
+        self.came_back = False
         self.may_stop = threading.Event()
         self.may_stop.set()
 
@@ -69,59 +74,49 @@ class FakeSupervisor:
         self.calls.append("stop")
         return self.stream != "hanging"
 
-    def status(self) -> Any:
-        return SimpleNamespace(
-            url="rtsp://***@10.0.0.9/live",
+    def status(self) -> SourceStatus:
+        return SourceStatus(
+            "rtsp://***@10.0.0.9/live",
             state=StreamState.RUNNING,
-            error="",
             policy="latest",
             frames=100,
             dropped=7,
             reconnects=2,
-            abandoned_threads=int("stop" in self.calls and self.stream == "hanging"),
         )
 
+    def hanging_threads(self) -> int:
+        return int("stop" in self.calls and self.stream == "hanging" and not self.came_back)
 
-class FakePipeline:
+
+class FakeScheduler:
     def __init__(self) -> None:
-        self.lanes: dict[str, Any] = {}
+        self.mailboxes_of: dict[str, Any] = {}
         self.silent: dict[str, str] = {}
         self.submitted: list[tuple[str, Command]] = []
         self.futures: list[Future[Any]] = []
         self.answer: Any = None
 
-    def add(self, stream: str, settings: StreamSettings, mailbox: object, **given: Any) -> None:
-        self.lanes[stream] = mailbox
+    def add(self, stream: str, settings: StreamSettings, mailbox: object, **given: Any) -> Any:
+        self.mailboxes_of[stream] = mailbox
+        status = TrackingStatus(640, 360, (CUP,), newest_seq=99, fps=25.0, tracked=90)
+        return SimpleNamespace(stream=stream, status=lambda: status)
 
-    def remove(self, stream: str) -> None:
-        del self.lanes[stream]
+    def remove(self, slot: Any) -> None:
+        del self.mailboxes_of[slot.stream]
 
     def wake(self) -> None:
         pass
 
-    def silence(self, stream: str, why: str) -> None:
-        self.silent[stream] = why
+    def silence(self, slot: Any, why: str) -> None:
+        self.silent[slot.stream] = why
 
-    def submit(self, stream: str, command: Command) -> "Future[Any]":
-        if stream not in self.lanes:
-            raise RequestError(ErrorCode.UNKNOWN_STREAM, f"there is no stream {stream}")
-        self.submitted.append((stream, command))
+    def submit(self, slot: Any, command: Command) -> "Future[Any]":
+        self.submitted.append((slot.stream, command))
         future: Future[Any] = Future()
         self.futures.append(future)
         if self.answer is not None:
             future.set_result(self.answer)
         return future
-
-    def status(self, stream: str) -> Any:
-        return SimpleNamespace(
-            width=640,
-            height=360,
-            fps=25.0,
-            tracked=90,
-            objects=(CUP,),
-            newest_seq=99,
-            effort=None,
-        )
 
 
 class FakePublisher:
@@ -137,6 +132,9 @@ class FakePublisher:
 
     def forget(self, stream: str) -> None:
         self.told.append(f"forget {stream}")
+
+    def stream_status(self, stream: str) -> None:
+        """Nothing was sent."""
 
 
 def _nothing() -> "Future[Any]":
@@ -158,32 +156,38 @@ class FakeSnapshots:
         return _nothing()
 
 
+LICENSE = WeightsLicense("Apache-2.0", "any use")
+
+
 class Daemon:
-    """A dispatch whose sources, tracker and subscribers are fakes."""
+    """A operations whose sources, tracker and subscribers are fakes."""
 
     def __init__(self, snapshots: FakeSnapshots | None = None, most_streams: int = 2) -> None:
-        self.pipeline, self.publisher = FakePipeline(), FakePublisher()
+        self.scheduler, self.publisher = FakeScheduler(), FakePublisher()
         self.supervisors: dict[str, FakeSupervisor] = {}
         self.changes = 0
         self.shut_down = threading.Event()
         limits = LimitsConfig(streams=most_streams)
         self.streams = Streams(
-            self.pipeline,  # type: ignore[arg-type]
+            self.scheduler,  # type: ignore[arg-type]
             self.publisher,  # type: ignore[arg-type]
             RetryConfig(),
             limits,
             on_change=self._count_change,
             supervise=self._supervise,
         )
-        self.dispatch = Operations(
+        self.operations = Operations(
             streams=self.streams,
-            pipeline=self.pipeline,  # type: ignore[arg-type]
             snapshots=snapshots,
-            model=small_pico(),
+            model=replace(small_pico(), optimizations=("mask_decoder",), license=LICENSE),
             version="1.2.3",
             limits=limits,
             control=ControlConfig(),
             ready=lambda: True,
+            stream_statuses=lambda: collect_streams(
+                self.streams,
+                self.publisher,  # type: ignore[arg-type]
+            ),
             status=lambda: DaemonStatus(True, True, 1.5, "1.2.3", "pico", "cpu"),
             shut_down=self.shut_down.set,
         )
@@ -198,7 +202,7 @@ class Daemon:
     def begin(self, op: str, **fields: Any) -> "dict[str, Any] | Future[dict[str, Any]]":
         request = parse(json.dumps({"v": 1, "id": "1", "op": op, **fields}).encode(), 10**6)
         assert not isinstance(request, Rejected), request
-        return self.dispatch.handle(request)
+        return self.operations.handle(request)
 
     def ask(self, op: str, **fields: Any) -> dict[str, Any]:
         result = self.begin(op, **fields)
@@ -224,8 +228,8 @@ def test_a_stream_is_opened_and_tracked_and_told_of() -> None:
     supervisor = daemon.supervisors["cam1"]
     assert supervisor.calls == ["start"]
     assert supervisor.settings == StreamSettings(url=SECRET_URL, encoding="polygon", loop=True)
-    assert supervisor.on_frame == daemon.pipeline.wake
-    assert daemon.pipeline.lanes == {"cam1": supervisor.mailbox}
+    assert supervisor.on_frame == daemon.scheduler.wake
+    assert daemon.scheduler.mailboxes_of == {"cam1": supervisor.mailbox}
     assert daemon.publisher.told == ["stream.added cam1", "stream.connecting cam1"]
     assert daemon.publisher.texts[0] == "rtsp://***@10.0.0.9/live"
     assert daemon.changes == 1
@@ -252,7 +256,7 @@ def test_the_list_says_how_streams_are_and_no_credentials() -> None:
                 "reconnects": 2,
                 "objects": 1,
                 "newest_seq": 99,
-                "effort": None,
+                "budget": None,
             }
         ]
     }
@@ -268,7 +272,7 @@ def test_streams_that_cannot_be_added_are_refused() -> None:
     assert code(lambda: daemon.add("one")) is ErrorCode.STREAM_EXISTS
     daemon.add("two")
     assert code(lambda: daemon.add("three")) is ErrorCode.LIMIT
-    assert list(daemon.pipeline.lanes) == list(daemon.supervisors) == ["one", "two"]
+    assert list(daemon.scheduler.mailboxes_of) == list(daemon.supervisors) == ["one", "two"]
 
 
 def test_no_stream_takes_the_last_threads(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -276,7 +280,7 @@ def test_no_stream_takes_the_last_threads(monkeypatch: pytest.MonkeyPatch) -> No
     asked: list[int] = []
     monkeypatch.setattr(streams, "can_start", lambda count: bool(asked.append(count)))
     assert code(daemon.add) is ErrorCode.LIMIT
-    assert not daemon.supervisors and not daemon.publisher.told and not daemon.streams.list()
+    assert not daemon.supervisors and not daemon.publisher.told and not daemon.streams.sources()
     assert asked[0] > 2 + 2 * ffmpeg_threads()
 
 
@@ -301,6 +305,9 @@ def test_threads_that_were_tried_are_gone_and_a_refusal_is_told(
 def test_what_is_asked_of_a_stream_that_is_not_there_is_refused(op: str) -> None:
     daemon = Daemon()
     assert code(lambda: daemon.ask(op, stream="cam9")) is ErrorCode.UNKNOWN_STREAM
+    daemon.add()
+    with pytest.raises(RequestError, match="there is no stream cam9; there are cam1"):
+        daemon.ask(op, stream="cam9")
 
 
 def test_a_stream_is_paused_and_resumed() -> None:
@@ -320,12 +327,12 @@ def test_a_removed_stream_leaves_nothing_behind() -> None:
     assert daemon.ask("stream.remove", stream="cam1") == {}
     assert daemon.supervisors["cam1"].calls == ["start", "stop"]
     assert daemon.publisher.told[-2:] == ["stream.removed cam1", "forget cam1"]
-    assert not daemon.pipeline.lanes
+    assert not daemon.scheduler.mailboxes_of
     assert not daemon.streams.kept()
-    assert not daemon.streams.statuses()
+    assert not daemon.streams.sources()
     assert daemon.changes == 2
     daemon.add()
-    assert list(daemon.pipeline.lanes) == ["cam1"]
+    assert list(daemon.scheduler.mailboxes_of) == ["cam1"]
 
 
 def test_a_source_that_is_slow_to_close_delays_nobody_and_counts_until_it_is_closed() -> None:
@@ -343,6 +350,8 @@ def test_a_source_that_is_slow_to_close_delays_nobody_and_counts_until_it_is_clo
     assert removal.result(20) == {}
     assert daemon.streams.abandoned_threads == 1
     daemon.add("other")
+    daemon.supervisors["hanging"].came_back = True
+    assert daemon.streams.abandoned_threads == 0
 
 
 def test_a_name_that_comes_back_goes_on_with_its_numbers() -> None:
@@ -378,7 +387,7 @@ def test_why_a_source_gives_no_frames_is_told_to_the_pipeline(
     daemon = Daemon()
     daemon.add()
     daemon.supervisors["cam1"].on_event(Event("cam1", name, 0, text=text))
-    assert daemon.pipeline.silent == {"cam1": why}
+    assert daemon.scheduler.silent == {"cam1": why}
     assert daemon.publisher.told[-1] == f"{name} cam1"
 
 
@@ -387,7 +396,7 @@ def test_no_prompt_waits_longer_than_a_request_may_take() -> None:
     daemon.add()
     for wait_s in (0, 5, 300):
         daemon.begin("prompt", stream="cam1", points=[[1, 2]], wait_s=wait_s)
-    waits = [command.wait_s for _, command in daemon.pipeline.submitted]  # type: ignore[union-attr]
+    waits = [command.wait_s for _, command in daemon.scheduler.submitted]  # type: ignore[union-attr]
     assert waits[:2] == [0, 5]
     assert waits[2] < ControlConfig().timeout_s
 
@@ -455,17 +464,17 @@ def test_what_is_asked_of_objects_becomes_a_command(
     daemon = Daemon()
     daemon.add()
     daemon.begin(op, stream="cam1", **fields)
-    assert daemon.pipeline.submitted == [("cam1", command)]
+    assert daemon.scheduler.submitted == [("cam1", command)]
 
 
 def test_the_reply_is_what_came_of_the_command() -> None:
     daemon = Daemon()
     daemon.add()
-    daemon.pipeline.answer = ObjectsResult(stream="cam1", objects=[CUP])
+    daemon.scheduler.answer = ObjectsResult(stream="cam1", objects=[CUP])
     told = {"id": 1, "label": "cup", "state": "visible", "score": 0.9, "box": [1, 2, 3, 4]}
-    told["fresh"] = True
+    told["updated"] = True
     assert daemon.ask("object.list", stream="cam1") == {"stream": "cam1", "objects": [told]}
-    daemon.pipeline.answer = CUP
+    daemon.scheduler.answer = CUP
     assert daemon.ask("object.relabel", stream="cam1", object=1, label="cup") == told
 
 
@@ -473,7 +482,7 @@ def test_a_mask_reaches_the_pipeline_as_it_came() -> None:
     daemon = Daemon()
     daemon.add()
     daemon.begin("prompt", stream="cam1", mask={"size": [4, 4], "counts": "04L0"})
-    (_, command) = daemon.pipeline.submitted[0]
+    (_, command) = daemon.scheduler.submitted[0]
     assert isinstance(command, PromptCommand) and command.mask is not None
     assert (command.mask.size, command.mask.counts) == ((4, 4), "04L0")
 
@@ -484,7 +493,7 @@ def test_a_command_that_is_given_up_is_taken_back() -> None:
     result = daemon.begin("object.list", stream="cam1")
     assert isinstance(result, Future)
     assert result.cancel()
-    assert daemon.pipeline.futures[0].cancelled()
+    assert daemon.scheduler.futures[0].cancelled()
 
 
 def test_a_command_that_fails_fails_its_reply() -> None:
@@ -540,11 +549,14 @@ def test_describe_tells_a_stranger_all_that_is_needed() -> None:
         "device": "cpu",
         "dtype": "float32",
         "input_size": 128,
+        "precision": "fp32",
+        "optimizations": ["mask_decoder"],
+        "license": {"spdx": "Apache-2.0", "allows": "any use"},
     }
     assert told["limits"]["streams"] == 2
     assert told["limits"]["max_message_bytes"] == ControlConfig().max_message_bytes
-    assert told["ops"] == list(OPS)
+    assert told["ops"] == sorted(OPERATIONS)
     schemas = told["schemas"]
-    assert set(schemas["control"]["request"]["discriminator"]["mapping"]) == set(OPS)
+    assert set(schemas["control"]["request"]["discriminator"]["mapping"]) == set(OPERATIONS)
     assert set(schemas["data"]) == {"masks", "events", "frames"}
     assert "counts" in schemas["$defs"]["RleMask"]["properties"]

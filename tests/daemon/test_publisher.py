@@ -48,60 +48,60 @@ def receive(socket: zmq.Socket[bytes]) -> tuple[bytes, MasksMessage]:
     return topic, MasksMessage.model_validate_json(text)
 
 
-def take_all(outbox: PublishQueue) -> list[Tracked | Event | Forget]:
-    return list(iter(outbox.take, None))
+def take_all(queue: PublishQueue) -> list[Tracked | Event | Forget]:
+    return list(iter(queue.take, None))
 
 
-# --- the outbox
+# --- the queue
 
 
 def test_events_leave_before_frames_and_streams_take_turns():
-    outbox = PublishQueue(frames_per_stream=4)
+    queue = PublishQueue(frames_per_stream=4)
     for seq in range(3):
-        outbox.put_tracked(tracked(seq, stream="quick"))
-    outbox.put_tracked(tracked(0, stream="slow"))
-    outbox.put_event(event(stream="slow"))
-    assert len(outbox) == 5
+        queue.put_tracked(tracked(seq, stream="quick"))
+    queue.put_tracked(tracked(0, stream="slow"))
+    queue.put_event(event(stream="slow"))
+    assert len(queue) == 5
     order = [
         item.stream if isinstance(item, Event) else (item.live.frame.stream, item.live.frame.seq)
-        for item in take_all(outbox)
+        for item in take_all(queue)
     ]
     assert order == ["slow", ("quick", 0), ("slow", 0), ("quick", 1), ("quick", 2)]
-    assert len(outbox) == 0
+    assert len(queue) == 0
 
 
 def test_a_full_outbox_drops_the_oldest_frame_of_that_stream_and_the_next_one_tells():
-    outbox = PublishQueue(frames_per_stream=2)
-    outbox.put_tracked(tracked(0, stream="other"))
+    queue = PublishQueue(frames_per_stream=2)
+    queue.put_tracked(tracked(0, stream="other"))
     for seq in range(5):
-        outbox.put_tracked(tracked(seq, dropped=1))
-    left = [(i.live.frame.stream, i.live.frame.seq, i.dropped) for i in take_all(outbox)]
+        queue.put_tracked(tracked(seq, dropped=1))
+    left = [(i.live.frame.stream, i.live.frame.seq, i.dropped) for i in take_all(queue)]
     # Frames 0, 1 and 2, and one before each of 0 to 3.
     assert left == [("other", 0, 0), ("cam1", 3, 7), ("cam1", 4, 1)]
-    assert (outbox.dropped_frames, outbox.dropped_events) == (3, 0)
+    assert (queue.dropped_frames, queue.dropped_events) == (3, 0)
 
 
 def test_a_forgotten_stream_keeps_its_events_and_loses_its_frames():
-    outbox = PublishQueue(frames_per_stream=2)
-    outbox.put_tracked(tracked(0))
-    outbox.put_event(event(EventName.STREAM_REMOVED))
-    outbox.put_forget("cam1")
-    outbox.put_tracked(tracked(1))
-    removed, forget, frame = take_all(outbox)
+    queue = PublishQueue(frames_per_stream=2)
+    queue.put_tracked(tracked(0))
+    queue.put_event(event(EventName.STREAM_REMOVED))
+    queue.put_forget("cam1")
+    queue.put_tracked(tracked(1))
+    removed, forget, frame = take_all(queue)
     assert (removed.name, forget) == (EventName.STREAM_REMOVED, Forget("cam1"))
     assert frame.live.frame.seq == 1
 
 
 def test_a_storm_of_events_is_bounded_and_does_not_hide_that_a_stream_was_forgotten():
-    outbox = PublishQueue(frames_per_stream=2)
-    outbox.put_event(event(text="old"))
-    outbox.put_forget("cam1")
+    queue = PublishQueue(frames_per_stream=2)
+    queue.put_event(event(text="old"))
+    queue.put_forget("cam1")
     for number in range(MAX_EVENTS + 5):
-        outbox.put_event(event(text=str(number)))
-    first, *rest = take_all(outbox)
+        queue.put_event(event(text=str(number)))
+    first, *rest = take_all(queue)
     assert first == Forget("cam1")
     assert [item.text for item in rest] == [str(n) for n in range(5, MAX_EVENTS + 5)]
-    assert outbox.dropped_events == 6
+    assert queue.dropped_events == 6
 
 
 # --- topics and numbers
@@ -123,9 +123,9 @@ def test_masks_arrive_by_topic_without_gaps():
         status = publisher.status()
         assert status.healthy and not status.failed and status.wire.count == 10
         assert status.sent_bytes > 10 * 300
-        times = publisher.wire_status("cam1")
+        times = publisher.stream_status("cam1")
         assert times.wire.count == sum(times.total.counts) == 5
-        assert publisher.wire_status("cam9") is None
+        assert publisher.stream_status("cam9") is None
 
 
 def test_events_arrive_with_numbers_of_their_own():
@@ -197,7 +197,7 @@ def test_a_removed_stream_leaves_nothing_and_counts_from_zero_when_it_comes_agai
             publisher.tracked(tracked(50))
             topic, message = receive(socket)
             assert (topic, message.seq, message.repeated) == (b"masks.cam1", 0, False)
-        assert publisher.wire_status("cam1").wire.count == 1
+        assert publisher.stream_status("cam1").wire.count == 1
 
 
 # --- the latest-only socket
@@ -447,7 +447,7 @@ def test_a_flood_of_subscriptions_is_cut_off_and_honest_subscribers_come_back(ca
         publisher.tracked(tracked(1))
         assert receive(socket)[1].seq == 1
         assert publisher.status().healthy
-    assert "subscriptions are too many; closed to all and opened anew" in caplog.text
+    assert "subscriptions are too many; closed to all and opened again" in caplog.text
 
 
 def test_a_flood_of_one_subscription_repeats_little():

@@ -19,7 +19,7 @@ SIZE, MAPS = 416, 4
 
 @dataclass(frozen=True)
 class Machine:
-    """What frames take: so much for the encoder and for each object at full effort."""
+    """What frames take: so much for the encoder and for each object at full quality."""
 
     encode_s: float
     object_s: float
@@ -27,10 +27,10 @@ class Machine:
     size_exponent: float = 2.0
     noise: float = 0.0
 
-    def spend(self, effort: ComputeBudget, objects: int, random: np.random.Generator) -> Spent:
-        part = ((effort.input_size or SIZE) / SIZE) ** self.size_exponent
-        maps = MAPS if effort.memories is None else effort.memories
-        tracked = min(objects, effort.objects_per_frame or objects)
+    def spend(self, budget: ComputeBudget, objects: int, random: np.random.Generator) -> Spent:
+        part = ((budget.input_size or SIZE) / SIZE) ** self.size_exponent
+        maps = MAPS if budget.memories is None else budget.memories
+        tracked = min(objects, budget.objects_per_frame or objects)
         luck = 1 + self.noise * random.uniform(-1, 1)
         each_s = self.object_s * part * (10 + maps) / (10 + MAPS)
         objects_s = (self.overhead_s + each_s * tracked) * luck if tracked else 0.0
@@ -40,16 +40,16 @@ class Machine:
 class Run:
     """A stream under the controller, frame by frame."""
 
-    def __init__(self, rungs: tuple[ComputeBudget, ...]) -> None:
-        self.controller = QualityController(BUDGET_S, rungs, size=SIZE, maps=MAPS)
-        self.rungs: list[int] = []
+    def __init__(self, levels: tuple[ComputeBudget, ...]) -> None:
+        self.controller = QualityController(BUDGET_S, levels, size=SIZE, maps=MAPS)
+        self.levels: list[int] = []
         self.total_s: list[float] = []
         self._random = np.random.default_rng(1)
 
     def go(self, machine: Machine, objects: int, frames: int) -> "Run":
         for _ in range(frames):
-            self.rungs.append(self.controller.rung)
-            spent = machine.spend(self.controller.effort, objects, self._random)
+            self.levels.append(self.controller.level)
+            spent = machine.spend(self.controller.budget, objects, self._random)
             self.total_s.append(spent.encode_s + spent.objects_s)
             self.controller.note(spent)
         return self
@@ -59,26 +59,26 @@ class Run:
         return float(np.mean(np.array(self.total_s[-frames:]) > BUDGET_S))
 
     def changes(self, frames: int) -> int:
-        return sum(a != b for a, b in pairwise(self.rungs[-frames:]))
+        return sum(a != b for a, b in pairwise(self.levels[-frames:]))
 
 
 @pytest.fixture(scope="module")
-def rungs() -> tuple[ComputeBudget, ...]:
+def levels() -> tuple[ComputeBudget, ...]:
     return ladder(load_model("pico", device="cpu", dtype="fp32"))
 
 
 @pytest.fixture
-def run(rungs: tuple[ComputeBudget, ...]) -> Run:
-    return Run(rungs)
+def run(levels: tuple[ComputeBudget, ...]) -> Run:
+    return Run(levels)
 
 
 SLOW = Machine(encode_s=0.020, object_s=0.012)
 
 
 def test_the_ladder_gives_up_memories_then_turns_then_size(
-    rungs: tuple[ComputeBudget, ...],
+    levels: tuple[ComputeBudget, ...],
 ) -> None:
-    assert rungs == (
+    assert levels == (
         FULL,
         ComputeBudget(None, 2),
         ComputeBudget(None, 1),
@@ -89,25 +89,25 @@ def test_the_ladder_gives_up_memories_then_turns_then_size(
 
 
 def test_a_model_of_one_size_keeps_it() -> None:
-    assert {effort.input_size for effort in ladder(small_pico())} == {None}
+    assert {budget.input_size for budget in ladder(small_pico())} == {None}
 
 
 def test_nothing_is_given_up_where_all_fits(run: Run) -> None:
     run.go(SLOW, objects=3, frames=300)
-    assert set(run.rungs) == {0}
+    assert set(run.levels) == {0}
 
 
 def test_an_idle_stream_is_at_full_effort_again(run: Run) -> None:
     run.go(SLOW, objects=0, frames=50).go(SLOW, objects=20, frames=50)
-    assert run.rungs[-1] > 0
+    assert run.levels[-1] > 0
     run.go(SLOW, objects=0, frames=100)
-    assert run.rungs[49] == run.rungs[-1] == 0
+    assert run.levels[49] == run.levels[-1] == 0
 
 
 def test_one_late_frame_in_a_while_changes_nothing(run: Run) -> None:
     for _ in range(30):
         run.go(SLOW, objects=2, frames=9).go(replace(SLOW, object_s=0.2), objects=2, frames=1)
-    assert set(run.rungs) == {0}
+    assert set(run.levels) == {0}
 
 
 def test_many_objects_are_tracked_in_time_within_a_second(run: Run) -> None:
@@ -118,15 +118,15 @@ def test_many_objects_are_tracked_in_time_within_a_second(run: Run) -> None:
 
 def test_it_gives_up_no_more_than_it_must(run: Run) -> None:
     run.go(Machine(encode_s=0.005, object_s=0.0125), objects=5, frames=200)
-    assert run.rungs[-1] == 2, "fewer memories do"
+    assert run.levels[-1] == 2, "fewer memories do"
 
 
 def test_it_climbs_back_to_full_effort_when_objects_leave(run: Run) -> None:
     for objects in (*range(1, 33), *range(31, 0, -1)):
         run.go(SLOW, objects, frames=10)
-    assert max(run.rungs) > 3
+    assert max(run.levels) > 3
     run.go(SLOW, objects=1, frames=150)
-    assert run.rungs[-1] == 0
+    assert run.levels[-1] == 0
     assert run.late(500) < 0.05
 
 
@@ -138,15 +138,15 @@ def test_it_does_not_oscillate_whatever_a_rung_really_costs(
 ) -> None:
     machine = Machine(0.020, 0.012, overhead_s, exponent, noise=0.1)
     run.go(machine, objects, frames=600).go(machine, objects, frames=3000)
-    assert run.changes(3000) <= 10, "two for each try of a rung that fails"
+    assert run.changes(3000) <= 10, "two for each try of a level that fails"
     assert run.late(3000) < 0.2
 
 
 def test_it_tries_again_when_the_machine_has_become_faster(run: Run) -> None:
     run.go(SLOW, objects=10, frames=300)
-    assert run.rungs[-1] > 0
+    assert run.levels[-1] > 0
     faster = replace(SLOW, object_s=0.002)
-    assert run.go(faster, objects=10, frames=4 * FORGET).rungs[-1] == 0
+    assert run.go(faster, objects=10, frames=4 * FORGET).levels[-1] == 0
 
 
 def test_what_failed_with_many_objects_is_tried_at_once_with_few(run: Run) -> None:
@@ -155,31 +155,31 @@ def test_what_failed_with_many_objects_is_tried_at_once_with_few(run: Run) -> No
     held_up = replace(machine, overhead_s=0.080)
     for _ in range(2):
         run.go(machine, objects=32, frames=60).go(held_up, objects=32, frames=20)
-    assert run.rungs[-1] > 5
-    assert run.go(machine, objects=1, frames=120).rungs[-1] == 0
+    assert run.levels[-1] > 5
+    assert run.go(machine, objects=1, frames=120).levels[-1] == 0
 
 
 def test_where_nothing_fits_it_does_the_least_and_stays(
-    run: Run, rungs: tuple[ComputeBudget, ...]
+    run: Run, levels: tuple[ComputeBudget, ...]
 ) -> None:
     hopeless = Machine(encode_s=1.0, object_s=1.0)
     run.go(hopeless, objects=8, frames=100)
-    assert run.rungs[-1] == len(rungs) - 1
+    assert run.levels[-1] == len(levels) - 1
     assert run.changes(80) == 0
 
 
 def test_size_is_given_up_last(run: Run) -> None:
     run.go(SLOW, objects=32, frames=300)
-    assert run.controller.effort.input_size is None, "turns do"
+    assert run.controller.budget.input_size is None, "turns do"
     run.go(replace(SLOW, encode_s=0.060), objects=32, frames=300)
-    assert run.controller.effort.input_size is not None, "the encoder alone is nearly too slow"
+    assert run.controller.budget.input_size is not None, "the encoder alone is nearly too slow"
 
 
 def test_time_lost_to_others_is_made_up_for_as_far_as_it_can(run: Run) -> None:
     alone = SLOW.spend(FULL, 2, np.random.default_rng(0))
     for _ in range(20):
         run.controller.note(replace(alone, other_s=0.035))
-    assert run.controller.rung > 0
+    assert run.controller.level > 0
 
 
 def test_a_late_frame_now_and_then_is_no_reason(run: Run) -> None:
@@ -187,7 +187,7 @@ def test_a_late_frame_now_and_then_is_no_reason(run: Run) -> None:
     alone = SLOW.spend(FULL, 2, np.random.default_rng(0))
     for frame in range(100):
         run.controller.note(replace(alone, other_s=0.5 if frame % 5 == 0 else 0.0))
-    assert run.controller.rung == 0
+    assert run.controller.level == 0
 
 
 def test_it_learns_what_tracking_costs_whatever_the_number(run: Run) -> None:
@@ -197,17 +197,17 @@ def test_it_learns_what_tracking_costs_whatever_the_number(run: Run) -> None:
     for objects in range(2, 33):
         run.go(machine, objects, frames=10)
     run.go(machine, objects=32, frames=600)
-    effort = run.controller.effort
-    tracked = effort.objects_per_frame or 32
+    budget = run.controller.budget
+    tracked = budget.objects_per_frame or 32
     assert run.late(300) < 0.05
     assert tracked == 16, "32 would take 72 ms"
 
 
-def test_what_it_keeps_is_bounded(run: Run, rungs: tuple[ComputeBudget, ...]) -> None:
+def test_what_it_keeps_is_bounded(run: Run, levels: tuple[ComputeBudget, ...]) -> None:
     random = np.random.default_rng(0)
     for _ in range(500):
         run.go(SLOW, int(random.integers(0, 33)), frames=5)
-    assert len(run.controller._failures) <= len(rungs)
+    assert len(run.controller._failures) <= len(levels)
     assert len(run.controller._window) <= 10
 
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import zmq
 
+from tests.support.authenticators import Keyring, publishing_behind, watching
 from tests.support.control_clients import Client, running
-from tests.support.doors import Keyring, publishing_behind, watching
 from tests.support.fake_daemon import stream_info
 from tests.support.tracked_frames import event, tracked, wait_until
 from tracker.daemon.access.allowed_clients import AllowedClients
@@ -20,14 +20,13 @@ from tracker.daemon.access.curve import CurveAuthenticator, write_keys
 from tracker.daemon.access.permissions import Permissions
 from tracker.daemon.config.schema import SecurityConfig
 from tracker.daemon.control.operations import then
-from tracker.daemon.control.parse import OPS
 from tracker.daemon.control.socket import Control
 from tracker.daemon.messages import RequestError
 from tracker.daemon.publish.publisher import Publisher
 from tracker.errors import UsageError
 from tracker.protocol.data import EventName
 from tracker.protocol.replies import ErrorCode
-from tracker.protocol.requests import AnyRequest
+from tracker.protocol.requests import OPERATIONS, Request
 
 CAM = {"stream": "cam1"}
 OBJECT = CAM | {"object": 3}
@@ -82,15 +81,13 @@ class Answering:
     def __init__(self) -> None:
         self.ops: list[str] = []
 
-    def __call__(self, request: AnyRequest) -> "dict[str, Any] | Future[dict[str, Any]]":
+    def __call__(self, request: Request) -> "dict[str, Any] | Future[dict[str, Any]]":
         self.ops.append(request.op)
         match request.op:
-            case "stream.list":
+            case "stream.list" | "metrics":
                 secret = {"url": "rtsp://***@10.9.8.7/main", "error": "10.9.8.7 refused"}
                 infos = [stream_info(name, **secret).model_dump() for name in STREAMS]
                 return {"streams": infos}
-            case "metrics":
-                return {"streams": [{"stream": name} for name in STREAMS], "uptime_s": 1.0}
             case "prompt":
                 done: Future[dict[str, Any]] = Future()
                 done.set_result({"object": {"id": 7}})
@@ -105,16 +102,16 @@ class Served:
     """A control socket with keys and roles."""
 
     def __init__(
-        self, keys: Keyring, door: CurveAuthenticator, control: Control, handle: Answering
+        self, keys: Keyring, authenticator: CurveAuthenticator, control: Control, handle: Answering
     ) -> None:
         self.keys = keys
-        self.door = door
+        self.authenticator = authenticator
         self.control = control
         self.handle = handle
 
     def client(self, name: str, role: str = "") -> Client:
         options = self.keys.add(name, role)
-        self.door.clients.reload()  # as it is within a second anyway
+        self.authenticator.clients.reload()  # as it is within a second anyway
         return Client(self.control, zmq.DEALER, **options)
 
 
@@ -128,9 +125,9 @@ def served(keys: Keyring) -> Iterator[Served]:
     for role in ROLES:
         (keys.clients / role).mkdir()
     handle = Answering()
-    door = keys.door(streams={"narrow": ["cam1", "yard-*"]})
-    with running(handle, security=door, permissions=Permissions()) as control:
-        yield Served(keys, door, control, handle)
+    authenticator = keys.authenticator(streams={"narrow": ["cam1", "yard-*"]})
+    with running(handle, security=authenticator, permissions=Permissions()) as control:
+        yield Served(keys, authenticator, control, handle)
 
 
 def ask(client: Client, op: str, request_id: str = "", **fields: Any) -> dict[str, Any]:
@@ -155,7 +152,7 @@ def becomes(holds: Callable[[], bool]) -> None:
 
 
 def test_the_table_names_every_operation() -> None:
-    assert set(MAY) == set(REQUESTS) == set(OPS)
+    assert set(MAY) == set(REQUESTS) == set(OPERATIONS)
 
 
 @pytest.mark.parametrize("column", range(3), ids=ROLES)
@@ -182,7 +179,7 @@ def test_a_key_in_no_role_s_folder_may_watch_unless_the_configuration_says_more(
     handle = Answering()
     with (
         running(
-            handle, security=keys.door(default_role="prompt"), permissions=Permissions()
+            handle, security=keys.authenticator(default_role="prompt"), permissions=Permissions()
         ) as control,
         Client(control, zmq.DEALER, **keys.add("ben")) as client,
     ):
@@ -214,7 +211,7 @@ def test_a_removed_key_is_refused_on_the_connection_that_it_had(served: Served) 
         served.keys.place("anna", "none")
         becomes(lambda: code(ask(client, "ping")) == "forbidden")
         done = len(served.handle.ops)
-        for op in OPS:
+        for op in OPERATIONS:
             reply = ask(client, op)
             assert code(reply) == "forbidden", op
             assert "no longer allowed" in reply["error"]["message"]
@@ -247,7 +244,7 @@ def test_a_client_may_touch_only_the_streams_it_may_see(served: Served) -> None:
                 "cam10": False,
                 "cam": False,
                 "yard": False,
-                "door": False,
+                "authenticator": False,
             }.items():
                 reply = ask(client, op, **fields | {"stream": name})
                 assert (code(reply) != "forbidden") == allowed, (op, name)
@@ -267,9 +264,10 @@ def test_lists_and_metrics_hold_only_the_streams_a_client_may_see(served: Served
 def test_where_a_stream_comes_from_is_for_admins(served: Served) -> None:
     for role, shown in (("watch", False), ("prompt", False), ("admin", True)):
         with served.client(f"a-{role}", role) as client:
-            told = str(ask(client, "stream.list"))
-            assert ("10.9.8.7" in told) == shown
-            assert "'url': 'rtsp:" in told
+            for op in ("stream.list", "metrics"):
+                told = str(ask(client, op))
+                assert ("10.9.8.7" in told) == shown
+                assert "'url': 'rtsp:" in told
 
 
 # --- the record
@@ -329,7 +327,7 @@ def test_a_client_sees_only_the_streams_it_may(
     keys: Keyring, topics: tuple[str, ...], latest: bool
 ) -> None:
     narrow, wide = keys.add("narrow", "watch"), keys.add("wide", "watch")
-    with publishing_behind(keys.door(streams={"narrow": ["cam10"]})) as publisher:
+    with publishing_behind(keys.authenticator(streams={"narrow": ["cam10"]})) as publisher:
         endpoint = publisher.latest_endpoint if latest else publisher.endpoint
         publish(publisher, 0, *STREAMS)
         with watching(endpoint, narrow, *topics) as mine, watching(endpoint, wide, "") as other:
@@ -344,7 +342,7 @@ def test_a_client_sees_only_the_streams_it_may(
 def test_a_stream_that_comes_later_is_seen_by_those_who_may(keys: Keyring) -> None:
     narrow = keys.add("narrow", "watch")
     with (
-        publishing_behind(keys.door(streams={"narrow": ["yard-*"]})) as publisher,
+        publishing_behind(keys.authenticator(streams={"narrow": ["yard-*"]})) as publisher,
         watching(publisher.endpoint, narrow, "masks.") as socket,
     ):
         publish(publisher, 0, "yard-1", "cam1")
@@ -359,7 +357,7 @@ def test_a_stream_whose_name_goes_on_where_another_ends_stays_hidden(keys: Keyri
     """To ZeroMQ a subscription to masks.cam1 is one to masks.cam10 as well."""
     narrow = keys.add("narrow", "watch")
     with (
-        publishing_behind(keys.door(streams={"narrow": ["cam1"]})) as publisher,
+        publishing_behind(keys.authenticator(streams={"narrow": ["cam1"]})) as publisher,
         watching(publisher.endpoint, narrow, "masks.cam1", "events.yard-1") as socket,
     ):
         publish(publisher, 0, "cam1")
@@ -376,7 +374,7 @@ def test_a_stream_whose_name_goes_on_where_another_ends_stays_hidden(keys: Keyri
 def test_a_removed_key_receives_nothing_more_and_others_do(keys: Keyring) -> None:
     anna, ben = keys.add("anna", "watch"), keys.add("ben", "watch")
     with (
-        publishing_behind(keys.door()) as publisher,
+        publishing_behind(keys.authenticator()) as publisher,
         watching(publisher.endpoint, anna, "masks.") as gone,
         watching(publisher.endpoint, ben, "masks.") as stays,
     ):
@@ -399,7 +397,7 @@ def test_a_removed_key_receives_nothing_more_and_others_do(keys: Keyring) -> Non
 def test_events_do_not_say_where_streams_come_from(keys: Keyring) -> None:
     anna = keys.add("anna", "watch")
     with (
-        publishing_behind(keys.door()) as publisher,
+        publishing_behind(keys.authenticator()) as publisher,
         watching(publisher.endpoint, anna, "events.") as socket,
     ):
         wait_until(lambda: publisher.status().subscriptions == 1)
@@ -412,9 +410,9 @@ def test_what_is_no_subscription_gives_nobody_the_subscription_of_another(
 ) -> None:
     """libzmq mistakes the senders of subscriptions after a message that is none."""
     narrow, wide = keys.add("narrow", "watch"), keys.add("wide", "watch")
-    door = keys.door(streams={"narrow": ["yard-*"]})
+    authenticator = keys.authenticator(streams={"narrow": ["yard-*"]})
     with (
-        publishing_behind(door) as publisher,
+        publishing_behind(authenticator) as publisher,
         zmq.Context() as context,
         context.socket(zmq.XSUB) as rude,
         watching(publisher.endpoint, wide, "masks.cam1") as other,
@@ -432,7 +430,7 @@ def test_what_is_no_subscription_gives_nobody_the_subscription_of_another(
         assert received_until(other, "cam1", 19) == {"cam1"}
         with pytest.raises(zmq.Again):
             rude.recv_multipart()
-        wait_until(lambda: door.refused_for["shut out"] >= 1)
+        wait_until(lambda: authenticator.refused_for["shut out"] >= 1)
         assert publisher.status().resets == 1, "it comes back, and is not let in"
     assert "key narrow is shut out" in caplog.text
     assert "key narrow sent what is no subscription" in caplog.text

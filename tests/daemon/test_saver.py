@@ -1,4 +1,4 @@
-"""The state folder while the daemon runs: what is answered, told and mended when it fails."""
+"""The state folder while the daemon runs: what is answered, told and fixed when it fails."""
 
 import os
 import queue
@@ -30,13 +30,13 @@ PATIENCE_S = 60.0
 CUP = ObjectInfo(id=1, label="cup", state=ObjectState.VISIBLE, score=0.9, box=(1, 2, 3, 4))
 
 
-class FakePipeline:
+class FakeScheduler:
     """Every stream has one object, whose snapshot is `data`."""
 
     def __init__(self) -> None:
         self.data = b"snapshot"
 
-    def status(self, stream: str) -> Any:
+    def tracking(self, stream: str) -> Any:
         return SimpleNamespace(objects=(CUP,), next_object_id=2)
 
     def submit(self, stream: str, command: SaveCommand) -> "Future[bytes]":
@@ -53,13 +53,15 @@ class Kept:
         self.streams: dict[str, KeptStream] = {}
         self.told: queue.SimpleQueue[str] = queue.SimpleQueue()
         self.store = Store(StateConfig(dir=folder))
-        pipeline: Any = FakePipeline()
+        scheduler = FakeScheduler()
         streams: Any = SimpleNamespace(
             kept=lambda: dict(self.streams),
             first_seq=lambda: 0,
             reserve=lambda kept, first_seq: None,
+            submit=scheduler.submit,
+            tracking=scheduler.tracking,
         )
-        self.saver = Saver(self.store, streams, pipeline, every_s=every_s, on_change=self.told.put)
+        self.saver = Saver(self.store, streams, every_s=every_s, on_change=self.told.put)
         self.saver.start()
 
     def add(self, stream: str) -> "Future[None]":

@@ -22,15 +22,24 @@ from tests.support.live_scene import drawn, live, masks
 from tests.support.small_pico import small_pico
 from tracker.atomic import write_atomically
 from tracker.daemon.config.schema import StateConfig
-from tracker.daemon.messages import LiveFrame, RemoveCommand, RequestError, RestoreCommand, Tracked
+from tracker.daemon.messages import (
+    Command,
+    LiveFrame,
+    RemoveCommand,
+    RequestError,
+    RestoreCommand,
+    Tracked,
+)
 from tracker.daemon.state import snapshot_writer
 from tracker.daemon.state import store as store_module
 from tracker.daemon.state.moment import Moment
 from tracker.daemon.state.state_file import SavedObject, SavedState
 from tracker.daemon.state.store import Store, StreamSnapshots
 from tracker.daemon.streams import KeptStream
+from tracker.daemon.telemetry.status import TrackingStatus
 from tracker.daemon.tracking.frame_numbers import RESERVED
-from tracker.daemon.tracking.scheduler import Scheduler
+from tracker.daemon.tracking.scheduler import CommandResult, Scheduler
+from tracker.daemon.tracking.slot import Slot
 from tracker.engine import Policy
 from tracker.errors import StateError, TrackdError, UsageError
 from tracker.models import Model
@@ -55,7 +64,7 @@ tracker.prompt("cam", 10, label="cup")
 for seq in (11, 12):
     tracker.track("cam", seq)
 store = keep(Path(sys.argv[1]))
-assert store.save({"cam": KEPT}, tracker.pipeline, timeout_s=DEADLINE_S) == {}
+assert store.save({"cam": KEPT}, tracker, timeout_s=DEADLINE_S) == {}
 os.kill(os.getpid(), signal.SIGKILL)
 """
 
@@ -65,13 +74,14 @@ def keep(folder: Path, max_age_s: float = 300.0) -> Store:
 
 
 class Tracker:
-    """A running pipeline."""
+    """A running scheduler, and the registry of its streams."""
 
     def __init__(self, *streams: str, model: Model | None = None) -> None:
         self.tracked: list[Tracked] = []
         self.events: list[tuple[str, EventName, int | None]] = []
         self.mailboxes: dict[str, Mailbox[LiveFrame]] = {}
-        self.pipeline = Scheduler(
+        self.slots: dict[str, Slot] = {}
+        self.scheduler = Scheduler(
             model or small_pico(),
             Policy(history_frames=4, max_objects=8),
             commands_queued=8,
@@ -80,14 +90,25 @@ class Tracker:
         )
         for stream in streams:
             self.add(stream)
-        self.pipeline.start()
+        self.scheduler.start()
 
     def add(self, stream: str) -> None:
         mailbox: Mailbox[LiveFrame] = Mailbox(
-            capacity=1, drop_stale=True, on_put=self.pipeline.wake
+            capacity=1, drop_stale=True, on_put=self.scheduler.wake
         )
         self.mailboxes[stream] = mailbox
-        self.pipeline.add(stream, KEPT.settings, mailbox)
+        self.slots[stream] = self.scheduler.add(stream, KEPT.settings, mailbox)
+
+    def submit(self, stream: str, command: Command) -> "Future[CommandResult]":
+        return self.scheduler.submit(self._slot(stream), command)
+
+    def tracking(self, stream: str) -> TrackingStatus:
+        return self._slot(stream).status()
+
+    def _slot(self, stream: str) -> Slot:
+        if stream not in self.slots:
+            raise RequestError(ErrorCode.UNKNOWN_STREAM, f"there is no stream {stream}")
+        return self.slots[stream]
 
     def track(self, stream: str, seq: int) -> Tracked:
         count = len(self.tracked)
@@ -99,12 +120,12 @@ class Tracker:
         return self.tracked[-1]
 
     def prompt(self, stream: str, seq: int, label: str | None = None) -> int:
-        result = self.pipeline.submit(stream, drawn(seq, label=label)).result(DEADLINE_S)
+        result = self.submit(stream, drawn(seq, label=label)).result(DEADLINE_S)
         assert isinstance(result, PromptResult)
         return result.object.id
 
     def states(self, stream: str) -> Mapping[int, ObjectState]:
-        return {obj.id: obj.state for obj in self.pipeline.status(stream).objects}
+        return {obj.id: obj.state for obj in self.tracking(stream).objects}
 
 
 @contextmanager
@@ -113,7 +134,7 @@ def tracking(*streams: str, model: Model | None = None) -> Iterator[Tracker]:
     try:
         yield tracker
     finally:
-        assert tracker.pipeline.stop(DEADLINE_S)
+        assert tracker.scheduler.stop(DEADLINE_S)
 
 
 @pytest.fixture
@@ -128,8 +149,8 @@ def save_two_objects(folder: Path) -> None:
         tracker.track("cam", 10)
         for label in ("cup", None, None):
             tracker.prompt("cam", 10, label)
-        tracker.pipeline.submit("cam", RemoveCommand(2)).result(DEADLINE_S)
-        assert store.save({"cam": KEPT}, tracker.pipeline, timeout_s=DEADLINE_S) == {}
+        tracker.submit("cam", RemoveCommand(2)).result(DEADLINE_S)
+        assert store.save({"cam": KEPT}, tracker, timeout_s=DEADLINE_S) == {}
     store.close()
 
 
@@ -156,7 +177,7 @@ class TestRestart:
         assert (saved.settings, saved.paused, saved.next_seq) == (KEPT.settings, False, 13)
         assert saved.objects == (SavedObject(id=1, label="cup"),)
         with tracking("cam") as tracker:
-            restored = store.restore("cam", tracker.pipeline, Moment.now())
+            restored = store.restore("cam", tracker, Moment.now())
             assert (restored.outcome, restored.objects) == ("tracked", 1)
             ours = [masks(tracker.track("cam", seq)) for seq in (13, 14, 15)]
             assert tracker.events == [("cam", EventName.OBJECT_RESTORED, 1)]
@@ -170,11 +191,11 @@ class TestRestart:
         with tracking("cam") as tracker:
             now = Moment.now()
             later = Moment(wall_s=now.wall_s + 100, boot_id=now.boot_id, boot_s=now.boot_s + 100)
-            restored = store.restore("cam", tracker.pipeline, later)
+            restored = store.restore("cam", tracker, later)
             assert restored.outcome == "lost"
             assert "state.max_age_s is 60" in restored.text
             assert tracker.states("cam") == {1: ObjectState.LOST, 3: ObjectState.LOST}
-            assert tracker.pipeline.status("cam").objects[0].label == "cup"
+            assert tracker.tracking("cam").objects[0].label == "cup"
             tracker.track("cam", 10)
             assert tracker.prompt("cam", 10) == 4, "no id is given twice"
 
@@ -203,15 +224,15 @@ class TestRestart:
             boot_s=5.0 if rebooted else then.boot_s + passed_s,
         )
         with tracking("cam") as tracker:
-            assert store.restore("cam", tracker.pipeline, now).outcome == outcome
+            assert store.restore("cam", tracker, now).outcome == outcome
 
     def test_a_snapshot_keeps_its_age_over_two_restarts(self, folder: Path) -> None:
         save_two_objects(folder)
         store = keep(folder)
         first = store.load()
         with tracking("cam") as tracker:
-            store.restore("cam", tracker.pipeline, Moment.now())
-            store.save_streams({"cam": KEPT}, tracker.pipeline)
+            store.restore("cam", tracker, Moment.now())
+            store.save_streams({"cam": KEPT}, tracker)
         second = store.load()
         assert first is not None and second is not None
         assert first.streams["cam"].snapshot_at is not None
@@ -228,7 +249,7 @@ class TestRestart:
         else:
             path.write_bytes(path.read_bytes()[:1000])
         with tracking("cam") as tracker:
-            restored = store.restore("cam", tracker.pipeline, Moment.now())
+            restored = store.restore("cam", tracker, Moment.now())
             assert restored.outcome == "lost"
             assert str(path) in restored.text
             assert set(tracker.states("cam")) == {1, 3}
@@ -238,7 +259,7 @@ class TestRestart:
         store = keep(folder)
         store.load()
         with tracking("cam", model=replace(small_pico(), fingerprint="other")) as tracker:
-            restored = store.restore("cam", tracker.pipeline, Moment.now())
+            restored = store.restore("cam", tracker, Moment.now())
             assert restored.outcome == "lost"
             assert "other weights" in restored.text
             assert set(tracker.states("cam")) == {1, 3}
@@ -248,13 +269,13 @@ class TestRestart:
         with tracking("cam") as tracker:
             tracker.track("cam", 10)
             tracker.prompt("cam", 10)
-            tracker.pipeline.submit("cam", RemoveCommand(1)).result(DEADLINE_S)
-            store.save({"cam": KEPT}, tracker.pipeline, timeout_s=DEADLINE_S)
+            tracker.submit("cam", RemoveCommand(1)).result(DEADLINE_S)
+            store.save({"cam": KEPT}, tracker, timeout_s=DEADLINE_S)
         store.close()
         store = keep(folder)
         store.load()
         with tracking("cam") as tracker:
-            assert store.restore("cam", tracker.pipeline, Moment.now()).outcome == "none"
+            assert store.restore("cam", tracker, Moment.now()).outcome == "none"
             tracker.track("cam", 10)
             assert tracker.prompt("cam", 10) == 2
 
@@ -264,19 +285,19 @@ class TestRestart:
         before = store.load()
         paused = replace(KEPT, paused=True)
         with tracking("cam", "new") as tracker:
-            store.save({"cam": paused, "new": KEPT}, tracker.pipeline, timeout_s=DEADLINE_S)
+            store.save({"cam": paused, "new": KEPT}, tracker, timeout_s=DEADLINE_S)
             store.close()
             store = keep(folder)
             after = store.load()
             assert before is not None and after is not None
             assert after.streams["cam"] == before.streams["cam"].model_copy(update={"paused": True})
-            assert store.restore("cam", tracker.pipeline, Moment.now()).outcome == "tracked"
+            assert store.restore("cam", tracker, Moment.now()).outcome == "tracked"
 
     def test_what_was_never_saved_is_not_restored(self, folder: Path) -> None:
         store = keep(folder)
         assert store.load() is None
         with tracking("cam") as tracker:
-            assert store.restore("cam", tracker.pipeline, Moment.now()).outcome == "none"
+            assert store.restore("cam", tracker, Moment.now()).outcome == "none"
             assert tracker.events == []
 
 
@@ -284,7 +305,7 @@ class TestNumbers:
     def test_the_list_holds_the_bound_of_what_was_given_out(self, folder: Path) -> None:
         store = keep(folder)
         with tracking("cam") as tracker:
-            store.save({"cam": KEPT}, tracker.pipeline, first_seq=77, timeout_s=DEADLINE_S)
+            store.save({"cam": KEPT}, tracker, first_seq=77, timeout_s=DEADLINE_S)
         store.close()
         state = keep(folder).load()
         assert state is not None
@@ -327,14 +348,14 @@ class TestSaving:
         store = keep(folder)
         store.load()
         with tracking() as tracker:
-            store.save_streams({}, tracker.pipeline)
+            store.save_streams({}, tracker)
         assert not store.snapshot_path("cam").exists()
         assert "hunter2" not in (folder / "streams.json").read_text()
 
     def test_a_stream_that_goes_while_it_is_saved_is_left_out(self, folder: Path) -> None:
         store = keep(folder)
         with tracking("cam") as tracker:
-            failed = store.save({"cam": KEPT, "gone": KEPT}, tracker.pipeline, timeout_s=DEADLINE_S)
+            failed = store.save({"cam": KEPT, "gone": KEPT}, tracker, timeout_s=DEADLINE_S)
         assert failed == {"gone": "there is no stream gone"}
         state = store.load()
         assert state is not None
@@ -347,7 +368,7 @@ class TestSaving:
             for stream in ("bad", "good"):
                 tracker.track(stream, 10)
                 tracker.prompt(stream, 10)
-            failed = store.save({"bad": KEPT, "good": KEPT}, tracker.pipeline, timeout_s=DEADLINE_S)
+            failed = store.save({"bad": KEPT, "good": KEPT}, tracker, timeout_s=DEADLINE_S)
         assert set(failed) == {"bad"}
         assert "cannot write snapshot" in failed["bad"]
         assert store.snapshot_path("good").is_file()
@@ -367,19 +388,19 @@ class TestSaving:
         store = keep(folder)
         monkeypatch.setattr(os, "fsync", full)
         with tracking() as tracker, pytest.raises(TrackdError, match="No space left"):
-            store.save_streams({}, tracker.pipeline)
+            store.save_streams({}, tracker)
         assert (folder / "streams.json").read_bytes() == before
 
     def test_a_client_saves_and_restores_a_stream(self, folder: Path) -> None:
         with tracking("cam") as tracker:
-            snapshots = StreamSnapshots(keep(folder), tracker.pipeline, keep_list=lambda: DONE)
+            snapshots = StreamSnapshots(keep(folder), tracker, keep_list=lambda: DONE)
             error = snapshots.restore("cam").exception(DEADLINE_S)
             assert isinstance(error, RequestError)
             assert error.code is ErrorCode.SNAPSHOT
             tracker.track("cam", 10)
             tracker.prompt("cam", 10, "cup")
             snapshots.save("cam").result(DEADLINE_S)
-            tracker.pipeline.submit("cam", RemoveCommand(1)).result(DEADLINE_S)
+            tracker.submit("cam", RemoveCommand(1)).result(DEADLINE_S)
             restored = snapshots.restore("cam").result(DEADLINE_S)
             assert isinstance(restored, ObjectsResult)
             assert [(obj.id, obj.label) for obj in restored.objects] == [(1, "cup")]
@@ -395,7 +416,7 @@ class TestSaving:
             return listed
 
         with tracking("cam") as tracker:
-            snapshots = StreamSnapshots(keep(folder), tracker.pipeline, keep_list=ask_for_list)
+            snapshots = StreamSnapshots(keep(folder), tracker, keep_list=ask_for_list)
             tracker.track("cam", 10)
             first, first_list = snapshots.save("cam"), lists.get(timeout=DEADLINE_S)
             assert not first.done()
@@ -412,9 +433,9 @@ class TestSaving:
     def test_a_snapshot_of_nothing_is_not_left_behind(self, folder: Path) -> None:
         store = keep(folder)
         with tracking("cam") as tracker:
-            store.snapshot("cam", tracker.pipeline).result(DEADLINE_S)
+            store.snapshot("cam", tracker).result(DEADLINE_S)
             assert store.snapshot_path("cam").exists()
-            store.save_streams({"cam": KEPT}, tracker.pipeline)
+            store.save_streams({"cam": KEPT}, tracker)
         assert not store.snapshot_path("cam").exists()
 
 
@@ -447,7 +468,7 @@ class TestSlowDisk:
         with tracking("cam") as tracker:
             tracker.track("cam", 10)
             tracker.prompt("cam", 10)
-            saved = store.snapshot("cam", tracker.pipeline)
+            saved = store.snapshot("cam", tracker)
             disk.wait_until_busy()
             assert masks(tracker.track("cam", 11))[0].any()
             assert tracker.prompt("cam", 11) == 2
@@ -462,17 +483,17 @@ class TestSlowDisk:
         store = keep(folder)
         with tracking("cam") as tracker:
             tracker.track("cam", 10)
-            first = store.snapshot("cam", tracker.pipeline)
+            first = store.snapshot("cam", tracker)
             disk.wait_until_busy()
-            later = {store.snapshot("cam", tracker.pipeline) for _ in range(100)}
+            later = {store.snapshot("cam", tracker) for _ in range(100)}
             assert len(later) == 1
             tracker.prompt("cam", 10)
             disk.go.set()
             for future in (first, *later):
                 future.result(DEADLINE_S)
-            tracker.pipeline.submit("cam", RemoveCommand(1)).result(DEADLINE_S)
+            tracker.submit("cam", RemoveCommand(1)).result(DEADLINE_S)
             command = RestoreCommand(store.snapshot_path("cam"))
-            restored = tracker.pipeline.submit("cam", command).result(DEADLINE_S)
+            restored = tracker.submit("cam", command).result(DEADLINE_S)
         assert isinstance(restored, ObjectsResult)
         assert [obj.id for obj in restored.objects] == [1]
 
@@ -483,7 +504,7 @@ class TestSlowDisk:
         with tracking("cam") as tracker:
             tracker.track("cam", 10)
             tracker.prompt("cam", 10)
-            failed = store.save({"cam": KEPT}, tracker.pipeline, timeout_s=0.01)
+            failed = store.save({"cam": KEPT}, tracker, timeout_s=0.01)
         assert "not done within" in failed["cam"]
         state = store.load()
         assert state is not None
@@ -495,11 +516,11 @@ class TestSlowDisk:
         monkeypatch.setattr(store_module, "CLOSE_TIMEOUT_S", 0.01)
         store = keep(folder)
         with tracking("cam", "other") as tracker:
-            writing = store.snapshot("cam", tracker.pipeline)
+            writing = store.snapshot("cam", tracker)
             disk.wait_until_busy()
-            waiting = store.snapshot("other", tracker.pipeline)
+            waiting = store.snapshot("other", tracker)
             store.close()
-            late = store.snapshot("cam", tracker.pipeline)
+            late = store.snapshot("cam", tracker)
             for future in (waiting, late):
                 error = future.exception(DEADLINE_S)
                 assert isinstance(error, RequestError)
@@ -575,7 +596,7 @@ class TestFolder:
         assert path.read_bytes() == newer
         assert store.load(ignore_unreadable=True) is not None
         with tracking("cam") as tracker:
-            assert store.restore("cam", tracker.pipeline, Moment.now()).outcome == "lost"
+            assert store.restore("cam", tracker, Moment.now()).outcome == "lost"
 
     def test_two_daemons_do_not_share_a_folder(self, folder: Path) -> None:
         first = keep(folder)

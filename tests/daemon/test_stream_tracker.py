@@ -22,10 +22,10 @@ from tracker.daemon.messages import (
     RestoreCommand,
     SaveCommand,
 )
+from tracker.daemon.telemetry.status import TrackingStatus
 from tracker.daemon.tracking.frame_history import HistoryFrame
 from tracker.daemon.tracking.prompting import prompt_on
 from tracker.daemon.tracking.quality import QualityController, Spent
-from tracker.daemon.tracking.stats import StreamTrackerStatus
 from tracker.daemon.tracking.stream_tracker import StreamTracker
 from tracker.engine import Policy
 from tracker.engine.object_update import ObjectUpdate
@@ -33,8 +33,8 @@ from tracker.engine.session import Session
 from tracker.models import Model, load_model
 from tracker.protocol.data import EventName
 from tracker.protocol.fields import (
+    BudgetInfo,
     DeadlineSettings,
-    EffortInfo,
     FrameAddress,
     RleMask,
     StreamSettings,
@@ -47,7 +47,7 @@ NOWHERE = frame(0)[:, :40].repeat(4, axis=1)  # the ground of the scene, without
 
 
 class Stream:
-    """A lane and all that it told."""
+    """A tracker and all that it told."""
 
     def __init__(
         self,
@@ -57,28 +57,28 @@ class Stream:
     ) -> None:
         self.events: list[Event] = []
         model = model or small_pico()
-        self.lane = StreamTracker("cam", settings, model, policy, on_event=self.events.append)
-        self.lane_maps = small_pico().network.num_maskmem - 1
+        self.tracker = StreamTracker("cam", settings, model, policy, on_event=self.events.append)
+        self.memory_maps = small_pico().network.memory.recent
 
-    def status(self) -> StreamTrackerStatus:
-        return self.lane.status(failed=0, commands_waiting=0)
+    def status(self) -> TrackingStatus:
+        return self.tracker.status()
 
     def see(self, *seqs: int) -> None:
         for seq in seqs:
-            self.newest = self.lane.track(live(seq), dropped=0)
+            self.newest = self.tracker.track(live(seq), dropped=0)
 
     def save(self, path: Path) -> None:
-        data = self.lane.apply(SaveCommand())
+        data = self.tracker.apply(SaveCommand())
         assert isinstance(data, bytes)
         path.write_bytes(data)
 
     def prompt(self, command: PromptCommand) -> PromptResult:
-        result = self.lane.apply(command)
+        result = self.tracker.apply(command)
         assert isinstance(result, PromptResult)
         return result
 
     def objects(self) -> list[ObjectInfo]:
-        result = self.lane.apply(ListCommand())
+        result = self.tracker.apply(ListCommand())
         assert isinstance(result, ObjectsResult)
         return result.objects
 
@@ -86,7 +86,7 @@ class Stream:
         """Why a command is refused, which then changed nothing."""
         before, told = self.objects(), len(self.events)
         with pytest.raises(RequestError) as refused:
-            self.lane.apply(command)
+            self.tracker.apply(command)
         assert (self.objects(), len(self.events)) == (before, told)
         return refused.value
 
@@ -128,7 +128,7 @@ class TestFrameAddresses:
         then.see(13, 14)
         stream.see(10, 11, 12, 13, 14)
         result = stream.prompt(drawn(12, frame=address))
-        assert (result.frame_seq, result.newest_seq, result.caught_up) == (12, 14, 2)
+        assert (result.frame_seq, result.newest_seq, result.replayed_frames) == (12, 14, 2)
         assert result.object.box == then.objects()[0].box
         for one in (then, stream):
             one.see(15)
@@ -143,7 +143,7 @@ class TestFrameAddresses:
         for seq in range(10, 15):
             one = live(seq, pts=start_ns + seq * NS_STEP)
             frame = replace(one.frame, captured_ns=start_ns + seq * NS_STEP)
-            stream.lane.track(replace(one, frame=frame), dropped=0)
+            stream.tracker.track(replace(one, frame=frame), dropped=0)
             read = float(frame.captured_ns)
             for text in (f"{read:.0f}", f'"{read:.0f}"', f"{read:.13e}"):
                 for name in ("captured_ns", "pts"):
@@ -153,7 +153,7 @@ class TestFrameAddresses:
     def test_one_frame_alone_is_named_by_its_time(self, stream: Stream) -> None:
         one, at_ns = live(10), 1_790_000_000_000_000_077
         frame = replace(one.frame, captured_ns=at_ns)
-        stream.lane.track(replace(one, frame=frame), dropped=0)
+        stream.tracker.track(replace(one, frame=frame), dropped=0)
         assert stream.prompt(drawn(10, frame=FrameAddress(captured_ns=at_ns + 128))).created
         late = FrameAddress(captured_ns=at_ns + NS_STEP)
         assert stream.refusal(drawn(10, frame=late)).code is ErrorCode.FRAME_GONE
@@ -162,18 +162,18 @@ class TestFrameAddresses:
         for seq, at_ns in ((10, 0), (11, NS_STEP), (12, 99 * NS_STEP), (13, 100 * NS_STEP)):
             one = live(seq)
             frame = replace(one.frame, captured_ns=at_ns)
-            stream.lane.track(replace(one, frame=frame), dropped=0)
+            stream.tracker.track(replace(one, frame=frame), dropped=0)
         meanwhile = FrameAddress(captured_ns=20 * NS_STEP)
         assert stream.refusal(drawn(11, frame=meanwhile)).code is ErrorCode.FRAME_GONE
 
     def test_without_an_address_the_newest_frame_is_meant(self, stream: Stream) -> None:
         stream.see(10, 11)
         result = stream.prompt(drawn(11))
-        assert (result.frame_seq, result.newest_seq, result.caught_up) == (11, 11, 0)
+        assert (result.frame_seq, result.newest_seq, result.replayed_frames) == (11, 11, 0)
 
     def test_a_repeated_pts_means_its_newest_frame(self, stream: Stream) -> None:
         for seq in (10, 11, 12):
-            stream.lane.track(live(seq, pts=700), dropped=0)
+            stream.tracker.track(live(seq, pts=700), dropped=0)
         assert stream.prompt(drawn(12, frame=FrameAddress(pts=700))).frame_seq == 12
 
     def test_before_the_first_frame_there_is_nothing_to_prompt_on(self, stream: Stream) -> None:
@@ -215,7 +215,7 @@ class TestFrameAddresses:
         """
         stream = Stream(model=load_model("pico", device="cpu", dtype="fp32"))
         small = np.ascontiguousarray(frame(10)[::2, ::2])
-        stream.lane.track(live(10, small), dropped=0)
+        stream.tracker.track(live(10, small), dropped=0)
         stream.see(11)
         corner = PromptCommand(None, points=((WIDTH - 10.0, 10.0),), frame=FrameAddress(seq=10))
         assert "80x60 frame" in stream.refusal(corner).message
@@ -273,9 +273,9 @@ class TestObjects:
         stream.see(0)
         assert stream.prompt(drawn(0)).object.id == 1
         assert stream.prompt(drawn(0)).object.id == 2
-        stream.lane.apply(RemoveCommand(2))
+        stream.tracker.apply(RemoveCommand(2))
         assert stream.prompt(drawn(0)).object.id == 3
-        stream.lane.apply(RemoveCommand(3))
+        stream.tracker.apply(RemoveCommand(3))
         assert stream.prompt(drawn(0, object_id=7)).created
         assert stream.prompt(drawn(0)).object.id == 8
 
@@ -288,7 +288,7 @@ class TestObjects:
         stream.see(0)
         assert stream.prompt(drawn(0)).object.id == 1
         assert stream.prompt(drawn(0, object_id=2**31 - 1)).created
-        stream.lane.apply(RemoveCommand(1))
+        stream.tracker.apply(RemoveCommand(1))
         assert stream.prompt(drawn(0)).object.id == 2
 
     def test_a_prompt_for_a_known_object_corrects_it(self, stream: Stream) -> None:
@@ -346,7 +346,7 @@ class TestObjects:
         with monkeypatch.context() as patch:
             patch.setattr(ObjectUpdate, "replay", out_of_memory)
             with pytest.raises(RuntimeError, match="out of memory"):
-                stream.lane.apply(drawn(0, frame=FrameAddress(seq=0)))
+                stream.tracker.apply(drawn(0, frame=FrameAddress(seq=0)))
         assert stream.objects() == []
         stream.see(2)
         assert stream.told() == []
@@ -366,17 +366,17 @@ class TestEvents:
         assert stream.told() == [(EventName.OBJECT_ADDED, 1)]
         stream.see(11)
         assert stream.told() == []
-        relabelled = stream.lane.apply(RelabelCommand(1, "mug"))
+        relabelled = stream.tracker.apply(RelabelCommand(1, "mug"))
         assert isinstance(relabelled, ObjectInfo)
         assert (relabelled.id, relabelled.label) == (1, "mug")
-        assert stream.lane.apply(ResetCommand(1)) is None
+        assert stream.tracker.apply(ResetCommand(1)) is None
         assert [event.state for event in stream.events] == [None, None, ObjectState.LOST]
         assert stream.told() == [
             (EventName.OBJECT_RELABELLED, 1),
             (EventName.OBJECT_RESET, 1),
             (EventName.OBJECT_STATE, 1),
         ]
-        assert stream.lane.apply(RemoveCommand(1)) is None
+        assert stream.tracker.apply(RemoveCommand(1)) is None
         assert stream.events[0].label == "mug"
         assert stream.told() == [(EventName.OBJECT_REMOVED, 1)]
 
@@ -388,7 +388,7 @@ class TestEvents:
         stream.see(11, 12)
         stream.events.clear()
         for seq in (13, 14, 15):
-            stream.lane.track(live(seq, NOWHERE), dropped=0)
+            stream.tracker.track(live(seq, NOWHERE), dropped=0)
         assert [event.state for event in stream.events] == [ObjectState.OCCLUDED, ObjectState.LOST]
         (absent,) = stream.objects()
         assert (absent.state, absent.box) == (ObjectState.LOST, None)
@@ -405,17 +405,17 @@ class TestDeadlines:
         late.see(10)
         late.prompt(drawn(10))
         late.see(*range(11, 26))
-        effort = late.newest.effort
-        assert effort is not None
-        assert effort.rung > 0
-        assert effort.memories < late.lane_maps
-        assert late.status().effort == effort
+        budget = late.newest.budget
+        assert budget is not None
+        assert budget.quality_level > 0
+        assert budget.memories < late.memory_maps
+        assert late.status().budget == budget
 
     def test_a_stream_in_time_gives_up_nothing(self) -> None:
         timely = with_deadline(DeadlineSettings(fps=1 / 3600))
         timely.see(*range(10, 26))
-        assert timely.newest.effort == EffortInfo(
-            rung=0, input_size=128, memories=timely.lane_maps, objects_per_frame=None
+        assert timely.newest.budget == BudgetInfo(
+            quality_level=0, input_size=128, memories=timely.memory_maps, objects_per_frame=None
         )
 
     def test_latency_counts_from_the_arrival_of_the_packet(self) -> None:
@@ -424,8 +424,8 @@ class TestDeadlines:
         late.see(10)
         late.prompt(drawn(10))
         late.see(*range(11, 26))
-        assert late.newest.effort is not None
-        assert late.newest.effort.rung > 0
+        assert late.newest.budget is not None
+        assert late.newest.budget.quality_level > 0
 
     def test_what_a_frame_took_ahead_of_its_turn_is_not_counted_for_it(
         self, monkeypatch: pytest.MonkeyPatch
@@ -449,18 +449,18 @@ class TestDeadlines:
     def test_latency_is_not_made_longer_for_more_frames(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(Session, "looks_ahead", True)
+        monkeypatch.setattr(Session, "prefetches", True)
         deadlines = (None, DeadlineSettings(fps=30), DeadlineSettings(latency_ms=100))
         streams = [Stream() if one is None else with_deadline(one) for one in deadlines]
-        assert not any(stream.lane.looks_ahead for stream in streams)  # nothing was tracked yet
+        assert not any(stream.tracker.prefetches for stream in streams)  # nothing was tracked yet
         for stream in streams:
             stream.see(10)
-        assert [stream.lane.looks_ahead for stream in streams] == [True, True, False]
+        assert [stream.tracker.prefetches for stream in streams] == [True, True, False]
 
     def test_without_a_deadline_nothing_is_told(self, stream: Stream) -> None:
         stream.see(10)
-        assert stream.newest.effort is None
-        assert stream.status().effort is None
+        assert stream.newest.budget is None
+        assert stream.status().budget is None
 
 
 class TestSnapshots:
@@ -472,7 +472,7 @@ class TestSnapshots:
         stream.see(11, 12)
         stream.save(tmp_path / "s")
         other = Stream()
-        other.lane.apply(RestoreCommand(tmp_path / "s", next_object_id=9))
+        other.tracker.apply(RestoreCommand(tmp_path / "s", next_object_id=9))
         assert other.told() == [(EventName.OBJECT_RESTORED, 5)]
         assert other.objects() == stream.objects()
         for one in (stream, other):
@@ -489,7 +489,7 @@ class TestSnapshots:
         stream.see(10)
         stream.save(tmp_path / "s")
         stream.see(11)
-        stream.lane.apply(RestoreCommand(tmp_path / "s"))
+        stream.tracker.apply(RestoreCommand(tmp_path / "s"))
         assert stream.refusal(drawn(11)).code is ErrorCode.NO_FRAME
         stream.see(12)
         assert stream.prompt(drawn(12)).frame_seq == 12
@@ -502,7 +502,7 @@ class TestSnapshots:
         stream.save(tmp_path / "s")
         stream.prompt(drawn(10))
         stream.told()
-        stream.lane.apply(RestoreCommand(tmp_path / "s"))
+        stream.tracker.apply(RestoreCommand(tmp_path / "s"))
         assert stream.told() == [(EventName.OBJECT_REMOVED, 2), (EventName.OBJECT_RESTORED, 1)]
         stream.see(11)
         assert stream.prompt(drawn(11)).object.id == 3
@@ -515,7 +515,7 @@ class TestSnapshots:
         stream.prompt(drawn(10))
         stream.save(tmp_path / "s")
         listed = ((2, "renamed"), (3, "new"))
-        result = Stream().lane.apply(RestoreCommand(tmp_path / "s", objects=listed))
+        result = Stream().tracker.apply(RestoreCommand(tmp_path / "s", objects=listed))
         assert isinstance(result, ObjectsResult)
         assert [(obj.id, obj.label, obj.state) for obj in result.objects] == [
             (2, "renamed", ObjectState.VISIBLE),
@@ -526,7 +526,7 @@ class TestSnapshots:
         self, stream: Stream, tmp_path: Path
     ) -> None:
         nothing = tmp_path / "nothing"
-        stream.lane.apply(RestoreCommand(nothing, True, ((4, "cup"), (6, None)), 11))
+        stream.tracker.apply(RestoreCommand(nothing, True, ((4, "cup"), (6, None)), 11))
         assert [(o.id, o.label, o.state) for o in stream.objects()] == [
             (4, "cup", ObjectState.LOST),
             (6, None, ObjectState.LOST),
@@ -541,7 +541,7 @@ class TestSnapshots:
 
     def test_no_more_objects_come_back_than_are_allowed(self, stream: Stream) -> None:
         listed = tuple((i, None) for i in range(1, 6))
-        stream.lane.apply(RestoreCommand(Path("none"), True, listed, 6))
+        stream.tracker.apply(RestoreCommand(Path("none"), True, listed, 6))
         assert [obj.id for obj in stream.objects()] == [1, 2, 3]
 
     def test_a_snapshot_that_cannot_be_used_changes_nothing(
@@ -567,25 +567,24 @@ class TestSnapshots:
         stream.prompt(drawn(10))
         stream.save(tmp_path / "s")
         smaller = Stream(replace(POLICY, max_objects=1))
-        smaller.lane.apply(RestoreCommand(tmp_path / "s"))
+        smaller.tracker.apply(RestoreCommand(tmp_path / "s"))
         smaller.see(11)
         assert [obj.id for obj in smaller.objects()] == [1]
         assert smaller.refusal(drawn(11)).code is ErrorCode.LIMIT
 
 
 def test_status_shows_how_the_stream_stands(stream: Stream) -> None:
-    before = stream.lane.status(failed=0, commands_waiting=0)
+    before = stream.tracker.status()
     assert (before.width, before.newest_seq, before.tracked, before.fps) == (0, None, 0, 0.0)
     stream.see(10, 11)
     stream.prompt(drawn(11))
     stream.see(13)
-    status = stream.lane.status(failed=4, commands_waiting=5)
+    status = stream.tracker.status()
     assert (status.width, status.height) == (WIDTH, HEIGHT)
     assert (status.tracked, status.newest_seq, status.next_object_id) == (3, 13, 2)
-    assert (status.failed, status.commands_waiting) == (4, 5)
     assert list(status.objects) == stream.objects()
-    assert status.states == {ObjectState.VISIBLE: 1}
     assert status.bank_bytes > 0
-    for stage in (status.decode, status.queue, status.encode, status.track, status.total):
+    assert list(status.stages) == ["decode", "queue", "encode", "track"]
+    for stage in status.stages.values():
         assert stage.count == 3
         assert 0 < stage.p50_s <= stage.p99_s

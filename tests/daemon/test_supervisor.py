@@ -276,7 +276,9 @@ def test_readers_that_hang_in_ffmpeg_are_left_behind_but_not_without_end(tmp_pat
         retrying = cam.events[cam.names.index(EventName.STREAM_RETRYING)]
         assert "its reader hangs and was left behind" in retrying.text
         assert not cam.supervisor.stop(0.05)
-    assert cam.supervisor.status().abandoned_threads == 0
+        assert cam.supervisor.hanging_threads() == 3
+    assert cam.supervisor.hanging_threads() == 0
+    assert cam.supervisor.status().abandoned_threads == 3, "a counter only grows"
     assert cam.supervisor.stop(PATIENCE_S)
     assert cam.supervisor.status().frames == 0
 

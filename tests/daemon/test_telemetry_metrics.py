@@ -15,9 +15,17 @@ from prometheus_client.parser import text_string_to_metric_families
 from tracker.daemon.telemetry.histogram import BOUNDS_S, LatencyHistogram
 from tracker.daemon.telemetry.latency import Latency
 from tracker.daemon.telemetry.metrics import build_registry
-from tracker.daemon.telemetry.status import ControlStatus, DaemonStatus, DataStatus, StreamStatus
-from tracker.protocol.fields import EffortInfo
-from tracker.protocol.replies import ErrorCode, StreamState
+from tracker.daemon.telemetry.status import (
+    ControlStatus,
+    DaemonStatus,
+    DataStatus,
+    PublishingStatus,
+    SourceStatus,
+    StreamStatus,
+    TrackingStatus,
+)
+from tracker.protocol.fields import BudgetInfo
+from tracker.protocol.replies import ErrorCode, ObjectInfo, StreamState
 from tracker.types import ObjectState
 
 _DASHBOARD = Path(__file__).parents[2] / "configs" / "grafana.json"
@@ -28,26 +36,34 @@ def busy_status() -> DaemonStatus:
     total = LatencyHistogram()
     for seconds in (0.001, 0.035, 0.04, 60.0):
         total.record(seconds)
-    cam1 = StreamStatus(
-        stream="cam1",
+    source = SourceStatus(
+        "rtsp://***@cam/x",
         state=StreamState.RUNNING,
-        fps=24.5,
         frames=1000,
-        tracked=900,
-        failed=3,
         dropped=100,
         reconnects=3,
         corrupt_packets=7,
         abandoned_threads=1,
         frames_waiting=2,
-        commands_waiting=4,
-        objects={ObjectState.VISIBLE: 5, ObjectState.LOST: 6},
-        bank_bytes=123456,
-        effort=EffortInfo(rung=4, input_size=192, memories=2, objects_per_frame=None),
         silent_s=0.25,
-        stages={"encode": Latency(0.01, 0.02, 0.03, 900, 9.5)},
-        total=total.read(),
     )
+    objects = [ObjectState.VISIBLE] * 5 + [ObjectState.LOST] * 6
+    tracking = TrackingStatus(
+        fps=24.5,
+        tracked=900,
+        failed=3,
+        commands_waiting=4,
+        objects=tuple(
+            ObjectInfo(id=number, label=None, state=state, score=0.5, box=None)
+            for number, state in enumerate(objects, start=1)
+        ),
+        bank_bytes=123456,
+        budget=BudgetInfo(quality_level=4, input_size=192, memories=2, objects_per_frame=None),
+        stages={"encode": Latency(0.01, 0.02, 0.03, 900, 9.5)},
+    )
+    publishing = PublishingStatus(Latency(0.001, 0.002, 0.003, 890, 0.9), total.read())
+    cam1 = StreamStatus("cam1", "rle", source, tracking, publishing)
+    yard = SourceStatus("lavfi:testsrc2", state=StreamState.RETRYING)
     return DaemonStatus(
         healthy=True,
         ready=True,
@@ -55,7 +71,7 @@ def busy_status() -> DaemonStatus:
         version="1.2.3",
         model="pico",
         device="cpu",
-        streams=(cam1, StreamStatus(stream="yard", state=StreamState.RETRYING)),
+        streams=(cam1, StreamStatus("yard", "rle", yard, TrackingStatus())),
         data=DataStatus(
             waiting=8,
             dropped={"frame": 9, "event": 0},
@@ -77,6 +93,7 @@ def busy_status() -> DaemonStatus:
             clients=23,
             refused_clients=24,
         ),
+        abandoned_threads=26,
     )
 
 
@@ -155,6 +172,8 @@ def test_stages_have_quantiles(value):
     assert value("trackd_stream_stage_seconds", **stage, quantile="0.99") == 0.03
     assert value("trackd_stream_stage_seconds_count", **stage) == 900
     assert value("trackd_stream_stage_seconds_sum", **stage) == 9.5
+    wire = {"stream": "cam1", "stage": "wire"}
+    assert value("trackd_stream_stage_seconds", **wire, quantile="0.95") == 0.002
     assert value("trackd_wire_seconds", quantile="0.95") == 0.002
     assert value("trackd_wire_seconds_count") == 11
 
@@ -186,6 +205,7 @@ def test_the_daemon_itself(value):
     assert value("trackd_build_info", version="1.2.3", model="pico", device="cpu") == 1
     assert value("trackd_uptime_seconds") == 3600
     assert value("trackd_ready") == 1
+    assert value("trackd_abandoned_threads") == 26
     assert value("trackd_part_healthy", part="tracker") == 1
 
 

@@ -41,8 +41,8 @@ class TestAModelForAnotherSize:
     def test_it_has_the_very_same_weights(self, model: Model) -> None:
         smaller = resized(model, 192)
         assert smaller.input.size == 192
-        theirs = dict(smaller.network.named_parameters())
-        for name, parameter in model.network.named_parameters():
+        theirs = dict(smaller.network.module.named_parameters())
+        for name, parameter in model.network.module.named_parameters():
             assert theirs[name] is parameter
 
     def test_it_is_made_once_and_leads_back(self, model: Model) -> None:
@@ -72,11 +72,11 @@ class TestInputSize:
     def test_going_and_coming_back_leaves_the_bank_as_large_as_it_was(
         self, session: Session
     ) -> None:
-        before = session.bank.nbytes
+        before = session.state.bank.nbytes
         session.step(frame(4), SMALL)
-        assert session.bank.nbytes < before
+        assert session.state.bank.nbytes < before
         session.step(frame(5))
-        assert session.bank.nbytes == before
+        assert session.state.bank.nbytes == before
 
     def test_prompts_go_to_frames_of_the_size_in_use(self, session: Session) -> None:
         newest = session.step(frame(4), SMALL).step
@@ -103,16 +103,16 @@ class TestInputSize:
 class TestFewerMemories:
     def test_the_newest_are_recalled_beside_the_prompted_one(self, session: Session) -> None:
         session.step(frame(4), ComputeBudget(memories=1))
-        memories = session.bank.recall(np.array([0]), 5)
+        memories = session.state.bank.recall(np.array([0]), 5)
         assert memories.maps_nkqm.shape[1] == 2
-        last = session.bank.shape.recent
+        last = session.state.bank.shape.recent
         assert memories.age_index_nk.tolist() == [[last, 0]], "the prompted one, then age 1"
 
     def test_all_are_recalled_again_afterwards(self, session: Session) -> None:
         session.step(frame(4), ComputeBudget(memories=0))
-        assert session.bank.recall(np.array([0]), 5).maps_nkqm.shape[1] == 1
+        assert session.state.bank.recall(np.array([0]), 5).maps_nkqm.shape[1] == 1
         session.step(frame(5))
-        assert session.bank.recall(np.array([0]), 6).maps_nkqm.shape[1] == 5
+        assert session.state.bank.recall(np.array([0]), 6).maps_nkqm.shape[1] == 5
 
 
 class TestObjectsByTurns:
@@ -122,6 +122,7 @@ class TestObjectsByTurns:
             session.prompt(Prompt(object_id, mask_hw=square(3)))
         return session
 
+    @pytest.mark.slow
     def test_each_has_its_turn_and_none_is_stale(self, crowd: Session) -> None:
         turns = []
         for shift in range(4, 10):
@@ -144,11 +145,12 @@ class TestObjectsByTurns:
         result = crowd.step(frame(5), by_turns)
         assert [obj.id for obj in result.objects if obj.fresh] == [1, 2]
 
+    @pytest.mark.slow
     def test_memories_of_many_steps_ago_are_recalled(self, crowd: Session) -> None:
         for shift in range(4, 16):
             crowd.step(frame(shift), ComputeBudget(objects_per_frame=1))
-        memories = crowd.bank.recall(np.array([0]), crowd.result().step + 1)
-        assert memories.maps_nkqm.shape[1] == 1 + crowd.bank.shape.recent
+        memories = crowd.state.bank.recall(np.array([0]), crowd.result().step + 1)
+        assert memories.maps_nkqm.shape[1] == 1 + crowd.state.bank.shape.recent
         assert memories.age_index_nk.tolist() == [[4, 3, 2, 1, 0]], "by order, not by age"
 
     def test_with_turns_for_all_none_waits(self, crowd: Session) -> None:
@@ -177,6 +179,7 @@ class TestObjectsByTurns:
         assert turns == [2, 3]
 
 
+@pytest.mark.slow
 def test_nothing_grows_while_the_effort_changes_all_the_time(model: Model) -> None:
     session = Session(model, Policy(history_frames=4))
     session.step(frame(0))
@@ -185,8 +188,8 @@ def test_nothing_grows_while_the_effort_changes_all_the_time(model: Model) -> No
     efforts = [ComputeBudget(), SMALL, ComputeBudget(224, 1, 1), ComputeBudget(objects_per_frame=1)]
     for shift in range(1, 20):
         session.step(frame(shift), efforts[shift % len(efforts)])
-        assert len(session.seen) <= 5
-        assert all(len(obj.outputs) <= 5 for obj in session.objects.rows)
+        assert len(session.state.history) <= 5
+        assert all(len(obj.outputs) <= 5 for obj in session.state.objects.rows)
     assert set(model.sizes) == {192, 224, 256, 416}, "one for each size that was used"
 
 

@@ -34,9 +34,10 @@ def run(session: Session, first: int, stop: int) -> None:
 
 
 def logits(session: Session, object_id: int) -> torch.Tensor:
-    return session.objects.get(object_id).outputs[-1].decoded.logits_n1ss
+    return session.state.objects.get(object_id).outputs[-1].decoded.logits_n1ss
 
 
+@pytest.mark.slow
 def test_a_new_object_drawn_on_a_past_frame_is_caught_up(model: Model) -> None:
     then, later = started(model), started(model)
     drawn = Prompt(2, box_xyxy=(54, 40, 94, 80))
@@ -50,6 +51,7 @@ def test_a_new_object_drawn_on_a_past_frame_is_caught_up(model: Model) -> None:
     assert np.array_equal(prompted.object.mask_hw, later.result().objects[1].mask_hw)
 
 
+@pytest.mark.slow
 def test_a_correction_on_a_past_frame_is_as_if_made_then(model: Model) -> None:
     then, later = started(model), started(model)
     run(then, 1, 4)
@@ -67,7 +69,7 @@ def test_a_past_correction_keeps_the_later_ones(model: Model) -> None:
     run(session, 1, 6)
     session.prompt(Prompt(1, mask_hw=square(40)), step=4)
     session.prompt(CLICK_OFF, step=2)
-    given = session.objects.get(1).output_at(4)
+    given = session.state.objects.get(1).output_at(4)
     assert given is not None
     assert (given.logits_n1ss[0, 0] > 0).sum() > 0
     columns = (given.logits_n1ss[0, 0] > 0).nonzero()[:, 1].float()
@@ -86,11 +88,11 @@ def test_a_step_outside_the_history_is_refused(model: Model, step: int, says: st
 def test_the_history_is_bounded_in_frames_and_in_bytes(model: Model) -> None:
     by_frames = started(model, Policy(history_frames=3))
     run(by_frames, 1, 12)
-    assert len(by_frames.seen) == 4
-    one_frame = by_frames.seen[0].features.nbytes
+    assert len(by_frames.state.history) == 4
+    one_frame = by_frames.state.history[0].features.nbytes
     by_bytes = started(model, Policy(history_frames=60, history_bytes=2 * one_frame))
     run(by_bytes, 1, 12)
-    assert len(by_bytes.seen) == 2
+    assert len(by_bytes.state.history) == 2
 
 
 COMMANDS: dict[str, Callable[[Session], object]] = {
@@ -153,7 +155,7 @@ def test_objects_of_unequal_age_in_one_pass_equal_one_object_at_a_time(model: Mo
             run(session, 3 * i - 5, 3 * i - 3)
             session.prompt(Prompt(i, mask_hw=square(4 * i)))
         run(session, 13, 15)
-    groups = [len(batch) for batch in together.bank.batches(15, limit=16)]
+    groups = [len(batch) for batch in together.state.bank.batches(15, limit=16)]
     assert groups == [len(together.object_ids)], "all remember unequally much"
     for object_id in together.object_ids:
         assert_close(logits(together, object_id), logits(alone, object_id))

@@ -161,88 +161,88 @@ def test_maps_are_looked_for_further_back_where_steps_were_not_kept() -> None:
 
 
 @pytest.fixture
-def anchoring() -> MemoryBank:
-    return MemoryBank(replace(SHAPE, anchors=2), torch.device("cpu"))
+def lasting() -> MemoryBank:
+    return MemoryBank(replace(SHAPE, distractors=2), torch.device("cpu"))
 
 
-def anchor(bank: MemoryBank, row: int, step: int) -> None:
+def distractor(bank: MemoryBank, row: int, step: int) -> None:
     value = torch.full((1, 1, 1), float(step))
-    bank.write_anchor(row, step, value, value[0])
+    bank.write_distractor(row, step, value, value[0])
 
 
-def test_anchors_come_between_prompted_and_recent_memories(anchoring: MemoryBank) -> None:
-    row = anchoring.add()
-    write(anchoring, row, 0, prompted=True)
+def test_distractor_memories_come_between_prompted_and_recent_memories(lasting: MemoryBank) -> None:
+    row = lasting.add()
+    write(lasting, row, 0, prompted=True)
     for step in range(1, 12):
-        write(anchoring, row, step)
-    anchor(anchoring, row, 2)
-    anchor(anchoring, row, 5)
-    assert recalled(anchoring, row, 12) == ([0, 2, 5, 10, 11], [0, 2, 5, 11, 10, 9, 8])
-    memories = anchoring.recall(np.array([row]), 12)
+        write(lasting, row, step)
+    distractor(lasting, row, 2)
+    distractor(lasting, row, 5)
+    assert recalled(lasting, row, 12) == ([0, 2, 5, 10, 11], [0, 2, 5, 11, 10, 9, 8])
+    memories = lasting.recall(np.array([row]), 12)
     assert memories.age_index_nk.tolist() == [[2, 2, 2, 1, 0]], "as if prompted"
     assert memories.pointer_age_np.tolist() == [[12, 10, 7, 1, 2, 3, 4]]
 
 
-def test_an_anchor_is_not_recalled_twice_while_it_is_recent(anchoring: MemoryBank) -> None:
-    row = anchoring.add()
-    write(anchoring, row, 0, prompted=True)
+def test_a_distractor_memory_is_not_recalled_twice_while_it_is_recent(lasting: MemoryBank) -> None:
+    row = lasting.add()
+    write(lasting, row, 0, prompted=True)
     for step in range(1, 7):
-        write(anchoring, row, step)
-    anchor(anchoring, row, 5)
-    assert recalled(anchoring, row, 5)[0] == [0, 4], "not before its time"
-    assert recalled(anchoring, row, 7) == ([0, 5, 6], [0, 6, 5, 4, 3])
-    write(anchoring, row, 7)
-    assert recalled(anchoring, row, 8) == ([0, 5, 6, 7], [0, 7, 6, 5, 4])
+        write(lasting, row, step)
+    distractor(lasting, row, 5)
+    assert recalled(lasting, row, 5)[0] == [0, 4], "not before its time"
+    assert recalled(lasting, row, 7) == ([0, 5, 6], [0, 6, 5, 4, 3])
+    write(lasting, row, 7)
+    assert recalled(lasting, row, 8) == ([0, 5, 6, 7], [0, 7, 6, 5, 4])
 
 
-def test_the_newest_anchor_replaces_the_oldest(anchoring: MemoryBank) -> None:
-    row = anchoring.add()
-    write(anchoring, row, 0, prompted=True)
+def test_the_newest_distractor_replaces_the_oldest(lasting: MemoryBank) -> None:
+    row = lasting.add()
+    write(lasting, row, 0, prompted=True)
     for step in (10, 20, 30):
-        anchor(anchoring, row, step)
-    assert sorted(recalled(anchoring, row, 99)[0]) == [0, 20, 30]
-    assert anchoring.newest_anchor(row) == 30
+        distractor(lasting, row, step)
+    assert sorted(recalled(lasting, row, 99)[0]) == [0, 20, 30]
+    assert lasting.newest_distractor(row) == 30
 
 
-def test_anchors_can_be_dropped_from_a_step_on(anchoring: MemoryBank) -> None:
+def test_distractor_memories_can_be_dropped_from_a_step_on(lasting: MemoryBank) -> None:
     for row in range(2):
-        anchoring.add()
-        write(anchoring, row, 0, prompted=True)
-        anchor(anchoring, row, 10)
-        anchor(anchoring, row, 20)
-    anchoring.drop_anchors(0, since=20)
-    assert recalled(anchoring, 0, 99) == ([0, 10], [0, 10])
-    assert recalled(anchoring, 1, 99) == ([0, 10, 20], [0, 10, 20])
-    anchoring.drop_anchors(0, since=5)
-    assert recalled(anchoring, 0, 99) == ([0], [0])
-    assert anchoring.newest_anchor(0) == EMPTY
+        lasting.add()
+        write(lasting, row, 0, prompted=True)
+        distractor(lasting, row, 10)
+        distractor(lasting, row, 20)
+    lasting.drop_distractors(0, since=20)
+    assert recalled(lasting, 0, 99) == ([0, 10], [0, 10])
+    assert recalled(lasting, 1, 99) == ([0, 10, 20], [0, 10, 20])
+    lasting.drop_distractors(0, since=5)
+    assert recalled(lasting, 0, 99) == ([0], [0])
+    assert lasting.newest_distractor(0) == EMPTY
 
 
-def test_objects_with_as_many_anchors_are_a_group(anchoring: MemoryBank) -> None:
+def test_objects_with_as_many_distractor_memories_are_a_group(lasting: MemoryBank) -> None:
     for row in range(3):
-        anchoring.add()
-        write(anchoring, row, 0, prompted=True)
-    anchor(anchoring, 0, 3)
-    anchor(anchoring, 2, 4)
-    assert batches(anchoring, 50, limit=16) == [[[1], [0, 2]]]
-    memories = anchoring.recall(np.array([0, 2]), 50)
+        lasting.add()
+        write(lasting, row, 0, prompted=True)
+    distractor(lasting, 0, 3)
+    distractor(lasting, 2, 4)
+    assert batches(lasting, 50, limit=16) == [[[1], [0, 2]]]
+    memories = lasting.recall(np.array([0, 2]), 50)
     assert memories.maps_nkqm.flatten(1).tolist() == [[0, 3], [0, 4]]
 
 
-def test_clear_and_remove_take_the_anchors_along(anchoring: MemoryBank) -> None:
+def test_clear_and_remove_take_the_distractor_memories_along(lasting: MemoryBank) -> None:
     for row, step in enumerate((1, 2, 3)):
-        anchoring.add()
-        write(anchoring, row, 0, prompted=True)
-        anchor(anchoring, row, step)
-    anchoring.remove(0)
-    assert recalled(anchoring, 0, 99)[0] == [0, 3]
-    anchoring.clear(0)
-    write(anchoring, 0, 50, prompted=True)
-    assert recalled(anchoring, 0, 99)[0] == [50]
+        lasting.add()
+        write(lasting, row, 0, prompted=True)
+        distractor(lasting, row, step)
+    lasting.remove(0)
+    assert recalled(lasting, 0, 99)[0] == [0, 3]
+    lasting.clear(0)
+    write(lasting, 0, 50, prompted=True)
+    assert recalled(lasting, 0, 99)[0] == [50]
 
 
-def test_anchors_cost_a_map_and_a_pointer_each_and_nothing_without_them(
-    anchoring: MemoryBank,
+def test_distractor_memories_cost_a_map_and_a_pointer_each_and_nothing_without_them(
+    lasting: MemoryBank,
 ) -> None:
-    assert anchoring.shape.bytes_per_object == SHAPE.bytes_per_object + 2 * (2 + 4)
-    assert anchoring.nbytes == 2 * anchoring.shape.bytes_per_object
+    assert lasting.shape.bytes_per_object == SHAPE.bytes_per_object + 2 * (2 + 4)
+    assert lasting.nbytes == 2 * lasting.shape.bytes_per_object

@@ -6,7 +6,9 @@ import numpy as np
 import torch
 
 from tracker.engine import OFFICIAL, Policy, Session
-from tracker.models import load_model
+from tracker.models import find_spec, load_model
+from tracker.models.checkpoints import checkpoint_path
+from tracker.models.pico.build import read_pico_config
 from tracker.models.sam2.attention import _pooled_turns
 from tracker.types import Prompt
 
@@ -14,8 +16,16 @@ from tracker.types import Prompt
 def test_a_pooled_memory_is_a_quarter_of_a_whole_one() -> None:
     model = load_model("pico", device="cpu", dtype="fp32")
     pooled, whole = Session(model), Session(model, OFFICIAL)
-    assert (pooled.bank.shape.tokens, whole.bank.shape.tokens) == (13 * 13, 26 * 26)
-    assert model.network.memory_pool == 2, "the caller's model is left as it was"
+    assert (pooled.state.bank.shape.tokens, whole.state.bank.shape.tokens) == (13 * 13, 26 * 26)
+    assert model.network.module.memory_stride == 2, "the caller's model is left as it was"
+
+
+def test_a_configuration_may_say_it_by_its_older_name(tmp_path: Path) -> None:
+    path = checkpoint_path(find_spec("pico")).with_suffix(".json")
+    older = tmp_path / "older.json"
+    older.write_text(path.read_text().replace('"memory_stride"', '"memory_pool"'))
+    assert "memory_pool" in older.read_text()
+    assert read_pico_config(older) == read_pico_config(path)
 
 
 def test_a_pooled_session_goes_on_from_its_snapshot(tmp_path: Path) -> None:

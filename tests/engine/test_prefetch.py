@@ -12,7 +12,7 @@ import torch
 from tests.support.moving_scene import frame, square
 from tests.support.small_pico import small_pico
 from tracker.engine import FULL, ComputeBudget, Session, prefetch, session
-from tracker.engine.prefetch import encodes_ahead, sharing_threads
+from tracker.engine.prefetch import can_prefetch
 from tracker.helper import HelperThread, helper_thread
 from tracker.models import Model, load_model, resized
 from tracker.models.optim.fused_conv import can_fuse
@@ -78,17 +78,17 @@ def begun(model: Model, helper: HelperThread | None = None) -> Session:
 
 
 def logits(one: Session) -> list[torch.Tensor]:
-    return [obj.outputs[-1].decoded.logits_n1ss for obj in one.objects.rows]
+    return [obj.outputs[-1].decoded.logits_n1ss for obj in one.state.objects.rows]
 
 
 def go(
-    one: Session, *, look_ahead: bool, efforts: dict[int, ComputeBudget] | None = None
+    one: Session, *, prefetching: bool, efforts: dict[int, ComputeBudget] | None = None
 ) -> list[object]:
     """Logits and masks of the frames after the first."""
     found: list[object] = []
     for i in range(1, len(FRAMES)):
-        if look_ahead and i + 1 < len(FRAMES):
-            one.look_ahead(FRAMES[i + 1])
+        if prefetching and i + 1 < len(FRAMES):
+            one.prefetch(FRAMES[i + 1])
         result = one.step(FRAMES[i], (efforts or {}).get(i, FULL))
         found.append((logits(one), [obj.mask_hw for obj in result.objects]))
     return found
@@ -110,10 +110,10 @@ class TestResults:
     def test_they_are_the_same_bit_for_bit(
         self, model: Model, encoded_by: list[str], helper: HelperThread
     ) -> None:
-        plain = go(begun(model), look_ahead=False)
+        plain = go(begun(model), prefetching=False)
         assert not any(name.startswith("helper") for name in encoded_by)
         encoded_by.clear()
-        assert_same(go(begun(model, helper), look_ahead=True), plain)
+        assert_same(go(begun(model, helper), prefetching=True), plain)
         helped = [name.startswith("helper") for name in encoded_by]
         assert sum(helped) == len(FRAMES) - 2, "all but the first, and the one before it began"
 
@@ -121,14 +121,14 @@ class TestResults:
         self, model: Model, helper: HelperThread
     ) -> None:
         efforts = {3: SMALL, 4: SMALL, 6: SMALL}
-        plain = go(begun(model), look_ahead=False, efforts=efforts)
-        assert_same(go(begun(model, helper), look_ahead=True, efforts=efforts), plain)
+        plain = go(begun(model), prefetching=False, efforts=efforts)
+        assert_same(go(begun(model, helper), prefetching=True, efforts=efforts), plain)
 
     def test_a_snapshot_taken_meanwhile_goes_on_alike(
         self, model: Model, tmp_path: Path, helper: HelperThread
     ) -> None:
         one = begun(model, helper)
-        one.look_ahead(FRAMES[2])
+        one.prefetch(FRAMES[2])
         one.step(FRAMES[1])
         one.save(tmp_path / "s")
         other = Session.load(tmp_path / "s", model)
@@ -139,19 +139,19 @@ class TestResults:
     def test_another_picture_may_come_after_all(self, model: Model, helper: HelperThread) -> None:
         plain, one = begun(model), begun(model, helper)
         for i, coming in ((1, 4), (2, 5), (3, 3), (6, 1)):
-            one.look_ahead(FRAMES[coming])
+            one.prefetch(FRAMES[coming])
             assert np.array_equal(only_mask(one.step(FRAMES[i])), only_mask(plain.step(FRAMES[i])))
 
     def test_a_prompt_means_the_newest_frame(self, model: Model, helper: HelperThread) -> None:
         one = begun(model, helper)
-        one.look_ahead(FRAMES[2])
+        one.prefetch(FRAMES[2])
         one.step(FRAMES[1])
         assert one.prompt(Prompt(2, mask_hw=square(1))).step == 1
         assert [obj.id for obj in one.step(FRAMES[2]).objects] == [1, 2]
 
     def test_the_time_ahead_is_told(self, model: Model, helper: HelperThread) -> None:
         one = begun(model, helper)
-        one.look_ahead(FRAMES[2])
+        one.prefetch(FRAMES[2])
         first = one.step(FRAMES[1]).times
         helper.submit(lambda: None).result()  # done by now
         second = one.step(FRAMES[2]).times
@@ -161,12 +161,12 @@ class TestResults:
 class TestWhereItDoesNothing:
     def test_sums_in_float32_depend_on_the_threads(self, helper: HelperThread) -> None:
         one = begun(small_pico(), helper)
-        assert not one.looks_ahead
+        assert not one.prefetches
         torch.set_num_threads(1)
-        assert one.looks_ahead
+        assert one.prefetches
 
     def test_without_a_helper(self, model: Model) -> None:
-        assert not begun(model).looks_ahead
+        assert not begun(model).prefetches
 
     def test_where_torch_was_given_one_thread_there_is_no_helper(self) -> None:
         made = helper_thread()
@@ -175,14 +175,14 @@ class TestWhereItDoesNothing:
         torch.set_num_threads(1)
         assert helper_thread() is None
 
-    def test_on_another_device(self, model: Model) -> None:
-        assert not encodes_ahead(replace(model, device=torch.device("cuda")))
+    def test_on_another_device(self, model: Model, helper: HelperThread) -> None:
+        assert not can_prefetch(replace(model, device=torch.device("cuda")), helper)
 
     def test_without_objects(
         self, model: Model, encoded_by: list[str], helper: HelperThread
     ) -> None:
         idle = Session(model, helper=helper)
-        idle.look_ahead(FRAMES[1])
+        idle.prefetch(FRAMES[1])
         idle.step(FRAMES[0])
         idle.step(FRAMES[1])
         assert encoded_by == []
@@ -192,9 +192,9 @@ class TestWhereItDoesNothing:
     ) -> None:
         one = begun(model, helper)
         one.step(FRAMES[1])
-        assert one.looks_ahead
+        assert one.prefetches
         monkeypatch.setattr(prefetch, "AHEAD_RATIO", 0.0)
-        assert not one.looks_ahead
+        assert not one.prefetches
 
 
 class TestTheSecondThread:
@@ -208,7 +208,7 @@ class TestTheSecondThread:
             raise RuntimeError("out of luck")
 
         monkeypatch.setattr(prefetch, "encode", fail)
-        one.look_ahead(FRAMES[2])
+        one.prefetch(FRAMES[2])
         one.step(FRAMES[1])
         with pytest.raises(RuntimeError, match="out of luck"):
             one.step(FRAMES[2])
@@ -219,23 +219,23 @@ class TestTheSecondThread:
     def test_there_is_one_for_all_sessions(self, model: Model, helper: HelperThread) -> None:
         before = set(threading.enumerate())
         for _ in range(3):
-            go(begun(model, helper), look_ahead=True)
+            go(begun(model, helper), prefetching=True)
         made = set(threading.enumerate()) - before
         assert [thread.name for thread in made] == ["helper_0"]
 
     def test_sessions_that_take_turns_share_it(self, model: Model, helper: HelperThread) -> None:
         plain, one, other = begun(model), begun(model, helper), begun(model, helper)
         for i in range(1, len(FRAMES) - 1):
-            other.look_ahead(FRAMES[i])
+            other.prefetch(FRAMES[i])
             mask_hw = only_mask(one.step(FRAMES[i]))
-            one.look_ahead(FRAMES[i + 1])
+            one.prefetch(FRAMES[i + 1])
             assert np.array_equal(only_mask(other.step(FRAMES[i])), mask_hw)
             assert np.array_equal(only_mask(plain.step(FRAMES[i])), mask_hw)
 
     def test_once_closed_the_step_does_it_all(self, model: Model, helper: HelperThread) -> None:
         plain, one = begun(model), begun(model, helper)
         helper.close()
-        assert_same(go(one, look_ahead=True), go(plain, look_ahead=False))
+        assert_same(go(one, prefetching=True), go(plain, prefetching=False))
 
     def test_it_has_its_share_of_the_threads_while_it_works(self, helper: HelperThread) -> None:
         go_on = threading.Event()
@@ -246,18 +246,18 @@ class TestTheSecondThread:
             assert go_on.wait(60)
 
         working = helper.submit(work)
-        with sharing_threads(helper) as settle:
+        with helper.sharing_threads() as rebalance:
             assert torch.get_num_threads() == 1
             go_on.set()
             working.result()
-            settle()
+            rebalance()
             assert torch.get_num_threads() == 2
         assert theirs == [1]
         assert torch.get_num_threads() == 2
 
     def test_threads_made_later_compute_with_all(self, model: Model, helper: HelperThread) -> None:
         threads = torch.get_num_threads()
-        go(begun(model, helper), look_ahead=True)
+        go(begun(model, helper), prefetching=True)
         found: list[int] = []
         later = threading.Thread(target=lambda: found.append(torch.get_num_threads()))
         later.start()

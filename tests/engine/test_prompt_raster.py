@@ -7,12 +7,12 @@ import torch
 
 from tests.support.small_pico import small_pico
 from tracker.engine import OFFICIAL, Policy, Session
-from tracker.engine.prompt_raster import IN_BOX, SURE, carry_over, sketch
+from tracker.engine.prompt_raster import IN_BOX, SURE, carry_over, rasterize_prompts
 from tracker.models import Model
-from tracker.models.sam2.verbs import Clicks, Decoded
+from tracker.models.base import Clicks, Decoded
 from tracker.types import Prompt
 
-SIZE = 128
+SIZE, SIDE = 128, 32
 BOX = Prompt(1, box_xyxy=(30.0, 40.0, 90.0, 100.0))
 
 
@@ -22,7 +22,7 @@ def clicks(*points: tuple[float, float, int]) -> Clicks:
 
 
 def test_a_box_says_where_nothing_is() -> None:
-    drawn = sketch(clicks((32, 16, 2), (64, 80, 3)), None, SIZE)
+    drawn = raster(clicks((32, 16, 2), (64, 80, 3)), None, SIZE)
     assert drawn.shape == (1, 1, 32, 32)
     inside = torch.zeros(32, 32, dtype=torch.bool)
     inside[4:20, 8:16] = True
@@ -30,7 +30,7 @@ def test_a_box_says_where_nothing_is() -> None:
 
 
 def test_clicks_say_what_is_there_and_less_of_what_is_far() -> None:
-    drawn = sketch(clicks((34, 34, 1), (290, 34, 0)), None, 512)[0, 0]
+    drawn = raster(clicks((34, 34, 1), (290, 34, 0)), None, 512)[0, 0]
     assert drawn[8, 8] > 0.9 * SURE
     assert drawn[8, 72] < -0.9 * SURE
     assert 0.1 * SURE < drawn[24, 8] < 0.3 * SURE
@@ -39,11 +39,11 @@ def test_clicks_say_what_is_there_and_less_of_what_is_far() -> None:
 
 def test_clicks_are_drawn_on_the_mask_that_they_correct_and_a_box_is_not() -> None:
     before = torch.full((1, 1, 32, 32), 4.0)
-    corrected = sketch(clicks((34, 34, 0)), before, SIZE)[0, 0]
+    corrected = raster(clicks((34, 34, 0)), before, SIZE)[0, 0]
     assert corrected[8, 8] < 0 and corrected[24, 24] > 1
     box = ((32, 16, 2), (64, 80, 3))
-    assert torch.equal(sketch(clicks(*box), before, SIZE), sketch(clicks(*box), None, SIZE))
-    both = sketch(clicks(*box, (34, 34, 0)), before, SIZE)[0, 0]
+    assert torch.equal(raster(clicks(*box), before, SIZE), raster(clicks(*box), None, SIZE))
+    both = raster(clicks(*box, (34, 34, 0)), before, SIZE)[0, 0]
     assert both[8, 8] < 0 and both[24, 24] > 1, "the mask of the box is what is corrected"
 
 
@@ -51,8 +51,12 @@ def test_each_object_has_its_own() -> None:
     two = Clicks(
         torch.tensor([[[20.0, 20.0]], [[90.0, 60.0]]]), torch.ones(2, 1, dtype=torch.int32)
     )
-    drawn = sketch(two, None, SIZE)
+    drawn = raster(two, None, SIZE)
     assert [int(one.argmax()) for one in drawn] == [4 * 32 + 4, 14 * 32 + 22]
+
+
+def raster(drawn: Clicks, previous: torch.Tensor | None, size: int) -> torch.Tensor:
+    return rasterize_prompts(drawn, previous, size=size, side=size // 4)
 
 
 def decoded(logit: float, *presence: float) -> Decoded:
@@ -67,7 +71,7 @@ def decoded(logit: float, *presence: float) -> Decoded:
 
 def test_masks_are_carried_over_and_nothing_is_said_of_absent_objects() -> None:
     last = [decoded(3.0, 1.0), None, decoded(50.0, 2.0, -1.0)]
-    carried = carry_over(last, SIZE, torch.device("cpu"))
+    carried = carry_over(last, SIDE, torch.device("cpu"))
     assert carried.shape == (4, 1, 32, 32)
     assert carried.flatten(1).unique(dim=1)[:, 0].tolist() == [3.0, 0.0, SURE, 0.0]
 
@@ -83,14 +87,14 @@ def first_logits(model: Model, policy: Policy) -> torch.Tensor:
     session = Session(model, policy)
     session.step(image)
     session.prompt(BOX)
-    return session.objects.rows[0].outputs[-1].decoded.logits_n1ss
+    return session.state.objects.rows[0].outputs[-1].decoded.logits_n1ss
 
 
 @pytest.mark.parametrize("draws", [True, False])
-def test_only_a_network_that_was_trained_so_is_shown_sketches(
+def test_only_a_network_that_was_trained_so_is_shown_rasterized_prompts(
     model: Model, draws: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(model.network, "draws_prompts", draws)
+    monkeypatch.setattr(model.network.module, "draws_prompts", draws)
     plain = Policy(draw_prompts=False)
     same = torch.equal(first_logits(model, Policy()), first_logits(model, plain))
     assert same is not draws
@@ -107,7 +111,7 @@ def tracked_logits(model: Model, policy: Policy, *before: Decoded) -> torch.Tens
     session = Session(model, policy)
     session.step(disc(60))
     session.prompt(BOX)
-    obj = session.objects.rows[0]
+    obj = session.state.objects.rows[0]
     for output in before:
         obj.put(0, output)
     session.step(disc(64))
@@ -118,7 +122,7 @@ def tracked_logits(model: Model, policy: Policy, *before: Decoded) -> torch.Tens
 def test_only_a_network_that_was_trained_so_is_shown_the_mask_before(
     model: Model, follows: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(model.network, "follows_masks", follows)
+    monkeypatch.setattr(model.network.module, "follows_masks", follows)
     nowhere = decoded(-9.0, 5.0)
     seen = not torch.equal(
         tracked_logits(model, Policy()), tracked_logits(model, Policy(), nowhere)
@@ -131,7 +135,7 @@ def test_only_a_network_that_was_trained_so_is_shown_the_mask_before(
 def test_a_prompt_on_a_past_frame_is_followed_from_there(
     model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(model.network, "follows_masks", True)
+    monkeypatch.setattr(model.network.module, "follows_masks", True)
     late, at_once = Session(model, Policy()), Session(model, Policy())
     for step, x in enumerate((60, 62, 64, 66)):
         late.step(disc(x))
@@ -139,6 +143,6 @@ def test_a_prompt_on_a_past_frame_is_followed_from_there(
         if step == 0:
             at_once.prompt(BOX)
     late.prompt(BOX, step=0)
-    ours, theirs = (s.objects.rows[0].outputs[-1].decoded for s in (late, at_once))
+    ours, theirs = (s.state.objects.rows[0].outputs[-1].decoded for s in (late, at_once))
     assert torch.equal(ours.logits_n1ss, theirs.logits_n1ss)
     assert int((ours.logits_n1ss > 0).sum()) > 0

@@ -47,16 +47,16 @@ def test_a_mask_that_lies_beside_its_object_finds_its_edges() -> None:
     picture[truth] = (180, 60, 40)
     logits = coarse(truth, move=3)
     plain = np.kron(logits[0, 0].numpy() > 0, np.ones((4, 4))).astype(bool)
-    found = followed(GuidedFilter(picture), logits)
+    found = followed(GuidedFilter(picture, SIDE // 4), logits)
     assert iou(plain, truth) < 0.92 < 0.96 < iou(found, truth)
 
 
 def test_without_edges_it_is_smoothed_only() -> None:
     """Its corners become round; noise hardly moves what is between."""
     truth = triangle()
-    assert iou(followed(GuidedFilter(ground()), coarse(truth)), truth) > 0.88
+    assert iou(followed(GuidedFilter(ground(), SIDE // 4), coarse(truth)), truth) > 0.88
     flat = np.full((SIDE, SIDE, 3), 100, np.uint8)
-    assert iou(followed(GuidedFilter(flat), coarse(truth)), truth) > 0.9
+    assert iou(followed(GuidedFilter(flat, SIDE // 4), coarse(truth)), truth) > 0.9
 
 
 def test_several_masks_do_not_disturb_each_other() -> None:
@@ -64,9 +64,9 @@ def test_several_masks_do_not_disturb_each_other() -> None:
     picture[truth] = (180, 60, 40)
     one, other = coarse(truth), coarse(np.roll(truth, 20, axis=0))
     none = torch.full_like(one, -5.0)
-    together = GuidedFilter(picture).follow(torch.cat([one, none, other]))
-    assert torch.equal(together[:1], GuidedFilter(picture).follow(one))
-    assert torch.equal(together[2:], GuidedFilter(picture).follow(other))
+    together = GuidedFilter(picture, SIDE // 4).follow(torch.cat([one, none, other]))
+    assert torch.equal(together[:1], GuidedFilter(picture, SIDE // 4).follow(one))
+    assert torch.equal(together[2:], GuidedFilter(picture, SIDE // 4).follow(other))
     assert (together[1] < 0).all()
 
 
@@ -74,7 +74,7 @@ def test_what_would_be_wiped_out_is_kept() -> None:
     """A mask of one pixel is less than half of any square around it."""
     logits = torch.full((1, 1, SIDE // 4, SIDE // 4), -6.0)
     logits[..., 10, 20] = 6.0
-    found = followed(GuidedFilter(ground()), logits)
+    found = followed(GuidedFilter(ground(), SIDE // 4), logits)
     assert found[40:44, 80:84].sum() == found.sum() >= 8
 
 
@@ -83,7 +83,7 @@ def test_objects_at_the_rim_are_followed_to_it() -> None:
     picture[:, :50] = (180, 60, 40)
     truth = np.zeros((SIDE, SIDE), np.bool_)
     truth[:, :50] = True
-    assert iou(followed(GuidedFilter(picture), coarse(truth)), truth) > 0.98
+    assert iou(followed(GuidedFilter(picture, SIDE // 4), coarse(truth)), truth) > 0.98
 
 
 def tracked(policy: Policy) -> tuple[Session, NDArray[np.bool_], torch.Tensor]:
@@ -94,7 +94,7 @@ def tracked(policy: Policy) -> tuple[Session, NDArray[np.bool_], torch.Tensor]:
     session.prompt(Prompt(1, box_xyxy=(60.0, 60.0, 180.0, 200.0)))
     session.step(image)
     (seen,) = session.step(image).objects
-    return session, seen.mask_hw, session.objects.rows[0].outputs[-1].decoded.logits_n1ss
+    return session, seen.mask_hw, session.state.objects.rows[0].outputs[-1].decoded.logits_n1ss
 
 
 def test_only_what_is_published_follows_edges() -> None:
@@ -108,9 +108,9 @@ def test_only_what_is_published_follows_edges() -> None:
 
 def test_a_policy_may_leave_edges_alone_as_the_official_does() -> None:
     session, mask_hw, logits = tracked(Policy(follow_edges=False))
-    assert session.guide is None and mask_hw.any()
+    assert session.state.guide is None and mask_hw.any()
     assert np.array_equal(mask_hw, source_masks(logits, *mask_hw.shape)[0])
-    assert tracked(OFFICIAL)[0].guide is None
+    assert tracked(OFFICIAL)[0].state.guide is None
 
 
 def test_a_snapshot_publishes_the_same_masks(tmp_path: Path) -> None:
@@ -122,7 +122,7 @@ def test_a_snapshot_publishes_the_same_masks(tmp_path: Path) -> None:
 
 def test_a_snapshot_without_its_picture_is_refused(tmp_path: Path) -> None:
     session, _, _ = tracked(Policy())
-    session.guide = None
+    session.state.guide = None
     session.save(tmp_path / "s")
     with pytest.raises(SnapshotError, match=r"damaged.*picture"):
         Session.load(tmp_path / "s", session.model)

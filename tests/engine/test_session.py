@@ -3,14 +3,13 @@
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from sam2.modeling.sam2_base import SAM2Base
-from torch import Tensor
 
 from tests.support.moving_scene import HEIGHT, WIDTH, frame, square
 from tracker.engine import Policy, Session
 from tracker.errors import PromptError, UsageError
 from tracker.models import Model, load_model
-from tracker.models.sam2 import verbs as network
+from tracker.models.base import Features
+from tracker.models.sam2.adapter import Sam2Model
 from tracker.types import ObjectState, Prompt
 
 SQUARE = square()
@@ -108,7 +107,7 @@ def test_a_prompt_that_cannot_be_applied_changes_nothing(
     with pytest.raises(PromptError, match=says):
         session.prompt(prompt)
     assert session.object_ids == ()
-    assert session.bank.rows == 0
+    assert session.state.bank.rows == 0
 
 
 def test_a_full_session_says_so(model: Model) -> None:
@@ -146,23 +145,23 @@ def test_the_same_frames_give_the_same_masks(model: Model) -> None:
 def test_the_session_does_not_grow_with_time(session: Session) -> None:
     session.step(frame())
     session.prompt(Prompt(1, mask_hw=SQUARE))
-    held = session.bank.nbytes
+    held = session.state.bank.nbytes
     for i in range(40):
         session.step(frame(i % 8))
-    assert session.bank.nbytes == held
+    assert session.state.bank.nbytes == held
 
 
 def test_frames_are_encoded_only_where_something_is_tracked(
     model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    encode = network.encode_image
-    encoded: list[Tensor] = []
+    encode = Sam2Model.encode_image
+    encoded: list[NDArray[np.uint8]] = []
 
-    def counting(net: SAM2Base, image_13ss: Tensor) -> network.Features:
-        encoded.append(image_13ss)
-        return encode(net, image_13ss)
+    def counting(network: Sam2Model, picture_hwc: NDArray[np.uint8]) -> Features:
+        encoded.append(picture_hwc)
+        return encode(network, picture_hwc)
 
-    monkeypatch.setattr(network, "encode_image", counting)
+    monkeypatch.setattr(Sam2Model, "encode_image", counting)
     session = Session(model)
     for shift in range(4):
         session.step(frame(shift))

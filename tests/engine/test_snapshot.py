@@ -1,10 +1,10 @@
 """Snapshots: a session goes on bit for bit, in this process or in another; damage is told."""
 
+import json
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pytest
@@ -70,7 +70,7 @@ def test_a_restored_session_goes_on_bit_for_bit(
 def test_objects_that_take_turns_go_on_bit_for_bit(
     session: Session, model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(model.network, "follows_masks", True)
+    monkeypatch.setattr(model.network.module, "follows_masks", True)
     by_turns = ComputeBudget(objects_per_frame=1)
     session.step(frame(5), by_turns)
     session.save(tmp_path / "s")
@@ -79,9 +79,9 @@ def test_objects_that_take_turns_go_on_bit_for_bit(
         assert_equal(restored.step(frame(i), by_turns), session.step(frame(i), by_turns))
 
 
-@pytest.mark.parametrize("keep", ["all", "present", "sure", "rivals"])
+@pytest.mark.parametrize("keep", ["all", "present", "confident", "distractors"])
 def test_a_long_session_goes_on_bit_for_bit_though_its_snapshot_is_short(
-    model: Model, tmp_path: Path, keep: Literal["all", "present", "sure", "rivals"]
+    model: Model, tmp_path: Path, keep: str
 ) -> None:
     session = Session(model, Policy(history_frames=3, keep_memories=keep))
     session.step(frame(0))
@@ -99,9 +99,9 @@ def test_a_long_session_goes_on_bit_for_bit_though_its_snapshot_is_short(
 
 
 def test_a_snapshot_leaves_out_what_is_kept_for_prompts_on_past_frames(session: Session) -> None:
-    held = session.bank.tensors(session.seen[-1].step)
+    held = session.state.bank.tensors(session.state.history[-1].step)
     kept_bytes = sum(tensor.nbytes for tensor in held.values()) / len(session.object_ids)
-    assert kept_bytes < session.bank.shape.bytes_per_object / 3
+    assert kept_bytes < session.state.bank.shape.bytes_per_object / 3
 
 
 def test_another_process_gives_identical_masks(session: Session, tmp_path: Path) -> None:
@@ -152,11 +152,46 @@ def test_a_snapshot_of_another_version_is_told(
 ) -> None:
     session.save(tmp_path / "s")
     data = (tmp_path / "s").read_bytes()
-    older = data.replace(b'\\"version\\":6', b'\\"version\\":1')
+    older = data.replace(b'\\"version\\":7', b'\\"version\\":1')
     assert older != data
     (tmp_path / "s").write_bytes(older)
-    with pytest.raises(SnapshotError, match="of version 1, not 6"):
+    with pytest.raises(SnapshotError, match="of version 1, not 7"):
         Session.load(tmp_path / "s", model)
+
+
+def as_version_6(data: bytes) -> bytes:
+    """A snapshot as the version before wrote it, with the older names."""
+    size = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + size])
+    meta = json.loads(header["__metadata__"]["trackd"])
+    meta |= {"version": 6, "effort": meta.pop("budget")}
+    meta["policy"]["keep_memories"] = "sure"
+    header["__metadata__"]["trackd"] = json.dumps(meta)
+    text = json.dumps(header).encode()
+    return len(text).to_bytes(8, "little") + text + data[8 + size :]
+
+
+def test_a_snapshot_of_the_version_before_goes_on_bit_for_bit(
+    session: Session, model: Model, tmp_path: Path
+) -> None:
+    session.step(frame(5), ComputeBudget(memories=1))
+    older = as_version_6(session.to_bytes())
+    restored = Session.load(tmp_path / "s", model, data=older)
+    assert restored.policy == session.policy
+    assert restored.policy.keep_memories == "confident"
+    assert restored.state.budget == ComputeBudget(memories=1)
+    assert_equal(restored.step(frame(6)), session.step(frame(6)))
+
+
+def test_a_snapshot_with_a_policy_that_nobody_knows_is_refused(
+    session: Session, model: Model, tmp_path: Path
+) -> None:
+    session.save(tmp_path / "s")
+    data = (tmp_path / "s").read_bytes()
+    wrong = data.replace(b"confident", b"confidant")
+    assert wrong != data
+    with pytest.raises(SnapshotError, match="no memory policy 'confidant'"):
+        Session.load(tmp_path / "s", model, data=wrong)
 
 
 def test_a_missing_snapshot_is_told(model: Model, tmp_path: Path) -> None:
@@ -179,4 +214,4 @@ def test_a_write_that_fails_keeps_the_snapshot_before(
         session.save(tmp_path / "s")
     assert (tmp_path / "s").read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["s"]
-    assert torch.is_tensor(Session.load(tmp_path / "s", model).seen[-1].features.top_1chw)
+    assert torch.is_tensor(Session.load(tmp_path / "s", model).state.history[-1].features.top_1chw)

@@ -12,9 +12,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from tests.support.moving_scene import HEIGHT, WIDTH, frame, square
 from tests.support.small_pico import small_pico
 from tracker.engine import Policy, Session
-from tracker.engine import object_update as passes
-from tracker.models.sam2 import verbs as network
-from tracker.models.sam2.distractors import AREAS
+from tracker.engine.memory_policy import AREAS, distractor
+from tracker.models.sam2 import verbs
 from tracker.types import ObjectResult, Prompt
 
 HISTORY = 4
@@ -104,7 +103,7 @@ class Commands(RuleBasedStateMachine):
         ids = tuple(sorted(self.references))
         assert self.session.object_ids == ids
         assert tuple(o.id for o in self.session.result().objects) == ids
-        assert self.session.bank.rows == len(ids)
+        assert self.session.state.bank.rows == len(ids)
 
     @invariant()
     def every_object_is_as_if_it_were_alone(self) -> None:
@@ -120,12 +119,12 @@ class Commands(RuleBasedStateMachine):
     @invariant()
     def nothing_is_larger_than_its_bound(self) -> None:
         session = self.session
-        assert len(session.seen) <= 1 + HISTORY
+        assert len(session.state.history) <= 1 + HISTORY
         capacity = max(2, 4 * max(1, len(self.references)))
-        assert session.bank.nbytes <= capacity * session.bank.shape.bytes_per_object
-        for obj in session.objects.rows:
+        assert session.state.bank.nbytes <= capacity * session.state.bank.shape.bytes_per_object
+        for obj in session.state.objects.rows:
             assert len(obj.outputs) <= 1 + HISTORY
-            assert len(obj.clicks) <= 1 + HISTORY
+            assert len(obj.prompts) <= 1 + HISTORY
             assert len(obj.given) <= 1 + HISTORY
             assert len(obj.areas) <= 1 + HISTORY + AREAS
 
@@ -141,29 +140,29 @@ class Commands(RuleBasedStateMachine):
         return data.draw(st.sampled_from(sorted(self.references)))
 
 
-class CommandsWithRivals(Commands):
-    """Every fifth frame is an anchor, so that they come and go."""
+class CommandsWithDistractors(Commands):
+    """Every fifth frame is a distractor memory, so that they come and go."""
 
-    policy = replace(POLICY, keep_memories="rivals")
+    policy = replace(POLICY, keep_memories="distractors")
 
     def __init__(self) -> None:
         super().__init__()
-        self.rivals = (
-            patch.object(network, "find_rivals", lambda _, iou: torch.ones(len(iou)).bool()),
-            patch.multiple(passes, ANCHOR_IOU=0.0, is_steady=lambda area, before: True),
+        self.patches = (
+            patch.object(verbs, "find_distractors", lambda _, iou: torch.ones(len(iou)).bool()),
+            patch.multiple(distractor, MIN_IOU=0.0, is_steady=lambda area, before: True),
         )
-        for rival in self.rivals:
-            rival.start()
+        for one in self.patches:
+            one.start()
 
     @rule(shift=SHIFTS)
     def stand_still(self, shift: int) -> None:
-        """Long enough for an anchor to be no longer a recent memory."""
+        """Long enough for a distractor memory to be no longer a recent one."""
         for _ in range(6):
             self.step(shift)
 
     def teardown(self) -> None:
-        for rival in self.rivals:
-            rival.stop()
+        for one in self.patches:
+            one.stop()
 
 
 def assert_alike(ours: ObjectResult, alone: ObjectResult) -> None:
@@ -181,5 +180,5 @@ TestCommands.settings = settings(
     derandomize=True,
     suppress_health_check=list(HealthCheck),
 )
-TestCommandsWithRivals = CommandsWithRivals.TestCase
-TestCommandsWithRivals.settings = settings(TestCommands.settings, max_examples=4)
+TestCommandsWithDistractors = CommandsWithDistractors.TestCase
+TestCommandsWithDistractors.settings = settings(TestCommands.settings, max_examples=4)

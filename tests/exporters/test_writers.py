@@ -15,11 +15,12 @@ from pycocotools.cocoeval import COCOeval
 
 from streams import Frame
 from tests.support.moving_square import HEIGHT, WIDTH, ColourSession, frames
+from tracker.effects.overlay import Overlay
 from tracker.errors import OutputError
 from tracker.exporters.coco import CocoFramesWriter
 from tracker.exporters.davis import DavisWriter, label_map
-from tracker.exporters.overlay_video import OverlayWriter, Painter
 from tracker.exporters.palette import davis_palette
+from tracker.exporters.video import EffectVideoWriter
 from tracker.exporters.youtube_vis import CocoWriter
 from tracker.types import ObjectResult, ObjectState, Prompt, StageTimes, TrackResult
 
@@ -229,7 +230,7 @@ def test_writers_without_a_frame_leave_nothing(tmp_path: Path):
         CocoWriter(tmp_path / "a.json", "clip"),
         CocoFramesWriter(tmp_path / "b.json", "clip"),
         DavisWriter(tmp_path / "masks"),
-        OverlayWriter(tmp_path / "a.mp4", None),
+        EffectVideoWriter(tmp_path / "a.mp4", None),
     ):
         writer.close()
     assert list(tmp_path.iterdir()) == []
@@ -255,7 +256,7 @@ def test_the_overlay_colours_the_object_and_leaves_the_rest(height: int, width: 
     mask_hw[y0:y1, x0:x1] = True
     item = ObjectResult(3, "dog", ObjectState.VISIBLE, 0.87, 0.9, (x0, y0, x1, y1), mask_hw)
     image = np.full((height, width, 3), 90, np.uint8)
-    painted = Painter(height, width).paint(image, TrackResult(0, (item,), StageTimes(0, 0)))
+    painted = Overlay(height, width).draw(image, (item,))
     assert (image == 90).all()
     changed = (painted != image).any(axis=2)
     assert changed[mask_hw].all()
@@ -269,9 +270,9 @@ def test_an_object_keeps_its_colour_whoever_else_is_there():
     left, right = np.zeros((100, 100), np.bool_), np.zeros((100, 100), np.bool_)
     left[50:90, 10:40], right[50:90, 60:90] = True, True
     image = np.zeros((100, 100, 3), np.uint8)
-    painter = Painter(100, 100)
-    both = painter.paint(image, result_of((4, 0.9, 0.9, left), (9, 0.9, 0.9, right)))
-    alone = painter.paint(image, result_of((9, 0.9, 0.9, right)))
+    overlay = Overlay(100, 100)
+    both = overlay.draw(image, result_of((4, 0.9, 0.9, left), (9, 0.9, 0.9, right)).objects)
+    alone = overlay.draw(image, result_of((9, 0.9, 0.9, right)).objects)
     assert both[80, 75].tolist() == alone[80, 75].tolist()
     assert both[80, 75].tolist() != both[80, 25].tolist()
 
@@ -279,8 +280,8 @@ def test_an_object_keeps_its_colour_whoever_else_is_there():
 def test_colours_are_rgb():
     mask_hw = np.zeros((100, 100), np.bool_)
     mask_hw[50:90, 10:40] = True
-    painted = Painter(100, 100).paint(
-        np.zeros((100, 100, 3), np.uint8), result_of((1, 0.9, 0.9, mask_hw))
+    painted = Overlay(100, 100).draw(
+        np.zeros((100, 100, 3), np.uint8), result_of((1, 0.9, 0.9, mask_hw)).objects
     )
     red, green, blue = (int(v) for v in painted[80, 25])
     assert blue > red > green  # the first colour of the palette is purple, A351FB
@@ -290,7 +291,7 @@ def test_an_object_out_of_sight_is_named_at_the_bottom():
     empty = np.zeros((200, 300), np.bool_)
     item = ObjectResult(2, "cat", ObjectState.OCCLUDED, 0.1, 0.2, None, empty)
     image = np.full((200, 300, 3), 90, np.uint8)
-    painted = Painter(200, 300).paint(image, TrackResult(0, (item,), StageTimes(0, 0)))
+    painted = Overlay(200, 300).draw(image, (item,))
     changed = (painted != image).any(axis=2)
     assert changed[170:, :150].any()
     assert not changed[:150].any()
@@ -298,7 +299,7 @@ def test_an_object_out_of_sight_is_named_at_the_bottom():
 
 def test_the_overlay_video_keeps_size_frames_and_times(tmp_path: Path):
     path = tmp_path / "out.mp4"
-    writer = OverlayWriter(path, None)
+    writer = EffectVideoWriter(path, None)
     for frame, result in tracked(6, {1: RED_PROMPT}):
         writer.write(frame, result)
     writer.close()

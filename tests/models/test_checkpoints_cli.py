@@ -58,15 +58,20 @@ def test_list_shows_every_model_and_what_is_here(
     models.mkdir()
     (models / "sam2.1_hiera_tiny.pt").write_bytes(b"x" * 2_500_000)
     assert trackd("list") == 0
+    lines = capsys.readouterr().out.splitlines()
     shown = {
         cells[1]: cells[2:]
-        for line in capsys.readouterr().out.splitlines()
+        for line in lines
         if len(cells := [cell.strip() for cell in line.split("│")]) > 2
     }
     assert set(shown) == set(REGISTRY)
     assert shown["pico"][0] == "embedded"
     assert shown["sam2.1-tiny"][:3] == ["present", "2.5 MB", "sam2.1_hiera_tiny.pt"]
     assert shown["sam2-large"][:2] == ["missing", ""]
+    licenses = [line for line in lines if line.startswith("license of the weights of ")]
+    assert len(licenses) == 2
+    assert "weights of pico: LicenseRef-trackd-pico-weights, for research" in licenses[0]
+    assert "sam2.1-tiny" in licenses[1] and ": Apache-2.0, for any use" in licenses[1]
 
 
 def test_path_prints_the_directory_alone(models: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -95,8 +100,9 @@ def test_get_fetches_from_a_mirror_and_then_has_it(
     assert target.read_bytes() == (directory / "mirror.pt").read_bytes()
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == f"sam2-tiny: downloading to {target}"
+    assert lines[-1].startswith("license of the weights: Apache-2.0, ")
     assert "1.0 MB of 1.0 MB (100%)" in lines
-    assert len(lines) <= 13
+    assert len(lines) <= 14
 
     assert trackd("get", "sam2-tiny", "--url", f"{url}/gone.pt") == 0
     assert "already here" in capsys.readouterr().err

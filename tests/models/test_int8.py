@@ -50,13 +50,14 @@ def beside(tmp_path: Path, config: PicoConfig) -> Path:
     return weights
 
 
-class TestLevels:
+class TestQuantParams:
     @pytest.mark.parametrize("ends", [(-3.0, 5.0), (1.0, 5.0), (-5.0, -1.0), (0.0, 0.0)])
     def test_they_have_zero_and_cover_the_range(self, ends: tuple[float, float]) -> None:
-        levels = QuantParams.between(*ends)
-        assert 0 <= levels.zero <= 255
-        lowest, highest = -levels.zero * levels.step, (255 - levels.zero) * levels.step
-        assert lowest <= ends[0] + levels.step / 2 and highest >= ends[1] - levels.step / 2
+        params = QuantParams.of_range(*ends)
+        assert 0 <= params.zero_point <= 255
+        lowest = -params.zero_point * params.scale
+        highest = (255 - params.zero_point) * params.scale
+        assert lowest <= ends[0] + params.scale / 2 and highest >= ends[1] - params.scale / 2
 
 
 CONVS = {
@@ -65,7 +66,7 @@ CONVS = {
     "wide depthwise, strided": Conv2dSame(16, 16, 5, stride=2, groups=16),
     "dense, strided": Conv2dSame(16, 24, 3, stride=2),
 }
-GIVEN, GIVES = QuantParams.between(-2, 4), QuantParams.between(-6, 5)
+INPUT_PARAMS, OUTPUT_PARAMS = QuantParams.of_range(-2, 4), QuantParams.of_range(-6, 5)
 
 
 def quantized(shape: tuple[int, ...], seed: int = 0) -> Tensor:
@@ -74,8 +75,13 @@ def quantized(shape: tuple[int, ...], seed: int = 0) -> Tensor:
     return values.contiguous(memory_format=torch.channels_last)
 
 
-def meant(x_nchw: Tensor, levels: QuantParams) -> Tensor:
-    return (x_nchw.double() - levels.zero) * levels.step
+def meant(x_nchw: Tensor, params: QuantParams) -> Tensor:
+    return (x_nchw.double() - params.zero_point) * params.scale
+
+
+def unrounded(x_nchw: Tensor, params: QuantParams) -> Tensor:
+    """The values of uint8 that real ones would have, but for rounding."""
+    return (x_nchw / params.scale + params.zero_point).clamp(0, 255)
 
 
 def rounded_weights(conv: nn.Conv2d) -> nn.Conv2d:
@@ -105,40 +111,41 @@ class TestConvolution:
     def test_it_is_the_real_one_to_half_a_step(self, name: str) -> None:
         torch.manual_seed(1)
         conv, x_nchw = CONVS[name], quantized((1, 16, 12, 12))
-        ours = Int8Conv(conv, GIVEN, GIVES)(x_nchw)
-        theirs = rounded_weights(conv)(meant(x_nchw, GIVEN))
-        exact = (theirs / GIVES.step + GIVES.zero).clamp(0, 255)
+        ours = Int8Conv(conv, INPUT_PARAMS, OUTPUT_PARAMS)(x_nchw)
+        theirs = rounded_weights(conv)(meant(x_nchw, INPUT_PARAMS))
+        exact = unrounded(theirs, OUTPUT_PARAMS)
         assert ours.dtype == torch.uint8 and ours.shape == exact.shape
         assert (ours.double() - exact).abs().max() <= 0.501
-        assert len(ours.unique()) > 20, "the levels are used"
+        assert len(ours.unique()) > 20, "the values are used"
 
     def test_relu6_is_the_range(self, name: str) -> None:
         conv, x_nchw = CONVS[name], quantized((1, 16, 12, 12))
-        ours = meant(Int8Conv(conv, GIVEN, RELU6)(x_nchw), RELU6)
-        theirs = F.relu6(rounded_weights(conv)(meant(x_nchw, GIVEN)))
-        assert (ours - theirs).abs().max() <= 0.501 * RELU6.step
+        ours = meant(Int8Conv(conv, INPUT_PARAMS, RELU6)(x_nchw), RELU6)
+        theirs = F.relu6(rounded_weights(conv)(meant(x_nchw, INPUT_PARAMS)))
+        assert (ours - theirs).abs().max() <= 0.501 * RELU6.scale
 
     def test_it_gives_bf16(self, name: str) -> None:
         conv, x_nchw = CONVS[name], quantized((1, 16, 12, 12))
-        ours = Int8Conv(conv, GIVEN, None)(x_nchw)
-        theirs = rounded_weights(conv)(meant(x_nchw, GIVEN))
+        ours = Int8Conv(conv, INPUT_PARAMS, None)(x_nchw)
+        theirs = rounded_weights(conv)(meant(x_nchw, INPUT_PARAMS))
         assert ours.dtype == torch.bfloat16
         assert torch.allclose(ours.double(), theirs, rtol=2**-8, atol=1e-5)
 
     def test_inputs_of_several_sizes(self, name: str) -> None:
-        ours, theirs = Int8Conv(CONVS[name], GIVEN, GIVES), rounded_weights(CONVS[name])
+        ours = Int8Conv(CONVS[name], INPUT_PARAMS, OUTPUT_PARAMS)
+        theirs = rounded_weights(CONVS[name])
         for side in (12, 8, 20, 12):
             x_nchw = quantized((1, 16, side, side), seed=side)
-            exact = theirs(meant(x_nchw, GIVEN)) / GIVES.step + GIVES.zero
-            assert (ours(x_nchw).double() - exact.clamp(0, 255)).abs().max() <= 0.501
+            exact = unrounded(theirs(meant(x_nchw, INPUT_PARAMS)), OUTPUT_PARAMS)
+            assert (ours(x_nchw).double() - exact).abs().max() <= 0.501
 
 
 def test_a_sum_with_what_was_there() -> None:
     conv, x_nchw = nn.Conv2d(24, 16, 1), quantized((1, 24, 8, 8))
-    before, there = quantized((1, 16, 8, 8), seed=1), QuantParams.between(-3, 3)
-    exact = rounded_weights(conv)(meant(x_nchw, GIVEN)) + meant(before, there)
-    ours = Int8Conv(conv, GIVEN, GIVES).add_to(before.clone(), there, x_nchw)
-    assert (ours.double() - (exact / GIVES.step + GIVES.zero).clamp(0, 255)).abs().max() <= 0.501
+    before, there = quantized((1, 16, 8, 8), seed=1), QuantParams.of_range(-3, 3)
+    exact = rounded_weights(conv)(meant(x_nchw, INPUT_PARAMS)) + meant(before, there)
+    ours = Int8Conv(conv, INPUT_PARAMS, OUTPUT_PARAMS).add_to(before.clone(), there, x_nchw)
+    assert (ours.double() - unrounded(exact, OUTPUT_PARAMS)).abs().max() <= 0.501
 
 
 def overlap(ours_hw: np.ndarray, truth_hw: np.ndarray) -> float:
@@ -185,6 +192,7 @@ class TestEncoder:
         for level, right in zip(ours.high_res, theirs.high_res, strict=True):
             assert apart(level, right) < 0.15
 
+    @pytest.mark.slow
     def test_the_number_of_threads_changes_no_bit(self) -> None:
         """Without AMX, with which it does; the variable is read when oneDNN is first used."""
         environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX512_CORE_BF16"}
@@ -209,6 +217,7 @@ class TestEncoder:
         flags = Path("/proc/cpuinfo").read_text(encoding="ascii").split()
         assert model.depends_on_threads is ("amx_tile" in flags)
 
+    @pytest.mark.slow
     def test_it_tracks_as_well_as_bf16(self) -> None:
         reached = {}
         for dtype in ("int8", "bf16"):
@@ -248,6 +257,7 @@ class TestChoice:
 
 
 class TestCalibration:
+    @pytest.mark.slow
     def test_ranges_are_written_beside_the_weights(self, tmp_path: Path) -> None:
         config = read_pico_config(PICO_WEIGHTS.with_suffix(".json"))
         size = config.model_copy(

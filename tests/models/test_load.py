@@ -21,7 +21,7 @@ from tracker.models import REGISTRY, InputSpec, find_spec, load_model, precision
 from tracker.models.checkpoints import checkpoint_path
 from tracker.models.digest import file_sha256
 from tracker.models.optim.fused_conv import FusedConv, can_fuse
-from tracker.models.optim.fusion import speed_up
+from tracker.models.optim.fusion import use_channel_norm
 from tracker.models.pico.build import build_pico, read_pico_config
 from tracker.models.precision import choose_precision
 from tracker.models.sam2.build import build_official
@@ -56,8 +56,8 @@ def test_pico_needs_no_download() -> None:
     model = load_model("pico", device="cpu", dtype="fp32")
     assert model.input == InputSpec(416, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), "linear")
     assert model.fingerprint == file_sha256(PICO_WEIGHTS)
-    assert not model.network.training
-    parameters = list(model.network.parameters())
+    assert not model.network.module.training
+    parameters = list(model.network.module.parameters())
     assert {(p.dtype, p.requires_grad) for p in parameters} == {(torch.float32, False)}
 
 
@@ -75,7 +75,7 @@ def test_the_faster_network_computes_the_same() -> None:
     plain = build_pico(read_pico_config(PICO_CONFIG))
     load_strictly(plain, read_state(PICO_WEIGHTS), path=PICO_WEIGHTS, config=str(PICO_CONFIG))
     plain.eval().requires_grad_(False)
-    fast = load_model("pico", device="cpu", dtype="fp32").network
+    fast = load_model("pico", device="cpu", dtype="fp32").network.module
     assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in fast.modules())
     image_13ss = torch.rand(1, 3, 416, 416, generator=torch.Generator().manual_seed(1))
     slow_maps, fast_maps = (net.forward_image(image_13ss)["backbone_fpn"] for net in (plain, fast))
@@ -83,14 +83,13 @@ def test_the_faster_network_computes_the_same() -> None:
         assert (ours - theirs).abs().max() <= 1e-4 * theirs.abs().max()
 
 
-def test_convolutions_and_clips_in_one_pass_change_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_convolutions_and_clips_in_one_pass_change_no_bit() -> None:
     if not can_fuse():
         pytest.skip("this torch has no such operator")
     image_13ss = torch.rand(1, 3, 416, 416, generator=torch.Generator().manual_seed(1))
     image_13ss = image_13ss.contiguous(memory_format=torch.channels_last)
-    fused = load_model("pico", device="cpu", dtype="bf16").network
-    monkeypatch.setattr("tracker.models.load.can_fuse", lambda: False)
-    plain = load_model("pico", device="cpu", dtype="bf16").network
+    fused = load_model("pico", device="cpu", dtype="bf16").network.module
+    plain = load_model("pico", device="cpu", dtype="bf16", without=["fused_conv"]).network.module
     assert any(isinstance(m, FusedConv) for m in fused.modules())
     assert not any(isinstance(m, FusedConv) for m in plain.modules())
     with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
@@ -169,8 +168,10 @@ def test_an_official_checkpoint_loads_strictly_from_the_models_directory(
     model = load_model("sam2.1-tiny", device="cpu")
     assert (model.input.size, model.input.resize) == (1024, "pil")
     assert model.fingerprint == file_sha256(tiny_pt)
-    rewritten = ("image_encoder.neck.", "sam_mask_decoder.conv_s")  # in one, see speed_up_model
-    held = {k: v for k, v in model.network.state_dict().items() if not k.startswith(rewritten)}
+    rewritten = ("image_encoder.neck.", "sam_mask_decoder.conv_s")  # in one, see use_narrow_neck
+    held = {
+        k: v for k, v in model.network.module.state_dict().items() if not k.startswith(rewritten)
+    }
     assert held.keys() == {k for k in tiny_state if not k.startswith(rewritten)}
     for key, value in held.items():
         assert torch.equal(value, tiny_state[key]), key
@@ -182,7 +183,7 @@ def test_a_given_checkpoint_may_be_safetensors(
     path = tmp_path / "tiny.safetensors"
     save_file({key: value.clone() for key, value in tiny_state.items()}, path)
     model = load_model("sam2.1-tiny", checkpoint=path, device="cpu")
-    assert torch.equal(model.network.no_mem_embed, tiny_state["no_mem_embed"])
+    assert torch.equal(model.network.module.no_mem_embed, tiny_state["no_mem_embed"])
 
 
 def test_another_pico_needs_other_files_only(tmp_path: Path) -> None:
@@ -195,7 +196,7 @@ def test_another_pico_needs_other_files_only(tmp_path: Path) -> None:
         "num_maskmem": 3,
         "attention_layers": 1,
         "fuser_layers": 0,
-        "memory_pool": 2,
+        "memory_stride": 2,
     }
     content["input"]["size"] = 256
     path = tmp_path / "mine.safetensors"
@@ -205,9 +206,9 @@ def test_another_pico_needs_other_files_only(tmp_path: Path) -> None:
 
     model = load_model("pico", checkpoint=path, device="cpu", dtype="fp32")
 
-    assert model.input.size == model.network.image_size == 256
-    assert (model.network.num_maskmem, model.network.mem_dim) == (3, 32)
-    features = model.network.forward_image(torch.zeros(1, 3, 256, 256))
+    assert model.input.size == model.network.module.image_size == 256
+    assert (model.network.module.num_maskmem, model.network.module.mem_dim) == (3, 32)
+    features = model.network.module.forward_image(torch.zeros(1, 3, 256, 256))
     assert features["vision_features"].shape == (1, 64, 16, 16)
 
 
@@ -380,6 +381,7 @@ def test_precision_follows_the_hardware(monkeypatch: pytest.MonkeyPatch, int8: b
         choose_precision("fp16", cpu)
 
 
+@pytest.mark.slow
 def test_loading_says_nothing_and_warns_of_nothing() -> None:
     code = "from tracker.models import load_model; load_model('pico', device='cpu')"
     done = subprocess.run(
@@ -407,5 +409,5 @@ def test_norms_over_channels_equal_the_original(channels: int) -> None:
     x_nchw = torch.randn(2, channels, 6, 5)
     with torch.inference_mode():
         expected = original(x_nchw)
-        speed_up(holder)
+        use_channel_norm(holder)
         torch.testing.assert_close(holder(x_nchw), expected, rtol=0, atol=1e-5)

@@ -144,5 +144,5 @@ def test_a_copy_of_the_decoder_does_not_copy_what_was_prepared(network: SAM2Base
     with torch.autocast("cpu", dtype=torch.bfloat16):
         answers = asker(network, objects=1, points=1)(fast)
         copied = deepcopy(fast)
-        assert not copied._plans
+        assert not copied._decoders
         torch.testing.assert_close(asker(network, objects=1, points=1)(copied), answers)

@@ -6,16 +6,15 @@ from sam2.modeling.sam2_base import SAM2Base
 from torch import Tensor
 
 from tools.bench.models import seeded
-from tracker.models import find_spec, load_model
+from tracker.models import find_spec, load_model, resized, with_whole_memories
+from tracker.models.base import Decoded, Features
 from tracker.models.checkpoints import checkpoint_path
 from tracker.models.optim.fused_conv import can_fuse
-from tracker.models.optim.memory_encoder import FastMemoryEncoder, use_fast_memory
+from tracker.models.optim.memory_encoder import FastMemoryEncoder, use_fast_memory_encoder
 from tracker.models.pico.build import build_pico, read_pico_config
-from tracker.models.pico.memory_stride import with_whole_memories
-from tracker.models.sam2 import verbs as network
 from tracker.models.sam2.build import build_official
-from tracker.models.sam2.resize import resized, with_shared_weights
-from tracker.models.sam2.verbs import Decoded, Features
+from tracker.models.sam2.resize import with_shared_weights
+from tracker.models.sam2.verbs import Sam2Network
 from tracker.models.state_dict import load_strictly, read_state
 
 pytestmark = pytest.mark.skipif(not can_fuse(), reason="this torch has no such operators")
@@ -37,7 +36,7 @@ def plain_network(name: str) -> SAM2Base:
 
 def fast_network(plain: SAM2Base, dtype: torch.dtype) -> SAM2Base:
     fast = with_shared_weights(plain)
-    use_fast_memory(fast, dtype)
+    use_fast_memory_encoder(fast, dtype)
     return fast
 
 
@@ -57,7 +56,7 @@ def memories(net: SAM2Base, dtype: torch.dtype, *, from_prompt: bool) -> Tensor:
     features, decoded = seen(net)
     half = dtype == torch.bfloat16
     with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=half):
-        return network.memorise(net, features, decoded, from_prompt=from_prompt)
+        return Sam2Network(net).encode_memory(features, decoded, from_prompt=from_prompt)
 
 
 def largest_difference(ours: Tensor, theirs: Tensor) -> float:
@@ -89,9 +88,9 @@ def test_an_object_is_remembered_alike_alone_and_with_others() -> None:
     net = fast_network(plain_network("pico"), torch.float32)
     features, decoded = seen(net)
     with torch.inference_mode():
-        together = network.memorise(net, features, decoded, from_prompt=False)
+        together = Sam2Network(net).encode_memory(features, decoded, from_prompt=False)
         for i in range(OBJECTS):
-            alone = network.memorise(net, features, decoded.row(i), from_prompt=False)
+            alone = Sam2Network(net).encode_memory(features, decoded.row(i), from_prompt=False)
             assert largest_difference(together[i : i + 1], alone) < ROUNDING
 
 
@@ -111,7 +110,7 @@ def test_half_precision_does_not_depend_on_the_number_of_threads(threads: int) -
 @pytest.mark.parametrize("pool", [1, 2])
 def test_means_are_taken_of_squares_of_tokens(pool: int) -> None:
     plain = with_shared_weights(plain_network("pico"))
-    plain.memory_pool = pool
+    plain.memory_stride = pool
     theirs = memories(plain, torch.float32, from_prompt=False)
     ours = memories(fast_network(plain, torch.float32), torch.float32, from_prompt=False)
     assert ours.shape[1] == (plain.image_size // 16 // pool) ** 2
@@ -129,20 +128,17 @@ def test_other_scales_of_masks_are_obeyed() -> None:
 def test_a_loaded_model_has_it_at_every_size_and_with_whole_memories() -> None:
     model = load_model("pico", device="cpu", dtype="fp32")
     for one in (model, resized(model, 192), with_whole_memories(model)):
-        encoder = one.network.memory_encoder
+        encoder = one.network.module.memory_encoder
         assert isinstance(encoder, FastMemoryEncoder)
         ours = {t.data_ptr() for t in encoder.buffers()}
-        assert ours == {t.data_ptr() for t in model.network.memory_encoder.buffers()}
-        memories(one.network, torch.float32, from_prompt=False)
+        assert ours == {t.data_ptr() for t in model.network.module.memory_encoder.buffers()}
+        memories(one.network.module, torch.float32, from_prompt=False)
 
 
-def test_a_torch_without_the_operators_keeps_the_encoder_of_sam2(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("tracker.models.load.can_fuse", lambda: False)
-    plain = load_model("pico", device="cpu", dtype="fp32").network
-    monkeypatch.undo()
-    fast = load_model("pico", device="cpu", dtype="fp32").network
+def test_where_it_is_switched_off_the_encoder_is_that_of_sam2() -> None:
+    off = load_model("pico", device="cpu", dtype="fp32", without=["memory_encoder"])
+    plain = off.network.module
+    fast = load_model("pico", device="cpu", dtype="fp32").network.module
     assert not isinstance(plain.memory_encoder, FastMemoryEncoder)
     assert (
         largest_difference(

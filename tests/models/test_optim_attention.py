@@ -12,10 +12,11 @@ from torch import nn
 from tests.support.apart import apart
 from tracker.models.optim.attention import (
     PlainMultiScaleAttention,
-    attend_plainly,
-    use_plain_attention,
+    plain_attention,
+    use_plain_attention_in_trunk,
 )
 from tracker.models.sam2 import attention
+from tracker.models.sam2.derived import Derived
 
 POOL = nn.MaxPool2d(2, 2)
 
@@ -36,7 +37,7 @@ def test_hieras_attention(pool: nn.Module | None, dtype: torch.dtype) -> None:
 def test_every_attention_of_a_hiera_is_replaced_and_no_weight_renamed() -> None:
     trunk = Hiera(embed_dim=16, num_heads=1, stages=(1, 2, 2, 1), global_att_blocks=(3,))
     names = set(trunk.state_dict())
-    use_plain_attention(trunk)
+    use_plain_attention_in_trunk(trunk)
     kinds = {type(block.attn) for block in trunk.blocks}
     assert kinds == {PlainMultiScaleAttention} and set(trunk.state_dict()) == names
 
@@ -46,9 +47,9 @@ def test_queries_by_parts(queries: int, monkeypatch: pytest.MonkeyPatch) -> None
     torch.manual_seed(0)
     q = torch.randn(queries, 50, 16).bfloat16()
     k, v = torch.randn(3, 70, 16).bfloat16(), torch.randn(3, 70, 8).bfloat16()
-    whole = attention._attend(q, k, v)
+    whole = attention._attend(q, k, v, plainly=True)
     monkeypatch.setattr(attention, "SCORES_BYTES", 7 * 70 * 2)  # seven queries at a time
-    assert torch.equal(attention._attend(q, k, v), whole)
+    assert torch.equal(attention._attend(q, k, v, plainly=True), whole)
     exact = F.scaled_dot_product_attention(q.double().expand(3, -1, -1), k.double(), v.double())
     assert apart(whole, exact) < 0.02
 
@@ -62,8 +63,8 @@ def test_scores_beyond_the_range_of_floats(shift: float) -> None:
     far_q, far_k = q.clone(), k.clone()
     far_k[:, 0] = shift
     near = F.scaled_dot_product_attention(q.double()[None], k.double()[None], v.double()[None])[0]
-    assert apart(attend_plainly(far_q, far_k, v), near) < 1e-3
-    half = attend_plainly(far_q.bfloat16(), far_k.bfloat16(), v.bfloat16())
+    assert apart(plain_attention(far_q, far_k, v), near) < 1e-3
+    half = plain_attention(far_q.bfloat16(), far_k.bfloat16(), v.bfloat16())
     assert half.isfinite().all()
     if shift == 0:
         assert apart(half, near) < 0.02
@@ -76,8 +77,10 @@ def test_keys_rotated_by_parts(at_once: int, monkeypatch: pytest.MonkeyPatch) ->
     memory = attention.Memory(
         torch.randn(3, 4 * 9 + 2, 8), torch.randn(3, 4 * 9 + 2, 8), map_tokens=9, pointer_tokens=2
     )
-    turns = attention._turns(rope, torch.randn(1, 9, 16))
-    of_one_piece = attention._keys(rope, memory, turns, places=True)  # with gradients
+    turns = attention._turns(rope, 9, Derived())
+    of_one_piece = attention._keys(rope, memory, turns, Derived(), places=True)  # with gradients
     monkeypatch.setattr(attention, "ROTATED_AT_ONCE", at_once)
     with torch.inference_mode():
-        assert torch.equal(attention._keys(rope, memory, turns, places=True), of_one_piece)
+        assert torch.equal(
+            attention._keys(rope, memory, turns, Derived(), places=True), of_one_piece
+        )

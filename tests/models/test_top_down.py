@@ -1,4 +1,4 @@
-"""The top-down path: shapes, what it is told, in 8-bit integers too; and prompts shown finely."""
+"""The top-down path: shapes, what reaches it, in 8-bit integers too; and fine mask prompts."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -12,12 +12,12 @@ from tools.train.calibrate import main as calibrate
 from tools.train.grow import main as grow
 from tools.train.learner import _is_pretrained
 from tracker.models import Model, find_spec, load_model
+from tracker.models.base import Features
 from tracker.models.checkpoints import checkpoint_path
 from tracker.models.optim.int8.conv import QuantParams, can_quantize
 from tracker.models.optim.int8.top_down import Int8TopDown
 from tracker.models.pico.build import PicoConfig, build_pico, read_pico_config
 from tracker.models.pico.top_down import Steps, TopDown
-from tracker.models.sam2 import verbs as network
 
 PACKAGED = checkpoint_path(find_spec("pico"))
 CHANNELS = (8, 16, 24, 40)
@@ -37,7 +37,7 @@ def random_path() -> TopDown:
     return TopDown(CHANNELS, (24, 16)).eval().requires_grad_(False)
 
 
-def test_finer_maps_are_told_of_coarser_ones_and_not_the_other_way() -> None:
+def test_coarser_maps_reach_finer_ones_and_not_the_other_way() -> None:
     path, maps = random_path(), random_maps()
     before = path(maps)
     assert [m.shape for m in before] == [m.shape for m in maps]
@@ -61,21 +61,17 @@ def test_a_pixel_knows_its_surroundings() -> None:
 @pytest.mark.skipif(not can_quantize(), reason="no fast products of 8-bit integers here")
 def test_in_integers_it_is_near_the_real_one() -> None:
     path, maps = random_path(), random_maps()
-    given = [QuantParams.between(-4, 4)] * 4
-    quantized = [
-        (m / levels.step + levels.zero).round().to(torch.uint8)
-        for m, levels in zip(maps, given, strict=True)
-    ]
-    real = [
-        (q.float() - levels.zero) * levels.step for q, levels in zip(quantized, given, strict=True)
-    ]
+    input_params = QuantParams.of_range(-4, 4)
+    scale, zero_point = input_params.scale, input_params.zero_point
+    quantized = [(m / scale + zero_point).round().to(torch.uint8) for m in maps]
+    real = [(q.float() - zero_point) * scale for q in quantized]
     steps = path.steps(real)
     ranges = [(float(s.min()), float(s.max())) for s in steps]
-    ours = Int8TopDown(path, given, ranges)
+    ours = Int8TopDown(path, [input_params] * 4, ranges)
     found = ours([q.contiguous(memory_format=torch.channels_last) for q in quantized])
     for level, right in enumerate(path(real)):
-        levels = ours.levels[level]
-        difference = (found[level].float() - levels.zero) * levels.step - right
+        params = ours.output_params[level]
+        difference = (found[level].float() - params.zero_point) * params.scale - right
         assert difference.square().mean().sqrt() < 0.05 * right.std()
     assert Steps._fields == ("coarse", "above", "narrow", "middle", "fine")
 
@@ -99,14 +95,15 @@ def older(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def features(model: Model) -> network.Features:
+def features(model: Model) -> Features:
     random = torch.Generator().manual_seed(0)
     picture = torch.randn(1, 3, 64, 64, generator=random)
     with torch.inference_mode():
-        return network.encode_image(model.network, picture)
+        return model.network.encode_pixels(picture)
 
 
 class TestGrowing:
+    @pytest.mark.slow
     def test_nothing_changes_at_first(self, older: Path, pack: Path, tmp_path: Path) -> None:
         out = tmp_path / "grown.safetensors"
         argv = [str(older), str(pack), "--out", str(out), "--top-down", "16", "8", "--fine-prompts"]
@@ -114,7 +111,7 @@ class TestGrowing:
         before, after = (
             load_model("pico", checkpoint=path, device="cpu", dtype="fp32") for path in (older, out)
         )
-        assert after.network.image_encoder.trunk.top_down is not None
+        assert after.network.module.image_encoder.trunk.top_down is not None
         ours, theirs = features(after), features(before)
         for level, same in zip(ours.high_res, theirs.high_res, strict=True):
             assert torch.allclose(level, same, atol=1e-5)

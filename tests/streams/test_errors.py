@@ -16,7 +16,8 @@ from streams import (
     StreamError,
     open_source,
 )
-from streams.address import SourceKind, camera_address, parse_address, redact
+from streams.address import SourceKind, parse_address, redact
+from streams.sources.camera import camera_address
 from tests.support.streams_clips import gray, write_clip
 
 

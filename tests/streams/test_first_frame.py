@@ -20,11 +20,11 @@ DEADLINE_S = 60.0
 
 
 class Daemon:
-    """A pipeline with one stream that has no frame yet."""
+    """A scheduler with one stream that has no frame yet."""
 
     def __init__(self) -> None:
         self.tracked: list[Tracked] = []
-        self.pipeline = Scheduler(
+        self.scheduler = Scheduler(
             small_pico(),
             Policy(history_frames=4, max_objects=3),
             commands_queued=3,
@@ -32,24 +32,24 @@ class Daemon:
             on_event=lambda _: None,
         )
         self.mailbox: Mailbox[LiveFrame] = Mailbox(
-            capacity=50, drop_stale=True, on_put=self.pipeline.wake
+            capacity=50, drop_stale=True, on_put=self.scheduler.wake
         )
-        self.pipeline.add("cam", SETTINGS, self.mailbox)
-        self.pipeline.start()
+        self.slot = self.scheduler.add("cam", SETTINGS, self.mailbox)
+        self.scheduler.start()
 
     def submit(self, seq: int, wait_s: float, **more: object) -> "Future[CommandResult]":
-        return self.pipeline.submit("cam", drawn(seq, wait_s=wait_s, **more))
+        return self.scheduler.submit(self.slot, drawn(seq, wait_s=wait_s, **more))
 
     def overtaken(self) -> None:
         """All that was asked for before has been looked at once this returns."""
-        self.pipeline.submit("cam", ListCommand()).result(DEADLINE_S)
+        self.scheduler.submit(self.slot, ListCommand()).result(DEADLINE_S)
 
 
 @pytest.fixture
 def daemon() -> Iterator[Daemon]:
     daemon = Daemon()
     yield daemon
-    assert daemon.pipeline.stop(DEADLINE_S)
+    assert daemon.scheduler.stop(DEADLINE_S)
 
 
 def refusal(future: "Future[CommandResult]") -> RequestError:
@@ -62,12 +62,12 @@ def test_a_prompt_waits_for_the_first_frame_and_holds_nobody_up(daemon: Daemon) 
     future = daemon.submit(7, DEADLINE_S)
     daemon.overtaken()
     assert not future.done()
-    assert daemon.pipeline.status("cam").commands_waiting == 1
+    assert daemon.slot.status().commands_waiting == 1
     daemon.mailbox.put(live(7))
     result = future.result(DEADLINE_S)
     assert isinstance(result, PromptResult)
     assert (result.frame_seq, result.created) == (7, True)
-    assert daemon.pipeline.status("cam").commands_waiting == 0
+    assert daemon.slot.status().commands_waiting == 0
 
 
 def test_prompts_that_waited_are_applied_in_their_order(daemon: Daemon) -> None:
@@ -98,16 +98,16 @@ def test_without_a_wait_it_is_said_at_once(daemon: Daemon) -> None:
 def test_a_source_that_fails_ends_the_wait_with_its_error(daemon: Daemon, before: bool) -> None:
     why = "connection refused: rtsp://***@10.0.0.5/main; check the host"
     if before:
-        daemon.pipeline.silence("cam", why)
+        daemon.scheduler.silence(daemon.slot, why)
     future = daemon.submit(0, DEADLINE_S)
     if not before:
         daemon.overtaken()
         assert not future.done()
-        daemon.pipeline.silence("cam", why)
+        daemon.scheduler.silence(daemon.slot, why)
     refused = refusal(future)
     assert refused.code is ErrorCode.NO_FRAME
     assert refused.message == f"stream cam gives no frame to prompt on: {why}"
-    daemon.pipeline.silence("cam", "")
+    daemon.scheduler.silence(daemon.slot, "")
     again = daemon.submit(3, DEADLINE_S)
     daemon.mailbox.put(live(3))
     assert isinstance(again.result(DEADLINE_S), PromptResult)
@@ -117,19 +117,19 @@ def test_a_file_that_ended_before_its_frames_were_tracked_still_gives_them(
     daemon: Daemon, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun, go_on = threading.Event(), threading.Event()
-    lane = daemon.pipeline._slots["cam"].lane
-    track: Callable[..., Tracked] = lane.track
+    tracker = daemon.slot.stream_tracker
+    track: Callable[..., Tracked] = tracker.track
 
     def held(frame: LiveFrame, *, dropped: int) -> Tracked:
         begun.set()
         assert go_on.wait(DEADLINE_S)
         return track(frame, dropped=dropped)
 
-    monkeypatch.setattr(lane, "track", held)
+    monkeypatch.setattr(tracker, "track", held)
     daemon.mailbox.put(live(5))
     assert begun.wait(DEADLINE_S)
     future = daemon.submit(5, DEADLINE_S)
-    daemon.pipeline.silence("cam", "clip.mp4 was read to its end")
+    daemon.scheduler.silence(daemon.slot, "clip.mp4 was read to its end")
     go_on.set()
     result = future.result(DEADLINE_S)
     assert isinstance(result, PromptResult) and result.frame_seq == 5
@@ -137,7 +137,7 @@ def test_a_file_that_ended_before_its_frames_were_tracked_still_gives_them(
 
 def test_so_many_may_wait_and_no_more(daemon: Daemon) -> None:
     futures = [daemon.submit(0, DEADLINE_S) for _ in range(3)]
-    daemon.pipeline.wake()
+    daemon.scheduler.wake()
     with pytest.raises(RequestError) as refused:
         daemon.submit(0, DEADLINE_S)
     assert refused.value.code is ErrorCode.BUSY
@@ -151,7 +151,7 @@ def test_an_object_that_must_be_there_is_not_waited_for(daemon: Daemon) -> None:
 
 def test_a_prompt_that_fits_no_frame_is_refused_once_there_is_one(daemon: Daemon) -> None:
     command = replace(PromptCommand(None, box=(9, 9, 3, 3)), wait_s=DEADLINE_S)
-    future = daemon.pipeline.submit("cam", command)
+    future = daemon.scheduler.submit(daemon.slot, command)
     daemon.mailbox.put(live(0))
     assert refusal(future).code is ErrorCode.BAD_PROMPT
 
@@ -159,10 +159,10 @@ def test_a_prompt_that_fits_no_frame_is_refused_once_there_is_one(daemon: Daemon
 def test_the_end_of_the_stream_or_of_the_daemon_ends_the_wait(daemon: Daemon) -> None:
     removed = daemon.submit(0, DEADLINE_S)
     daemon.overtaken()
-    daemon.pipeline.remove("cam")
+    daemon.scheduler.remove(daemon.slot)
     assert refusal(removed).code is ErrorCode.UNKNOWN_STREAM
-    daemon.pipeline.add("cam", SETTINGS, daemon.mailbox)
+    daemon.slot = daemon.scheduler.add("cam", SETTINGS, daemon.mailbox)
     stopped = daemon.submit(0, DEADLINE_S)
     daemon.overtaken()
-    assert daemon.pipeline.stop(DEADLINE_S)
+    assert daemon.scheduler.stop(DEADLINE_S)
     assert refusal(stopped).code is ErrorCode.SHUTTING_DOWN

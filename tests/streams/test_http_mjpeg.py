@@ -222,11 +222,11 @@ def test_a_camera_is_asked_for_pictures_when_the_model_is_there(
         done.append("asked")
         sending(kind, parts)(handler)
 
-    def loaded(args: object) -> object:
+    def loaded(*asked: object) -> object:
         done.append("loaded")
-        return open_fake_session(args)
+        return open_fake_session(*asked)
 
-    monkeypatch.setattr("tracker.cli.track.open_session", loaded)
+    monkeypatch.setattr("tracker.annotate.run.open_session", loaded)
     with serving({"/video": asked}) as server:
         options = ["--box", "1:5,5,20,20", "--coco", str(tmp_path / "out.json"), "--quiet"]
         assert main(["track", f"{server.url}/video", *options]) == 0

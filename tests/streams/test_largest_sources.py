@@ -13,7 +13,7 @@ from PIL import Image
 
 from streams import SourceTooLarge, SourceUnreadable, open_source
 from streams.access.bounded_file import read_at_most
-from streams.decode.image import MAX_PIXELS
+from streams.info import MAX_PIXELS
 from tests.support.streams_clips import gray, write_clip
 from tests.support.supervised import wait_until, watched
 from tracker.daemon.config.schema import LimitsConfig

@@ -12,10 +12,11 @@ import av.error
 import numpy as np
 import pytest
 
-import streams.address
+import streams.sources.camera
 import streams.sources.ffmpeg
 from streams import SourceTimeout, SourceUnreadable, open_source
-from streams.address import Address, camera_address
+from streams.address import Address
+from streams.sources.camera import camera_address
 from tests.support.streams_clips import (
     big_buck_bunny,
     corners,
@@ -169,7 +170,7 @@ def fake_camera(url: str, camera: str, platform: str) -> Address:
 
 
 def test_a_camera_is_a_live_source(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streams.address, "camera_address", fake_camera)
+    monkeypatch.setattr(streams.sources.camera, "camera_address", fake_camera)
     with open_source("webcam:0") as source:
         assert [frame.seq for frame in source] == list(range(6))
     assert source.info.live
@@ -207,7 +208,7 @@ def hesitate(monkeypatch: pytest.MonkeyPatch, pauses: int) -> None:
         return HesitantContainer(open_container(address, *more), pauses)
 
     monkeypatch.setattr(streams.sources.ffmpeg, "_open", open_hesitant)
-    monkeypatch.setattr(streams.address, "camera_address", fake_camera)
+    monkeypatch.setattr(streams.sources.camera, "camera_address", fake_camera)
 
 
 def test_a_camera_that_has_no_picture_yet_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -225,7 +226,7 @@ def test_a_camera_that_never_has_a_picture_times_out(monkeypatch: pytest.MonkeyP
 def test_a_live_source_whose_data_cannot_be_decoded_times_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(streams.address, "camera_address", fake_camera)
+    monkeypatch.setattr(streams.sources.camera, "camera_address", fake_camera)
     monkeypatch.setattr(streams.sources.ffmpeg.AvSource, "_decode", lambda source, packet: [])
     with pytest.raises(SourceTimeout, match="no picture from webcam:0"):
         open_source("webcam:0", read_timeout_s=0.0)

@@ -74,8 +74,8 @@ class Client:
         self.answers = asyncio.Event()
         self.answers.set()
 
-    async def request(self, fields: dict[str, Any]) -> dict[str, Any]:
-        self.asked.append(fields)
+    async def call(self, op: str, **fields: Any) -> dict[str, Any]:
+        self.asked.append({"op": op, **fields})
         await self.answers.wait()
         if fields.get("object") == 9:
             error = ErrorBody(code=ErrorCode.UNKNOWN_OBJECT, message="no object 9", hint="look")

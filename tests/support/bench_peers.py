@@ -1,4 +1,4 @@
-"""A peer that is quick, or breaks where it is told to: `-m tests.bench_peers [build|step]`."""
+"""A peer that is quick, or breaks where it is told to: `tests.support.bench_peers [build|step]`."""
 
 import sys
 

@@ -13,7 +13,7 @@ from typing import Any
 from tests.support.control_clients import running
 from tracker.daemon.messages import RequestError
 from tracker.protocol.replies import ErrorCode
-from tracker.protocol.requests import AnyRequest, Ping
+from tracker.protocol.requests import Ping, Request
 
 MAX_BYTES = 64 * 1024
 TIMEOUT_S = 0.02
@@ -23,7 +23,7 @@ def careless() -> Any:
     """Does each request in another way: well, by a refusal, by a mistake, later, or never."""
     ways = itertools.cycle(range(5))
 
-    def handle(request: AnyRequest) -> "dict[str, Any] | Future[dict[str, Any]]":
+    def handle(request: Request) -> "dict[str, Any] | Future[dict[str, Any]]":
         way = 0 if isinstance(request, Ping) else next(ways)
         future: Future[dict[str, Any]] = Future()
         if way == 0:

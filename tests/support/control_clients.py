@@ -12,14 +12,14 @@ from tracker.daemon.access.authenticator import Authenticator
 from tracker.daemon.access.permissions import Permissions
 from tracker.daemon.config.schema import ControlConfig, LimitsConfig
 from tracker.daemon.control.socket import Control
-from tracker.protocol.requests import AnyRequest
+from tracker.protocol.requests import Request
 
 PATIENCE_MS = 20_000  # far longer than anything takes
 
 
 @contextmanager
 def running(
-    handle: Callable[[AnyRequest], dict[str, Any] | Future[dict[str, Any]]],
+    handle: Callable[[Request], dict[str, Any] | Future[dict[str, Any]]],
     *,
     limits: LimitsConfig | None = None,
     security: Authenticator | None = None,

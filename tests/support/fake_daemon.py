@@ -21,7 +21,7 @@ from tracker.protocol.replies import (
     StreamInfo,
     StreamsResult,
 )
-from tracker.protocol.requests import AnyRequest
+from tracker.protocol.requests import Request
 from tracker.types import ObjectState
 
 CUP = ObjectInfo(id=1, label="cup", state=ObjectState.VISIBLE, score=0.9, box=(4, 14, 17, 27))
@@ -63,10 +63,10 @@ class FakeDaemon:
     refuse: RequestError | None = None
     streams: list[StreamInfo] = field(default_factory=lambda: [stream_info("cam1")])
     objects: list[ObjectInfo] = field(default_factory=lambda: [CUP])
-    requests: list[AnyRequest] = field(default_factory=list)
+    requests: list[Request] = field(default_factory=list)
     unsaved: str = ""  # why changes of streams are not kept over a restart
 
-    def answer(self, request: AnyRequest) -> dict[str, Any]:
+    def answer(self, request: Request) -> dict[str, Any]:
         self.requests.append(request)
         if self.refuse is not None:
             raise self.refuse
@@ -75,11 +75,15 @@ class FakeDaemon:
                 result: Any = PingResult(version="0.1.0", ready=True, uptime_s=3.5)
             case "stream.list":
                 result = StreamsResult(streams=self.streams)
+            case "object.relabel":
+                result = CUP
+            case "snapshot.restore":
+                result = ObjectsResult(stream=request.stream, objects=self.objects)
             case "object.list":
                 result = ObjectsResult(stream=request.stream, objects=self.objects)
             case "prompt" | "object.correct":
                 result = PromptResult(
-                    object=CUP, created=True, frame_seq=7, newest_seq=9, caught_up=2
+                    object=CUP, created=True, frame_seq=7, newest_seq=9, replayed_frames=2
                 )
             case "describe" | "metrics":
                 return {"op": request.op}

@@ -45,7 +45,7 @@ def write_clip(path: Path, count: int) -> Path:
 class ColourSession:
     """Tracks every pixel of about the colour that was prompted. Scores grow with the id."""
 
-    looks_ahead = False
+    prefetches = False
 
     def __init__(self) -> None:
         self.policy = Policy()
@@ -91,7 +91,7 @@ class ColourSession:
         return ObjectResult(object_id, label, ObjectState.VISIBLE, score, 0.9, box, mask_hw)
 
 
-def open_fake_session(args: object) -> tuple[SimpleNamespace, ColourSession]:
-    """In place of `tracker.cli.track.open_session`."""
+def open_fake_session(*asked: object) -> tuple[SimpleNamespace, ColourSession]:
+    """In place of `tracker.annotate.run.open_session`."""
     model = SimpleNamespace(name="colour", device="cpu", precision="fp32", depends_on_threads=True)
     return model, ColourSession()

@@ -9,6 +9,7 @@ from tracker.models import Model
 from tracker.models.checkpoints import checkpoint_path
 from tracker.models.pico.build import build_pico, read_pico_config
 from tracker.models.registry import find_spec
+from tracker.models.sam2.adapter import Sam2Model
 from tracker.models.state_dict import load_strictly, read_state
 
 
@@ -21,4 +22,5 @@ def small_pico() -> Model:
     network = build_pico(config)
     load_strictly(network, read_state(weights), path=weights, config="pico at 128")
     network.eval().requires_grad_(False)
-    return Model("pico-128", network, torch.device("cpu"), torch.float32, config.input, "pico-128")
+    cpu, sam2 = torch.device("cpu"), Sam2Model(network, config.input)
+    return Model("pico-128", sam2, cpu, torch.float32, config.input, "pico-128")

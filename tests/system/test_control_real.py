@@ -14,6 +14,7 @@ from tracker.daemon.config.schema import ControlConfig, DataConfig, LimitsConfig
 from tracker.daemon.control.operations import Operations
 from tracker.daemon.publish.publisher import Publisher
 from tracker.daemon.streams import Streams
+from tracker.daemon.telemetry.collect import collect_streams
 from tracker.daemon.telemetry.status import DaemonStatus
 from tracker.daemon.tracking.scheduler import Scheduler
 from tracker.engine import Policy
@@ -57,34 +58,34 @@ def ask() -> Iterator[Asker]:
     publisher = Publisher(
         DataConfig(bind="tcp://127.0.0.1:*", latest_bind=None), None, context=context
     )
-    pipeline = Scheduler(
+    scheduler = Scheduler(
         small_pico(),
         Policy(history_frames=4, max_objects=4),
         commands_queued=limits.commands_queued,
         on_tracked=publisher.tracked,
         on_event=publisher.event,
     )
-    streams = Streams(pipeline, publisher, RetryConfig(), limits)
-    dispatch = Operations(
+    streams = Streams(scheduler, publisher, RetryConfig(), limits)
+    operations = Operations(
         streams=streams,
-        pipeline=pipeline,
         snapshots=None,
         model=small_pico(),
         version="0",
         limits=limits,
         control=ControlConfig(),
         ready=lambda: True,
+        stream_statuses=lambda: collect_streams(streams, publisher),
         status=lambda: DaemonStatus(True, True, 0.0, "0", "pico", "cpu"),
         shut_down=lambda: None,
     )
     publisher.start()
-    pipeline.start()
+    scheduler.start()
     try:
-        with running(dispatch.handle) as control, Client(control) as client:
+        with running(operations.handle) as control, Client(control) as client:
             yield Asker(client)
     finally:
         assert streams.close_all(10)
-        assert pipeline.stop(10)
+        assert scheduler.stop(10)
         publisher.stop(5)
         context.term()
 

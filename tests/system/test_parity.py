@@ -27,8 +27,9 @@ from tools.bench.models import seeded
 from tracker.engine import OFFICIAL
 from tracker.models import Model, find_spec, load_model
 from tracker.models.checkpoints import checkpoint_path
-from tracker.models.optim.fusion import speed_up_model
+from tracker.models.optim.plan import Target, optimize
 from tracker.models.pico.build import build_pico, read_pico_config
+from tracker.models.sam2.adapter import Sam2Model
 from tracker.models.sam2.build import OFFICIAL_INPUT, build_official
 from tracker.models.state_dict import load_strictly, read_state
 from tracker.types import Prompt
@@ -105,10 +106,12 @@ def official_pair(size: int) -> tuple[SAM2VideoPredictor, Model]:
     predictor = seeded(predictor, seed=1).eval()
     network = build_official(spec, image_size=size).eval()
     network.load_state_dict(predictor.state_dict())
-    speed_up_model(network)
     spec_input = dataclasses.replace(OFFICIAL_INPUT, size=size)
+    optimize(network.requires_grad_(False), Target("cpu", "fp32", spec_input))
     cpu = torch.device("cpu")
-    return predictor, Model("sam2.1-tiny", network, cpu, torch.float32, spec_input, "seed 1")
+    return predictor, Model(
+        "sam2.1-tiny", Sam2Model(network, spec_input), cpu, torch.float32, spec_input, "seed 1"
+    )
 
 
 def check(agreement: Agreement) -> None:
@@ -223,7 +226,7 @@ def test_a_live_stream_is_tracked_as_a_video_that_is_long_enough(
     and differs from it on the same first frames alone. Trained weights may hardly look at ages, so
     both networks are made to.
     """
-    for network in (pico[0], pico[1].network):
+    for network in (pico[0], pico[1].network.module):
         ages = network.obj_ptr_tpos_proj
         monkeypatch.setitem(network._modules, "obj_ptr_tpos_proj", Louder(ages))
     scenario = Scenario("six frames", 6, ((0, CLICK),))

@@ -16,7 +16,7 @@ import pytest
 from tests.support.tracked_frames import DEADLINE_S, HEIGHT, WIDTH, disc, found, publishing, tracked
 from tracker.types import ObjectState
 
-EXAMPLES = Path(__file__).parents[2] / "tools" / "subscribers"
+EXAMPLES = Path(__file__).parents[2] / "examples" / "subscribers"
 NPM_TIMEOUT_S = 120
 MESSAGES = 3
 

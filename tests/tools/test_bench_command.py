@@ -131,7 +131,7 @@ def test_only_known_models_can_be_resized() -> None:
 
 
 def fake(name: str, *arguments: str, needs: tuple[str, ...] = ()) -> Peer:
-    return Peer(name, "tests.bench_peers", "it does nothing", arguments, needs)
+    return Peer(name, "tests.support.bench_peers", "it does nothing", arguments, needs)
 
 
 def test_peers_that_break_are_in_the_table_with_the_reason(

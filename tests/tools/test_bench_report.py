@@ -1,4 +1,4 @@
-"""From what was measured to what is read: statistics, records, tables, the README."""
+"""From what was measured to what is read: statistics, records, tables, the section."""
 
 from pathlib import Path
 
@@ -8,11 +8,11 @@ from tests.support.bench_runs import MACHINE, SUBJECT, a_run, deadline_run, mode
 from tools.bench.command import RESULTS
 from tools.bench.machine import slug
 from tools.bench.record import UNTIL_READY, Fact, Record
-from tools.bench.report import plots, readme
+from tools.bench.report import plots, summary
 from tools.bench.report.markdown import page, section
 from tools.bench.report.model_table import matmul_limit
 from tools.bench.report.words import number
-from tools.bench.report.write import README, records_of, write_report
+from tools.bench.report.write import PAGE, records_of, write_report
 from tools.bench.stats import percentiles, round_ratios, spread
 from tracker.errors import OutputError, TrackdError
 
@@ -106,12 +106,12 @@ def test_a_peer_that_breaks_with_many_objects_keeps_what_it_did_with_one() -> No
         }
     )
     page_text = "\n".join(section(run))
-    readme_text = "\n".join(readme.section([Record(runs=(run,))]))
+    section_text = "\n".join(summary.section([Record(runs=(run,))]))
     assert "| 8 | official | - | - | - | - | - | - |" in page_text
     assert "**It could not be measured in every case: no room**" in page_text
-    assert "| 1 object | 15 | 40 (2.50) |" in readme_text
-    assert "| 8 objects | 30 | - |" in readme_text
-    assert "official could not be measured in every case: no room" in readme_text
+    assert "| 1 object | 15 | 40 (2.50) |" in section_text
+    assert "| 8 objects | 30 | - |" in section_text
+    assert "official could not be measured in every case: no room" in section_text
 
 
 def test_the_table_of_stages_tells_the_share_of_what_was_measured() -> None:
@@ -129,7 +129,7 @@ def test_in_int8_the_encoder_alone_is_held_against_products_of_bytes() -> None:
     run = run.model_copy(update={"subject": subject, "facts": facts})
     assert matmul_limit(run, "image encoder") == 400
     assert matmul_limit(run, "mask decoder") == 200
-    assert "reaches 25% of the matrix products" in "".join(readme.section([Record(runs=(run,))]))
+    assert "reaches 25% of the matrix products" in "".join(summary.section([Record(runs=(run,))]))
 
 
 def test_a_failure_is_on_the_page() -> None:
@@ -155,27 +155,27 @@ def test_a_run_with_one_number_of_objects_is_no_line() -> None:
     assert [path.name for path in drawn] == ["peers.png"]
 
 
-def test_the_readme_section_is_made_of_the_records() -> None:
-    text = f"# Title\n{readme.BEGIN}\nold\n{readme.END}\nthe end\n"
+def test_the_section_is_made_of_the_records() -> None:
+    text = f"# Title\n{summary.BEGIN}\nold\n{summary.END}\nthe end\n"
     records = [Record(runs=(track_run(), model_run(), deadline_run()))]
-    changed = readme.replaced(text, records)
-    assert changed.startswith(f"# Title\n{readme.BEGIN}\n")
-    assert changed.endswith(f"{readme.END}\nthe end\n")
+    changed = summary.replaced(text, records)
+    assert changed.startswith(f"# Title\n{summary.BEGIN}\n")
+    assert changed.endswith(f"{summary.END}\nthe end\n")
     assert "old" not in changed
     assert "| 8 objects | 30 | 180 (6.00) |" in changed
     assert "cutie could not be measured: no wheel / for this machine" in changed
     assert "the encoder reaches 50% of the matrix products" in changed
-    assert f"tools/bench/results/{slug(MACHINE)}/objects.png" in changed
+    assert f"({summary.PLOTS}/{slug(MACHINE)}-objects.png)" in changed
     line = "deadline of 15 frames/s, 1 to 32 objects and back: mean 14.8, 2 of 3 seconds within"
     assert line in changed
-    assert readme.replaced(changed, records) == changed
+    assert summary.replaced(changed, records) == changed
 
 
 def test_how_long_a_daemon_takes_to_start_is_told_once() -> None:
     facts = (Fact(name=UNTIL_READY, unit="s", value=6.38),)
     file = a_run("e2e", series=(ms("frame to frame", (40.0, 60.0), objects=1),), facts=facts)
     camera = a_run("e2e", series=(ms("from arrival to the subscriber", (90.0,)),), facts=facts)
-    lines = readme.section([Record(runs=(file, camera))])
+    lines = summary.section([Record(runs=(file, camera))])
     assert any(line.endswith("1 object: 20.0 frames/s.") for line in lines)
     assert [line for line in lines if UNTIL_READY in line] == [f"- {UNTIL_READY}, pico: 6.4 s."]
 
@@ -188,40 +188,50 @@ def test_a_long_run_tells_how_much_a_session_grew() -> None:
         Fact(name="commands", case={"kind": "add"}, unit="commands", value=700),
         Fact(name="commands", case={"kind": "reset"}, unit="commands", value=600),
     ]
-    lines = readme.section([Record(runs=(a_run("long", facts=tuple(facts)),))])
+    lines = summary.section([Record(runs=(a_run("long", facts=tuple(facts)),))])
     line = "100,000 frames and 1,300 commands: 1.5 MiB more at its end than after 10,000 frames."
     assert any(found.endswith(line) for found in lines)
 
 
-def test_runs_of_a_trial_model_stay_out_of_the_readme() -> None:
+def test_runs_of_a_trial_model_stay_out_of_the_section() -> None:
     run = track_run()
     assert run.subject is not None
     trial = run.model_copy(update={"subject": run.subject.model_copy(update={"model": "pico@128"})})
-    assert readme.section([Record(runs=(trial,))]) == []
+    assert summary.section([Record(runs=(trial,))]) == []
 
 
-def test_a_readme_without_a_place_is_an_error() -> None:
+def test_a_page_without_a_place_is_an_error() -> None:
     with pytest.raises(TrackdError, match="no place for the benchmarks"):
-        readme.replaced("# Title\n", [])
+        summary.replaced("# Title\n", [])
 
 
 def test_a_report_writes_a_page_and_plots_beside_each_record(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    text = tmp_path / "README.md"
-    text.write_text(f"{readme.BEGIN}\n{readme.END}\n")
-    monkeypatch.setattr("tools.bench.report.write.README", text)
+    text = tmp_path / "docs" / "benchmarks.md"
+    text.parent.mkdir()
+    text.write_text(f"{summary.BEGIN}\n{summary.END}\n")
+    monkeypatch.setattr("tools.bench.report.write.PAGE", text)
     Record(runs=(track_run(),)).write(tmp_path / "a-cpu" / "track.json")
     names = [path.name for path in write_report(tmp_path)]
-    assert names == ["track.md", "objects.png", "peers.png", "README.md"]
+    assert names == [
+        "track.md",
+        "objects.png",
+        "peers.png",
+        "a-cpu-objects.png",
+        "benchmarks.md",
+    ]
     assert "| 8 objects |" in text.read_text()
 
 
-def test_the_readme_and_the_pages_equal_what_the_records_give() -> None:
+def test_the_pages_equal_what_the_records_give() -> None:
     """If this fails: python -m tools.bench report."""
     records = records_of(RESULTS)
-    text = README.read_text()
-    assert readme.replaced(text, list(records.values())) == text
+    text = PAGE.read_text()
+    assert summary.replaced(text, list(records.values())) == text
     for path, record in records.items():
         shown = [name.name for name in plots.pictures_of(record, path)]
         assert path.with_suffix(".md").read_text() == page(record, shown), path
+        for plot in summary.shown_plots(record.runs):
+            copy = PAGE.parent / summary.PLOTS / f"{path.parent.name}-{plot}"
+            assert copy.read_bytes() == (path.parent / plot).read_bytes()

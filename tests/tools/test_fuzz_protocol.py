@@ -11,7 +11,8 @@ from tools.fuzz.protocol import campaign, report, roles
 from tools.fuzz.protocol.attack import Attack, bombard, resident_mb
 from tools.fuzz.protocol.seeds import SEEDS, STEADY, URLS
 from tools.fuzz.protocol.shots import Shot, Shots, Way
-from tracker.daemon.control.parse import OPS, Rejected, parse
+from tracker.daemon.control.parse import Rejected, parse
+from tracker.protocol.requests import OPERATIONS
 
 
 def test_the_control_socket_survives_a_hostile_client(caplog: pytest.LogCaptureFixture) -> None:
@@ -92,7 +93,7 @@ def test_nothing_is_done_or_seen_above_a_role(tmp_path: Path) -> None:
 
 
 def test_there_is_a_proper_request_of_every_operation_to_be_spoiled() -> None:
-    assert {seed["op"] for seed in SEEDS} == set(OPS) - {"shutdown"}
+    assert {seed["op"] for seed in SEEDS} == set(OPERATIONS) - {"shutdown"}
     for seed in SEEDS:
         read = parse(json.dumps({"v": 1, "id": "a", **seed}).encode(), MAX_BYTES)
         assert not isinstance(read, Rejected), read
@@ -106,7 +107,7 @@ def test_the_same_seed_gives_the_same_messages_and_none_that_ends_the_run() -> N
     assert {shot.way for shot in shots} == set(Way)
     sent = [parse(part, MAX_BYTES) for shot in shots for part in shot.parts]
     asked = [request for request in sent if not isinstance(request, Rejected)]
-    assert {request.op for request in asked} == set(OPS) - {"shutdown"}
+    assert {request.op for request in asked} == set(OPERATIONS) - {"shutdown"}
     for request in asked:
         if request.op in ("stream.add", "stream.remove", "stream.pause"):
             assert request.stream != STEADY

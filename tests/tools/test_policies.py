@@ -242,10 +242,10 @@ def test_a_real_model_tracks_a_clip_with_every_policy(clips: tuple[Video, ...]) 
     short = Video(clip.group, clip.name, clip.images_hwc[:4], clip.truths_hw[:4])
     policies = [
         Named("all", Policy(keep_memories="all")),
-        Named("sure", Policy(keep_memories="sure")),
+        Named("confident", Policy(keep_memories="confident")),
     ]
     prompts = [PromptKind.MASK, PromptKind.BOX]
     scores = compare(load_model("pico"), policies, prompts, short)
-    assert [s.policy for s in scores] == ["all", "sure"] * 2
+    assert [s.policy for s in scores] == ["all", "confident"] * 2
     assert [s.prompt for s in scores] == ["mask", "mask", "box", "box"]
     assert all(s.frames == 4 and s.j > 0.3 for s in scores)

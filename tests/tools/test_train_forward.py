@@ -54,7 +54,7 @@ def tracked(
             session.prompt(prompt)
         if correction is not None and t == correction[0]:
             session.prompt(correction[1])
-        logits.append(session.objects.rows[0].outputs[-1].decoded.logits_n1ss)
+        logits.append(session.state.objects.rows[0].outputs[-1].decoded.logits_n1ss)
     return logits
 
 
@@ -65,7 +65,7 @@ def chosen(guess: Guess) -> torch.Tensor:
 @pytest.fixture
 def surely_there(model: Model) -> Iterator[None]:
     """Object scores larger by ten: of an absent object tracking gives no logits to compare."""
-    score = model.network.sam_mask_decoder.pred_obj_score_head
+    score = model.network.module.sam_mask_decoder.pred_obj_score_head
     hook = score.register_forward_hook(lambda _, __, logits_n1: logits_n1 + 10)
     yield
     hook.remove()
@@ -82,7 +82,7 @@ def test_training_computes_what_tracking_computes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for what in ("draws_prompts", "follows_masks"):
-        monkeypatch.setattr(model.network, what, shown)
+        monkeypatch.setattr(model.network.module, what, shown)
     images, masks = scene
     truth = torch.from_numpy(masks)[:, None, None]
     plan = Plan(kind, 0, None, 1)
@@ -99,7 +99,7 @@ def test_training_computes_what_tracking_computes(
             else Prompt(1, points_xy=((xy[0][0], xy[0][1]),), point_labels=(1,))
         )
     inputs = normalised(torch.from_numpy(images)[None], model.input)
-    guesses = forward_clips(model.network, inputs, truth, plan, EXACT, random)
+    guesses = forward_clips(model.network.module, inputs, truth, plan, EXACT, random)
     expected = tracked(model, images, prompt, None)
     assert [guess.frame for guess in guesses] == list(range(len(expected)))[-len(guesses) :]
     for guess in guesses[-(FRAMES - 1) :]:
@@ -114,7 +114,9 @@ def test_a_corrected_frame_is_computed_as_in_tracking(
     truth = torch.from_numpy(masks)[:, None, None]
     plan = Plan(PromptKind.MASK, 0, 2, 1)
     inputs = normalised(torch.from_numpy(images)[None], model.input)
-    guesses = forward_clips(model.network, inputs, truth, plan, EXACT, np.random.default_rng(1))
+    guesses = forward_clips(
+        model.network.module, inputs, truth, plan, EXACT, np.random.default_rng(1)
+    )
     assert [guess.frame for guess in guesses] == [1, 2, 2, 3, 4, 5, 6]
     click = add_correction(None, chosen(guesses[1]), truth[2], np.random.default_rng(1))
     x, y = click.coords_nk2[0, 0].tolist()
@@ -137,7 +139,9 @@ def test_objects_of_one_picture_are_tracked_as_each_by_itself(
         random = np.random.default_rng(0)
         return [
             guess.logits_nass
-            for guess in forward_clips(model.network, images_ti3ss, truth, plan, EXACT, random)
+            for guess in forward_clips(
+                model.network.module, images_ti3ss, truth, plan, EXACT, random
+            )
         ]
 
     together = forward(inputs, torch.cat(both, dim=1))
@@ -154,11 +158,11 @@ def test_gradients_reach_the_prompted_frame_through_memory(
     images, masks = scene
     truth = torch.from_numpy(masks)[:2, None, None]
     inputs = normalised(torch.from_numpy(images[:2])[None], model.input)
-    boxes = model.network.sam_prompt_encoder.point_embeddings[2].weight
+    boxes = model.network.module.sam_prompt_encoder.point_embeddings[2].weight
     boxes.requires_grad_(True)
     try:
         guesses = forward_clips(
-            model.network, inputs, truth, Plan(PromptKind.BOX, 0, None, 1), EXACT,
+            model.network.module, inputs, truth, Plan(PromptKind.BOX, 0, None, 1), EXACT,
             np.random.default_rng(0),
         )  # fmt: skip
         (gradient,) = torch.autograd.grad(guesses[-1].logits_nass.sum(), boxes)

@@ -9,36 +9,38 @@ from safetensors.torch import load_file
 from tools.train.blueprint import Blueprint, first_weights
 from tools.train.config import Start
 from tools.train.rescale import main, rescaled
+from tracker.models.base import Decoded, Features, Memories
 from tracker.models.checkpoints import checkpoint_path
-from tracker.models.sam2 import verbs as network
+from tracker.models.sam2.verbs import Sam2Network
 
 SIZE = 128
 FACTOR = 1 / 6
 
 
-def tracked(weights: dict[str, torch.Tensor]) -> tuple[network.Features, torch.Tensor]:
+def tracked(weights: dict[str, torch.Tensor]) -> tuple[Features, torch.Tensor]:
     """Features of a picture, and logits of an object that was on one before it."""
     net = Blueprint.of(Start()).build(SIZE)
     net.load_state_dict(weights)
     net.eval().requires_grad_(False)
+    network = Sam2Network(net)
     random = torch.Generator().manual_seed(0)
     first, second = torch.randn(2, 1, 3, SIZE, SIZE, generator=random)
-    decoded = network.Decoded(
+    decoded = Decoded(
         torch.randn(1, 1, SIZE // 4, SIZE // 4, generator=random) * 8,
         torch.full((1, 1), 5.0),
         torch.ones(1),
         torch.randn(1, net.hidden_dim, generator=random),
     )
     with torch.inference_mode():
-        seen = network.encode_image(net, first)
-        memory = network.memorise(net, seen, decoded, from_prompt=False)
-        features = network.encode_image(net, second)
-        memories = network.Memories(
+        seen = network.encode_pixels(first)
+        memory = network.encode_memory(seen, decoded, from_prompt=False)
+        features = network.encode_pixels(second)
+        memories = Memories(
             memory[:, None], torch.zeros(1, 1, dtype=torch.long),
             decoded.pointers_nc[:, None], torch.ones(1, 1),
         )  # fmt: skip
-        conditioned = network.condition(net, features, [memories])
-        found = network.decode(net, features, conditioned, three_masks=True)
+        conditioned = network.condition(features, [memories])
+        found = network.decode(features, conditioned)
     return features, found.logits_n1ss
 
 

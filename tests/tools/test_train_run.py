@@ -90,7 +90,7 @@ def test_a_run_keeps_its_last_and_its_best_state(whole: Path) -> None:
     assert [row["clips"] for row in log] == ["2", "4", "8"]
     assert [row["step"] for row in scores] == ["3", "6"]
     assert all(0 <= float(row[kind]) <= 1 for row in scores for kind in ("mask", "box", "point"))
-    packaged = load_model("pico", device="cpu").network.state_dict()
+    packaged = load_model("pico", device="cpu").network.module.state_dict()
     moved = [name for name, t in weights.network.items() if name in packaged
              and not torch.equal(t, packaged[name])]  # fmt: skip
     assert any(name.startswith("sam_mask_decoder") for name in moved)

@@ -87,7 +87,7 @@ def run_ours(
         session.step(frame)
         for _, prompt in (p for p in scenario.prompts if p[0] == index):
             session.prompt(prompt)
-        for obj in session.objects.rows:
+        for obj in session.state.objects.rows:
             logits = F.interpolate(
                 obj.outputs[-1].decoded.logits_n1ss,
                 frame.shape[:2],

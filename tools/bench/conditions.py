@@ -14,7 +14,8 @@ from tools.bench.models import find_weights
 from tools.bench.record import Machine, Run, Subject
 from tracker.models import find_spec
 from tracker.models.digest import file_sha256
-from tracker.models.load import choose_device, precision_of
+from tracker.models.load import choose_device, choose_target
+from tracker.models.optim.plan import switched_off
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +61,13 @@ def conditions_of(options: argparse.Namespace) -> Conditions:
         UsageError: The model, the device or the precision is not to be had.
     """
     device = choose_device(options.device)
-    weights, base = find_weights(options.model), options.model.partition("@")[0]
+    weights, spec = find_weights(options.model), find_spec(options.model.partition("@")[0])
+    target = choose_target(spec, weights.path, device, options.dtype, switched_off())
     subject = Subject(
         model=options.model,
         weights=f"{weights.origin}, sha256 {file_sha256(weights.path)[:12]}",
         input_px=weights.input_px,
-        dtype=precision_of(find_spec(base), weights.path, options.dtype, device),
+        dtype=target.precision,
         device=str(device),
         threads=torch.get_num_threads(),
     )

@@ -166,13 +166,13 @@ def _box(object_id: int) -> tuple[float, float, float, float]:
 
 def _seen(result: Result, at_s: float) -> Seen:
     message = result.message
-    assert message.effort is not None
+    assert message.budget is not None
     return Seen(
         at_s=at_s,
         objects=len(message.objects),
-        fresh=sum(item.fresh for item in message.objects),
-        rung=message.effort.rung,
-        input_size=message.effort.input_size,
+        fresh=sum(item.updated for item in message.objects),
+        rung=message.budget.quality_level,
+        input_size=message.budget.input_size,
         total_ms=message.timings.total_ms,
     )
 

@@ -133,8 +133,8 @@ class Soak:
             self.session.reset(some)
 
     def _past_step(self) -> int:
-        seen = self.session.seen
-        return self.random.randint(max(seen[0].step, seen[-1].step - 5), seen[-1].step)
+        steps = self.session.steps
+        return self.random.choice(steps[-6:])
 
     def _prompt(self, object_id: int) -> Prompt:
         width, height = self.random.randint(20, 150), self.random.randint(20, 90)
@@ -169,7 +169,7 @@ def run(soak: Soak, frames: Iterator[NDArray[np.uint8]], steps: int) -> list[Sam
                 soak.session = Session.load(snapshot, soak.session.model)
             if step % max(1, steps // 100) == 0:
                 gc.collect()
-                bank_mib = soak.session.bank.nbytes / 2**20
+                bank_mib = soak.session.memory_bytes / 2**20
                 samples.append(Sample(step, resident_mib(), bank_mib))
                 print(samples[-1], file=sys.stderr, flush=True)
     return samples

@@ -24,8 +24,7 @@ from tools.bench.models import load, official_predictor
 from tools.bench.record import Fact, Footage, Run, Series
 from tools.bench.report.model_table import COPY, MATMUL
 from tools.bench.stages import STAGES, VERBS, Watch, watching, weight_bytes
-from tracker.engine import Policy, Session
-from tracker.engine.memory_bank import MemoryShape
+from tracker.engine import MemoryShape, Policy, Session
 from tracker.models import Model
 from tracker.types import Prompt
 
@@ -157,7 +156,7 @@ def _memory_per_object(model: Model) -> list[Fact]:
     facts = []
     for history in (0, policy.history_frames):
         shape = MemoryShape.of(
-            model.network, prompted=policy.max_prompted_memories, history=history
+            model.network.memory, prompted=policy.max_prompted_memories, history=history
         )
         kib = shape.bytes_per_object / 1024
         case: dict[str, int | str] = {"history": history}

@@ -6,18 +6,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from sam2.modeling.sam2_base import SAM2Base
 
 from tools.bench.limits import wait_for
-from tracker.models.sam2 import verbs as network
+from tracker.models.sam2.adapter import Sam2Model
 
-#: The engine's verbs, what each is called in tables, and the modules whose weights it reads.
+#: The model's verbs, and what each is called in tables.
 VERBS = {
     "encode_image": "image encoder",
     "condition": "memory attention",
     "decode": "mask decoder",
-    "memorise": "memory encoder",
+    "encode_memory": "memory encoder",
 }
 REST = "the rest"
 STAGES = (*VERBS.values(), REST)
@@ -61,23 +62,23 @@ class Watch:
 @contextmanager
 def watching(watch: Watch) -> Iterator[None]:
     """Let every call of the engine's verbs pass through `watch`."""
-    plain = {name: getattr(network, name) for name in VERBS}
+    plain = {name: getattr(Sam2Model, name) for name in VERBS}
 
     def watched(name: str) -> Callable[..., Any]:
         return lambda *args, **options: watch.note(VERBS[name], plain[name], *args, **options)
 
     try:
         for name in VERBS:
-            setattr(network, name, watched(name))
+            setattr(Sam2Model, name, watched(name))
         yield
     finally:
         for name, verb in plain.items():
-            setattr(network, name, verb)
+            setattr(Sam2Model, name, verb)
 
 
 def tensor_bytes(value: Any) -> int:
     """Bytes of all tensors in a value, those of a network left out."""
-    if isinstance(value, torch.Tensor):
+    if isinstance(value, torch.Tensor | np.ndarray):
         return value.nbytes
     if isinstance(value, torch.nn.Module):
         return 0

@@ -26,16 +26,13 @@ from tools.policies.report import (
 )
 from tools.policies.video import Video, davis_videos
 from tracker.cli.terminal import make_console
-from tracker.engine import OFFICIAL, Policy
+from tracker.engine import MEMORY_POLICIES, OFFICIAL, Policy
 from tracker.errors import OutputError, TrackdError
 from tracker.models import Model, load_model
 
 RESULTS = Path(__file__).parent / "results"
 POLICIES = (
-    Named("all", Policy(keep_memories="all")),
-    Named("present", Policy(keep_memories="present")),
-    Named("sure", Policy(keep_memories="sure")),
-    Named("rivals", Policy(keep_memories="rivals")),
+    *(Named(name, Policy(keep_memories=name)) for name in MEMORY_POLICIES),
     Named("official", OFFICIAL),
 )
 
@@ -75,8 +72,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace, command: str) -> int:
-    model = load_model(options.model)
-    share_encodings(model)
+    model = share_encodings(load_model(options.model))
     # No prompt goes back in time here, so no history is needed; results do not depend on it.
     policies = [Named(n.name, replace(n.policy, history_frames=0)) for n in POLICIES]
     start, scores = time.perf_counter(), list[Score]()

@@ -1,19 +1,19 @@
 """Tracks a video with several policies at once and scores each."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from tools.evaluate.metrics import boundary_f, region_j
 from tools.evaluate.prompting import PromptKind, prompt_from_mask
 from tools.policies.video import Video
 from tracker.engine import Policy, Session
 from tracker.models import Model
+from tracker.models.base import Features
+from tracker.models.sam2.adapter import Sam2Model
 
 FOUND_IOU = 0.5
 WHOLE = 0.5  # of the first frame's area: the object is back, not just an edge of it
@@ -58,32 +58,27 @@ class Score:
     found: int
 
 
-class SharedEncoder(nn.Module):
-    """An image encoder that gives the image that it has just encoded back without work.
+class SharedEncoder(Sam2Model):
+    """A network that gives the picture that it has just encoded back without work.
 
     Sessions that take the same frame in turn then pay for it once.
     """
 
-    def __init__(self, encoder: nn.Module) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self._image: Tensor | None = None
-        self._encoded: dict[str, Tensor | list[Tensor]] = {}
+    _encoded: tuple[NDArray[np.uint8], Features] | None = None
 
-    def forward(self, image_13ss: Tensor) -> dict[str, Tensor | list[Tensor]]:
-        """Encode an image; the lists are the caller's own, which replaces their entries."""
-        if self._image is None or not torch.equal(self._image, image_13ss):
-            self._encoded = self.encoder(image_13ss)
-            self._image = image_13ss
-        return {
-            key: value.copy() if isinstance(value, list) else value
-            for key, value in self._encoded.items()
-        }
+    def encode_image(self, picture_hwc: NDArray[np.uint8]) -> Features:
+        """Features of a picture, RGB uint8 [size, size, 3]."""
+        if self._encoded is None or not np.array_equal(self._encoded[0], picture_hwc):
+            self._encoded = picture_hwc, super().encode_image(picture_hwc)
+        return self._encoded[1]
 
 
-def share_encodings(model: Model) -> None:
-    """Let all sessions of a model share the work on a frame that they take in turn."""
-    model.network.image_encoder = SharedEncoder(model.network.image_encoder)
+def share_encodings(model: Model) -> Model:
+    """The same model, whose sessions share the work on a frame that they take in turn."""
+    own = model.network
+    assert isinstance(own, Sam2Model)
+    shared = SharedEncoder(own.module, own.input, quantized=own.quantized, resizable=own.resizable)
+    return replace(model, network=shared)
 
 
 def compare(

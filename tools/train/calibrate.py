@@ -19,12 +19,12 @@ from torch import Tensor, nn
 from tools.train.camera import random_camera, random_colours
 from tools.train.packed import Pack
 from tools.train.stills import random_picture
-from tracker.engine.preprocess import image_tensor, resize_to_square
 from tracker.errors import ModelError, OutputError, TrackdError
 from tracker.models import InputSpec
 from tracker.models.optim.int8.trunk import can_be_quantized, trunk_blocks
 from tracker.models.pico.build import build_pico, read_pico_config
 from tracker.models.pico.top_down import TopDown
+from tracker.models.preprocess import image_tensor, resize_to_square
 from tracker.models.state_dict import load_strictly, read_state
 
 PICTURES = 160  # stills; the first frames of all videos besides

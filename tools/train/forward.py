@@ -1,7 +1,7 @@
 """Clips through the network, with gradients: what the engine does, for n objects at a time.
 
 The engine's own functions condition on memories and adopt masks, so that ages, encodings and the
-order of memories are those of tracking. What differs from `tracker.models.sam2.verbs`:
+order of memories are those of tracking. What differs from `Sam2Network`:
 - all mask candidates are kept, since the best is trained, and as logits of an object that is
   there: marking an absent one would hide the mask from the loss;
 - a prompted mask is remembered as the user saw it, 0 or 1, but gradients pass as if it were soft;
@@ -20,32 +20,17 @@ from torch import Tensor
 from tools.evaluate.prompting import PromptKind
 from tools.train.config import Prompts
 from tools.train.prompts import Plan, add_correction, first_clicks, spoil
-from tracker.engine.masks import confine
-from tracker.engine.prompt_raster import (
-    carry_over,
-    draws_prompts,
-    follows_masks,
-    shows_finely,
-    sketch,
-)
-from tracker.models.sam2.verbs import (
-    Clicks,
-    Decoded,
-    Features,
-    Memories,
-    adopt_mask,
-    condition,
-    decode_candidates,
-    encode_memory,
-    select_mask,
-    wants_three_masks,
-    without_memory,
-)
+from tracker.engine import carry_over, confine_to_box, rasterize_prompts
+from tracker.models.base import Clicks, Decoded, Features, Memories
+from tracker.models.sam2.extensions import draws_prompts, follows_masks
+from tracker.models.sam2.verbs import Sam2Network
+
+MASK_STRIDE = 4  # of low-resolution masks, in pixels of the input
 
 
 @dataclass(frozen=True, slots=True)
 class Guess:
-    """What the network says of n objects on one frame of their clips.
+    """Candidate masks of n objects on one frame of their clips.
 
     Attributes:
         frame: Number of the frame.
@@ -64,7 +49,7 @@ class Guess:
 
 @dataclass(frozen=True, slots=True)
 class _Memory:
-    """What is remembered of one frame, and whether it was the one that was prompted first."""
+    """Memory of one frame."""
 
     frame: int
     map_nqm: Tensor
@@ -91,28 +76,29 @@ def forward_clips(
         prompts: How exact prompts are.
         random: Where prompts are drawn from.
     """
+    network, side = Sam2Network(net), net.image_size // MASK_STRIDE
     frames, objects = len(images_ti3ss), masks_tn1ss.shape[1] // images_ti3ss.shape[1]
     guesses: list[Guess] = []
     memories: list[_Memory] = []
     for frame, features in enumerate(_encode(net, images_ti3ss, objects)):
         truth = masks_tn1ss[frame]
         if frame == 0:
-            decoded, own = _first(net, features, truth, plan, prompts, random)
+            decoded, own = _first(network, features, truth, plan, prompts, random)
             prompted = True
         else:
             prompted = frame == plan.later_frame
             corrections = plan.later_corrections if prompted else 0
             carried = None
             if follows_masks(net):
-                carried = carry_over([decoded], net.image_size, truth.device).detach()
+                carried = carry_over([decoded], side, truth.device).detach()
                 carried = spoil(carried, objects, prompts, random)
-            conditioned = condition(net, features, [_recall(net, memories, frame)])
+            conditioned = network.condition(features, [_recall(net, memories, frame)])
             decoded, own = _later(
-                net, features, conditioned, frame, truth, carried, corrections, random
+                network, features, conditioned, frame, truth, carried, corrections, random
             )
         guesses += own
         if frame < frames - 1:
-            map_nqm = _memorise(net, features, decoded, from_prompt=prompted)
+            map_nqm = _encode_memory(network, features, decoded, from_prompt=prompted)
             memories.append(_Memory(frame, map_nqm, decoded.pointers_nc))
     return guesses
 
@@ -129,7 +115,7 @@ def _encode(net: SAM2Base, images_ti3ss: Tensor, objects: int) -> list[Features]
 
 
 def _first(
-    net: SAM2Base,
+    network: Sam2Network,
     features: Features,
     truth_n1ss: Tensor,
     plan: Plan,
@@ -138,23 +124,23 @@ def _first(
 ) -> tuple[Decoded, list[Guess]]:
     """The prompted frame: a mask is taken as it is, clicks are decoded and corrected."""
     if plan.kind is PromptKind.MASK:
-        return adopt_mask(net, features, truth_n1ss.float()), []
-    conditioned = without_memory(net, features)
+        return network.adopt_mask(features, truth_n1ss.float()), []
+    conditioned = network.condition(features, [])
     first = clicks = first_clicks(plan.kind, truth_n1ss, prompts, random)
-    decoded, guess = _decode(net, features, conditioned, 0, clicks)
+    decoded, guess = _decode(network, features, conditioned, 0, clicks)
     guesses = [guess]
     for _ in range(plan.first_corrections):
         clicks = add_correction(clicks, decoded.logits_n1ss, truth_n1ss, random)
         before = decoded.logits_n1ss.detach()
-        decoded, guess = _decode(net, features, conditioned, 0, clicks, before)
+        decoded, guess = _decode(network, features, conditioned, 0, clicks, before)
         guesses.append(guess)
     if plan.kind is PromptKind.BOX:
-        decoded = _confined(decoded, first, net.image_size)
+        decoded = _confined(decoded, first, network.module.image_size)
     return decoded, guesses
 
 
 def _later(
-    net: SAM2Base,
+    network: Sam2Network,
     features: Features,
     conditioned: Tensor,
     frame: int,
@@ -164,12 +150,12 @@ def _later(
     random: np.random.Generator,
 ) -> tuple[Decoded, list[Guess]]:
     """A tracked frame, corrected by clicks or not."""
-    decoded, guess = _decode(net, features, conditioned, frame, None, carried_n1ss)
+    decoded, guess = _decode(network, features, conditioned, frame, None, carried_n1ss)
     guesses, clicks = [guess], None
     for _ in range(corrections):
         clicks = add_correction(clicks, decoded.logits_n1ss, truth_n1ss, random)
         before = decoded.logits_n1ss.detach()
-        decoded, guess = _decode(net, features, conditioned, frame, clicks, before)
+        decoded, guess = _decode(network, features, conditioned, frame, clicks, before)
         guesses.append(guess)
     return decoded, guesses
 
@@ -194,7 +180,7 @@ def _recall(net: SAM2Base, memories: list[_Memory], frame: int) -> Memories:
 
 
 def _decode(
-    net: SAM2Base,
+    network: Sam2Network,
     features: Features,
     conditioned_nchw: Tensor,
     frame: int,
@@ -202,18 +188,17 @@ def _decode(
     previous_n1ss: Tensor | None = None,
 ) -> tuple[Decoded, Guess]:
     """Masks of n objects that tracking takes, and all candidates of them."""
-    if clicks is not None and draws_prompts(net):
-        previous_n1ss = sketch(clicks, previous_n1ss, net.image_size)
-    candidates = decode_candidates(
-        net,
+    if clicks is not None and draws_prompts(network.module):
+        size: int = network.module.image_size
+        side = size // MASK_STRIDE
+        previous_n1ss = rasterize_prompts(clicks, previous_n1ss, size=size, side=side)
+    candidates = network.decode_candidates(
         features,
         conditioned_nchw,
-        three_masks=wants_three_masks(
-            net, first=frame == 0, clicks=0 if clicks is None else clicks.labels_nk.shape[1]
-        ),
+        first=frame == 0,
         clicks=clicks,
         previous_n1ss=previous_n1ss,
-        finely=shows_finely(net),
+        shows_masks=True,
     )
     guess = Guess(
         frame,
@@ -222,7 +207,7 @@ def _decode(
         candidates.presence_n1.float(),
         candidates.iou_na.argmax(dim=-1),
     )
-    return select_mask(net, candidates), guess
+    return network.select_mask(candidates), guess
 
 
 def _confined(decoded: Decoded, boxes: Clicks, size: int) -> Decoded:
@@ -230,16 +215,19 @@ def _confined(decoded: Decoded, boxes: Clicks, size: int) -> Decoded:
     rows = []
     for logits_1ss, corners_22 in zip(decoded.logits_n1ss, boxes.coords_nk2, strict=True):
         x0, y0, x1, y1 = (corners_22 / size).flatten().tolist()
-        rows.append(confine(logits_1ss[None], (x0, y0, x1, y1)))
+        rows.append(confine_to_box(logits_1ss[None], (x0, y0, x1, y1)))
     return replace(decoded, logits_n1ss=torch.cat(rows))
 
 
-def _memorise(net: SAM2Base, features: Features, decoded: Decoded, *, from_prompt: bool) -> Tensor:
-    """Memory maps [n, q, m], as `tracker.models.sam2.verbs.memorise`."""
+def _encode_memory(
+    network: Sam2Network, features: Features, decoded: Decoded, *, from_prompt: bool
+) -> Tensor:
+    """Memory maps [n, q, m], as `Sam2Network.encode_memory`."""
+    net = network.module
     size = (net.image_size, net.image_size)
     logits = F.interpolate(decoded.logits_n1ss, size, mode="bilinear", align_corners=False)
     mask = logits.sigmoid()
     if from_prompt and net.binarize_mask_from_pts_for_mem_enc:
         mask = mask + ((logits > 0).float() - mask).detach()
     mask = mask * net.sigmoid_scale_for_mem_enc + net.sigmoid_bias_for_mem_enc
-    return encode_memory(net, features, mask, decoded.presence_n1)
+    return network.encode_masks(features, mask, decoded.presence_n1)

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from tools.train.config import Phase, TrainConfig
 from tracker.errors import UsageError
-from tracker.models.optim.fusion import speed_up
+from tracker.models.optim.attention import use_plain_attention
+from tracker.models.optim.fusion import fold_batch_norms
 
 TRUNK = "image_encoder.trunk."
 TOP_DOWN = TRUNK + "top_down."  # as new as what follows the trunk
@@ -68,7 +69,8 @@ class Learner:
         network.requires_grad_(False)
         for parameter in self._trained.values():
             parameter.requires_grad_(True)
-        _speed_up_frozen(network.image_encoder.trunk)
+        _fold_frozen_batch_norms(network.image_encoder.trunk)
+        use_plain_attention(network)
         if device.type == "cpu":
             _train_depthwise_in_fp32(network)
         self._start = weights.network
@@ -156,13 +158,13 @@ def _trained_parameters(network: nn.Module, frozen: tuple[str, ...]) -> dict[str
     return trained
 
 
-def _speed_up_frozen(module: nn.Module) -> None:
-    """Fold the norms of what is not trained, which renames what is in there."""
+def _fold_frozen_batch_norms(module: nn.Module) -> None:
+    """Fold the batch norms of what is not trained, which renames what is in there."""
     if not any(parameter.requires_grad for parameter in module.parameters()):
-        speed_up(module.eval())
+        fold_batch_norms(module.eval())
         return
     for child in module.children():
-        _speed_up_frozen(child)
+        _fold_frozen_batch_norms(child)
 
 
 def _train_depthwise_in_fp32(network: nn.Module) -> None:

@@ -13,8 +13,7 @@ from torch import Tensor
 
 from tools.evaluate.prompting import PromptKind
 from tools.train.config import Prompts
-from tracker.engine.clicks import BOX_CORNER_LABELS
-from tracker.models.sam2.verbs import Clicks
+from tracker.models.base import BOX_CORNER_LABELS, Clicks
 
 Mask = NDArray[np.bool_]
 

@@ -14,7 +14,7 @@ from tools.train.pack_format import VideoFrame
 from tools.train.packed import Pack
 from tools.train.scene import Layer, Picture
 from tools.train.synthetic_clips import Scene, moving_thing, random_others
-from tracker.engine.masks import mask_box
+from tracker.engine import mask_box
 
 MAX_STRIDE = 6
 IRREGULAR_SHARE = 0.1

@@ -25,7 +25,9 @@ from tools.train.record import Record
 from tools.train.validate import held_out_scores
 from tracker.errors import OutputError, UsageError
 from tracker.models import InputSpec, Model
-from tracker.models.optim.fusion import speed_up_model
+from tracker.models.optim.plan import Target, optimize
+from tracker.models.precision import Precision, torch_dtype
+from tracker.models.sam2.adapter import Sam2Model
 
 LAST_NAME, BEST_NAME, CONFIG_NAME = "last.safetensors", "best.safetensors", "config.json"
 
@@ -224,11 +226,19 @@ class Run:
         network = self._blueprint.build(spec.size)
         network.load_state_dict(weights)
         network.eval().requires_grad_(False)
-        speed_up_model(network)
+        precision: Precision = "bf16" if self._config.bf16 else "fp32"
+        on = optimize(network, Target(self._device.type, precision, spec, embedded=True))
         network.to(self._device)
         network.image_encoder.to(memory_format=torch.channels_last)
-        dtype = torch.bfloat16 if self._config.bf16 else torch.float32
-        return Model(self._standing.model, network, self._device, dtype, spec, fingerprint="")
+        return Model(
+            self._standing.model,
+            Sam2Model(network, spec),
+            self._device,
+            torch_dtype(precision),
+            spec,
+            fingerprint="",
+            optimizations=on,
+        )
 
 
 def normalised(images_ntssc: Tensor, spec: InputSpec) -> Tensor:

@@ -1,4 +1,4 @@
-"""Tracking from the prompts towards the start, and putting both directions together.
+"""Backward pass, from the prompts towards the start, and its merge with the forward pass.
 
 Sources give frames in ascending order only. So the frames are decoded from the start up to the
 piece that is needed next, of which as much is held as `_HELD_BYTES` allow, once per piece: memory
@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 
 from streams.frame import Frame
+from tracker.annotate.first_masks import FirstMasks
 from tracker.annotate.job import Tally
 from tracker.annotate.journal import Journal
 from tracker.annotate.plan import PromptPlan
@@ -28,7 +29,7 @@ OpenFrames = Callable[[], AbstractContextManager[Iterable[Frame]]]
 
 
 class BackwardResults:
-    """What the backward pass found on each frame before the last of the first prompts, on disk."""
+    """Results of the backward pass on disk, for each frame before the last of the first prompts."""
 
     def __init__(self, start: int, stop: int) -> None:
         """Hold frames `start` to `stop`, `stop` left out, in a file without a name.
@@ -69,9 +70,15 @@ class BackwardResults:
 class BackwardPass:
     """Tracks each object from its first prompt towards the start of the range."""
 
-    def __init__(self, session: TrackSession, plan: PromptPlan) -> None:
-        """Prepare; `session` is a new one, that tracks nothing else."""
+    def __init__(
+        self, session: TrackSession, plan: PromptPlan, first_masks: FirstMasks | None = None
+    ) -> None:
+        """Prepare; `session` is a new one, that tracks nothing else.
+
+        `first_masks` makes the first mask of each object; without, the session does.
+        """
         self._session = session
+        self._first_masks = first_masks
         self._plan = plan
         self._start = plan.frames.start
         self._first_frames = plan.first_frames
@@ -94,7 +101,7 @@ class BackwardPass:
         """Track to the start of the range, or until `stop_asked` says so.
 
         Args:
-            open_frames: Opens the source anew, at its first frame.
+            open_frames: Opens the source again, at its first frame.
             on_frame: Called after each frame.
             stop_asked: Asked before each frame.
 
@@ -124,9 +131,15 @@ class BackwardPass:
         for item in result.objects:
             seen = self.tally.frames_by_object.get(item.id, 0)
             self.tally.frames_by_object[item.id] = seen + (item.box_xyxy is not None)
-        for due in self._plan.due(frame.seq):
-            if self._first_frames[due.prompt.object_id] == frame.seq:
-                self._session.prompt(due.fitted(height, width))
+        prompts = [
+            due.fitted(height, width)
+            for due in self._plan.due(frame.seq)
+            if self._first_frames[due.prompt.object_id] == frame.seq
+        ]
+        if self._first_masks is not None:
+            prompts = self._first_masks.applied(prompts, frame, ())
+        for prompt in prompts:
+            self._session.prompt(prompt)
 
     def _descending(
         self, open_frames: OpenFrames, stop_asked: Callable[[], bool]

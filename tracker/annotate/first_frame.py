@@ -1,4 +1,4 @@
-"""The first frame of the range, looked at before the work begins."""
+"""Check of the first frame of the range, before the work begins."""
 
 from collections.abc import Iterable, Iterator
 from itertools import chain

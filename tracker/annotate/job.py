@@ -1,4 +1,4 @@
-"""The job: frames of a source through a tracker into writers, one frame at a time."""
+"""Job: the frame loop from a source through a tracker into writers."""
 
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -14,7 +14,7 @@ from tracker.exporters.base import Writer
 
 @dataclass(slots=True)
 class Tally:
-    """What the job has done so far; times in seconds by the monotonic clock.
+    """Counters of the job so far; times in seconds by the monotonic clock.
 
     Attributes:
         frames: Frames tracked and written.

@@ -1,4 +1,4 @@
-"""Results on disk, one line of JSON per frame, from which every output can be written again."""
+"""Journal of results, one line of JSON per frame, from which outputs can be written again."""
 
 import os
 import re

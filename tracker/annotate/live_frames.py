@@ -1,4 +1,4 @@
-"""Frames of a live source, taken by a thread of their own while one is tracked.
+"""Bounded queue of live frames, read by a thread of its own while one is tracked.
 
 A source without a clock gets its times from when its pictures are read, so reading must not wait
 for tracking.

@@ -80,7 +80,7 @@ def read_object_masks(path: Path) -> Iterator[tuple[int, NDArray[np.bool_]]]:
 
 @dataclass(frozen=True, slots=True)
 class _Pixels:
-    """What a PNG holds.
+    """Content of a PNG, read as a mask or as object ids.
 
     Attributes:
         shown_hw: Where it is not zero, or not transparent.

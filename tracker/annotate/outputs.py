@@ -1,40 +1,88 @@
-"""Where the outputs go, checked before anything is written."""
+"""Outputs of one run: which formats go where, checked before anything is written."""
 
 import os
 import re
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from fractions import Fraction
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Self
 
-from streams.video_writer import MAX_SIDE_PX, scaled_size
 from tracker.errors import OutputError, UsageError
-from tracker.exporters.base import Writer
-from tracker.exporters.coco import CocoFramesWriter
-from tracker.exporters.davis import MAX_ID, DavisWriter
-from tracker.exporters.youtube_vis import CocoWriter
+from tracker.exporters.base import PART_NAME, ExporterSpec, ExportSource, Settings, Writer
+from tracker.exporters.registry import EXPORTERS
+
+_STATE_OPTION = "--resume"
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """One output: a format and its path."""
+
+    spec: ExporterSpec
+    path: Path
+
+    def check(self, settings: Settings, *, begun: bool) -> None:
+        """Check that the path can be written, and the settings of its format.
+
+        Raises:
+            UsageError: It has the wrong suffix, or a setting is wrong.
+            OutputError: It cannot be written.
+        """
+        if self.spec.is_folder:
+            ours = rf"(?s:.+{re.escape(self.spec.suffix)})|{re.escape(PART_NAME)}"
+            _check_folder(self.spec.option, self.path, ours if begun else "")
+        else:
+            _check_file(self.spec.option, self.path, self.spec.suffix)
+        self.spec.check_settings(settings)
+
+    def check_ids(self, largest: int) -> None:
+        """Check that the format holds ids up to `largest`.
+
+        Raises:
+            UsageError: It does not.
+        """
+        limit = self.spec.max_object_id
+        if limit is not None and largest > limit:
+            raise UsageError(
+                f"{self.spec.option} holds ids up to {limit}, not {largest}",
+                "number the objects from 1",
+            )
 
 
 @dataclass(frozen=True, slots=True)
 class Outputs:
-    """The files of one run; None where that format is not wanted.
+    """The outputs of one run.
 
     Attributes:
-        video: MP4 with the masks drawn.
-        davis: Folder of palette PNGs.
-        coco: YouTube-VIS style JSON.
-        coco_frames: COCO instances JSON, a frame an image.
+        exports: What is written, at most one path for each format.
         state: Folder from which the run goes on after an interruption.
-        video_width: Width that the video is scaled to, in pixels; None for the source's.
+        settings: Settings of the formats, by name.
     """
 
-    video: Path | None = None
-    davis: Path | None = None
-    coco: Path | None = None
-    coco_frames: Path | None = None
+    exports: tuple[Export, ...] = ()
     state: Path | None = None
-    video_width: int | None = None
+    settings: Settings = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls,
+        paths: Mapping[str, Path | str],
+        *,
+        state: Path | None = None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> Self:
+        """Outputs by the names of their formats, such as `{"coco": "masks.json"}`.
+
+        Raises:
+            UsageError: There is no such format, or none that has such a setting.
+        """
+        exports = tuple(Export(EXPORTERS.find(name), Path(path)) for name, path in paths.items())
+        given = {name: value for name, value in (settings or {}).items() if value is not None}
+        known = {setting.name for export in exports for setting in export.spec.settings}
+        for name in sorted(given.keys() - known):
+            raise _no_format_for(name)
+        return cls(exports, state, given)
 
     def check(
         self, inputs: Sequence[Path], object_ids: Iterable[int], *, begun: bool = False
@@ -51,6 +99,16 @@ class Outputs:
                 hold the ids.
             OutputError: An output cannot be written there.
         """
+        self._check_overlaps(inputs)
+        largest = max(object_ids, default=0)
+        for export in self.exports:
+            export.check(self.settings, begun=begun)
+        if self.state is not None:
+            _check_folder(_STATE_OPTION, self.state, "(?s:.*)" if begun else "")
+        for export in self.exports:
+            export.check_ids(largest)
+
+    def _check_overlaps(self, inputs: Sequence[Path]) -> None:
         wanted = list(self.wanted())
         for index, (option, path) in enumerate(wanted):
             part = path.with_name(path.name + ".part")
@@ -64,79 +122,44 @@ class Outputs:
                     raise UsageError(
                         f"{other_option} and {option} are both {path}", "give each its own path"
                     )
-        _check_file("--out", self.video, ".mp4")
-        self._check_width()
-        _check_file("--coco", self.coco, ".json")
-        _check_file("--coco-frames", self.coco_frames, ".json")
-        _check_folder("--davis", self.davis, r"(?s:.+\.png)|frame\.part" if begun else "")
-        _check_folder("--resume", self.state, "(?s:.*)" if begun else "")
-        largest = max(object_ids, default=0)
-        if self.davis is not None and largest > MAX_ID:
-            raise UsageError(
-                f"--davis holds ids up to {MAX_ID}, not {largest}", "number the objects from 1"
-            )
-
-    def _check_width(self) -> None:
-        width = self.video_width
-        if width is None:
-            return
-        if self.video is None:
-            raise UsageError("--out-width scales the video of --out", "give --out as well")
-        if width % 2 or not 2 <= width <= MAX_SIDE_PX:
-            raise UsageError(
-                f"--out-width {width}: not a width of H.264",
-                f"give an even number from 2 to {MAX_SIDE_PX}",
-            )
 
     def check_size(self, height: int, width: int) -> None:
         """Check that frames of this size, in pixels, can be written.
 
         Raises:
-            UsageError: They are too large for the video.
+            UsageError: They are too large for a format.
         """
-        if self.video is None:
-            return
-        size = (width, height)
-        if self.video_width is not None:
-            size = scaled_size(width, height, self.video_width)
-        if max(size) > MAX_SIDE_PX:
-            fitting = max(2, min(MAX_SIDE_PX, width * MAX_SIDE_PX // height) // 2 * 2)
-            raise UsageError(
-                f"--out {self.video}: {size[0]}x{size[1]} pixels, H.264 holds {MAX_SIDE_PX} a side",
-                f"--out-width {fitting} scales it",
-            )
+        for export in self.exports:
+            export.spec.check_size(export.path, height, width, self.settings)
 
-    def open(self, source_name: str, fps: Fraction | None) -> tuple[Writer, ...]:
-        """Make the writers; nothing is on disk before their first frame.
-
-        Args:
-            source_name: What the frames are called in the JSON.
-            fps: The source's frame rate, None where it has none.
-        """
-        writers: list[Writer] = []
-        if self.video is not None:
-            # The drawing packages take seconds to import: only for those who draw.
-            from tracker.exporters.overlay_video import OverlayWriter
-
-            writers.append(OverlayWriter(self.video, fps, self.video_width))
-        if self.davis is not None:
-            writers.append(DavisWriter(self.davis))
-        if self.coco is not None:
-            writers.append(CocoWriter(self.coco, source_name))
-        if self.coco_frames is not None:
-            writers.append(CocoFramesWriter(self.coco_frames, source_name))
-        return tuple(writers)
+    def open(self, source: ExportSource) -> tuple[Writer, ...]:
+        """Make the writers; nothing is on disk before their first frame."""
+        return tuple(item.spec.open(item.path, source, self.settings) for item in self.exports)
 
     def wanted(self) -> Iterator[tuple[str, Path]]:
         """The option and the path of each output."""
-        named = (
-            ("--out", self.video),
-            ("--davis", self.davis),
-            ("--coco", self.coco),
-            ("--coco-frames", self.coco_frames),
-            ("--resume", self.state),
-        )
-        return ((option, path) for option, path in named if path is not None)
+        for export in self.exports:
+            yield export.spec.option, export.path
+        if self.state is not None:
+            yield _STATE_OPTION, self.state
+
+    @property
+    def by_key(self) -> dict[str, str]:
+        """The path of each output by its key in the summary."""
+        paths = {export.spec.key: str(export.path) for export in self.exports}
+        return paths if self.state is None else paths | {"state": str(self.state)}
+
+
+def _no_format_for(setting_name: str) -> UsageError:
+    """The error of a setting without an output that it is for."""
+    for spec in EXPORTERS.built_in:
+        for setting in spec.settings:
+            if setting.name == setting_name:
+                return UsageError(
+                    f"{setting.option} {setting.purpose} the {spec.name} of {spec.option}",
+                    f"give {spec.option} as well",
+                )
+    return UsageError(f"no output has a setting {setting_name}", "leave it out")
 
 
 def _same(first: Path, second: Path) -> bool:
@@ -145,9 +168,7 @@ def _same(first: Path, second: Path) -> bool:
     return first.resolve() == second.resolve()
 
 
-def _check_file(option: str, path: Path | None, suffix: str) -> None:
-    if path is None:
-        return
+def _check_file(option: str, path: Path, suffix: str) -> None:
     if path.suffix.lower() != suffix:
         raise UsageError(f"{option} {path} does not end in {suffix}", f"name it NAME{suffix}")
     if path.exists() and not path.is_file():
@@ -155,10 +176,8 @@ def _check_file(option: str, path: Path | None, suffix: str) -> None:
     _check_parent(option, path)
 
 
-def _check_folder(option: str, path: Path | None, may_hold: str) -> None:
+def _check_folder(option: str, path: Path, may_hold: str) -> None:
     """Check a folder to write; `may_hold` is a pattern of the names that may be there already."""
-    if path is None:
-        return
     if not path.exists():
         _check_parent(option, path)
         return

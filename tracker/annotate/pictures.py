@@ -62,8 +62,13 @@ class Pictures:
             raise PromptError(f"{where}: {name} may be {names}", "give the whole name of the file")
         return found[0]
 
-    def check_stems(self, frames: FrameRange) -> None:
-        """Check that no two pictures of the range have a mask of the same name.
+    def check_stems(self, frames: FrameRange, option: str, suffix: str) -> None:
+        """Check that an output names the files of no two pictures of the range the same.
+
+        Args:
+            frames: The range.
+            option: What the output is called in errors.
+            suffix: Of its files, in place of that of the pictures.
 
         Raises:
             UsageError: Two differ in nothing but their suffix.
@@ -73,7 +78,8 @@ class Pictures:
             stem = stem_of(path.name)
             if stem in seen:
                 raise UsageError(
-                    f"--davis: the masks of {seen[stem]} and {path.name} would both be {stem}.png",
+                    f"{option}: the masks of {seen[stem]} and {path.name} "
+                    f"would both be {stem}{suffix}",
                     "rename one of them, or leave it out of the folder",
                 )
             seen[stem] = path.name

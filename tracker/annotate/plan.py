@@ -1,4 +1,4 @@
-"""Which prompt is due on which frame, and which object leaves on which."""
+"""Plan of a run: its range of frames, the prompts on them, and when objects are removed."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -94,7 +94,7 @@ class Removal:
 
 
 class PromptPlan:
-    """What to track: the frames, the prompts on them, and the frames on which objects leave.
+    """Plan of a run: the frames, the prompts on them, and the frames on which objects leave.
 
     At most one prompt per object and frame; `placed` and `removals` are in order of frame and
     id. A prompt after its removal brings an object back as a new one.
@@ -103,10 +103,10 @@ class PromptPlan:
     def __init__(
         self,
         placed: Iterable[PlacedPrompt],
-        frames: FrameRange,
+        frames: FrameRange | None = None,
         removals: Iterable[Removal] = (),
     ) -> None:
-        """Combine prompts that name the same object and frame.
+        """Combine prompts that name the same object and frame; without a range, all are tracked.
 
         Raises:
             PromptError: There is none, two for one object and frame contradict each other, one
@@ -121,7 +121,7 @@ class PromptPlan:
                 "nothing to track: no prompt was given",
                 "add --box ID:X0,Y0,X1,Y1, --point ID:X,Y, --mask ID:FILE.png or --prompts FILE",
             )
-        self.frames = frames
+        self.frames = frames or FrameRange()
         self.placed = tuple(merged[key] for key in sorted(merged))
         self._by_frame: dict[int, list[PlacedPrompt]] = {}
         for item in self.placed:

@@ -39,7 +39,7 @@ def _check_frame(value: Any) -> Any:
     return value
 
 
-# Checked beforehand, so that a fault is told in one line and not once for either kind.
+# Checked beforehand, so that a fault is one line and not once for either kind.
 _Frame = Annotated[
     Annotated[int, Field(ge=0)]
     | Annotated[str, Field(pattern=rf"^{NAME_PREFIX}[\s\S]+$", max_length=1024)],
@@ -65,7 +65,7 @@ def _mask_kind(value: Any) -> str:
 
 
 class FilePrompt(_Strict):
-    """Where the object is on one frame: points, a box, points and a box, or a mask."""
+    """Prompt on one frame: points, a box, points and a box, or a mask."""
 
     frame: _Frame = Field(
         description="frame number in the source, from 0; or, in a folder of pictures, name:NAME, "
@@ -142,7 +142,7 @@ class PromptsFile(_Strict):
 
 @dataclass(frozen=True, slots=True)
 class FileContent:
-    """What a prompts file asks for, in its own order."""
+    """Content of a prompts file, in its own order."""
 
     placed: tuple[PlacedPrompt, ...] = ()
     removals: tuple[Removal, ...] = ()

@@ -1,4 +1,4 @@
-"""Frames of a file, the next of which is begun with while one is tracked."""
+"""Read-ahead of a file: the next frame is encoded while one is tracked."""
 
 from collections.abc import Iterable, Iterator
 from typing import Protocol
@@ -10,13 +10,13 @@ from streams.frame import Frame
 
 
 class AheadSession(Protocol):
-    """What reading ahead needs of `tracker.engine.Session`."""
+    """The part of `tracker.engine.Session` that reading ahead needs."""
 
     @property
-    def looks_ahead(self) -> bool:
-        """Whether `look_ahead` does anything."""
+    def prefetches(self) -> bool:
+        """True where `prefetch` does anything."""
 
-    def look_ahead(self, image_hwc: NDArray[np.uint8], /) -> None:
+    def prefetch(self, image_hwc: NDArray[np.uint8], /) -> None:
         """Begin to encode the picture of the step after the next."""
 
 
@@ -34,8 +34,8 @@ def read_ahead(frames: Iterable[Frame], session: AheadSession) -> Iterator[Frame
             upcoming = next(iterator, None)
         except Exception as err:
             failure = err
-        if upcoming is not None and session.looks_ahead:
-            session.look_ahead(upcoming.image)
+        if upcoming is not None and session.prefetches:
+            session.prefetch(upcoming.image)
         yield frame
         if failure is not None:
             raise failure

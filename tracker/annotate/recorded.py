@@ -1,4 +1,4 @@
-"""A tracker whose results are kept, so that an interrupted run goes on."""
+"""Recorded tracker: results are kept, so that an interrupted run goes on."""
 
 from pathlib import Path
 from typing import Protocol
@@ -16,7 +16,7 @@ SNAPSHOT_EVERY = 100
 
 
 class SavedSession(Protocol):
-    """What keeping a run needs of `tracker.engine.Session`."""
+    """The part of `tracker.engine.Session` that a recorded run needs."""
 
     def save(self, path: Path, /) -> None:
         """Write a snapshot."""

@@ -1,4 +1,4 @@
-"""The folder from which an interrupted run goes on.
+"""State folder of a run, from which it goes on after an interruption.
 
 It holds `run.json` (what the run is), `results.jsonl` (the results of every frame so far) and
 `snapshot` (the session after a recent frame; gone when the run is finished). The snapshot is the
@@ -27,7 +27,7 @@ class _Versioned(BaseModel):
 
 
 class RunDescription(BaseModel):
-    """What a run is; it must be the same for the run to go on.
+    """Identity of a run; it must be the same for the run to go on.
 
     Attributes:
         source: Address without credentials, an absolute path for files.
@@ -37,6 +37,7 @@ class RunDescription(BaseModel):
         fingerprint: Of the model's weights.
         plan: Digest of prompts, removals and range.
         outputs: Absolute path of each output.
+        segmenter: Name of what makes the first masks; None where the tracker does.
         finished: Nothing is left to do.
     """
 
@@ -55,6 +56,7 @@ class RunDescription(BaseModel):
     policy: Policy
     plan: str
     outputs: dict[str, str]
+    segmenter: str | None = None
     finished: bool = False
 
 
@@ -79,7 +81,7 @@ class RunState:
 
     @property
     def begun(self) -> bool:
-        """Whether there is a run to go on with."""
+        """True where there is a run to go on with."""
         return self._previous is not None
 
     def begin(self, description: RunDescription) -> Journal:

@@ -1,4 +1,4 @@
-"""What the frames of a source are called together, in the outputs that name them."""
+"""Name of a source, under which outputs list its frames."""
 
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit

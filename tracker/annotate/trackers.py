@@ -1,4 +1,4 @@
-"""From a frame to the results on it: the plan's prompts and removals through a session."""
+"""Frame trackers: the prompts and removals of a plan, applied to a session frame by frame."""
 
 from typing import Protocol
 
@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streams.frame import Frame
+from tracker.annotate.first_masks import FirstMasks
 from tracker.annotate.plan import PromptPlan
 from tracker.errors import PromptError
 from tracker.types import Prompt, Prompted, StageTimes, TrackResult
@@ -21,7 +22,7 @@ class FrameTracker(Protocol):
 
 
 class TrackSession(Protocol):
-    """What tracking a plan needs of `tracker.engine.Session`."""
+    """The part of `tracker.engine.Session` that tracking a plan needs."""
 
     def step(self, image_hwc: NDArray[np.uint8], /) -> TrackResult:
         """Track all objects on the next frame, RGB uint8 [H, W, 3]."""
@@ -40,19 +41,28 @@ class PlanTracker:
     """Tracks the objects of a plan; the session's first frame is that of the first prompt."""
 
     def __init__(
-        self, session: TrackSession, plan: PromptPlan, next_frame: int | None = None
+        self,
+        session: TrackSession,
+        plan: PromptPlan,
+        next_frame: int | None = None,
+        first_masks: FirstMasks | None = None,
     ) -> None:
-        """Track with `session`, which is new, or was restored on the frame before `next_frame`."""
+        """Track with `session`, which is new, or was restored on the frame before `next_frame`.
+
+        `first_masks` makes the first mask of each object; without, the session does.
+        """
         self._session = session
         self._plan = plan
         self._first = plan.placed[0].frame
         self._next = self._first if next_frame is None else next_frame
+        self._first_masks = first_masks
 
     def track(self, frame: Frame) -> TrackResult:
         """All objects on the next frame: removals come first, prompts last.
 
         Raises:
-            PromptError: A prompt does not fit the frame, or is on one that the source left out.
+            PromptError: A prompt does not fit the frame, or is on one that the source left out, or
+                the segmenter finds nothing there.
         """
         if frame.seq < self._first:
             return _NO_OBJECTS
@@ -67,6 +77,9 @@ class PlanTracker:
         result = self._session.step(frame.image)
         if not prompts:
             return result
+        if self._first_masks is not None:
+            known_ids = {item.id for item in result.objects}
+            prompts = self._first_masks.applied(prompts, frame, known_ids)
         for prompt in prompts:
             self._session.prompt(prompt)
         return self._session.result()

@@ -1,4 +1,4 @@
-"""What `trackd doctor` finds: one line each, with a way to mend it."""
+"""What `trackd doctor` finds: one line each, with a way to fix it."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -21,16 +21,16 @@ class Check:
 
     Attributes:
         what: What was looked at, and what was found.
-        mend: What to do; "" where nothing is to be done.
+        fix: What to do; "" where nothing is to be done.
     """
 
     status: Status
     what: str
-    mend: str = ""
+    fix: str = ""
 
     def __str__(self) -> str:
-        mend = f"  — {self.mend}" if self.mend else ""
-        return f"{self.status.value:<4}  {self.what}{mend}"
+        fix = f"  — {self.fix}" if self.fix else ""
+        return f"{self.status.value:<4}  {self.what}{fix}"
 
 
 def ok(what: str) -> Check:
@@ -38,14 +38,14 @@ def ok(what: str) -> Check:
     return Check(Status.OK, what)
 
 
-def warn(what: str, mend: str) -> Check:
+def warn(what: str, fix: str) -> Check:
     """It works, with a drawback."""
-    return Check(Status.WARN, what, mend)
+    return Check(Status.WARN, what, fix)
 
 
-def fail(what: str, mend: str) -> Check:
+def fail(what: str, fix: str) -> Check:
     """It does not work."""
-    return Check(Status.FAIL, what, mend)
+    return Check(Status.FAIL, what, fix)
 
 
 def examine(name: str, look: Callable[[], Iterable[Check]]) -> Iterator[Check]:

@@ -1,4 +1,4 @@
-"""What `trackd doctor` looks at for one daemon: its ports, its state folder, its sources."""
+"""Checks of `trackd doctor` for one daemon: ports, state folder, sources."""
 
 import contextlib
 import errno
@@ -31,14 +31,14 @@ def ports(config: DaemonConfig) -> Iterator[Check]:
     found = {key: _why_not(address) for key, address in addresses.items()}
     daemon = _ask(config) if found["control.bind"] == errno.EADDRINUSE else None
     for key, address in addresses.items():
-        yield _told(f"{key} {address}", found[key], daemon, has_keys=_has_keys(config))
+        yield _port(f"{key} {address}", found[key], daemon, has_keys=_has_keys(config))
 
 
 def _has_keys(config: DaemonConfig) -> bool:
     return config.security.server_key is not None
 
 
-def _told(what: str, why_not: int, daemon: str | None, *, has_keys: bool) -> Check:
+def _port(what: str, why_not: int, daemon: str | None, *, has_keys: bool) -> Check:
     if not why_not:
         return ok(f"{what}: free")
     if why_not != errno.EADDRINUSE:
@@ -147,7 +147,7 @@ def source(url: str) -> Iterator[Check]:
         f"first frame after {open_s - begun_s:.1f} s"
     )
     if corrupt:
-        mend = "look at the network and the camera"
-        yield warn(f"{text}, {corrupt} damaged packets or files skipped", mend)
+        fix = "look at the network and the camera"
+        yield warn(f"{text}, {corrupt} damaged packets or files skipped", fix)
     else:
         yield ok(text)

@@ -1,4 +1,4 @@
-"""What `trackd doctor` looks at on any machine: packages, codecs, devices, weights, clock."""
+"""Checks of `trackd doctor` on any machine: packages, codecs, devices, optimizations, weights."""
 
 import ctypes
 import importlib.metadata
@@ -9,10 +9,16 @@ import platform
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tracker.cli.check import Check, fail, ok, warn
+
+if TYPE_CHECKING:
+    import torch
+
+    from tracker.models.optim.plan import Target
 
 _MODULES = ("torch", "sam2", "av", "cv2", "numpy", "zmq", "supervision", "pydantic", "pycocotools")
 _NEEDED_DECODERS = ("h264", "hevc")
@@ -80,16 +86,17 @@ def _knows(protocol: str) -> bool:
     return True
 
 
-def device(name: str, dtype: str, model: str, checkpoint: Path | None) -> Iterator[Check]:
-    """Where the network would run, and in what precision."""
+def device(
+    name: str, dtype: str, model: str, checkpoint: Path | None, without: Iterable[str] = ()
+) -> Iterator[Check]:
+    """The device and the precision of the network."""
     import torch
 
-    from tracker.models.checkpoints import checkpoint_path
-    from tracker.models.load import choose_device, precision_of
-    from tracker.models.registry import find_spec
+    from tracker.models.load import choose_device
+    from tracker.models.optim.plan import switched_off
 
-    chosen, spec = choose_device(name), find_spec(model)
-    precision = precision_of(spec, checkpoint or checkpoint_path(spec), dtype, chosen)
+    chosen = choose_device(name)
+    precision = _target(chosen, dtype, model, checkpoint, switched_off(without)).precision
     if chosen.type == "cuda":
         facts = torch.cuda.get_device_properties(chosen)
         yield ok(f"{chosen}: {facts.name}, {facts.total_memory / 2**30:.0f} GiB, {precision}")
@@ -103,6 +110,34 @@ def device(name: str, dtype: str, model: str, checkpoint: Path | None) -> Iterat
         yield ok(f"device {chosen.type}, {precision}")
 
 
+def optimizations(
+    name: str, dtype: str, model: str, checkpoint: Path | None, without: Iterable[str] = ()
+) -> Iterator[Check]:
+    """The optimizations of the network, on or off, with the reason."""
+    from tracker.models.load import choose_device
+    from tracker.models.optim.plan import ENVIRONMENT, decide, switched_off
+
+    off = switched_off(without)
+    for decision in decide(_target(choose_device(name), dtype, model, checkpoint, off), off):
+        row = decision.optimization.name
+        text = f"optimization {row}: {'on' if decision.on else 'off'}, {decision.why}"
+        if row in off:
+            yield warn(text, f"correct model.without or {ENVIRONMENT} to switch it on")
+        else:
+            yield ok(text)
+
+
+def _target(
+    device: "torch.device", dtype: str, model: str, checkpoint: Path | None, off: frozenset[str]
+) -> "Target":
+    from tracker.models.checkpoints import checkpoint_path
+    from tracker.models.load import choose_target
+    from tracker.models.registry import find_spec
+
+    spec = find_spec(model)
+    return choose_target(spec, checkpoint or checkpoint_path(spec), device, dtype, off)
+
+
 def weights(name: str, checkpoint: Path | None) -> Iterator[Check]:
     """The weights of the model that would track, and what other models are here."""
     from tracker.models.checkpoints import CheckpointState, checkpoint_path, list_checkpoints
@@ -111,7 +146,8 @@ def weights(name: str, checkpoint: Path | None) -> Iterator[Check]:
     spec = find_spec(name)
     path = checkpoint or checkpoint_path(spec)
     if path.is_file():
-        yield ok(f"model {name}: {path}, {path.stat().st_size / 1e6:.1f} MB")
+        license = f", {spec.license.spdx}" if checkpoint is None else ""
+        yield ok(f"model {name}: {path}, {path.stat().st_size / 1e6:.1f} MB{license}")
     elif checkpoint is not None:
         yield fail(f"model {name}: no file {path}", "correct model.checkpoint")
     elif spec.embedded:

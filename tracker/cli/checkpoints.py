@@ -25,7 +25,9 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
         description="See which model weights are on this machine, and download official ones.",
     )
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    actions.add_parser("list", help="show every model and whether its weights are here")
+    actions.add_parser(
+        "list", help="show every model, whether its weights are here, and their license"
+    )
     get = actions.add_parser("get", help="download the weights of one model, or go on with it")
     get.add_argument("name", metavar="NAME", help="a model, such as sam2.1-tiny")
     get.add_argument("--url", help="fetch from this http(s) address instead of the official one")
@@ -53,6 +55,7 @@ def _list(console: "Console") -> int:
     from rich.table import Table
 
     from tracker.models.checkpoints import list_checkpoints, models_dir
+    from tracker.models.registry import REGISTRY
 
     table = Table("model", "state", "size", "where")
     table.columns[2].justify = "right"
@@ -64,6 +67,9 @@ def _list(console: "Console") -> int:
         where = "in the package" if found.spec.embedded else found.path.name
         table.add_row(found.spec.name, found.state.value, size, where)
     console.print(table)
+    for license in dict.fromkeys(spec.license for spec in REGISTRY.values()):
+        names = [spec.name for spec in REGISTRY.values() if spec.license == license]
+        _say(console, f"license of the weights of {', '.join(names)}: {license}")
     _say(console, f"directory: {models_dir()}")
     return 0
 
@@ -89,6 +95,7 @@ def _get(name: str, url: str | None, console: "Console") -> int:
         _say(console, f"stopped; `trackd checkpoints get {name}` goes on from here")
         return 130
     _say(console, f"{name}: {_megabytes(target.stat().st_size)} in {target}")
+    _say(console, f"license of the weights: {spec.license}")
     return 0
 
 

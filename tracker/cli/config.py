@@ -1,7 +1,8 @@
-"""`trackd config`: look at a configuration of the daemon before it runs."""
+"""`trackd config`: configurations of the daemon, to begin with and to check before it runs."""
 
 import argparse
 from collections.abc import Iterator
+from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     """Add `config` and its action to `trackd`."""
     parser = subparsers.add_parser(
         "config",
-        help="check a configuration of the daemon",
+        help="check a configuration of the daemon, or print an example",
         description="Work with a configuration of `trackd serve`.",
     )
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
@@ -24,14 +25,42 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
         "check", help="say whether `trackd serve` would take a file, and what it means"
     )
     check.add_argument("file", metavar="FILE", type=Path, help="a YAML file")
+    example = actions.add_parser(
+        "example",
+        help="print an example, such as camera.yaml",
+        description="Prints an example to begin with: configurations of `trackd serve`, a systemd "
+        "unit, a Grafana dashboard. Without NAME: the names.",
+        epilog="example: trackd config example camera.yaml > trackd.yaml",
+    )
+    example.add_argument("name", metavar="NAME", nargs="?", help="the example to print")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Check the file and print what it means; sources, ports and the model are not opened.
+    """Check a file, or print an example.
 
     Raises:
-        UsageError: `trackd serve` would refuse it.
+        UsageError: `trackd serve` would refuse the file, or there is no such example.
     """
+    return _check(args) if args.action == "check" else _example(args.name)
+
+
+def _example(name: str | None) -> int:
+    from tracker.errors import UsageError
+
+    texts = {
+        file.name: file.read_text("utf-8") for file in (files("tracker.cli") / "configs").iterdir()
+    }
+    if name is None:
+        print("\n".join(sorted(texts)))
+    elif name in texts:
+        print(texts[name], end="")
+    else:
+        raise UsageError(f"there is no example {name}", f"there are {', '.join(sorted(texts))}")
+    return 0
+
+
+def _check(args: argparse.Namespace) -> int:
+    """Print what the file means; sources, ports and the model are not opened."""
     from tracker.daemon.access.curve import CurveAuthenticator
     from tracker.daemon.config.load import listeners, load_config
     from tracker.errors import UsageError
@@ -54,7 +83,7 @@ def _summary(
     config: "DaemonConfig", security: "CurveAuthenticator | None"
 ) -> Iterator[tuple[str, str]]:
     from streams.address import redact
-    from tracker.daemon.sources.client_sources import told
+    from tracker.daemon.sources.client_sources import describe_sources
 
     model, data, state = config.model, config.data, config.state
     yield "model", f"{model.name} on {model.device}, {model.dtype}, policy {model.policy}"
@@ -68,7 +97,7 @@ def _summary(
     else:
         yield "keys", f"server {security.public_key.decode()}"
         yield "", security.clients.summary()
-    yield "", f"may name as sources: {told(config.security)}"
+    yield "", f"may name as sources: {describe_sources(config.security)}"
     yield (
         "state",
         f"{state.dir}, every {state.every_s:g} s" if state.dir else "none",

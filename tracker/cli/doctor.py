@@ -1,4 +1,4 @@
-"""`trackd doctor`: is all that a daemon needs on this machine, and how to mend what is not."""
+"""`trackd doctor`: is all that a daemon needs on this machine, and how to fix what is not."""
 
 import argparse
 import json
@@ -23,9 +23,9 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     """Add the command to `trackd`."""
     parser = subparsers.add_parser(
         "doctor",
-        help="check this machine, and say how to mend what is wrong",
-        description="Checks packages, codecs, devices, model files, clock, ports and sources, and "
-        "says how to mend what is wrong. Ends with 1 where something fails.",
+        help="check this machine, and say how to fix what is wrong",
+        description="Checks packages, codecs, devices, optimizations, model files, clock, ports "
+        "and sources, and says how to fix what is wrong. Ends with 1 where something fails.",
     )
     parser.add_argument(
         "--source", action="append", default=[], metavar="URL", help="a source to try; repeats"
@@ -104,10 +104,10 @@ def _with_config(path: Path | None) -> Iterator[Check]:
     if path is not None:
         yield ok(f"{path}: valid")
     model = config.model
+    chosen = (model.device, model.dtype, model.name, model.checkpoint, model.without)
     looks: dict[str, _Look] = {
-        "model.device": partial(
-            check_machine.device, model.device, model.dtype, model.name, model.checkpoint
-        ),
+        "model.device": partial(check_machine.device, *chosen),
+        "model.without": partial(check_machine.optimizations, *chosen),
         "model": partial(check_machine.weights, model.name, model.checkpoint),
         "ports": partial(check_daemon.ports, config),
         "state.dir": partial(check_daemon.state_folder, config),

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Sequence
 
+import tracker
 from tracker.cli import (
     checkpoints,
     config,
@@ -19,7 +20,6 @@ from tracker.cli import (
     watch,
 )
 from tracker.cli.terminal import drop_output, prepare_output
-from tracker.cli.version import version
 from tracker.process import leave_stacks, prepare_process
 from tracker.signals import signals_reach_main_thread
 
@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     prepare_process()
     leave_stacks()
     prepare_output()
-    parser = _parser()
+    parser = build_parser()
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments:
         parser.print_help(sys.stderr)
@@ -68,13 +68,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code
 
 
-def _parser() -> failures.Parser:
+def build_parser() -> failures.Parser:
+    """The parser of all commands and their options."""
     parser = failures.Parser(
         prog="trackd",
         description="Tracks any object through video with SAM 2, one frame at a time.",
         epilog="example: trackd track clip.mp4 --box 1:120,80,340,400 --out tracked.mp4",
     )
-    parser.add_argument("--version", action="version", version=f"trackd {version()}")
+    parser.add_argument("--version", action="version", version=f"trackd {tracker.__version__}")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     track.add_parser(subparsers)
     serve.add_parser(subparsers)

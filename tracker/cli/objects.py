@@ -75,10 +75,10 @@ def _print(stream: str, objects: "Sequence[ObjectInfo]", *, as_json: bool) -> No
     elif not objects:
         print(f"{stream} tracks nothing; see `trackd prompt --help`")
     for item in () if as_json else objects:
-        print(told(item))
+        print(line(item))
 
 
-def told(item: "ObjectInfo") -> str:
+def line(item: "ObjectInfo") -> str:
     """One line about an object."""
     name = f"{item.id} {printable(item.label)}" if item.label else f"{item.id}"
     box = "" if item.box is None else f", box {','.join(str(edge) for edge in item.box)}"

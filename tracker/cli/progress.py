@@ -13,25 +13,18 @@ from tracker.cli.terminal import make_console
 _LINE_EVERY_S = 5.0
 
 OnFrame = Callable[[Tally], None]
+Doing = Callable[[Tally], str]
 
 
-def show_progress(
-    total: int | None, *, quiet: bool, doing: Callable[[Tally], str]
-) -> AbstractContextManager[OnFrame]:
-    """What shows each frame's tally, for as long as it is entered.
-
-    Args:
-        total: Frames to come; None where nobody knows.
-        doing: A word for what was done to the newest frame.
-        quiet: Show nothing.
-    """
+def show_progress(*, quiet: bool) -> Callable[[int | None, Doing], AbstractContextManager[OnFrame]]:
+    """Progress for `tracker.annotate.run`; nothing is shown where it is to be quiet."""
     if quiet:
-        return nullcontext(lambda tally: None)
-    return _Bar(total, doing) if sys.stderr.isatty() else _Lines(total, doing)
+        return lambda total, doing: nullcontext(lambda tally: None)
+    return _Bar if sys.stderr.isatty() else _Lines
 
 
 class _Lines:
-    def __init__(self, total: int | None, doing: Callable[[Tally], str]) -> None:
+    def __init__(self, total: int | None, doing: Doing) -> None:
         self._total = total
         self._doing = doing
         self._next_s = time.monotonic()
@@ -64,7 +57,7 @@ class _Lines:
 
 
 class _Bar:
-    def __init__(self, total: int | None, doing: Callable[[Tally], str]) -> None:
+    def __init__(self, total: int | None, doing: Doing) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
         from rich.progress import TimeRemainingColumn as TimeLeft
 

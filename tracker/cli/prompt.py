@@ -80,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
     place = _place(args)
     with connection.open_client(args) as client:
         result = client.prompt(args.stream, **place)
-    print(result.model_dump_json(ensure_ascii=True) if args.json else _told(result))
+    print(result.model_dump_json(ensure_ascii=True) if args.json else _line(result))
     return 0
 
 
@@ -136,9 +136,9 @@ def _click_label(rest: list[float]) -> int:
     return int(rest[0]) if rest else 1
 
 
-def _told(result: "PromptResult") -> str:
-    from tracker.cli.objects import told
+def _line(result: "PromptResult") -> str:
+    from tracker.cli.objects import line
 
     news = "new" if result.created else "corrected"
-    ahead = f", {result.caught_up} frames to the newest" if result.caught_up else ""
-    return f"{told(result.object)}  ({news}, on frame {result.frame_seq}{ahead})"
+    ahead = f", {result.replayed_frames} frames to the newest" if result.replayed_frames else ""
+    return f"{line(result.object)}  ({news}, on frame {result.frame_seq}{ahead})"

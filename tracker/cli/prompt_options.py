@@ -42,7 +42,7 @@ class PromptOptions:
     pictures: "Pictures | None" = None
 
     def prompts(self, first_frame: int) -> tuple[PlacedPrompt, ...]:
-        """What the options say; without @FRAME a prompt is on `first_frame`.
+        """The prompts of the options; without @FRAME a prompt is on `first_frame`.
 
         Raises:
             PromptError: One does not follow its form, names no readable mask or no picture, or

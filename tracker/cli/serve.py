@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _prepared(args: argparse.Namespace) -> "Server":
     """A server that takes signals, and is not yet running."""
-    from tracker.cli.version import version
+    import tracker
     from tracker.daemon.config.load import load_config
     from tracker.daemon.config.schema import DaemonConfig
     from tracker.daemon.telemetry.logs import setup_logs
@@ -81,7 +81,7 @@ def _prepared(args: argparse.Namespace) -> "Server":
     from tracker.daemon.server import Server, ServerSignal
 
     ignore = args.ignore_unreadable_state
-    server = Server(config, read, version(), ignore_unreadable_state=ignore)
+    server = Server(config, read, tracker.__version__, ignore_unreadable_state=ignore)
 
     def drain(number: int, frame: FrameType | None) -> None:
         for again in (signal.SIGINT, signal.SIGTERM):

@@ -179,16 +179,16 @@ def _table(streams: "Sequence[StreamInfo]") -> "Table":
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    names = ("stream", "state", "size", "fps", "objects", "tracked", "dropped", "again", "rung")
-    table = Table(*names, box=SIMPLE_HEAD)
+    names = ["stream", "state", "size", "fps", "objects", "tracked", "dropped", "reconnects"]
+    table = Table(*names, "quality", box=SIMPLE_HEAD)
     for column in table.columns:
         column.no_wrap = True
     for column in table.columns[3:]:
         column.justify = "right"
     for item in streams:
         size = f"{item.width}x{item.height}" if item.width else ""
-        rung = "" if item.effort is None else item.effort.rung
-        counts = (item.objects, item.tracked, item.dropped, item.reconnects, rung)
+        level = "" if item.budget is None else item.budget.quality_level
+        counts = (item.objects, item.tracked, item.dropped, item.reconnects, level)
         named = (item.stream, item.state.value, size, f"{item.fps:.1f}")
         table.add_row(*cells(*named, *map(str, counts)))
     return table

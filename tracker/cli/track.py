@@ -1,27 +1,17 @@
 """`trackd track`: follow objects through a video and write what was found."""
 
 import argparse
-from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tracker.cli import backward, source_address, source_options
-from tracker.errors import PromptError, UsageError
+from tracker.cli import export_options, source_address, source_options
+from tracker.errors import PromptError
 
 # The packages that do the work take seconds to import: only a run imports them.
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-
-    from streams.frame import Frame
-    from streams.sources.registry import Source
-    from tracker.annotate.job import Tally
-    from tracker.annotate.outputs import Outputs
     from tracker.annotate.pictures import Pictures
     from tracker.annotate.plan import PromptPlan
-    from tracker.annotate.run_state import RunState
-    from tracker.engine import Policy, Session
-    from tracker.models import Model
+    from tracker.annotate.run import Annotation
 
 _EXAMPLES = """\
 examples:
@@ -111,32 +101,17 @@ def _add_prompt_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--prompts", type=Path, metavar="FILE", help="JSON file; see trackd schema prompts"
     )
+    group.add_argument(
+        "--segmenter",
+        metavar="NAME",
+        help="what makes the first mask of an object from its box or points: tracker, or one of an "
+        "installed package; without it, prompts go straight to the tracker",
+    )
 
 
 def _add_output_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("output")
-    group.add_argument("--out", type=Path, metavar="OUT.mp4", help="video with the masks drawn")
-    group.add_argument(
-        "--out-width", type=int, metavar="N", help="scale that video to this even width in pixels"
-    )
-    group.add_argument(
-        "--davis",
-        type=Path,
-        metavar="DIR",
-        help="palette PNGs, pixel = id, named as the pictures of a folder or by frame number",
-    )
-    group.add_argument(
-        "--coco",
-        type=Path,
-        metavar="FILE.json",
-        help="YouTube-VIS style JSON: one annotation per object, with lists over the frames",
-    )
-    group.add_argument(
-        "--coco-frames",
-        type=Path,
-        metavar="FILE.json",
-        help="COCO instances JSON, for pycocotools: each frame an image, each mask an annotation",
-    )
+    export_options.add_options(group)
     group.add_argument("--start", type=int, default=0, metavar="F", help="first frame to track")
     group.add_argument("--stop", type=int, metavar="F", help="frame to stop before")
     group.add_argument(
@@ -159,151 +134,45 @@ def _add_output_options(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Track, print the summary and return the exit code.
 
-    Everything that can be known to be wrong is found before anything is written.
-
     Raises:
         TrackdError: Wrong usage, or something that the run needs is missing or broken.
         StreamError: The source cannot be opened or decoded.
     """
-    from streams import open_source
-    from tracker.annotate.first_frame import checked_frames
-    from tracker.annotate.outputs import Outputs
-    from tracker.annotate.pictures import Pictures
-    from tracker.annotate.run_state import RunState
-
-    args.source = source_address.given(args.source, args)
-    options = source_options.given(args.source_options)
-    if args.backward and args.resume is not None:
-        raise UsageError("--backward and --resume do not go together", "leave one out")
-    pictures = Pictures.of(args.source)
-    plan = _plan(args, pictures)
-    state = None if args.resume is None else RunState(args.resume)
-    outputs = Outputs(
-        args.out, args.davis, args.coco, args.coco_frames, args.resume, args.out_width
-    )
-    begun = state is not None and state.begun
-    outputs.check(_inputs(args), plan.object_ids, begun=begun)
-    if args.davis is not None:
-        pictures.check_stems(plan.frames)
-    # A camera goes on while a model is loaded, and its pictures would seem to come all at once.
-    loaded = open_session(args) if _may_be_live(args.source) else None
-    with open_source(args.source, **options) as source, ExitStack() as stack:
-        coming = _coming(stack, source)
-        backward.check(args, source)
-        plan.check_range(source.info.frame_count)
-        frames = checked_frames(coming, plan, outputs)
-        pictures.check_prompted(plan)
-        loaded = loaded or open_session(args)
-        return _track(args, loaded, source, frames, plan, outputs, state, len(pictures.paths))
-
-
-def open_session(args: argparse.Namespace) -> "tuple[Model, Session]":
-    """Load the model that the options name and start a session with it."""
-    from tracker.engine import POLICIES, Session
-    from tracker.helper import helper_thread
-    from tracker.models import load_model
-
-    model = load_model(args.model, checkpoint=args.checkpoint, device=args.device, dtype=args.dtype)
-    # Prompts come with their own frame here, so there is no past one to go back to.
-    policy = replace(POLICIES[args.policy], history_frames=0)
-    return model, Session(model, policy, helper=helper_thread())
-
-
-def _may_be_live(source: str) -> bool:
-    """Whether a source may go on by itself, which only an open one tells for sure."""
-    from streams.address import SourceKind, parse_address
-
-    return parse_address(source).kind in (SourceKind.NETWORK, SourceKind.CAMERA)
-
-
-def _coming(stack: ExitStack, source: "Source") -> "Iterable[Frame]":
-    """The frames of a source; those of a live one are read when they come."""
-    from tracker.annotate.live_frames import LiveFrames
-
-    if not source.info.live:
-        return source
-    frame_bytes = source.info.width * source.info.height * 3
-    return stack.enter_context(LiveFrames(source, frame_bytes=frame_bytes))
-
-
-def _track(
-    args: argparse.Namespace,
-    loaded: "tuple[Model, Session]",
-    source: "Source",
-    frames: "Iterator[Frame]",
-    plan: "PromptPlan",
-    outputs: "Outputs",
-    state: "RunState | None",
-    picture_count: int,
-) -> int:
-    from tracker.annotate.backward import MergedTracker
-    from tracker.annotate.job import Job
-    from tracker.annotate.read_ahead import read_ahead
-    from tracker.annotate.source_name import source_name
-    from tracker.annotate.trackers import FrameTracker, PlanTracker
     from tracker.cli.failures import INTERRUPTED
     from tracker.cli.interrupt import stop_on_signal
     from tracker.cli.progress import show_progress
-    from tracker.cli.recording import describe, record
-    from tracker.cli.summary import summarize
+    from tracker.cli.summary import summary_text
 
-    model, session = loaded
-    _check_policy(plan, session.policy)
-    tracker: FrameTracker = PlanTracker(session, plan)
-    recorded, back, resumed_at = None, None, 0
+    with (
+        _annotation(args).open() as opened,
+        stop_on_signal() as stop_asked,
+    ):
+        summary = opened.run(progress=show_progress(quiet=args.quiet), stop_asked=stop_asked)
+    print(summary.as_json() if args.json else summary_text(summary))
+    return INTERRUPTED if summary.stopped_early else 0
 
-    def doing(tally: "Tally") -> str:
-        return "replay" if (tally.last_frame or 0) < resumed_at else "frame"
 
-    with ExitStack() as stack:
-        stop_asked = stack.enter_context(stop_on_signal())
-        if state is not None:
-            description = describe(args, source, model, session, plan, outputs)
-            tracker = recorded = record(stack, state, description, model, session, plan)
-            resumed_at = recorded.resumed_at
-        if args.backward:
-            back = backward.track_back(args, model, session.policy, plan, stop_asked)
-            stack.callback(back.results.close)
-            tracker = MergedTracker(tracker, back.results, plan)
-        writers = outputs.open(source_name(args.source), source.info.fps)
-        job = Job(tracker, plan, writers, picture_count)
-        total = plan.frames.count(source.info.frame_count)
-        adjust_threads = _thread_adjustment(model, live=source.info.live)
-        with show_progress(total, quiet=args.quiet, doing=doing) as show:
+def _annotation(args: argparse.Namespace) -> "Annotation":
+    """The annotation that the options ask for."""
+    from tracker.annotate.outputs import Outputs
+    from tracker.annotate.pictures import Pictures
+    from tracker.annotate.run import Annotation, ModelChoice
+    from tracker.engine import POLICIES
 
-            def on_frame(tally: "Tally") -> None:
-                show(tally)
-                adjust_threads()
-
-            taken = frames if source.info.live else read_ahead(frames, session)
-            tally = job.run(taken, on_frame=on_frame, stop_asked=stop_asked)
-        if recorded is not None:
-            recorded.end(stopped_early=tally.stopped_early)
-    replayed = 0 if recorded is None else recorded.replayed
-    frames_back = 0 if back is None else back.tally.frames
-    summary = summarize(
-        tally, model, plan, outputs, source, replayed=replayed, backward=frames_back
+    source = source_address.given(args.source, args)
+    options = source_options.given(args.source_options).get("options")
+    return Annotation(
+        source,
+        _plan(args, Pictures.of(source)),
+        Outputs.of(
+            export_options.given(args), state=args.resume, settings=export_options.settings(args)
+        ),
+        ModelChoice(args.model, args.checkpoint, args.device, args.dtype, POLICIES[args.policy]),
+        args.segmenter,
+        args.backward,
+        options,
+        () if args.prompts is None else (args.prompts,),
     )
-    print(summary.as_json() if args.json else summary.as_text())
-    return INTERRUPTED if tally.stopped_early else 0
-
-
-def _thread_adjustment(model: "Model", *, live: bool) -> "Callable[[], None]":
-    """Share the processors out with other programs; return what to call between frames.
-
-    A file is to give the same bytes on every run. Where these depend on the number of threads, that
-    number must stay: where there are two, each has a work of its own (a frame that is tracked, and
-    the next one that is encoded), and neither waits for the other.
-    """
-    import torch
-
-    from tracker.processors import ThreadGovernor
-
-    if live or not model.depends_on_threads:
-        return ThreadGovernor().adjust
-    if torch.get_num_threads() == 2:
-        torch.set_num_threads(1)
-    return lambda: None
 
 
 def _plan(args: argparse.Namespace, pictures: "Pictures") -> "PromptPlan":
@@ -326,33 +195,3 @@ def _plan(args: argparse.Namespace, pictures: "Pictures") -> "PromptPlan":
         )
     removals = (*options.removed(), *filed.removals)
     return PromptPlan((*typed, *filed.placed), frames, removals)
-
-
-def _check_policy(plan: "PromptPlan", policy: "Policy") -> None:
-    objects = plan.most_at_once
-    if objects > policy.max_objects:
-        raise PromptError(
-            f"{objects} objects are prompted, a session tracks {policy.max_objects}",
-            "track them in several runs",
-        )
-    for item in plan.placed:
-        prompt = item.prompt
-        clicks = len(prompt.points_xy) + (0 if prompt.box_xyxy is None else 2)
-        if clicks > policy.max_points:
-            raise PromptError(
-                f"object {prompt.object_id} has {clicks} clicks on frame {item.frame}",
-                f"use at most {policy.max_points}, a box counts as two; a mask says more",
-            )
-
-
-def _inputs(args: argparse.Namespace) -> list[Path]:
-    """The files and folders that the run reads and must not write."""
-    from streams.address import SourceKind, parse_address
-    from streams.sources.images import images_folder
-
-    inputs = [] if args.prompts is None else [args.prompts]
-    address = parse_address(args.source)
-    if address.kind is SourceKind.PATH:
-        path = Path(address.location)
-        inputs.append(images_folder(path) or path)
-    return inputs

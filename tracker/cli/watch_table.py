@@ -1,4 +1,4 @@
-"""What `trackd watch` shows: a table that follows the messages, or a line for each."""
+"""Live table of `trackd watch`, and its line for each message."""
 
 from collections import OrderedDict, deque
 from dataclasses import dataclass, field
@@ -40,8 +40,9 @@ def _frame(message: MasksMessage) -> str:
 
 def _latency(message: MasksMessage) -> str:
     """From the frame's arrival to its masks, and what was given up for it."""
-    rung = "" if message.effort is None else f", rung {message.effort.rung}"
-    return f"{message.timings.total_ms:.0f} ms{rung}"
+    budget = message.budget
+    level = "" if budget is None else f", quality level {budget.quality_level}"
+    return f"{message.timings.total_ms:.0f} ms{level}"
 
 
 def _object(item: ObjectMessage) -> str:
@@ -50,7 +51,7 @@ def _object(item: ObjectMessage) -> str:
 
 
 def _state(item: ObjectMessage) -> str:
-    return item.state.value if item.fresh else f"{item.state.value}, no turn"
+    return item.state.value if item.updated else f"{item.state.value}, no turn"
 
 
 def _box(item: ObjectMessage) -> str:

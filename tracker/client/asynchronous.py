@@ -1,17 +1,16 @@
 """The client for programs on asyncio."""
 
 import asyncio
-from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar, Unpack
+from typing import Generic, Self, TypeVar
 from uuid import uuid4
 
 import zmq
 import zmq.asyncio
 
 from tracker.client import calls, received
-from tracker.client.calls import Call, NewPlace, Place, StreamOptions
+from tracker.client.calls import Call, CallMethods
 from tracker.client.reach import NOTICE_S, unreachable, why_unreachable
 from tracker.client.received import Event, Picture, R, Reader, Result, Tally
 from tracker.client.sockets import (
@@ -22,14 +21,7 @@ from tracker.client.sockets import (
     new_routing_id,
 )
 from tracker.client.timing import ATTEMPTS, DEFAULT_TIMEOUT_S, Deadline, no_answer, no_message
-from tracker.protocol.replies import (
-    ChangeResult,
-    ObjectInfo,
-    PingResult,
-    PromptResult,
-    Reply,
-    StreamInfo,
-)
+from tracker.protocol.replies import Reply
 
 T = TypeVar("T")
 
@@ -94,7 +86,7 @@ class AsyncSubscription(Generic[R]):
         self.close()
 
 
-class AsyncClient:
+class AsyncClient(CallMethods):
     """Talks to a daemon, as `tracker.client.Client` does and with the same methods.
 
     Requests of several tasks go out one after the other. A task that waits for a message when the
@@ -152,87 +144,6 @@ class AsyncClient:
         trace: TracebackType | None,
     ) -> None:
         self.close()
-
-    async def ping(self) -> PingResult:
-        """Ask whether the daemon is there, and ready."""
-        return await self._call(calls.ping())
-
-    async def describe(self) -> dict[str, Any]:
-        """Ask for the version, the model, the limits and the JSON schema of every message."""
-        return await self._call(calls.describe())
-
-    async def metrics(self) -> dict[str, Any]:
-        """Ask for counters and latencies."""
-        return await self._call(calls.metrics())
-
-    async def shutdown(self) -> None:
-        """Let the daemon drain and exit."""
-        await self._call(calls.shutdown())
-
-    async def add_stream(
-        self, stream: str, url: str, **options: Unpack[StreamOptions]
-    ) -> ChangeResult:
-        """Open a source and track on it; does not wait for its first frame."""
-        return await self._call(calls.add_stream(stream, url, options))
-
-    async def remove_stream(self, stream: str) -> ChangeResult:
-        """Close a source and forget its objects."""
-        return await self._call(calls.remove_stream(stream))
-
-    async def pause_stream(self, stream: str) -> ChangeResult:
-        """Close a source and keep its objects."""
-        return await self._call(calls.pause_stream(stream))
-
-    async def resume_stream(self, stream: str) -> ChangeResult:
-        """Open a paused source again, or retry a failing one now."""
-        return await self._call(calls.resume_stream(stream))
-
-    async def streams(self) -> list[StreamInfo]:
-        """List the streams and how they are."""
-        return await self._call(calls.streams())
-
-    async def prompt(self, stream: str, **place: Unpack[NewPlace]) -> PromptResult:
-        """Track an object, or correct one that is tracked."""
-        return await self._call(calls.prompt(stream, place))
-
-    async def correct(self, stream: str, object_id: int, **place: Unpack[Place]) -> PromptResult:
-        """Correct an object that must be there already."""
-        return await self._call(calls.correct(stream, object_id, place))
-
-    async def remove_object(self, stream: str, object_id: int) -> None:
-        """Forget an object."""
-        await self._call(calls.remove_object(stream, object_id))
-
-    async def reset_object(self, stream: str, object_id: int) -> None:
-        """Forget what an object looks like; it stays listed, lost."""
-        await self._call(calls.reset_object(stream, object_id))
-
-    async def relabel_object(self, stream: str, object_id: int, label: str | None) -> None:
-        """Rename an object; None takes its name away."""
-        await self._call(calls.relabel_object(stream, object_id, label))
-
-    async def objects(self, stream: str) -> list[ObjectInfo]:
-        """List the objects of a stream and how they are on its newest frame."""
-        return await self._call(calls.objects(stream))
-
-    async def save_snapshot(self, stream: str) -> None:
-        """Write the objects of a stream to the daemon's state folder now."""
-        await self._call(calls.save_snapshot(stream))
-
-    async def restore_snapshot(self, stream: str) -> None:
-        """Put the objects of a stream back as its newest snapshot has them."""
-        await self._call(calls.restore_snapshot(stream))
-
-    async def request(self, fields: Mapping[str, Any]) -> dict[str, Any]:
-        """Send any request of the protocol by its fields; return the result as sent.
-
-        Args:
-            fields: As in the protocol, without `v` and `id`.
-
-        Raises:
-            UsageError: There is no such operation, or a value that the protocol does not allow.
-        """
-        return await self._call(calls.any_request(fields))
 
     def results(
         self, stream: str | None = None, *, timeout_s: float | None = None

@@ -1,8 +1,20 @@
-"""Requests as bytes and replies as values, without any socket."""
+"""Requests of both clients, defined once: as bytes, and replies as values, without any socket."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Generic, Literal, TypedDict, TypeVar
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from functools import wraps
+from typing import (
+    Any,
+    Generic,
+    Literal,
+    ParamSpec,
+    Protocol,
+    Self,
+    TypedDict,
+    TypeVar,
+    Unpack,
+    cast,
+    overload,
+)
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +30,7 @@ from tracker.protocol.fields import VERSION, DeadlineSettings, Encoding, FrameAd
 from tracker.rle import encode_rle
 
 T = TypeVar("T")
-M = TypeVar("M", bound=BaseModel)
+P = ParamSpec("P")
 XY = tuple[float, float]
 Box = tuple[float, float, float, float]
 
@@ -74,18 +86,33 @@ class StreamOptions(TypedDict, total=False):
     deadline: DeadlineSettings | None
 
 
-@dataclass(frozen=True)
 class Call(Generic[T]):
-    """One request, and how to read the result of its reply."""
+    """One request of an operation, and how to read the result of its reply.
 
-    request: type[requests.Request]
-    fields: Mapping[str, Any]
-    read: Callable[[dict[str, Any]], T]
+    Args:
+        op: The operation's name.
+        fields: Of its request, besides those that every request has.
+        read: Makes the value of the result, as the table of operations has it; None takes it as it
+            is.
+    """
+
+    def __init__(
+        self,
+        op: str,
+        fields: Mapping[str, Any] | None = None,
+        *,
+        read: Callable[[Any], T] | None = None,
+    ) -> None:
+        if op not in requests.OPERATIONS:
+            raise UsageError(f"no operation {op}", f"there are {', '.join(requests.OPERATIONS)}")
+        self.operation = requests.OPERATIONS[op]
+        self._fields = fields or {}
+        self._read = read
 
     @property
     def wait_s(self) -> float:
         """Seconds that the daemon is asked to wait, on top of the usual time for a reply."""
-        return float(self.fields.get("wait_s", 0.0))
+        return float(self._fields.get("wait_s", 0.0))
 
     def encode(self, request_id: str) -> bytes:
         """The request as sent.
@@ -93,14 +120,15 @@ class Call(Generic[T]):
         Raises:
             UsageError: A value that the protocol does not allow.
         """
+        given = {"v": VERSION, "id": request_id, "op": self.operation.op, **self._fields}
         try:
-            message = self.request.model_validate({"v": VERSION, "id": request_id, **self.fields})
+            message = self.operation.request.model_validate(given)
         except ValidationError as error:
             raise _wrong_values(error) from None  # the cause would show the address of a camera
         return message.model_dump_json(exclude_unset=True).encode()
 
     def decode(self, reply: replies.Reply) -> T:
-        """The result of the reply.
+        """The value of the reply.
 
         Raises:
             DaemonError: The request was refused.
@@ -109,9 +137,17 @@ class Call(Generic[T]):
         if reply.error is not None:
             raise DaemonError(reply.error)
         try:
-            return self.read(reply.result or {})
+            result = self._result(reply.result or {})
         except ValidationError as error:
-            raise not_understood(f"reply to {self.fields['op']}", error) from error
+            raise not_understood(f"reply to {self.operation.op}", error) from error
+        return cast(T, result) if self._read is None else self._read(result)
+
+    def _result(self, result: dict[str, Any]) -> Any:
+        """By the table of operations; keys that a newer daemon has added are left out."""
+        kind = self.operation.result
+        if kind is not None and issubclass(kind, BaseModel):
+            return kind.model_validate(result, extra="ignore")
+        return None if kind is None else result
 
 
 def read_reply(parts: Sequence[bytes], request_id: str) -> replies.Reply | None:
@@ -128,128 +164,158 @@ def read_reply(parts: Sequence[bytes], request_id: str) -> replies.Reply | None:
     return reply if reply.id in (request_id, "") else None
 
 
-def tolerant(model: type[M]) -> Callable[[dict[str, Any]], M]:
-    """Reads a result; keys that a newer daemon has added to it are left out."""
-    return lambda result: model.model_validate(result, extra="ignore")
+class SyncCaller(Protocol):
+    """A client that waits for replies."""
+
+    def _call(self, call: Call[T]) -> T: ...
 
 
-def _change(result: dict[str, Any]) -> replies.ChangeResult:
-    return tolerant(replies.ChangeResult)(result)
+class AsyncCaller(Protocol):
+    """A client whose replies are awaited."""
+
+    async def _call(self, call: Call[T]) -> T: ...
 
 
-def any_request(fields: Mapping[str, Any]) -> Call[dict[str, Any]]:
-    """A request by its fields.
+class Method(Generic[P, T]):
+    """Descriptor that makes a function which returns a `Call` a method of both clients."""
 
-    Raises:
-        UsageError: There is no such operation.
-    """
-    kind = requests.by_op().get(str(fields.get("op")))
-    if kind is None:
-        raise UsageError("there is no such operation", f"use {', '.join(requests.by_op())}")
-    return Call(kind, fields, dict)
+    def __init__(self, function: Callable[P, Call[T]]) -> None:
+        self._function = function
+        self.__doc__ = function.__doc__
 
+    @overload
+    def __get__(self, client: None, owner: type) -> Self: ...
 
-def ping() -> Call[replies.PingResult]:
-    """Is the daemon there, and is it ready?"""
-    return Call(requests.Ping, {"op": "ping"}, tolerant(replies.PingResult))
+    @overload
+    def __get__(self, client: SyncCaller, owner: type) -> Callable[P, T]: ...
 
+    @overload
+    def __get__(self, client: AsyncCaller, owner: type) -> Callable[P, Coroutine[Any, Any, T]]: ...
 
-def describe() -> Call[dict[str, Any]]:
-    """Version, model, limits and schemas."""
-    return Call(requests.Describe, {"op": "describe"}, dict)
+    def __get__(self, client: Any, owner: type) -> Any:
+        if client is None:
+            return self
 
+        @wraps(self._function)
+        def ask(*args: P.args, **given: P.kwargs) -> Any:
+            return client._call(self._function(*args, **given))
 
-def metrics() -> Call[dict[str, Any]]:
-    """Counters and latencies."""
-    return Call(requests.Metrics, {"op": "metrics"}, dict)
-
-
-def shutdown() -> Call[None]:
-    """Drain and exit."""
-    return Call(requests.Shutdown, {"op": "shutdown"}, _nothing)
+        return ask
 
 
-def add_stream(stream: str, url: str, options: StreamOptions) -> Call[replies.ChangeResult]:
-    """Open a source and track on it."""
-    fields = {"op": "stream.add", "stream": stream, "url": url, **options}
-    return Call(requests.StreamAdd, fields, _change)
+def _call(op: str, **fields: Any) -> Call[Any]:
+    """Do any operation by its name, such as those that have no method; returns its result."""
+    return Call(op, fields)
 
 
-def remove_stream(stream: str) -> Call[replies.ChangeResult]:
+def _ping() -> Call[replies.PingResult]:
+    """Ask whether the daemon is there, and ready."""
+    return Call("ping")
+
+
+def _describe() -> Call[dict[str, Any]]:
+    """Ask for the version, the model, the limits and the JSON schema of every message."""
+    return Call("describe")
+
+
+def _metrics() -> Call[dict[str, Any]]:
+    """Ask for counters and latencies."""
+    return Call("metrics")
+
+
+def _shutdown() -> Call[None]:
+    """Let the daemon drain and exit."""
+    return Call("shutdown")
+
+
+def _add_stream(
+    stream: str, url: str, **options: Unpack[StreamOptions]
+) -> Call[replies.ChangeResult]:
+    """Open a source and track on it; does not wait for its first frame."""
+    return Call("stream.add", {"stream": stream, "url": url, **options})
+
+
+def _remove_stream(stream: str) -> Call[replies.ChangeResult]:
     """Close a source and forget its objects."""
-    return Call(requests.StreamRemove, {"op": "stream.remove", "stream": stream}, _change)
+    return Call("stream.remove", {"stream": stream})
 
 
-def pause_stream(stream: str) -> Call[replies.ChangeResult]:
+def _pause_stream(stream: str) -> Call[replies.ChangeResult]:
     """Close a source and keep its objects."""
-    return Call(requests.StreamPause, {"op": "stream.pause", "stream": stream}, _change)
+    return Call("stream.pause", {"stream": stream})
 
 
-def resume_stream(stream: str) -> Call[replies.ChangeResult]:
-    """Open a source again."""
-    return Call(requests.StreamResume, {"op": "stream.resume", "stream": stream}, _change)
+def _resume_stream(stream: str) -> Call[replies.ChangeResult]:
+    """Open a paused source again, or retry a failing one now."""
+    return Call("stream.resume", {"stream": stream})
 
 
-def streams() -> Call[list[replies.StreamInfo]]:
-    """All streams."""
-    return Call(
-        requests.StreamList,
-        {"op": "stream.list"},
-        lambda result: tolerant(replies.StreamsResult)(result).streams,
-    )
+def _streams() -> Call[list[replies.StreamInfo]]:
+    """List the streams and how they are."""
+    return Call("stream.list", read=lambda result: result.streams)
 
 
-def prompt(stream: str, place: NewPlace) -> Call[replies.PromptResult]:
-    """Track an object, or correct one."""
-    fields = {"op": "prompt", "stream": stream, **_placed(place)}
-    return Call(requests.PromptObject, fields, tolerant(replies.PromptResult))
+def _prompt(stream: str, **place: Unpack[NewPlace]) -> Call[replies.PromptResult]:
+    """Track an object, or correct one that is tracked."""
+    return Call("prompt", {"stream": stream, **_placed(place)})
 
 
-def correct(stream: str, object_id: int, place: Place) -> Call[replies.PromptResult]:
-    """Correct an object that is tracked."""
-    fields = {"op": "object.correct", "stream": stream, "object": object_id, **_placed(place)}
-    return Call(requests.ObjectCorrect, fields, tolerant(replies.PromptResult))
+def _correct(stream: str, object_id: int, **place: Unpack[Place]) -> Call[replies.PromptResult]:
+    """Correct an object that must be there already."""
+    return Call("object.correct", {"stream": stream, "object": object_id, **_placed(place)})
 
 
-def remove_object(stream: str, object_id: int) -> Call[None]:
+def _remove_object(stream: str, object_id: int) -> Call[None]:
     """Forget an object."""
-    fields = {"op": "object.remove", "stream": stream, "object": object_id}
-    return Call(requests.ObjectRemove, fields, _nothing)
+    return Call("object.remove", {"stream": stream, "object": object_id})
 
 
-def reset_object(stream: str, object_id: int) -> Call[None]:
-    """Forget what an object looks like."""
-    fields = {"op": "object.reset", "stream": stream, "object": object_id}
-    return Call(requests.ObjectReset, fields, _nothing)
+def _reset_object(stream: str, object_id: int) -> Call[None]:
+    """Forget what an object looks like; it stays listed, lost."""
+    return Call("object.reset", {"stream": stream, "object": object_id})
 
 
-def relabel_object(stream: str, object_id: int, label: str | None) -> Call[None]:
-    """Rename an object."""
-    fields = {"op": "object.relabel", "stream": stream, "object": object_id, "label": label}
-    return Call(requests.ObjectRelabel, fields, _nothing)
+def _relabel_object(stream: str, object_id: int, label: str | None) -> Call[replies.ObjectInfo]:
+    """Rename an object; None takes its name away."""
+    return Call("object.relabel", {"stream": stream, "object": object_id, "label": label})
 
 
-def objects(stream: str) -> Call[list[replies.ObjectInfo]]:
-    """The objects of a stream."""
-    return Call(
-        requests.ObjectList,
-        {"op": "object.list", "stream": stream},
-        lambda result: tolerant(replies.ObjectsResult)(result).objects,
-    )
+def _objects(stream: str) -> Call[list[replies.ObjectInfo]]:
+    """List the objects of a stream and how they are on its newest frame."""
+    return Call("object.list", {"stream": stream}, read=lambda result: result.objects)
 
 
-def save_snapshot(stream: str) -> Call[None]:
-    """Write the objects of a stream to the state folder."""
-    return Call(requests.SnapshotSave, {"op": "snapshot.save", "stream": stream}, _nothing)
+def _save_snapshot(stream: str) -> Call[None]:
+    """Write the objects of a stream to the daemon's state folder now."""
+    return Call("snapshot.save", {"stream": stream})
 
 
-def restore_snapshot(stream: str) -> Call[None]:
-    """Put the objects of a stream back."""
-    return Call(requests.SnapshotRestore, {"op": "snapshot.restore", "stream": stream}, _nothing)
+def _restore_snapshot(stream: str) -> Call[replies.ObjectsResult]:
+    """Put the objects of a stream back as its newest snapshot has them."""
+    return Call("snapshot.restore", {"stream": stream})
 
 
-def _nothing(result: dict[str, Any]) -> None:
-    """For requests whose reply says only that they were done."""
+class CallMethods:
+    """The requests of both clients; on `AsyncClient` each is awaited."""
+
+    call = Method(_call)
+    ping = Method(_ping)
+    describe = Method(_describe)
+    metrics = Method(_metrics)
+    shutdown = Method(_shutdown)
+    add_stream = Method(_add_stream)
+    remove_stream = Method(_remove_stream)
+    pause_stream = Method(_pause_stream)
+    resume_stream = Method(_resume_stream)
+    streams = Method(_streams)
+    prompt = Method(_prompt)
+    correct = Method(_correct)
+    remove_object = Method(_remove_object)
+    reset_object = Method(_reset_object)
+    relabel_object = Method(_relabel_object)
+    objects = Method(_objects)
+    save_snapshot = Method(_save_snapshot)
+    restore_snapshot = Method(_restore_snapshot)
 
 
 def _placed(place: Place | NewPlace) -> dict[str, Any]:

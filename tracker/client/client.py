@@ -3,13 +3,13 @@
 import threading
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar, Unpack
+from typing import Generic, Self, TypeVar
 from uuid import uuid4
 
 import zmq
 
 from tracker.client import calls, received
-from tracker.client.calls import Call, NewPlace, Place, StreamOptions
+from tracker.client.calls import Call, CallMethods
 from tracker.client.reach import NOTICE_S, unreachable, why_unreachable
 from tracker.client.received import Event, Picture, R, Reader, Result, Tally
 from tracker.client.sockets import (
@@ -20,14 +20,7 @@ from tracker.client.sockets import (
     new_routing_id,
 )
 from tracker.client.timing import ATTEMPTS, DEFAULT_TIMEOUT_S, Deadline, no_answer, no_message
-from tracker.protocol.replies import (
-    ChangeResult,
-    ObjectInfo,
-    PingResult,
-    PromptResult,
-    Reply,
-    StreamInfo,
-)
+from tracker.protocol.replies import Reply
 
 T = TypeVar("T")
 
@@ -93,7 +86,7 @@ class Subscription(Generic[R]):
         self.close()
 
 
-class Client:
+class Client(CallMethods):
     """Talks to a daemon; a context manager that closes its sockets.
 
     Requests of several threads go out one after the other; a subscription belongs to one thread.
@@ -160,74 +153,6 @@ class Client:
         trace: TracebackType | None,
     ) -> None:
         self.close()
-
-    def ping(self) -> PingResult:
-        """Ask whether the daemon is there, and ready."""
-        return self._call(calls.ping())
-
-    def describe(self) -> dict[str, Any]:
-        """Ask for the version, the model, the limits and the JSON schema of every message."""
-        return self._call(calls.describe())
-
-    def metrics(self) -> dict[str, Any]:
-        """Ask for counters and latencies."""
-        return self._call(calls.metrics())
-
-    def shutdown(self) -> None:
-        """Let the daemon drain and exit."""
-        self._call(calls.shutdown())
-
-    def add_stream(self, stream: str, url: str, **options: Unpack[StreamOptions]) -> ChangeResult:
-        """Open a source and track on it; does not wait for its first frame."""
-        return self._call(calls.add_stream(stream, url, options))
-
-    def remove_stream(self, stream: str) -> ChangeResult:
-        """Close a source and forget its objects."""
-        return self._call(calls.remove_stream(stream))
-
-    def pause_stream(self, stream: str) -> ChangeResult:
-        """Close a source and keep its objects."""
-        return self._call(calls.pause_stream(stream))
-
-    def resume_stream(self, stream: str) -> ChangeResult:
-        """Open a paused source again, or retry a failing one now."""
-        return self._call(calls.resume_stream(stream))
-
-    def streams(self) -> list[StreamInfo]:
-        """List the streams and how they are."""
-        return self._call(calls.streams())
-
-    def prompt(self, stream: str, **place: Unpack[NewPlace]) -> PromptResult:
-        """Track an object, or correct one that is tracked."""
-        return self._call(calls.prompt(stream, place))
-
-    def correct(self, stream: str, object_id: int, **place: Unpack[Place]) -> PromptResult:
-        """Correct an object that must be there already."""
-        return self._call(calls.correct(stream, object_id, place))
-
-    def remove_object(self, stream: str, object_id: int) -> None:
-        """Forget an object."""
-        self._call(calls.remove_object(stream, object_id))
-
-    def reset_object(self, stream: str, object_id: int) -> None:
-        """Forget what an object looks like; it stays listed, lost."""
-        self._call(calls.reset_object(stream, object_id))
-
-    def relabel_object(self, stream: str, object_id: int, label: str | None) -> None:
-        """Rename an object; None takes its name away."""
-        self._call(calls.relabel_object(stream, object_id, label))
-
-    def objects(self, stream: str) -> list[ObjectInfo]:
-        """List the objects of a stream and how they are on its newest frame."""
-        return self._call(calls.objects(stream))
-
-    def save_snapshot(self, stream: str) -> None:
-        """Write the objects of a stream to the daemon's state folder now."""
-        self._call(calls.save_snapshot(stream))
-
-    def restore_snapshot(self, stream: str) -> None:
-        """Put the objects of a stream back as its newest snapshot has them."""
-        self._call(calls.restore_snapshot(stream))
 
     def results(
         self, stream: str | None = None, *, timeout_s: float | None = None

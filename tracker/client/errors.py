@@ -1,4 +1,4 @@
-"""What can go wrong between a client and the daemon."""
+"""Errors between a client and the daemon."""
 
 from pydantic import ValidationError
 

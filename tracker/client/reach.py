@@ -1,4 +1,4 @@
-"""Whether anything listens at an endpoint: asked of the system, which knows at once."""
+"""Reachability of an endpoint: asked of the system, which knows at once."""
 
 import re
 import socket

@@ -1,4 +1,4 @@
-"""What subscribers receive, and how much they lost, without any socket."""
+"""Received messages as values, and the count of those lost, without any socket."""
 
 import threading
 from collections import OrderedDict
@@ -30,7 +30,7 @@ class _Received:
 
     Attributes:
         lost: Messages of this topic that were sent since the one before, and never came.
-        restarted: The topic's numbers began anew since the message before: the daemon was
+        restarted: The topic's numbers began again since the message before: the daemon was
             restarted, or the stream removed and added. What was lost then is not known.
     """
 

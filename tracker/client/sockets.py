@@ -1,4 +1,4 @@
-"""How the sockets of both clients are set up: endpoints, keys, heartbeats, bounds."""
+"""Sockets of both clients: endpoints, keys, keepalive, bounds."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""How long a client waits, and what it says when it waited in vain."""
+"""Timeouts of clients, and their errors."""
 
 import math
 import time

@@ -1,4 +1,4 @@
-"""How many files and connections this process may have open at a time."""
+"""Limits of files and connections that this process may have open."""
 
 import logging
 import sys

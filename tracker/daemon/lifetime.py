@@ -1,4 +1,4 @@
-"""A life in a thread of its own, which the main thread ends in time."""
+"""Lifetime of the daemon: work in a thread of its own, which the main thread ends in time."""
 
 import queue
 import threading

@@ -1,11 +1,11 @@
-"""The values that pass between the daemon's threads. All are frozen."""
+"""Messages between the daemon's threads. All are frozen."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from streams.frame import Frame
 from tracker.protocol.data import EventName
-from tracker.protocol.fields import EffortInfo, FrameAddress, RleMask, StreamSettings
+from tracker.protocol.fields import BudgetInfo, FrameAddress, RleMask, StreamSettings
 from tracker.protocol.replies import ErrorCode
 from tracker.types import ObjectState, TrackResult
 
@@ -16,7 +16,7 @@ class RequestError(Exception):
     Attributes:
         code: For programs.
         message: What is wrong, for a person; never holds credentials.
-        hint: How to mend it, or "".
+        hint: How to fix it, or "".
     """
 
     def __init__(self, code: ErrorCode, message: str, hint: str = "") -> None:
@@ -58,7 +58,7 @@ class Tracked:
         dropped: Frames of the stream dropped since the one before.
         begun_s: `time.monotonic()` when tracking it began.
         tracked_s: `time.monotonic()` when it was tracked.
-        effort: What was spent on it; None where the stream has no deadline.
+        budget: What was spent on it; None where the stream has no deadline.
     """
 
     live: LiveFrame
@@ -67,7 +67,7 @@ class Tracked:
     dropped: int
     begun_s: float
     tracked_s: float
-    effort: EffortInfo | None = None
+    budget: BudgetInfo | None = None
 
     @property
     def queue_s(self) -> float:

@@ -1,4 +1,4 @@
-"""The daemon's life: start, serve, drain, end."""
+"""Life cycle of the daemon: start, serve, drain, end."""
 
 import logging
 import queue
@@ -34,7 +34,7 @@ from tracker.daemon.state.saver import Saver
 from tracker.daemon.state.state_file import SavedState
 from tracker.daemon.state.store import Store, StreamSnapshots
 from tracker.daemon.streams import Streams
-from tracker.daemon.telemetry.collect import collect_data, collect_streams
+from tracker.daemon.telemetry.collect import collect_streams
 from tracker.daemon.telemetry.health import TRACKER_BUSY_S, Health, PartStatus, examine
 from tracker.daemon.telemetry.http import HttpServer
 from tracker.daemon.telemetry.log_writer import dropped_lines
@@ -73,7 +73,7 @@ class _Parts:
 
     model: Model
     publisher: Publisher
-    pipeline: Scheduler
+    scheduler: Scheduler
     streams: Streams
     control: Control
     saver: Saver | None
@@ -166,22 +166,23 @@ class Server:
         if parts is None:
             return DaemonStatus(True, False, uptime_s, self._version, name, device)
         return DaemonStatus(
-            healthy=parts.pipeline.healthy,
+            healthy=parts.scheduler.healthy,
             ready=self._ready(),
             uptime_s=uptime_s,
             version=self._version,
             model=name,
             device=str(parts.model.device),
             streams=collect_streams(parts.streams, parts.publisher),
-            data=collect_data(parts.publisher),
+            data=parts.publisher.status(),
             control=parts.control.status(),
-            busy_s=parts.pipeline.activity.busy_s,
+            busy_s=parts.scheduler.activity.busy_s,
             saving=None if parts.saver is None else parts.saver.status(),
             log_dropped=dropped_lines(),
+            abandoned_threads=parts.streams.abandoned_threads,
         )
 
     def faults(self) -> Sequence[str]:
-        """What a restart may mend; from any thread, never waits."""
+        """What a restart may fix; from any thread, never waits."""
         silent_s = time.monotonic() - self._ticked_s
         if self._ready() and silent_s > _SILENT_S:
             return [f"server: no sign of life for {silent_s:.0f} s"]
@@ -202,23 +203,23 @@ class Server:
         Keys, the state folder and the HTTP port are wrong at once or not at all.
         """
         config = self._config
-        door = _door(config)
+        authenticator = _authenticator(config)
         if config.state.dir is not None:
             self._store = Store(config.state)
             undo.callback(self._store.close)
         self._serve_http(undo)
         context: zmq.Context[Any] = zmq.Context()
         undo.callback(context.term)
-        door.start(context)
-        undo.callback(door.stop)
-        publisher = Publisher(config.data, door, context=context)
+        authenticator.start(context)
+        undo.callback(authenticator.stop)
+        publisher = Publisher(config.data, authenticator, context=context)
         publisher.start()
         undo.callback(publisher.stop, 1.0)
         # In a thread that ends: OpenMP keeps workers for each thread that ever computed, and lets
         # all of them wait less well once there are more than processors.
         with ThreadPoolExecutor(1, thread_name_prefix="loader") as loader:
             model, policy = loader.submit(self._load_model, config.model).result()
-        pipeline = Scheduler(
+        scheduler = Scheduler(
             model,
             policy,
             commands_queued=config.limits.commands_queued,
@@ -226,11 +227,11 @@ class Server:
             on_event=publisher.event,
             between_frames=ThreadGovernor().adjust,
         )
-        pipeline.start()
-        undo.callback(pipeline.stop, 1.0)
+        scheduler.start()
+        undo.callback(scheduler.stop, 1.0)
         numbering = Numbering(keeps=self._store is not None, on_low=self._keep)
         streams = Streams(
-            pipeline,
+            scheduler,
             publisher,
             config.retry,
             config.limits,
@@ -240,14 +241,14 @@ class Server:
         )
         undo.callback(streams.close_all, 1.0)
         if self._store is not None:
-            every_s, tell = config.state.every_s, partial(_tell_saving, streams)
-            self._saver = Saver(self._store, streams, pipeline, every_s=every_s, on_change=tell)
-        self._open_streams(streams, pipeline, numbering)
+            every_s, tell = config.state.every_s, partial(_emit_saving, streams)
+            self._saver = Saver(self._store, streams, every_s=every_s, on_change=tell)
+        self._open_streams(streams, numbering)
         if self._saver is not None:
             self._saver.start()
-        control = self._listen(undo, context, door, model, pipeline, streams)
+        control = self._listen(undo, context, authenticator, model, publisher, streams)
         self._own_ports |= ports_of(control.endpoint, publisher.endpoint, publisher.latest_endpoint)
-        self._parts = _Parts(model, publisher, pipeline, streams, control, self._saver)
+        self._parts = _Parts(model, publisher, scheduler, streams, control, self._saver)
         self._tick()
         self._unsaved = "" if self._saver is None else "it hung before"
         self._phase = "serving"
@@ -273,7 +274,11 @@ class Server:
     def _load_model(self, config: ModelConfig) -> tuple[Model, Policy]:
         """The network, loaded and run a few times, so that the first frames are not slow."""
         model = load_model(
-            config.name, checkpoint=config.checkpoint, device=config.device, dtype=config.dtype
+            config.name,
+            checkpoint=config.checkpoint,
+            device=config.device,
+            dtype=config.dtype,
+            without=config.without,
         )
         policy = replace(
             POLICIES[config.policy],
@@ -286,25 +291,30 @@ class Server:
             session.step(grey_hwc)
             if frame == 0:
                 session.prompt(Prompt(1, box_xyxy=(160, 120, 480, 360)))
-        _LOG.info("model %s is warm, on %s in %s", config.name, model.device, model.precision)
+        _LOG.info(
+            "model %s is warm, on %s in %s, optimizations: %s",
+            config.name,
+            model.device,
+            model.precision,
+            ", ".join(model.optimizations) or "none",
+        )
         return model, policy
 
     def _listen(
         self,
         undo: ExitStack,
         context: zmq.Context[Any],
-        door: Authenticator,
+        authenticator: Authenticator,
         model: Model,
-        pipeline: Scheduler,
+        publisher: Publisher,
         streams: Streams,
     ) -> Control:
         config, snapshots, keep = self._config, None, None
         if self._store is not None and self._saver is not None:
             keep = self._saver.keep
-            snapshots = StreamSnapshots(self._store, pipeline, keep_list=keep)
-        dispatch = Operations(
+            snapshots = StreamSnapshots(self._store, streams, keep_list=keep)
+        operations = Operations(
             streams=streams,
-            pipeline=pipeline,
             snapshots=snapshots,
             keep=keep,
             model=model,
@@ -312,22 +322,23 @@ class Server:
             limits=config.limits,
             control=config.control,
             ready=self._ready,
+            stream_statuses=partial(collect_streams, streams, publisher),
             status=self.status,
             shut_down=lambda: self.wish(ServerSignal.DRAIN),
         )
         control = Control(
             config.control,
             config.limits,
-            door,
+            authenticator,
             context=context,
-            handle=dispatch.handle,
+            handle=operations.handle,
             permissions=Permissions(),
         )
         control.start()
         undo.callback(control.stop, 1.0)
         return control
 
-    def _open_streams(self, streams: Streams, pipeline: Scheduler, numbering: Numbering) -> None:
+    def _open_streams(self, streams: Streams, numbering: Numbering) -> None:
         """Open what the configuration names and what was there before, objects included."""
         saved = None if self._store is None else self._load(self._store)
         before = {} if saved is None else dict(saved.streams)
@@ -343,7 +354,7 @@ class Server:
                 configured = name in self._config.streams
                 streams.add(name, settings, paused=True, first_seq=first_seq, configured=configured)
                 if self._store is not None and kept is not None:
-                    restored = self._store.restore(name, pipeline, Moment.now())
+                    restored = self._store.restore(name, streams, Moment.now())
                     _LOG.info("stream %s: %s", name, restored.text)
                 opened.append(name)
             except RequestError as err:
@@ -388,7 +399,7 @@ class Server:
         if parts.saver is not None:
             parts.saver.check()
             saving = parts.saver.status()
-        tracker, data, control = parts.pipeline, parts.publisher.status(), parts.control.status()
+        tracker, data, control = parts.scheduler, parts.publisher.status(), parts.control.status()
         threads = [
             PartStatus("tracker", tracker.healthy, tracker.activity.busy_s, TRACKER_BUSY_S),
             PartStatus("data", data.healthy, data.busy_s),
@@ -456,7 +467,7 @@ class Server:
                 _LOG.error("not everything was saved: %s", self._unsaved)
         ends: list[tuple[str, Callable[[float], bool], float]] = [
             ("a source", parts.streams.close_all, _SOURCES_SHARE),
-            ("the tracker", parts.pipeline.stop, 1.0),
+            ("the tracker", parts.scheduler.stop, 1.0),
             ("control", parts.control.stop, 1.0),
             ("data", parts.publisher.stop, 1.0),
         ]
@@ -467,7 +478,7 @@ class Server:
         )
 
 
-def _door(config: DaemonConfig) -> Authenticator:
+def _authenticator(config: DaemonConfig) -> Authenticator:
     """Who is let in: clients with keys, or without keys some users of this machine.
 
     Raises:
@@ -477,14 +488,14 @@ def _door(config: DaemonConfig) -> Authenticator:
     security = CurveAuthenticator.from_config(
         config.security, list(listeners(config).values()), most
     )
-    door = (
+    authenticator = (
         LocalUserAuthenticator(config.security.allow_users, most) if security is None else security
     )
     largest = READ_FACTOR * config.control.max_message_bytes
-    door.most_unread_bytes = max(config.limits.unread_bytes, 2 * largest)
-    door.most_unsent_bytes = config.limits.unsent_bytes
-    return door
+    authenticator.most_unread_bytes = max(config.limits.unread_bytes, 2 * largest)
+    authenticator.most_unsent_bytes = config.limits.unsent_bytes
+    return authenticator
 
 
-def _tell_saving(streams: Streams, problem: str) -> None:
-    streams.tell_all(EventName.STATE_UNSAVED if problem else EventName.STATE_SAVED, problem)
+def _emit_saving(streams: Streams, problem: str) -> None:
+    streams.emit_all(EventName.STATE_UNSAVED if problem else EventName.STATE_SAVED, problem)

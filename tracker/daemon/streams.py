@@ -1,6 +1,5 @@
-"""The set of streams: each a source, its place in the pipeline, and what clients asked of it."""
+"""Registry of streams: the only owner of what streams there are."""
 
-import contextlib
 import logging
 import threading
 import time
@@ -15,21 +14,22 @@ from streams.decode.threads import ffmpeg_threads
 from streams.errors import StreamError
 from streams.sources.registry import open_source
 from tracker.daemon.config.schema import LimitsConfig, RetryConfig
-from tracker.daemon.messages import Event, RequestError
+from tracker.daemon.messages import Command, Event, RequestError
 from tracker.daemon.publish.publisher import Publisher
 from tracker.daemon.sources.frame_rate_limiter import check_deadline
 from tracker.daemon.sources.pixel_budget import PixelBudget
 from tracker.daemon.sources.spare_threads import can_start
-from tracker.daemon.sources.supervisor import Supervisor, SupervisorStatus
+from tracker.daemon.sources.supervisor import Supervisor
+from tracker.daemon.telemetry.status import SourceStatus, TrackingStatus
 from tracker.daemon.tracking.frame_numbers import RESERVED, FrameNumbers, Numbering
-from tracker.daemon.tracking.scheduler import Scheduler, StreamTrackerStatus
+from tracker.daemon.tracking.scheduler import CommandResult, Scheduler
+from tracker.daemon.tracking.slot import Slot
 from tracker.errors import UsageError
 from tracker.protocol.data import EventName
-from tracker.protocol.fields import Encoding, StreamSettings
-from tracker.protocol.replies import ErrorCode, StreamInfo, StreamState
+from tracker.protocol.fields import StreamSettings
+from tracker.protocol.replies import ErrorCode, StreamState
 
 _LOG = logging.getLogger("trackd.streams")
-_CLOSE_TIMEOUT_S = 10.0
 _OWN_THREADS = 16  # that the daemon starts now and then: to remove streams, to compute, to end
 _MOST_PENDING = 8  # streams that threads are kept for until they run
 
@@ -38,6 +38,7 @@ _MOST_PENDING = 8  # streams that threads are kept for until they run
 class _Entry:
     settings: StreamSettings
     supervisor: Supervisor
+    slot: Slot
     paused: bool
     numbers: FrameNumbers
     configured: bool
@@ -65,7 +66,7 @@ class Streams:
     """Adds, removes, pauses and resumes streams; from any thread, and without waiting for sources.
 
     Args:
-        pipeline: Tracks them.
+        scheduler: Tracks them.
         publisher: Sends what happens to them.
         retry: How failing sources are opened again.
         limits: How many there may be.
@@ -74,14 +75,12 @@ class Streams:
         policy: What may be opened for clients, and is not asked about what the configuration
             names; None for all.
         supervise: Makes the owner of a source.
-
-    Attributes:
-        abandoned_threads: Threads of removed streams that hung and were left behind.
+        close_timeout_s: Longest wait for a source that is removed; what hangs is left behind.
     """
 
     def __init__(
         self,
-        pipeline: Scheduler,
+        scheduler: Scheduler,
         publisher: Publisher,
         retry: RetryConfig,
         limits: LimitsConfig,
@@ -90,8 +89,9 @@ class Streams:
         numbering: Numbering | None = None,
         policy: SourcePolicy | None = None,
         supervise: Callable[..., Supervisor] = Supervisor,
+        close_timeout_s: float = 10.0,
     ) -> None:
-        self._pipeline = pipeline
+        self._scheduler = scheduler
         self._publisher = publisher
         self._retry = retry
         self._limits = limits
@@ -99,11 +99,12 @@ class Streams:
         self._numbering = numbering or Numbering()
         self._policy = policy
         self._supervise = supervise
+        self._close_timeout_s = close_timeout_s
         self._pixels = PixelBudget(limits)
         self._lock = threading.RLock()
         self._entries: dict[str, _Entry] = {}
         self._closed = False
-        self.abandoned_threads = 0
+        self._removed: list[Supervisor] = []  # of which threads hang
 
     @property
     def epoch(self) -> str:
@@ -129,7 +130,7 @@ class Streams:
             configured: The configuration names it.
 
         Raises:
-            Refused: `BAD_SOURCE`, `BAD_REQUEST` (its deadline), `STREAM_EXISTS`, `LIMIT` (of
+            RequestError: `BAD_SOURCE`, `BAD_REQUEST` (its deadline), `STREAM_EXISTS`, `LIMIT` (of
                 streams, or of threads) or `SHUTTING_DOWN`. Nothing is left behind then.
         """
         policy = None if configured else self._policy
@@ -147,22 +148,24 @@ class Streams:
                 stream,
                 settings,
                 self._retry,
-                on_frame=self._pipeline.wake,
+                on_frame=self._scheduler.wake,
                 on_event=self._source_event,
                 numbers=numbers,
                 pixels=self._pixels,
                 open_source=partial(open_source, policy=policy),
             )
-            self._pipeline.add(stream, settings, supervisor.mailbox, on_exhausted=supervisor.fail)
-            self._entries[stream] = _Entry(settings, supervisor, paused, numbers, configured)
-            self._tell(stream, EventName.STREAM_ADDED, shown)
+            slot = self._scheduler.add(
+                stream, settings, supervisor.mailbox, on_exhausted=supervisor.fail
+            )
+            self._entries[stream] = _Entry(settings, supervisor, slot, paused, numbers, configured)
+            self._emit(stream, EventName.STREAM_ADDED, shown)
             try:
                 if paused:
                     supervisor.pause()
                 else:
                     supervisor.start()
             except RuntimeError as err:
-                self._pipeline.remove(stream)
+                self._scheduler.remove(slot)
                 self._forget(stream)
                 raise _no_thread() from err
         _LOG.info("stream %s added: %s", stream, shown)
@@ -172,7 +175,7 @@ class Streams:
         """Close a source and forget its objects; the future is done when that is done.
 
         Raises:
-            Refused: `UNKNOWN_STREAM`, or `LIMIT` of threads; then it stays.
+            RequestError: `UNKNOWN_STREAM`, or `LIMIT` of threads; then it stays.
         """
         gone: Future[None] = Future()
         gone.set_running_or_notify_cancel()
@@ -196,7 +199,7 @@ class Streams:
         """Close a source and keep its objects; does nothing to a paused one.
 
         Raises:
-            Refused: `UNKNOWN_STREAM`.
+            RequestError: `UNKNOWN_STREAM`.
         """
         with self._lock:
             entry = self._entry(stream)
@@ -208,7 +211,7 @@ class Streams:
         """Open a paused source again, or retry a failing one now.
 
         Raises:
-            Refused: `UNKNOWN_STREAM`, or `LIMIT` of threads.
+            RequestError: `UNKNOWN_STREAM`, or `LIMIT` of threads.
         """
         with self._lock:
             entry = self._entry(stream)
@@ -219,35 +222,49 @@ class Streams:
                 raise _no_thread() from err
         self._on_change()
 
-    def list(self) -> list[StreamInfo]:
-        """All streams and how they are, in the order in which they were added."""
-        with self._lock:
-            encodings = {name: entry.settings.encoding for name, entry in self._entries.items()}
-        return [
-            _info(stream, encodings[stream], source, lane)
-            for stream, (source, lane) in self.statuses().items()
-        ]
+    def submit(self, stream: str, command: Command) -> "Future[CommandResult]":
+        """Queue a command for the objects of a stream: see `Scheduler.submit`.
 
-    def statuses(self) -> dict[str, tuple[SupervisorStatus, StreamTrackerStatus]]:
-        """All that is known of each stream's source and of its place in the pipeline."""
+        Raises:
+            RequestError: `UNKNOWN_STREAM`, `BUSY` or `SHUTTING_DOWN`.
+        """
         with self._lock:
-            supervisors = {name: entry.supervisor for name, entry in self._entries.items()}
-        found = {}
-        for stream, supervisor in supervisors.items():
-            with contextlib.suppress(RequestError):  # it was removed just now
-                found[stream] = supervisor.status(), self._pipeline.status(stream)
-        return found
+            slot = self._entry(stream).slot
+        return self._scheduler.submit(slot, command)
 
-    def sources(self) -> dict[str, SupervisorStatus]:
+    def tracking(self, stream: str) -> TrackingStatus:
+        """How a stream stands in the scheduler.
+
+        Raises:
+            RequestError: `UNKNOWN_STREAM`.
+        """
+        with self._lock:
+            slot = self._entry(stream).slot
+        return slot.status()
+
+    def settings(self) -> dict[str, StreamSettings]:
+        """How each stream is read and sent, in the order in which they were added."""
+        with self._lock:
+            return {name: entry.settings for name, entry in self._entries.items()}
+
+    def sources(self) -> dict[str, SourceStatus]:
         """How each source is."""
         with self._lock:
             return {name: entry.supervisor.status() for name, entry in self._entries.items()}
 
-    def tell_all(self, name: EventName, text: str) -> None:
-        """Tell the subscribers of every stream."""
+    @property
+    def abandoned_threads(self) -> int:
+        """Readers that hang and were left behind, those of removed streams included."""
+        with self._lock:
+            self._removed = [one for one in self._removed if one.hanging_threads()]
+            present = [entry.supervisor for entry in self._entries.values()]
+            return sum(one.hanging_threads() for one in [*present, *self._removed])
+
+    def emit_all(self, name: EventName, text: str) -> None:
+        """Send an event to the subscribers of every stream."""
         with self._lock:
             for stream in self._entries:
-                self._tell(stream, name, text)
+                self._emit(stream, name, text)
 
     def kept(self) -> dict[str, KeptStream]:
         """What it takes to open all streams again."""
@@ -339,14 +356,14 @@ class Streams:
     def _remove(self, stream: str, entry: _Entry, gone: "Future[None]") -> None:
         """Take a stream apart, from its source on; in a thread that may wait."""
         try:
-            if not entry.supervisor.stop(_CLOSE_TIMEOUT_S):
+            if not entry.supervisor.stop(self._close_timeout_s):
                 _LOG.error("stream %s: its source hangs; its thread was left behind", stream)
             try:
-                self._pipeline.remove(stream)
+                self._scheduler.remove(entry.slot)
             finally:
                 with self._lock:
                     self._numbering.retire(entry.numbers.next)
-                    self.abandoned_threads += entry.supervisor.status().abandoned_threads
+                    self._removed.append(entry.supervisor)
                     self._forget(stream)
             _LOG.info("stream %s removed", stream)
             self._on_change()
@@ -357,15 +374,18 @@ class Streams:
 
     def _forget(self, stream: str) -> None:
         del self._entries[stream]
-        self._tell(stream, EventName.STREAM_REMOVED)
+        self._emit(stream, EventName.STREAM_REMOVED)
         self._publisher.forget(stream)
 
     def _source_event(self, event: Event) -> None:
         """Pass on how a source is; a supervisor calls it, so it must not wait."""
         self._publisher.event(event)
-        self._pipeline.silence(event.stream, _why_silent(event))
+        # Without the lock, for which a supervisor may not wait: who has it may wait for this one.
+        entry = self._entries.get(event.stream)
+        if entry is not None:
+            self._scheduler.silence(entry.slot, _why_silent(event))
 
-    def _tell(self, stream: str, name: EventName, text: str = "") -> None:
+    def _emit(self, stream: str, name: EventName, text: str = "") -> None:
         self._publisher.event(Event(stream, name, time.time_ns(), text=text))
 
 
@@ -420,7 +440,7 @@ def _checked_address(settings: StreamSettings, policy: SourcePolicy | None) -> s
     """The address for people, if it is one, takes its options and may be opened.
 
     Raises:
-        Refused: `BAD_SOURCE`.
+        RequestError: `BAD_SOURCE`.
     """
     try:
         address = parse_address(settings.url, settings.options)
@@ -429,26 +449,3 @@ def _checked_address(settings: StreamSettings, policy: SourcePolicy | None) -> s
         return address.shown
     except StreamError as err:
         raise RequestError(ErrorCode.BAD_SOURCE, err.message, err.hint) from err
-
-
-def _info(
-    stream: str, encoding: Encoding, source: SupervisorStatus, lane: StreamTrackerStatus
-) -> StreamInfo:
-    return StreamInfo(
-        stream=stream,
-        url=source.url,
-        state=source.state,
-        error=source.error,
-        policy=source.policy,
-        encoding=encoding,
-        width=lane.width,
-        height=lane.height,
-        fps=lane.fps,
-        frames=source.frames,
-        tracked=lane.tracked,
-        dropped=source.dropped,
-        reconnects=source.reconnects,
-        objects=len(lane.objects),
-        newest_seq=lane.newest_seq,
-        effort=lane.effort,
-    )

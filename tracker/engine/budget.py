@@ -1,19 +1,19 @@
-"""How much a session does for a frame: less of it is faster, and worse."""
+"""Compute budget of a frame: less of it is faster, and worse."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class ComputeBudget:
-    """What a session spends on a frame; the default is all that the model was trained for.
+    """Input size, memories and objects of a frame; by default all that the model was trained for.
 
     Attributes:
-        input_size: Side in pixels of the square that a frame is squashed to; None for the model's
-            own. Only embedded models take another, see `tracker.models.sam2.resize`.
+        input_size: Side in pixels of the square that a frame is resized to; None for the model's
+            own. Only resizable models take another, see `tracker.models.resized`.
         memories: Recent maps that an object recalls, the newest ones, beside those of prompted
             frames; None for as many as the model knows.
-        objects_per_frame: Objects tracked on a frame: those whose turn was longest ago. What the
-            others are shown as is told by `ObjectResult.fresh`. None for all.
+        objects_per_frame: Objects tracked on a frame: those whose turn was longest ago. The
+            others are shown as in `ObjectResult.fresh`. None for all.
 
     Raises:
         ValueError: Fewer than no memories, or than one object.

@@ -1,4 +1,4 @@
-"""From a squashed picture to its features."""
+"""Image encoding in the precision of a model."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,10 +7,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tracker.engine.preprocess import image_tensor, pixel_tensor
 from tracker.models import Model
-from tracker.models.sam2 import verbs as network
-from tracker.models.sam2.verbs import Features
+from tracker.models.base import Features
 
 
 @contextmanager
@@ -25,10 +23,6 @@ def inference(model: Model) -> Iterator[None]:
 
 
 def encode(model: Model, small_hwc: NDArray[np.uint8]) -> Features:
-    """The features of a squashed picture, RGB uint8 [size, size, 3]."""
+    """The features of a resized picture, RGB uint8 [size, size, 3]."""
     with inference(model):
-        if model.int8:
-            image = pixel_tensor(small_hwc)
-        else:
-            image = image_tensor(small_hwc, model.input).to(model.device)
-        return network.encode_image(model.network, image)
+        return model.network.encode_image(small_hwc)

@@ -41,7 +41,7 @@ Box = tuple[float, float, float, float]
 """Edges x0, y0, x1, y1 as fractions of the picture, 0..1."""
 
 
-def confine(logits_n1ss: Tensor, box_xyxy: Box) -> Tensor:
+def confine_to_box(logits_n1ss: Tensor, box_xyxy: Box) -> Tensor:
     """Rule out what lies more than `BOX_MARGIN` of its size outside a box."""
     x0, y0, x1, y1 = box_xyxy
     margin_x, margin_y = BOX_MARGIN * (x1 - x0), BOX_MARGIN * (y1 - y0)

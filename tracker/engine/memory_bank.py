@@ -1,17 +1,15 @@
-"""What every object remembers, in preallocated rings: nothing here grows with time."""
+"""Memory bank: maps and pointers of all objects in preallocated rings; it does not grow."""
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from sam2.modeling.sam2_base import SAM2Base
 from torch import Tensor
 
-from tracker.models.pico.memory_stride import memory_pool
-from tracker.models.sam2.verbs import Memories
+from tracker.models.base import Memories, MemorySpec
 
 Rows: TypeAlias = NDArray[np.int64]
 
@@ -23,17 +21,17 @@ POINTER_DTYPE = torch.float32
 
 @dataclass(frozen=True, slots=True)
 class MemoryShape:
-    """How much one object remembers.
+    """Size of one object's memories.
 
     Attributes:
         prompted: Frames with prompts that are kept.
         recent: Recent frames attended to.
         pointers: Recent object pointers attended to.
         history: Steps further back that are kept, for prompts on a past frame.
-        tokens: Tokens of a memory map, (input / 16) squared, or fewer where the network pools them.
+        tokens: Tokens of a memory map.
         map_channels: Channels of a memory map.
         pointer_channels: Channels of an object pointer.
-        anchors: Frames kept because they tell the object from a rival.
+        distractors: Frames kept because they show the object beside a distractor.
     """
 
     prompted: int
@@ -43,32 +41,19 @@ class MemoryShape:
     tokens: int
     map_channels: int
     pointer_channels: int
-    anchors: int = 0
+    distractors: int = 0
 
     @classmethod
-    def of(cls, net: SAM2Base, *, prompted: int, history: int, anchors: int = 0) -> "MemoryShape":
-        """The shape that a network attends to, with room for lasting frames and a history."""
-        return cls(
-            prompted=prompted,
-            recent=net.num_maskmem - 1,
-            pointers=net.max_obj_ptrs_in_encoder - 1,
-            history=history,
-            tokens=cls.tokens_of(net),
-            map_channels=net.mem_dim,
-            pointer_channels=net.hidden_dim,
-            anchors=anchors,
-        )
-
-    @staticmethod
-    def tokens_of(net: SAM2Base) -> int:
-        """Tokens of a memory map of a network."""
-        side: int = net.sam_image_embedding_size // memory_pool(net)
-        return side**2
+    def of(
+        cls, spec: MemorySpec, *, prompted: int, history: int, distractors: int = 0
+    ) -> "MemoryShape":
+        """The shape that a model attends to, with room for lasting frames and a history."""
+        return cls(prompted=prompted, history=history, distractors=distractors, **asdict(spec))
 
     @property
     def lasting(self) -> int:
-        """Frames that do not fade with time: prompted ones and anchors."""
-        return self.prompted + self.anchors
+        """Frames that do not fade with time: prompted ones and those with distractors."""
+        return self.prompted + self.distractors
 
     @property
     def map_ring(self) -> int:
@@ -95,9 +80,10 @@ class MemoryShape:
 class MemoryBank:
     """The memories of all objects, one dense row each.
 
-    Row r of every tensor belongs to the r-th object. A row has `prompted` slots, `anchors` slots,
-    then a ring of recent slots in which the memory of step t lies at t modulo the ring's length;
-    which step each slot holds is known on the host, so that recalling never waits for the device.
+    Row r of every tensor belongs to the r-th object. A row has `prompted` slots, `distractors`
+    slots, then a ring of recent slots in which the memory of step t lies at t modulo the ring's
+    length; which step each slot holds is known on the host, so that recalling never waits for the
+    device.
     """
 
     def __init__(
@@ -207,22 +193,22 @@ class MemoryBank:
         slot = self._prompted_slot(row, step)
         self._store(rows, step, maps_1qm, pointers_1c, slot, slot)
 
-    def write_anchor(self, row: int, step: int, maps_1qm: Tensor, pointers_1c: Tensor) -> None:
-        """Remember a step as an anchor, the newest, in place of the oldest."""
-        slot = self.shape.prompted + int(self._anchor_steps(row).argmin())
+    def write_distractor(self, row: int, step: int, maps_1qm: Tensor, pointers_1c: Tensor) -> None:
+        """Remember a step as one with a distractor, the newest, in place of the oldest."""
+        slot = self.shape.prompted + int(self._distractor_steps(row).argmin())
         self._store(np.array([row]), step, maps_1qm, pointers_1c, slot, slot)
 
-    def newest_anchor(self, row: int) -> int:
-        """The step of a row's newest anchor, `EMPTY` if it has none."""
-        return int(self._anchor_steps(row).max(initial=EMPTY))
+    def newest_distractor(self, row: int) -> int:
+        """The step of a row's newest distractor memory, `EMPTY` if it has none."""
+        return int(self._distractor_steps(row).max(initial=EMPTY))
 
-    def drop_anchors(self, row: int, since: int) -> None:
-        """Drop a row's anchors of a step and later ones."""
-        slots = self.shape.prompted + np.flatnonzero(self._anchor_steps(row) >= since)
+    def drop_distractors(self, row: int, since: int) -> None:
+        """Drop a row's distractor memories of a step and later ones."""
+        slots = self.shape.prompted + np.flatnonzero(self._distractor_steps(row) >= since)
         self._map_step[row, slots] = EMPTY
         self._pointer_step[row, slots] = EMPTY
 
-    def _anchor_steps(self, row: int) -> Rows:
+    def _distractor_steps(self, row: int) -> Rows:
         return self._map_step[row, self.shape.prompted : self.shape.lasting]
 
     def _prompted_slot(self, row: int, step: int) -> int:
@@ -308,10 +294,10 @@ class MemoryBank:
         return batches
 
     def recall(self, rows: Rows, step: int) -> Memories:
-        """What rows of one batch attend to at `step`: lasting frames, then older to newer ones.
+        """Memories that rows of one batch attend to at `step`: lasting frames, then old to new.
 
         Follows the choice of memories in sam2's `_prepare_memory_conditioned_features`, which
-        knows no anchors. An anchor is recalled like a prompted frame, once it is no longer a
+        knows no distractor memories. One is recalled like a prompted frame, once it is no longer a
         recent one.
         """
         has_map, has_pointer = self._recalled(rows, step)
@@ -333,8 +319,8 @@ class MemoryBank:
     def _age_index(self, rows: Rows, step: int, map_slot: Rows) -> Rows:
         """Row of the temporal encoding for each map: its age less one, the last row if lasting.
 
-        The last row is that of frames to trust whatever their age, as anchors are. Beyond the ages
-        that the network knows, maps count by their order instead.
+        The last row is that of frames to trust whatever their age, as distractor memories are.
+        Beyond the ages that the network knows, maps count by their order instead.
         """
         s = self.shape
         recent = map_slot >= s.lasting
@@ -363,9 +349,9 @@ class MemoryBank:
         pointer_step = self._pointer_step[rows[:, None], pointer_slots]
         has_map = (map_step != EMPTY) & (map_step < step)
         has_pointer = (pointer_step != EMPTY) & (pointer_step < step)
-        anchors, recent = slice(s.prompted, s.lasting), slice(s.lasting, None)
-        has_map[:, anchors] &= map_step[:, anchors] < step - self._reach
-        has_pointer[:, anchors] &= pointer_step[:, anchors] < step - s.pointers
+        distractors, recent = slice(s.prompted, s.lasting), slice(s.lasting, None)
+        has_map[:, distractors] &= map_step[:, distractors] < step - self._reach
+        has_pointer[:, distractors] &= pointer_step[:, distractors] < step - s.pointers
         has_map[:, recent] &= map_step[:, recent] >= step - self._reach
         has_pointer[:, recent] &= pointer_step[:, recent] >= step - s.pointers
         newer = np.cumsum(has_map[:, : s.lasting - 1 : -1], axis=1)[:, ::-1]

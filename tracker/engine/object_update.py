@@ -1,31 +1,24 @@
-"""What becomes of objects on one frame: tracked from memory, or prompted; and remembered."""
+"""Update of objects on one frame: tracked from memory, or prompted; and remembered."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
 from tracker.engine.clicks import box_of, input_clicks
-from tracker.engine.masks import confine, fill_box, fill_holes, input_mask
+from tracker.engine.history import HistoryFrame
+from tracker.engine.masks import confine_to_box, fill_box, fill_holes, input_mask
 from tracker.engine.memory_bank import MemoryBank, Rows
-from tracker.engine.objects import Click, ObjectTable, Seen, TrackedObject
+from tracker.engine.memory_policy import ObjectPast
+from tracker.engine.objects import ObjectTable, Output, TrackedObject
 from tracker.engine.policy import Policy
-from tracker.engine.prompt_raster import (
-    carry_over,
-    draws_prompts,
-    follows_masks,
-    shows_finely,
-    sketch,
-)
+from tracker.engine.prefetch import Rebalance
+from tracker.engine.prompt_raster import carry_over, rasterize_prompts
 from tracker.models import Model
-from tracker.models.sam2 import verbs as network
-from tracker.models.sam2.distractors import ANCHOR_GAP, ANCHOR_IOU, is_steady
-from tracker.models.sam2.verbs import Decoded, Features
-
-SURE_IOU = 0.5
+from tracker.models.base import Decoded, Features
+from tracker.types import Prompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +26,8 @@ class ObjectUpdate:
     """One pass over one frame, for objects whose outputs and memories it writes.
 
     Attributes:
-        model: Looks at the frame.
-        policy: What it makes of it.
+        model: The network.
+        policy: Limits and choices.
         bank: Memories of the objects.
         objects: The objects.
     """
@@ -49,157 +42,143 @@ class ObjectUpdate:
         groups: Sequence[Rows],
         step: int,
         features: Features,
-        settle: Callable[[], None],
+        rebalance: Rebalance,
     ) -> None:
         """Track a batch of objects on a frame, in one pass; those of a group recall alike."""
-        net, rows = self.model.network, np.concatenate(groups)
-        settle()
+        network, rows = self.model.network, np.concatenate(groups)
+        rebalance()
         memories = [self.bank.recall(group, step) for group in groups]
-        conditioned_nchw = network.condition(net, features, memories)
-        three_masks = network.wants_three_masks(net, first=False, clicks=0)
-        settle()
+        conditioned_nchw = network.condition(features, memories)
+        rebalance()
         decoded = network.decode(
-            net,
             features,
             conditioned_nchw,
-            three_masks=three_masks,
             previous_n1ss=self._carried_over(rows, step),
-            finely=self._shows_finely,
-            want_distractors=self.policy.keep_memories == "rivals",
+            shows_masks=self.policy.draw_prompts,
+            want_distractors=self._keeps_distractors,
         )
-        settle()
-        memory_nqm = network.memorise(net, features, decoded, from_prompt=False)
-        kept = self._kept(decoded)
+        rebalance()
+        memory_nqm = network.encode_memory(features, decoded, from_prompt=False)
+        kept = self.policy.memory.remembers(decoded)
         if kept.all():
             self.bank.write(rows, step, memory_nqm, decoded.pointers_nc)
         else:
             self.bank.write(rows[kept], step, memory_nqm[kept], decoded.pointers_nc[kept])
             self.bank.forget(rows[~kept], step)
-        self._anchor(rows, step, memory_nqm, decoded)
+        if self._keeps_distractors:
+            self._write_distractors(rows, step, memory_nqm, decoded)
         filled = self._filled(decoded)
         for i, row in enumerate(rows):
             self.objects.rows[row].put(step, filled.row(i))
 
-    def prompt(
-        self, object_id: int, seen: Seen, clicks: list[Click], mask_hw: NDArray[np.bool_] | None
-    ) -> None:
+    def prompt(self, prompt: Prompt, frame: HistoryFrame) -> None:
         """Decode a prompt on a frame and remember it, for a new object or a known one."""
-        net, row = self.model.network, self.objects.row(object_id)
+        network, row = self.model.network, self.objects.row(prompt.object_id)
         obj = None if row is None else self.objects.rows[row]
-        first = obj is None or obj.born_step is None or seen.step <= obj.born_step
-        if mask_hw is not None:
-            mask_11ss = input_mask(mask_hw, self.model.input.size, self.model.device)
-            decoded = self._filled(network.adopt_mask(net, seen.features, mask_11ss))
+        first = obj is None or obj.born_step is None or frame.step <= obj.born_step
+        if prompt.mask_hw is not None:
+            mask_11ss = input_mask(prompt.mask_hw, self.model.input.size, self.model.device)
+            decoded = self._filled(network.adopt_mask(frame.features, mask_11ss))
         else:
-            decoded = self._decode_clicks(clicks, None if first else row, seen, obj)
-        memory_1qm = network.memorise(net, seen.features, decoded, from_prompt=True)
+            decoded = self._decode_clicks(prompt, None if first else row, frame, obj)
+        memory_1qm = network.encode_memory(frame.features, decoded, from_prompt=True)
         if obj is None or row is None:
-            obj = TrackedObject(object_id, None, seen.step, deque(maxlen=self.policy.frames_held))
+            outputs = deque[Output](maxlen=self.policy.frames_held)
+            obj = TrackedObject(prompt.object_id, None, frame.step, outputs)
             row = self.objects.add(obj)
             self.bank.add()
         if first:
-            obj.born_step = seen.step
+            obj.born_step = frame.step
         if first or self.policy.corrections_condition:
-            self.bank.write_prompted(row, seen.step, memory_1qm, decoded.pointers_nc)
+            self.bank.write_prompted(row, frame.step, memory_1qm, decoded.pointers_nc)
         else:
-            self.bank.write(np.array([row]), seen.step, memory_1qm, decoded.pointers_nc)
-        self.bank.drop_anchors(row, since=seen.step)
-        if self.policy.keep_memories == "rivals":
-            obj.put_area(seen.step, decoded.areas()[0])
-        if first or mask_hw is not None:
-            obj.given.add(seen.step)
-        obj.clicks[seen.step] = clicks
-        obj.put(seen.step, decoded)
+            self.bank.write(np.array([row]), frame.step, memory_1qm, decoded.pointers_nc)
+        self.bank.drop_distractors(row, since=frame.step)
+        if self._keeps_distractors:
+            obj.put_area(frame.step, decoded.areas()[0])
+        if first or prompt.mask_hw is not None:
+            obj.given.add(frame.step)
+        obj.prompts[frame.step] = replace(prompt, mask_hw=None)
+        obj.put(frame.step, decoded)
 
     def replay(
         self,
         obj: TrackedObject,
-        later: Iterable[Seen],
-        settle: Callable[[], None],
+        later: Iterable[HistoryFrame],
+        rebalance: Rebalance,
         pause: Callable[[], None],
     ) -> None:
         """Track one object again on past frames, prompts on them included."""
         row = self.objects.row(obj.id)
-        for seen in later:
-            if seen.step in obj.given:
+        for frame in later:
+            if frame.step in obj.given:
                 continue
             pause()
-            self.track([np.array([row])], seen.step, seen.features, settle)
-            if obj.clicks.get(seen.step):
-                self.prompt(obj.id, seen, obj.clicks[seen.step], None)
-
-    @property
-    def _shows_finely(self) -> bool:
-        return self.policy.draw_prompts and shows_finely(self.model.network)
+            self.track([np.array([row])], frame.step, frame.features, rebalance)
+            if frame.step in obj.prompts:
+                self.prompt(obj.prompts[frame.step], frame)
 
     def _carried_over(self, rows: Rows, step: int) -> Tensor | None:
         """The last masks of objects before a step, [n, 1, s, s]; None for a network without use."""
-        if not (self.policy.draw_prompts and follows_masks(self.model.network)):
+        network = self.model.network
+        if not (self.policy.draw_prompts and network.capabilities.follows_masks):
             return None
         last = [self.objects.rows[row].output_before(step) for row in rows]
-        return carry_over(last, self.model.input.size, self.model.device)
+        return carry_over(last, network.mask_side, self.model.device)
 
-    def _kept(self, decoded: Decoded) -> NDArray[np.bool_]:
-        """Which of the tracked objects remember this frame."""
-        n = decoded.presence_n1.shape[0]
-        if self.policy.keep_memories in ("all", "rivals"):
-            return np.ones(n, np.bool_)
-        kept = decoded.presence_n1[:, 0] > 0
-        if self.policy.keep_memories == "sure":
-            kept &= decoded.iou_n >= SURE_IOU
-        return np.asarray(kept.cpu().numpy(), dtype=np.bool_)
+    @property
+    def _keeps_distractors(self) -> bool:
+        return self.policy.memory.distractor_memories > 0
 
-    def _anchor(self, rows: Rows, step: int, memory_nqm: Tensor, decoded: Decoded) -> None:
-        """Remember the frame for long for those of the objects that it tells from a rival."""
-        if decoded.distractor_n is None:
-            return
-        telling = (decoded.distractor_n & (decoded.iou_n >= ANCHOR_IOU)).tolist()
-        for i, (row, area) in enumerate(zip(rows.tolist(), decoded.areas(), strict=True)):
-            obj = self.objects.rows[row]
-            steady = is_steady(area, obj.areas_before(step))
+    def _write_distractors(
+        self, rows: Rows, step: int, memory_nqm: Tensor, decoded: Decoded
+    ) -> None:
+        """Remember the frame for long for those of the objects that the policy says."""
+        objects = [self.objects.rows[row] for row in rows]
+        pasts = [
+            ObjectPast(obj.areas_before(step), step - self.bank.newest_distractor(row))
+            for row, obj in zip(rows.tolist(), objects, strict=True)
+        ]
+        for i in np.flatnonzero(self.policy.memory.lasts(decoded, pasts)):
+            one, pointers_1c = memory_nqm[i : i + 1], decoded.pointers_nc[i : i + 1]
+            self.bank.write_distractor(int(rows[i]), step, one, pointers_1c)
+        for obj, area in zip(objects, decoded.areas(), strict=True):
             obj.put_area(step, area)
-            if telling[i] and steady and step - self.bank.newest_anchor(row) >= ANCHOR_GAP:
-                pointers_1c = decoded.pointers_nc[i : i + 1]
-                self.bank.write_anchor(row, step, memory_nqm[i : i + 1], pointers_1c)
 
     def _decode_clicks(
-        self, clicks: list[Click], row: int | None, seen: Seen, obj: TrackedObject | None
+        self, prompt: Prompt, row: int | None, frame: HistoryFrame, obj: TrackedObject | None
     ) -> Decoded:
         """The mask of clicks on a frame, as sam2's `add_new_points_or_box`.
 
         `row` is None where the object's memory says nothing of the frame.
         """
-        net = self.model.network
-        if row is None:
-            conditioned_1chw = network.without_memory(net, seen.features)
-        else:
-            memories = self.bank.recall(np.array([row]), seen.step)
-            conditioned_1chw = network.condition(net, seen.features, [memories])
-        before = None if obj is None else obj.output_at(seen.step)
+        network, first = self.model.network, row is None
+        memories = [] if row is None else [self.bank.recall(np.array([row]), frame.step)]
+        conditioned_1chw = network.condition(frame.features, memories)
+        before = None if obj is None else obj.output_at(frame.step)
         previous = None if before is None else before.logits_n1ss
         size = self.model.input.size
-        table = input_clicks(clicks, seen.height, seen.width, size, self.model.device)
-        if self.policy.draw_prompts and draws_prompts(net):
-            previous = sketch(table, previous, size)
+        table = input_clicks(prompt, frame.height, frame.width, size, self.model.device)
+        if self.policy.draw_prompts and network.capabilities.draws_prompts:
+            previous = rasterize_prompts(table, previous, size=size, side=network.mask_side)
         decoded = network.decode(
-            net,
-            seen.features,
+            frame.features,
             conditioned_1chw,
-            three_masks=network.wants_three_masks(net, first=row is None, clicks=len(clicks)),
+            first=first,
             clicks=table,
             previous_n1ss=previous,
-            finely=self._shows_finely,
+            shows_masks=self.policy.draw_prompts,
             is_there=self.policy.believe_prompts,
         )
         decoded = self._filled(decoded)
-        box = box_of(clicks, seen.height, seen.width)
+        box = box_of(prompt, frame.height, frame.width)
         if box is None:
             return decoded
         logits = decoded.logits_n1ss
         if self.policy.believe_prompts:
             logits = fill_box(logits, box)
         if self.policy.confine_to_box:
-            logits = confine(logits, box)
+            logits = confine_to_box(logits, box)
         return replace(decoded, logits_n1ss=logits)
 
     def _filled(self, decoded: Decoded) -> Decoded:

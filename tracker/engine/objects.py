@@ -1,4 +1,4 @@
-"""What a session keeps of each object, apart from its memory."""
+"""Tracked objects: their outputs, prompts and states; memories are in the bank."""
 
 from collections import deque
 from dataclasses import dataclass, field, replace
@@ -7,36 +7,11 @@ import numpy as np
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from tracker.engine.lazy_features import LazyFeatures
+from tracker.engine.memory_policy import AREAS
 from tracker.engine.visibility import Presence
 from tracker.errors import PromptError
-from tracker.models.sam2.distractors import AREAS
-from tracker.models.sam2.verbs import Decoded, Features
-from tracker.types import ObjectResult, StageTimes
-
-#: x, y in source pixels, and sam2's label: 1 object, 0 not, 2 and 3 corners of a box.
-Click = tuple[float, float, int]
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """A frame of the history: what prompts are applied to.
-
-    Attributes:
-        input_size: Side in pixels of the square that it was squashed to.
-    """
-
-    step: int
-    input_size: int
-    height: int
-    width: int
-    view: LazyFeatures
-    times: StageTimes
-
-    @property
-    def features(self) -> Features:
-        """What the image encoder makes of it, computed when first asked for."""
-        return self.view.features
+from tracker.models.base import Decoded
+from tracker.types import ObjectResult, Prompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +31,10 @@ class TrackedObject:
         label: Its name.
         born_step: The step of its first prompt; None while it awaits one after a reset.
         outputs: Its newest outputs, as many as the history holds.
-        clicks: Clicks by step, within the history.
+        prompts: Clicks and boxes by step, within the history.
         given: Steps within the history whose mask was prompted without regard to memory.
         areas: Low-resolution pixels of its mask by step, where it was there: those of the history
-            and `AREAS` before. Empty unless the policy keeps anchors.
+            and `AREAS` before. Empty unless the policy keeps distractor memories.
         presence: Its state.
         result: Its result on the newest frame, None until it is asked for.
     """
@@ -68,7 +43,7 @@ class TrackedObject:
     label: str | None
     born_step: int | None
     outputs: deque[Output]
-    clicks: dict[int, list[Click]] = field(default_factory=dict)
+    prompts: dict[int, Prompt] = field(default_factory=dict)
     given: set[int] = field(default_factory=set)
     areas: dict[int, int] = field(default_factory=dict)
     presence: Presence = field(default_factory=Presence)
@@ -84,11 +59,11 @@ class TrackedObject:
         return self.born_step is None or self.tracked_step == step
 
     def output_at(self, step: int) -> Decoded | None:
-        """What was decoded on a step of the history; None where the object was not there yet."""
+        """Output of a step of the history; None where the object was not there yet."""
         return next((o.decoded for o in reversed(self.outputs) if o.step == step), None)
 
     def output_before(self, step: int) -> Decoded | None:
-        """What was decoded last before a step; None where that is not known."""
+        """The last output before a step; None where that is not known."""
         return next((o.decoded for o in reversed(self.outputs) if o.step < step), None)
 
     def put(self, step: int, decoded: Decoded) -> None:
@@ -131,7 +106,7 @@ class TrackedObject:
         """Drop what is older than the history, which begins with a step."""
         oldest_area = min(self._area_steps_before(step), default=step)
         self.areas = {s: area for s, area in self.areas.items() if s >= oldest_area}
-        self.clicks = {s: clicks for s, clicks in self.clicks.items() if s >= step}
+        self.prompts = {s: prompt for s, prompt in self.prompts.items() if s >= step}
         self.given = {s for s in self.given if s >= step}
 
 

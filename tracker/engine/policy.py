@@ -1,7 +1,8 @@
-"""What the engine may keep and how it departs from the official predictor."""
+"""Limits of a session, and the choices in which it departs from the official predictor."""
 
 from dataclasses import dataclass
-from typing import Literal
+
+from tracker.engine.memory_policy import MEMORY_POLICIES, MemoryPolicy, policy_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,16 +34,20 @@ class Policy:
             by the edges of the picture, see `tracker.engine.refine`. What is remembered is not.
         whole_memories: Whether a memory keeps every token, as the official predictor's does, also
             where the network was trained to keep means of squares of them.
-        keep_memories: Which tracked frames are remembered: "all" (official), "present" (those on
-            which the object is there), "sure" (those with a confident mask too, further back if
-            need be, an idea of SAMURAI; the default, as it scores best), "rivals" (all, and for
-            long a few that tell the object from its like, an idea of DAM4SAM).
+        keep_memories: Which tracked frames are remembered, by the name of a memory policy: "all"
+            (official), "present" (those on which the object is there), "confident" (those with a
+            confident mask too, further back if need be, an idea of SAMURAI; the default, as it
+            scores best), "distractors" (all, and for long a few that show the object beside its
+            like, an idea of DAM4SAM). "sure" and "rivals" are older names of the last two.
         appear_score: Object score, 0..1, with which an absent object comes back.
         lost_after: Frames of absence after which an object is lost.
         settle_frames: Frames for which a lost object that came back is called reacquired.
         history_frames: Frames back to which a prompt may be applied.
         history_bytes: Bound on the features kept for that; fewer frames if they are larger.
         batch_objects: Objects in one pass through the network; more go in several passes.
+
+    Raises:
+        ValueError: There is no memory policy of that name.
     """
 
     max_objects: int = 64
@@ -55,7 +60,7 @@ class Policy:
     draw_prompts: bool = True
     follow_edges: bool = True
     whole_memories: bool = False
-    keep_memories: Literal["all", "present", "sure", "rivals"] = "sure"
+    keep_memories: str = "confident"
     appear_score: float = 0.6
     lost_after: int = 30
     settle_frames: int = 5
@@ -63,13 +68,21 @@ class Policy:
     history_bytes: int = 256 * 2**20
     batch_objects: int = 16
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "keep_memories", policy_name(self.keep_memories))
+
+    @property
+    def memory(self) -> MemoryPolicy:
+        """The memory policy that `keep_memories` names."""
+        return MEMORY_POLICIES[self.keep_memories]
+
     @property
     def frames_held(self) -> int:
         """Frames of the history and the newest one."""
         return 1 + self.history_frames
 
 
-#: What the official predictor does without its CUDA extension.
+#: The official predictor without its CUDA extension.
 OFFICIAL = Policy(
     fill_hole_area=0,
     confine_to_box=False,

@@ -1,20 +1,18 @@
-"""Rough masks that tell a network where to look, if it was trained to be shown them.
+"""Rasterized prompts: rough masks for networks that were trained to be shown them.
 
-SAM's prompt encoder tells the decoder of a click in a token, which must be compared with every
-place of the image: a small network hardly learns that from few pictures. Of a mask that is to be
-corrected it tells place by place. Here clicks and boxes go that way too, beside their tokens, and
-on a tracked frame the mask of the frame before, as in MaskTrack (Perazzi et al., 2017): memories
-are coarse, and tell less of where the object was.
+SAM's prompt encoder gives the decoder a click as a token, which must be compared with every place
+of the image: a small network hardly learns that from few pictures. A mask that is to be corrected
+it gives place by place. Here clicks and boxes go that way too, beside their tokens, and on a
+tracked frame the mask of the frame before, as in MaskTrack (Perazzi et al., 2017): memories are
+coarse, and say less of where the object was.
 """
 
 from collections.abc import Sequence
 
 import torch
-from sam2.modeling.sam2_base import SAM2Base
 from torch import Tensor
 
-from tracker.engine.clicks import BOX_CORNER_LABELS
-from tracker.models.sam2.verbs import Clicks, Decoded
+from tracker.models.base import BOX_CORNER_LABELS, Clicks, Decoded
 
 SURE = 10.0  # logit at a click, and of what is outside a box
 IN_BOX = 2.0
@@ -23,31 +21,16 @@ IN_BOX = 2.0
 BUMPS = ((12.0, 0.7), (64.0, 0.3))
 
 
-def draws_prompts(network: SAM2Base) -> bool:
-    """Whether a network was trained with sketches."""
-    return bool(getattr(network, "draws_prompts", False))
-
-
-def follows_masks(network: SAM2Base) -> bool:
-    """Whether a network was trained to be shown the mask before on a tracked frame."""
-    return bool(getattr(network, "follows_masks", False))
-
-
-def shows_finely(network: SAM2Base) -> bool:
-    """Whether a network was trained to be shown masks at full resolution too."""
-    return hasattr(network, "fine_prompts")
-
-
-def carry_over(last: Sequence[Decoded | None], size: int, device: torch.device) -> Tensor:
-    """Logits [n, 1, s, s] that say where objects were last, s a quarter of the input's size.
+def carry_over(last: Sequence[Decoded | None], side: int, device: torch.device) -> Tensor:
+    """The last masks of objects as logits [n, 1, s, s] to be shown.
 
     Args:
         last: Decodings of one object or several each; None for one of which nothing is known. Of
             an absent object nothing is said either, which is 0.
-        size: Of the input, pixels.
+        side: Of the masks in pixels, s.
         device: Of the result.
     """
-    unknown_11ss = torch.zeros(1, 1, size // 4, size // 4, device=device)
+    unknown_11ss = torch.zeros(1, 1, side, side, device=device)
     absent_11 = unknown_11ss[0, 0, :1, :1]
     logits_n1ss = torch.cat([unknown_11ss if d is None else d.logits_n1ss for d in last])
     presence_n1 = torch.cat([absent_11 if d is None else d.presence_n1 for d in last])
@@ -55,16 +38,19 @@ def carry_over(last: Sequence[Decoded | None], size: int, device: torch.device) 
     return torch.where(present_n111, logits_n1ss.clamp(-SURE, SURE), 0.0)
 
 
-def sketch(clicks: Clicks, previous_n1ss: Tensor | None, size: int) -> Tensor:
-    """Logits [n, 1, s, s] that say roughly what n prompts do, s a quarter of the input's size.
+def rasterize_prompts(
+    clicks: Clicks, previous_n1ss: Tensor | None, *, size: int, side: int
+) -> Tensor:
+    """Prompts of n objects as rough masks, logits [n, 1, s, s].
 
     Args:
         clicks: Alike in number and kind for all objects.
         previous_n1ss: Logits that clicks correct; None for none. A box alone starts afresh.
-        size: Of the input, pixels.
+        size: Side of the input in pixels.
+        side: Side of the masks, s.
     """
     labels_nk, coords_nk2 = clicks.labels_nk, clicks.coords_nk2
-    centres_s = (torch.arange(size // 4, device=coords_nk2.device) + 0.5) * 4
+    centres_s = (torch.arange(side, device=coords_nk2.device) + 0.5) * (size / side)
     boxed = int(labels_nk[0, 0]) == BOX_CORNER_LABELS[0]
     if boxed and (previous_n1ss is None or labels_nk.shape[1] == len(BOX_CORNER_LABELS)):
         canvas_nss = _box(coords_nk2[:, :2], centres_s)

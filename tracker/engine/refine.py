@@ -1,4 +1,4 @@
-"""Coarse masks that follow the edges of the picture.
+"""Edge-aware refinement of coarse masks: the fast guided filter.
 
 The guided filter (He, Sun and Tang, 2013), the fast way (He and Sun, 2015): around each pixel of a
 mask its probabilities are fitted as a linear function of the picture's colours, and the functions
@@ -32,14 +32,16 @@ class GuidedFilter:
         small_hwc: The picture as the network sees it, RGB uint8 [size, size, 3].
     """
 
-    def __init__(self, small_hwc: NDArray[np.uint8]) -> None:
+    def __init__(self, small_hwc: NDArray[np.uint8], mask_side: int) -> None:
+        """Prepare for masks of `mask_side` pixels a side, of which the picture's is a multiple."""
         self.small_hwc = small_hwc
+        self._side = mask_side
 
     def follow(self, logits_n1ss: Tensor) -> Tensor:
         """Masks in greater detail.
 
         Args:
-            logits_n1ss: float32; s is a quarter of the picture's size.
+            logits_n1ss: float32, [n, 1, mask_side, mask_side].
 
         Returns:
             float32 [n, 1, size, size] on the CPU, above 0 where the objects are; no logits.
@@ -81,8 +83,8 @@ class GuidedFilter:
     @cached_property
     def _colours(self) -> Floats:
         """The picture at the masks' resolution, 0..1, [s, s, 3]."""
-        side = self.small_hwc.shape[0] // 4
-        coarse = cv2.resize(self.small_hwc, (side, side), interpolation=cv2.INTER_AREA)
+        size = (self._side, self._side)
+        coarse = cv2.resize(self.small_hwc, size, interpolation=cv2.INTER_AREA)
         return np.asarray(coarse / np.float32(255), np.float32)
 
     @cached_property

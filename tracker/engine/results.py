@@ -7,7 +7,7 @@ from tracker.engine.masks import mask_box, source_masks
 from tracker.engine.objects import TrackedObject
 from tracker.engine.refine import GuidedFilter
 from tracker.engine.visibility import SHOWN
-from tracker.models.sam2.verbs import Decoded
+from tracker.models.base import Decoded
 from tracker.types import ObjectResult
 
 

@@ -8,12 +8,12 @@ import json
 from collections import deque
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Annotated
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load as safetensors_load
 from safetensors.torch import save as safetensors_bytes
@@ -21,26 +21,29 @@ from torch import Tensor
 
 from tracker.atomic import write_atomically
 from tracker.engine.budget import ComputeBudget
-from tracker.engine.lazy_features import LazyFeatures
-from tracker.engine.objects import Output, Seen, TrackedObject
+from tracker.engine.clicks import Click, clicks_of, prompt_of
+from tracker.engine.history import HistoryFrame, LazyFeatures
+from tracker.engine.objects import Output, TrackedObject
 from tracker.engine.policy import Policy
 from tracker.engine.refine import GuidedFilter
+from tracker.engine.state import SessionState
 from tracker.engine.visibility import Presence
 from tracker.errors import SnapshotError, UsageError
 from tracker.models import Model
-from tracker.models.sam2.verbs import Decoded, Features
+from tracker.models.base import Decoded, Features
 from tracker.types import ObjectState, StageTimes
 
-if TYPE_CHECKING:
-    from tracker.engine.session import Session
-
 HEADER = "trackd"
-VERSION = 6
+SNAPSHOT_VERSION = 7
+#: Versions that are read: 6 has `budget` under its older name.
+_READ = (6, SNAPSHOT_VERSION)
+#: Features in their order; a model may lack the last ones.
+_FEATURES = ("top", "pos", "fine", "middle")
 _NEWER = "take a new snapshot"
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_by_name=True)
 
 
 class _Version(BaseModel):
@@ -54,64 +57,62 @@ class _ObjectMeta(_Strict):
     state: ObjectState
     absent: int
     settling: int
-    clicks: list[tuple[float, float, int]]
+    clicks: list[Click]
     given: bool
     areas: dict[int, int]
     output_step: int | None
 
 
 class _Meta(_Strict):
-    version: int = VERSION
+    version: int = SNAPSHOT_VERSION
     model: str
     fingerprint: str
     full_size: int
     policy: Policy
-    effort: ComputeBudget
+    budget: Annotated[ComputeBudget, Field(validation_alias=AliasChoices("budget", "effort"))]
     step: int | None
     height: int
     width: int
     objects: list[_ObjectMeta]
 
 
-def save(session: "Session", path: Path) -> None:
+def save(state: SessionState, path: Path) -> None:
     """Write a session to `path`.
 
     Raises:
         SnapshotError: It cannot be written; what was at `path` is still there.
     """
     try:
-        write_atomically(path, to_bytes(session))
+        write_atomically(path, to_bytes(state))
     except OSError as err:
         raise SnapshotError(
             f"cannot write snapshot {path}: {err.strerror}", "choose another folder"
         ) from err
 
 
-def to_bytes(session: "Session") -> bytes:
+def to_bytes(state: SessionState) -> bytes:
     """A session as the file that `load` reads."""
-    step = session.seen[-1].step if session.seen else 0
-    tensors = {f"bank.{name}": tensor for name, tensor in session.bank.tensors(step).items()}
-    if session.seen:
-        tensors |= _feature_tensors(session.seen[-1].features)
-    if session.guide is not None:
-        tensors["picture"] = torch.from_numpy(session.guide.small_hwc)
-    outputs = [obj.outputs[-1].decoded for obj in session.objects.rows if obj.outputs]
+    step = state.history[-1].step if state.history else 0
+    tensors = {f"bank.{name}": tensor for name, tensor in state.bank.tensors(step).items()}
+    if state.history:
+        tensors |= _feature_tensors(state.history[-1].features)
+    if state.guide is not None:
+        tensors["picture"] = torch.from_numpy(state.guide.small_hwc)
+    outputs = [obj.outputs[-1].decoded for obj in state.objects.rows if obj.outputs]
     if outputs:
         tensors |= _output_tensors(outputs)
     held = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    data: bytes = safetensors_bytes(held, metadata={HEADER: _meta(session).model_dump_json()})
+    data: bytes = safetensors_bytes(held, metadata={HEADER: _meta(state).model_dump_json()})
     return data
 
 
-def load(path: Path, model: Model, data: bytes | None = None) -> "Session":
+def load(path: Path, model: Model, data: bytes | None = None) -> SessionState:
     """Make a session of what `save` wrote to `path`; of `data` where that was read already.
 
     Raises:
         SnapshotError: It is missing, damaged, of another version, of other weights, or of an input
             of another size.
     """
-    from tracker.engine.session import Session
-
     meta, tensors = _read(path, data)
     if meta.fingerprint != model.fingerprint:
         raise SnapshotError(
@@ -125,23 +126,25 @@ def load(path: Path, model: Model, data: bytes | None = None) -> "Session":
             f"use the model {meta.model}",
         )
     try:
-        session = Session(model, meta.policy, meta.effort)
+        state = SessionState.new(model, meta.policy, meta.budget)
         bank = {n.removeprefix("bank."): t for n, t in tensors.items() if n.startswith("bank.")}
-        session.bank.restore(bank, meta.step or 0)
+        state.bank.restore(bank, meta.step or 0)
         if meta.step is not None:
             features = _features(tensors, model.device)
             times = StageTimes(0.0, 0.0)
-            size, view = session.model.input.size, LazyFeatures.of(features)
-            session.seen.append(Seen(meta.step, size, meta.height, meta.width, view, times))
-            if session.follows_edges:
-                session.guide = GuidedFilter(_picture(tensors, size))
-        _restore_objects(session, meta, tensors)
+            size, encoded = state.model.input.size, LazyFeatures.of(features)
+            state.history.append(
+                HistoryFrame(meta.step, size, meta.height, meta.width, encoded, times)
+            )
+            if state.follows_edges:
+                state.guide = GuidedFilter(_picture(tensors, size), state.model.network.mask_side)
+        _restore_objects(state, meta, tensors)
     except (KeyError, RuntimeError, ValueError, IndexError, UsageError) as err:
         raise SnapshotError(f"snapshot {path} is damaged: {err}", _NEWER) from err
-    return session
+    return state
 
 
-def version_of(path: Path) -> int | None:
+def snapshot_version(path: Path) -> int | None:
     """The version of a snapshot, which `load` may refuse; None where there is none to be read."""
     try:
         with safe_open(path, framework="pt") as file:
@@ -151,15 +154,15 @@ def version_of(path: Path) -> int | None:
         return None
 
 
-def _meta(session: "Session") -> _Meta:
-    newest = session.seen[-1] if session.seen else None
+def _meta(state: SessionState) -> _Meta:
+    newest = state.history[-1] if state.history else None
     step = None if newest is None else newest.step
     return _Meta(
-        model=session.model.name,
-        fingerprint=session.model.fingerprint,
-        full_size=session.model.full_size,
-        policy=session.policy,
-        effort=session.effort,
+        model=state.model.name,
+        fingerprint=state.model.fingerprint,
+        full_size=state.model.full_size,
+        policy=state.policy,
+        budget=state.budget,
         step=step,
         height=0 if newest is None else newest.height,
         width=0 if newest is None else newest.width,
@@ -169,31 +172,25 @@ def _meta(session: "Session") -> _Meta:
                 label=obj.label,
                 born_step=obj.born_step,
                 **asdict(obj.presence),
-                clicks=[] if step is None else obj.clicks.get(step, []),
+                clicks=clicks_of(obj.prompts[step]) if step in obj.prompts else [],
                 given=step in obj.given,
                 areas=obj.areas,
                 output_step=obj.outputs[-1].step if obj.outputs else None,
             )
-            for obj in session.objects.rows
+            for obj in state.objects.rows
         ],
     )
 
 
 def _feature_tensors(features: Features) -> dict[str, Tensor]:
-    fine, middle = features.high_res
-    top, pos = features.top_1chw, features.pos_1chw
-    return {
-        "features.top": top,
-        "features.pos": pos,
-        "features.fine": fine,
-        "features.middle": middle,
-    }
+    maps = (features.top_1chw, features.pos_1chw, *features.high_res)
+    return {f"features.{name}": tensor for name, tensor in zip(_FEATURES, maps, strict=False)}
 
 
 def _features(tensors: dict[str, Tensor], device: torch.device) -> Features:
-    names = ("top", "pos", "fine", "middle")
-    top, pos, fine, middle = (tensors[f"features.{name}"].to(device) for name in names)
-    return Features(top, pos, (fine, middle))
+    names = [f"features.{name}" for name in _FEATURES]
+    top, pos, *high_res = (tensors[name].to(device) for name in names if name in tensors)
+    return Features(top, pos, tuple(high_res))
 
 
 def _picture(tensors: dict[str, Tensor], size: int) -> NDArray[np.uint8]:
@@ -212,22 +209,23 @@ def _output_tensors(outputs: list[Decoded]) -> dict[str, Tensor]:
     }
 
 
-def _restore_objects(session: "Session", meta: _Meta, tensors: dict[str, Tensor]) -> None:
-    if len(meta.objects) != session.bank.rows:
-        raise ValueError(f"{len(meta.objects)} objects but {session.bank.rows} rows of memory")
+def _restore_objects(state: SessionState, meta: _Meta, tensors: dict[str, Tensor]) -> None:
+    if len(meta.objects) != state.bank.rows:
+        raise ValueError(f"{len(meta.objects)} objects but {state.bank.rows} rows of memory")
     names = ("logits", "presence", "iou", "pointers")
     with_output = 0
     for item in meta.objects:
-        obj = TrackedObject(item.id, item.label, item.born_step, deque(maxlen=session.seen.maxlen))
+        obj = TrackedObject(item.id, item.label, item.born_step, deque(maxlen=state.history.maxlen))
         obj.presence = Presence(item.state, item.absent, item.settling)
         obj.areas = dict(item.areas)
         if meta.step is not None and item.output_step is not None:
-            held = (tensors[f"outputs.{name}"].to(session.model.device) for name in names)
+            held = (tensors[f"outputs.{name}"].to(state.model.device) for name in names)
             obj.outputs.append(Output(item.output_step, Decoded(*held).row(with_output)))
-            obj.clicks[meta.step] = list(item.clicks)
+            if item.clicks:
+                obj.prompts[meta.step] = prompt_of(item.id, item.clicks)
             obj.given = {meta.step} if item.given else set()
             with_output += 1
-        session.objects.add(obj)
+        state.objects.add(obj)
 
 
 def _read(path: Path, data: bytes | None) -> tuple[_Meta, dict[str, Tensor]]:
@@ -244,8 +242,10 @@ def _read(path: Path, data: bytes | None) -> tuple[_Meta, dict[str, Tensor]]:
         raise SnapshotError(f"{path} is not a snapshot of trackd", "check the path")
     try:
         version = _Version.model_validate_json(header).version
-        if version != VERSION:
-            raise SnapshotError(f"snapshot {path} is of version {version}, not {VERSION}", _NEWER)
+        if version not in _READ:
+            raise SnapshotError(
+                f"snapshot {path} is of version {version}, not {SNAPSHOT_VERSION}", _NEWER
+            )
         return _Meta.model_validate_json(header), tensors
     except ValidationError as err:
         first = err.errors()[0]

@@ -1,4 +1,4 @@
-"""Whether an object is there: visible, occluded, lost, reacquired, with hysteresis."""
+"""State machine of visibility with hysteresis: visible, occluded, lost, reacquired."""
 
 from dataclasses import dataclass
 

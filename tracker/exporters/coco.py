@@ -13,7 +13,7 @@ _SPOOL_BYTES = 256 * 1024
 
 
 class CocoFramesWriter(JsonExport):
-    """What `pycocotools.coco.COCO` loads: images, annotations and categories.
+    """COCO instances, as `pycocotools.coco.COCO` loads them: images, annotations, categories.
 
     Beside COCO's own keys an image has `frame`, its number in the source, and, unless it is a
     picture, `time_s`, its time in seconds on the source's clock; an annotation has `track_id`,

@@ -9,10 +9,9 @@ from PIL import Image
 from streams.frame import Frame
 from streams.sources.images import stem_of
 from tracker.errors import OutputError
+from tracker.exporters.base import PART_NAME
 from tracker.exporters.palette import davis_palette
 from tracker.types import TrackResult
-
-MAX_ID = 255
 
 
 def label_map(result: TrackResult, height: int, width: int) -> NDArray[np.uint8]:
@@ -38,7 +37,7 @@ class DavisWriter:
         """Write into `folder`, which is made when the first frame comes."""
         self._folder = folder
         self._palette = davis_palette()
-        self._part = folder / "frame.part"
+        self._part = folder / PART_NAME
 
     def write(self, frame: Frame, result: TrackResult) -> None:
         """Write the masks of one frame."""

@@ -10,16 +10,25 @@ from tracker.models.registry import REGISTRY, ModelSpec, find_spec
 
 if TYPE_CHECKING:
     from tracker.models.load import load_model
-    from tracker.models.model import InputSpec, Model
-    from tracker.models.sam2.resize import resized
+    from tracker.models.model import InputSpec, Model, resized, with_whole_memories
 
-__all__ = ["REGISTRY", "InputSpec", "Model", "ModelSpec", "find_spec", "load_model", "resized"]
+__all__ = [
+    "REGISTRY",
+    "InputSpec",
+    "Model",
+    "ModelSpec",
+    "find_spec",
+    "load_model",
+    "resized",
+    "with_whole_memories",
+]
 
 _DEFERRED = {
     "load_model": "load",
     "InputSpec": "model",
     "Model": "model",
-    "resized": "sam2.resize",
+    "resized": "model",
+    "with_whole_memories": "model",
 }
 
 

@@ -1,5 +1,7 @@
-"""From a model's name to a network that is ready to track."""
+"""Loading: from a model's name to an optimized network with its weights."""
 
+import pkgutil
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import torch
@@ -8,19 +10,25 @@ from tracker.errors import ModelError, UsageError
 from tracker.models.checkpoints import checkpoint_path
 from tracker.models.digest import file_sha256
 from tracker.models.model import Model
-from tracker.models.optim.fused_conv import can_fuse, fuse_convolutions
-from tracker.models.optim.fusion import speed_up_model
-from tracker.models.optim.int8.trunk import quantize
-from tracker.models.optim.memory_encoder import use_fast_memory
+from tracker.models.optim.plan import Target, optimize, switched_off
 from tracker.models.pico.build import PicoConfig, build_pico, read_pico_config
-from tracker.models.precision import Precision, choose_precision
+from tracker.models.precision import choose_precision, torch_dtype
 from tracker.models.registry import ModelSpec, find_spec
+from tracker.models.sam2.adapter import Sam2Model
 from tracker.models.sam2.build import OFFICIAL_INPUT, build_official
 from tracker.models.state_dict import load_strictly, read_state
 
+#: Of a family of its own: from its row, given weights, the device and the name of a dtype.
+Loader = Callable[[ModelSpec, Path | None, torch.device, str], Model]
+
 
 def load_model(
-    name: str, *, checkpoint: Path | None = None, device: str = "auto", dtype: str = "auto"
+    name: str,
+    *,
+    checkpoint: Path | None = None,
+    device: str = "auto",
+    dtype: str = "auto",
+    without: Iterable[str] = (),
 ) -> Model:
     """Build a model of the registry and load its weights.
 
@@ -31,45 +39,85 @@ def load_model(
             same name with `.json`, is used in place of the packaged one.
         device: "auto" takes cuda, else mps, else the CPU; or a torch device such as "cuda:1".
         dtype: "auto", "fp32", "bf16" or "int8", see `choose_precision`.
+        without: Optimizations to switch off, by their names in `tracker.models.optim.plan.PLAN`;
+            those in $TRACKD_WITHOUT, separated by commas, are off too.
 
     Raises:
         UnknownModelError: No such name.
-        UsageError: The device or the dtype is unknown, or not available here.
+        UsageError: The device, the dtype or an optimization is unknown, or not available here.
         ModelError: The weights are missing, damaged, or of another architecture.
     """
-    spec = find_spec(name)
+    spec, off = find_spec(name), switched_off(without)
     chosen_device = choose_device(device)
+    if spec.loader is not None:
+        load: Loader = pkgutil.resolve_name(spec.loader)
+        return load(spec, checkpoint, chosen_device, dtype)
     path = checkpoint or checkpoint_path(spec)
     if checkpoint is None and not path.is_file():
         raise _no_weights(spec, path)
     state = read_state(path)
     pico = pico_config(spec, path)
-    ranges = None if pico is None else pico.trunk_ranges
-    precision = choose_precision(dtype, chosen_device, int8=ranges is not None)
-    chosen_dtype = torch.float32 if precision == "fp32" else torch.bfloat16
+    target = _target(spec, pico, chosen_device, dtype, off)
     network = build_official(spec) if pico is None else build_pico(pico)
     config = spec.config if pico is None else str(_pico_config_path(spec, path))
     load_strictly(network, state, path=path, config=config)
     network.eval().requires_grad_(False)
-    speed_up_model(network)
+    on = optimize(network, target, off)
     network.to(chosen_device)
-    if chosen_device.type == "cpu" and can_fuse():
-        use_fast_memory(network, chosen_dtype)
-    if spec.embedded and chosen_device.type == "cpu":  # its convolutions run in half the time
-        network.image_encoder.to(memory_format=torch.channels_last)
-        if precision == "int8" and pico is not None and ranges is not None:
-            quantize(network.image_encoder, pico.input, ranges)
-        elif precision == "bf16" and can_fuse():
-            fuse_convolutions(network.image_encoder.trunk)
+    sam2 = Sam2Model(
+        network,
+        target.input,
+        quantized=target.precision == "int8",
+        resizable=spec.embedded,
+    )
     return Model(
         name,
-        network,
+        sam2,
         chosen_device,
-        chosen_dtype,
-        OFFICIAL_INPUT if pico is None else pico.input,
+        torch_dtype(target.precision),
+        target.input,
         file_sha256(path),
-        resizable=spec.embedded,
-        int8=precision == "int8",
+        int8=target.precision == "int8",
+        optimizations=on,
+        license=spec.license if checkpoint is None else None,
+    )
+
+
+def choose_target(
+    spec: ModelSpec, weights: Path, device: torch.device, dtype: str, off: frozenset[str]
+) -> Target:
+    """The target that `load_model` would optimize a network for.
+
+    Args:
+        spec: The model.
+        weights: Its weights, which need not exist.
+        device: Where it will run.
+        dtype: See `choose_precision`.
+        off: Optimizations that are switched off, see `tracker.models.optim.plan.switched_off`.
+
+    Raises:
+        UsageError: The precision is not to be had here.
+        ModelError: The configuration beside the weights cannot be read.
+    """
+    return _target(spec, pico_config(spec, weights), device, dtype, off)
+
+
+def _target(
+    spec: ModelSpec,
+    pico: PicoConfig | None,
+    device: torch.device,
+    dtype: str,
+    off: frozenset[str],
+) -> Target:
+    if dtype == "int8" and "int8" in off:
+        raise UsageError("int8 is asked for and switched off", "use --dtype auto, or switch it on")
+    ranges = None if pico is None or "int8" in off else pico.trunk_ranges
+    return Target(
+        device.type,
+        choose_precision(dtype, device, int8=ranges is not None),
+        OFFICIAL_INPUT if pico is None else pico.input,
+        embedded=spec.embedded,
+        trunk_ranges=ranges,
     )
 
 
@@ -80,18 +128,6 @@ def _no_weights(spec: ModelSpec, path: Path) -> ModelError:
         f"no weights of {spec.name}: looked for {path}",
         f"run `trackd checkpoints get {spec.name}` or give --checkpoint FILE",
     )
-
-
-def precision_of(spec: ModelSpec, weights: Path, wanted: str, device: torch.device) -> Precision:
-    """What `load_model` would compute in.
-
-    Raises:
-        UsageError: That is not to be had here.
-        ModelError: The configuration beside the weights cannot be read.
-    """
-    pico = pico_config(spec, weights)
-    int8 = pico is not None and pico.trunk_ranges is not None
-    return choose_precision(wanted, device, int8=int8)
 
 
 def pico_config(spec: ModelSpec, weights: Path) -> PicoConfig | None:

@@ -1,4 +1,4 @@
-"""What a network computes in."""
+"""The precision of a network: float32, bfloat16 or 8-bit integers."""
 
 from typing import Literal, get_args
 
@@ -39,6 +39,11 @@ def choose_precision(wanted: str, device: torch.device, *, int8: bool = False) -
     return "bf16" if wanted == "bf16" or has_bf16 else "fp32"
 
 
+def torch_dtype(precision: Precision) -> torch.dtype:
+    """The dtype of a precision; bfloat16 is by autocast, and int8 is that but for the encoder."""
+    return torch.float32 if precision == "fp32" else torch.bfloat16
+
+
 def _has_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
@@ -55,6 +60,6 @@ def _has_int8(device: torch.device) -> bool:
 
 
 def has_amx() -> bool:
-    """Whether the CPU multiplies matrices in tiles (Intel AMX), which oneDNN then uses."""
+    """True if the CPU multiplies matrices in tiles (Intel AMX), which oneDNN then uses."""
     probe = getattr(torch.cpu, "_is_amx_tile_supported", None)
     return probe is not None and bool(probe())

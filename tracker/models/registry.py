@@ -1,4 +1,4 @@
-"""Which models there are: a name, its configuration, and where its weights come from."""
+"""The registry of models: names, configurations, and the origin and license of the weights."""
 
 import difflib
 from collections.abc import Mapping
@@ -17,6 +17,31 @@ _SIZES = (
 
 
 @dataclass(frozen=True, slots=True)
+class WeightsLicense:
+    """The license of a model's weights.
+
+    Attributes:
+        spdx: Its SPDX identifier.
+        allows: What it allows, in a few words.
+    """
+
+    spdx: str
+    allows: str
+
+    def __str__(self) -> str:
+        return f"{self.spdx}, {self.allows}"
+
+
+_PICO_LICENSE = WeightsLicense(
+    "LicenseRef-trackd-pico-weights",
+    "for research and evaluation only, not for products or services (LICENSE-weights.md)",
+)
+_OFFICIAL_LICENSE = WeightsLicense(
+    "Apache-2.0", "for any use, with the license and its notices kept"
+)
+
+
+@dataclass(frozen=True, slots=True)
 class ModelSpec:
     """One entry of the registry.
 
@@ -25,20 +50,25 @@ class ModelSpec:
         family: "pico", or the official release "sam2.1" or "sam2".
         config: The packaged JSON of pico, or a path inside the sam2 package's `configs`.
         filename: File name of the weights.
+        license: Of the weights, which need not be that of the code.
         url: Where the weights are published; None where they lie in this package.
         sha256: Hex digest of the published file, None where it is not known.
+        loader: `package.module:function` that loads a model of another family than SAM 2's, see
+            `tracker.models.load.Loader`.
     """
 
     name: str
     family: str
     config: str
     filename: str
+    license: WeightsLicense
     url: str | None
     sha256: str | None = None
+    loader: str | None = None
 
     @property
     def embedded(self) -> bool:
-        """Whether the weights come with the package."""
+        """True if the weights come with the package."""
         return self.url is None
 
 
@@ -49,6 +79,7 @@ def _official(family: str, release: str) -> tuple[ModelSpec, ...]:
             family=family,
             config=f"{family}/{family}_hiera_{letter}.yaml",
             filename=f"{family}_hiera_{file_size}.pt",
+            license=_OFFICIAL_LICENSE,
             url=f"{_BASE_URL}/{release}/{family}_hiera_{file_size}.pt",
         )
         for size, file_size, letter in _SIZES
@@ -56,7 +87,7 @@ def _official(family: str, release: str) -> tuple[ModelSpec, ...]:
 
 
 _SPECS = (
-    ModelSpec("pico", "pico", "pico.json", "pico.safetensors", None),
+    ModelSpec("pico", "pico", "pico.json", "pico.safetensors", _PICO_LICENSE, None),
     *_official("sam2.1", "092824"),
     *_official("sam2", "072824"),
 )

@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Literal
 
-from tracker.protocol.fields import EffortInfo, Encoding, Epoch, Message, RleMask
+from tracker.protocol.fields import BudgetInfo, Encoding, Epoch, Message, RleMask, renamed
 from tracker.types import ObjectState
 
 
@@ -97,7 +97,7 @@ class ObjectMessage(Message):
         mask: By the stream's encoding; None where the object is not visible, and for
             "labelmap-png", whose picture is in part `labelmap_part`.
         value: Value of the object's pixels in the label map; None for the other encodings.
-        fresh: Whether the object was looked for on this frame. If not, because it had no turn,
+        updated: Whether the object was looked for on this frame. If not, because it had no turn,
             `state` and `score` are those of its last turn, and it has no box and no mask.
     """
 
@@ -108,7 +108,7 @@ class ObjectMessage(Message):
     box: tuple[int, int, int, int] | None
     mask: RleMask | BitsMask | PolygonMask | None
     value: int | None = None
-    fresh: bool = True
+    updated: bool = renamed("updated", before="fresh", default=True)
 
 
 class MasksMessage(Message):
@@ -120,7 +120,7 @@ class MasksMessage(Message):
         dropped: Frames dropped since the message before.
         labelmap_part: Part with the PNG label map (8 bit, or 16 bit above 255 objects; 0 is
             background); None for other encodings.
-        effort: What was spent on the frame; None where the stream has no deadline.
+        budget: What was spent on the frame; None where the stream has no deadline.
     """
 
     v: Literal[1] = 1
@@ -133,7 +133,7 @@ class MasksMessage(Message):
     timings: Timings
     encoding: Encoding
     labelmap_part: int | None = None
-    effort: EffortInfo | None = None
+    budget: BudgetInfo | None = renamed("budget", before="effort", default=None)
     objects: list[ObjectMessage]
 
 

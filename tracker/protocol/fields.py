@@ -1,9 +1,16 @@
 """Fields that several messages share."""
 
 import re
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    model_validator,
+)
 
 from streams.options import SourceOptions
 
@@ -34,6 +41,11 @@ def _exact(value: object) -> object:
 _AnyInteger = BeforeValidator(
     _exact, json_schema_input_type=int | Annotated[str, Field(pattern=f"^{_DIGITS.pattern}$")]
 )
+
+
+def renamed(name: str, before: str, **given: Any) -> Any:
+    """A field that is also read by the name that it had `before`, from peers of version 0.1."""
+    return Field(validation_alias=AliasChoices(name, before), **given)
 
 
 class Message(BaseModel):
@@ -120,17 +132,17 @@ class DeadlineSettings(Message):
         return self.latency_ms / 1000
 
 
-class EffortInfo(Message):
-    """What a stream with a deadline spends on a frame.
+class BudgetInfo(Message):
+    """The compute that a stream with a deadline spends on a frame.
 
     Attributes:
-        rung: Steps down from full effort, which is 0.
+        quality_level: Steps down from full quality, which is 0.
         input_size: Side in pixels of the square that the network sees.
         memories: Recent memories that an object recalls.
         objects_per_frame: Objects tracked on a frame, in turns; None for all.
     """
 
-    rung: int
+    quality_level: int = renamed("quality_level", before="rung")
     input_size: int
     memories: int
     objects_per_frame: int | None

@@ -1,4 +1,4 @@
-"""From a `masks` message back to masks, for every encoding."""
+"""Decoders of the masks of a `masks` message, for every encoding."""
 
 from collections.abc import Sequence
 

@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Any, Literal
 
-from tracker.protocol.fields import EffortInfo, Encoding, Message
+from tracker.protocol.fields import BudgetInfo, Encoding, Message, renamed
 from tracker.types import ObjectState
 
 
@@ -55,7 +55,7 @@ class StreamState(StrEnum):
     CONNECTING = "connecting"
     RUNNING = "running"
     RETRYING = "retrying"  # waits to be opened again
-    FAILED = "failed"  # an error that time alone does not mend; retried slowly
+    FAILED = "failed"  # an error that time alone does not fix; retried slowly
     PAUSED = "paused"
     ENDED = "ended"  # a file that was read to its end
 
@@ -66,7 +66,7 @@ class ObjectInfo(Message):
     Attributes:
         box: Edges x0, y0, x1, y1 of its mask in pixels; None where it shows none.
         score: Probability that it is on the newest frame, 0..1.
-        fresh: Whether it was looked for on the newest frame, as in the `masks` message.
+        updated: Whether it was looked for on the newest frame, as in the `masks` message.
     """
 
     id: int
@@ -74,7 +74,7 @@ class ObjectInfo(Message):
     state: ObjectState
     score: float
     box: tuple[int, int, int, int] | None
-    fresh: bool = True
+    updated: bool = renamed("updated", before="fresh", default=True)
 
 
 class ObjectsResult(Message):
@@ -92,14 +92,14 @@ class PromptResult(Message):
         created: It was not tracked before.
         frame_seq: `frame.seq` of the frame that the prompt was applied to.
         newest_seq: `frame.seq` of the newest frame.
-        caught_up: Frames tracked again from there to the newest.
+        replayed_frames: Frames tracked again from there to the newest.
     """
 
     object: ObjectInfo
     created: bool
     frame_seq: int
     newest_seq: int
-    caught_up: int
+    replayed_frames: int = renamed("replayed_frames", before="caught_up")
 
 
 class StreamInfo(Message):
@@ -120,7 +120,7 @@ class StreamInfo(Message):
         reconnects: Times that it was opened again after a failure.
         objects: Objects tracked.
         newest_seq: `frame.seq` of the newest tracked frame; None before the first.
-        effort: What is spent on a frame; None where the stream has no deadline.
+        budget: What is spent on a frame; None where the stream has no deadline.
     """
 
     stream: str
@@ -138,7 +138,7 @@ class StreamInfo(Message):
     reconnects: int
     objects: int
     newest_seq: int | None
-    effort: EffortInfo | None = None
+    budget: BudgetInfo | None = renamed("budget", before="effort", default=None)
 
 
 class StreamsResult(Message):

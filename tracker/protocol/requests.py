@@ -1,6 +1,14 @@
-"""Requests on the control socket: one JSON object each, told apart by `op`."""
+"""Requests on the control socket, and the table of operations: one JSON object each, by `op`.
 
-from typing import Annotated, Literal, Self, get_args
+An operation is a request class with `@operation`: parsing, schema, roles, metrics' labels and both
+clients follow from that row. What it does is a handler in `tracker.daemon.control.operations`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import reduce
+from operator import or_
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
 from pydantic import BeforeValidator, Field, TypeAdapter, model_validator
 
@@ -14,6 +22,15 @@ from tracker.protocol.fields import (
     StreamName,
     StreamSettings,
 )
+from tracker.protocol.replies import (
+    ChangeResult,
+    ObjectInfo,
+    ObjectsResult,
+    PingResult,
+    PromptResult,
+    StreamsResult,
+)
+from tracker.protocol.roles import Role
 
 MAX_POINTS = 64
 
@@ -25,36 +42,90 @@ class Request(Message):
         v: Version of the protocol.
         id: Chosen by the client and repeated in the reply. A repeated id, from the same client,
             gets the first reply again and does nothing, so a request can be retried.
+        op: Name of the operation.
     """
 
     v: Literal[1] = 1
     id: Annotated[str, Field(min_length=1, max_length=64)]
+    op: str
 
 
+R = TypeVar("R", bound=Request)
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """A row of the table of operations.
+
+    Attributes:
+        op: Its name.
+        request: What clients send.
+        result: What the reply holds; `dict` for one that may grow, None for nothing.
+        role: The least that a client must have.
+    """
+
+    op: str
+    request: type[Request]
+    result: type[Message] | type[dict[str, Any]] | None
+    role: Role
+
+    @property
+    def on_stream(self) -> bool:
+        """Whether it is about one stream; else it is about the daemon."""
+        return "stream" in self.request.model_fields
+
+    @property
+    def changes(self) -> bool:
+        """Whether it changes something, and is recorded."""
+        return self.role is not Role.WATCH
+
+
+OPERATIONS: dict[str, Operation] = {}
+"""By name."""
+
+
+def operation(
+    *, result: type[Message] | type[dict[str, Any]] | None = None, role: Role
+) -> Callable[[type[R]], type[R]]:
+    """Enter a request class, whose `op` is its name, into the table."""
+
+    def enter(request: type[R]) -> type[R]:
+        (name,) = get_args(request.model_fields["op"].annotation)
+        OPERATIONS[name] = Operation(name, request, result, role)
+        return request
+
+    return enter
+
+
+@operation(result=PingResult, role=Role.WATCH)
 class Ping(Request):
     """Is the daemon there, and is it ready?"""
 
     op: Literal["ping"]
 
 
+@operation(result=dict, role=Role.WATCH)
 class Describe(Request):
     """Version, model, limits, and the JSON schema of every message."""
 
     op: Literal["describe"]
 
 
+@operation(result=dict, role=Role.WATCH)
 class Metrics(Request):
     """Counters and latencies, as JSON."""
 
     op: Literal["metrics"]
 
 
+@operation(role=Role.ADMIN)
 class Shutdown(Request):
     """Drain and exit."""
 
     op: Literal["shutdown"]
 
 
+@operation(result=ChangeResult, role=Role.ADMIN)
 class StreamAdd(Request, StreamSettings):
     """Open a source and track on it from now on; the reply does not wait for its first frame."""
 
@@ -62,6 +133,7 @@ class StreamAdd(Request, StreamSettings):
     stream: StreamName
 
 
+@operation(result=ChangeResult, role=Role.ADMIN)
 class StreamRemove(Request):
     """Close a source and forget its objects."""
 
@@ -69,6 +141,7 @@ class StreamRemove(Request):
     stream: StreamName
 
 
+@operation(result=ChangeResult, role=Role.ADMIN)
 class StreamPause(Request):
     """Close a source and keep its objects."""
 
@@ -76,6 +149,7 @@ class StreamPause(Request):
     stream: StreamName
 
 
+@operation(result=ChangeResult, role=Role.ADMIN)
 class StreamResume(Request):
     """Open a paused source again, or retry a failing one now."""
 
@@ -83,6 +157,7 @@ class StreamResume(Request):
     stream: StreamName
 
 
+@operation(result=StreamsResult, role=Role.WATCH)
 class StreamList(Request):
     """All streams and how they are."""
 
@@ -124,6 +199,7 @@ class _Place(Request):
         return self
 
 
+@operation(result=PromptResult, role=Role.PROMPT)
 class PromptObject(_Place):
     """Track an object, or correct one that is tracked.
 
@@ -146,6 +222,7 @@ class PromptObject(_Place):
     label: Label | None = None
 
 
+@operation(result=PromptResult, role=Role.PROMPT)
 class ObjectCorrect(_Place):
     """As `prompt`, for an object that must be there already."""
 
@@ -153,6 +230,7 @@ class ObjectCorrect(_Place):
     object: ObjectId
 
 
+@operation(role=Role.PROMPT)
 class ObjectRemove(Request):
     """Forget an object."""
 
@@ -161,6 +239,7 @@ class ObjectRemove(Request):
     object: ObjectId
 
 
+@operation(role=Role.PROMPT)
 class ObjectReset(Request):
     """Forget what an object looks like; it stays listed, lost, until it is prompted again."""
 
@@ -169,6 +248,7 @@ class ObjectReset(Request):
     object: ObjectId
 
 
+@operation(result=ObjectInfo, role=Role.PROMPT)
 class ObjectRelabel(Request):
     """Rename an object, or take its name away."""
 
@@ -178,6 +258,7 @@ class ObjectRelabel(Request):
     label: Label | None
 
 
+@operation(result=ObjectsResult, role=Role.WATCH)
 class ObjectList(Request):
     """The objects of a stream and how they are on its newest frame."""
 
@@ -185,6 +266,7 @@ class ObjectList(Request):
     stream: StreamName
 
 
+@operation(role=Role.ADMIN)
 class SnapshotSave(Request):
     """Write the objects of a stream to the state folder now."""
 
@@ -192,6 +274,7 @@ class SnapshotSave(Request):
     stream: StreamName
 
 
+@operation(result=ObjectsResult, role=Role.ADMIN)
 class SnapshotRestore(Request):
     """Put the objects of a stream back as its newest snapshot in the state folder has them."""
 
@@ -199,31 +282,8 @@ class SnapshotRestore(Request):
     stream: StreamName
 
 
-AnyRequest = Annotated[
-    Ping
-    | Describe
-    | Metrics
-    | Shutdown
-    | StreamAdd
-    | StreamRemove
-    | StreamPause
-    | StreamResume
-    | StreamList
-    | PromptObject
-    | ObjectCorrect
-    | ObjectRemove
-    | ObjectReset
-    | ObjectRelabel
-    | ObjectList
-    | SnapshotSave
-    | SnapshotRestore,
-    Field(discriminator="op"),
-]
-
-REQUEST: TypeAdapter[AnyRequest] = TypeAdapter(AnyRequest)
-
-
-def by_op() -> dict[str, type[Request]]:
-    """The request of each operation."""
-    union = get_args(AnyRequest)[0]
-    return {get_args(kind.model_fields["op"].annotation)[0]: kind for kind in get_args(union)}
+_ANY = reduce(or_, (row.request for row in OPERATIONS.values()))
+REQUEST: TypeAdapter[Request] = TypeAdapter(
+    Annotated[_ANY, Field(discriminator="op")]  # type: ignore[arg-type]
+)
+"""Reads a request of any operation."""

@@ -7,31 +7,15 @@ from pydantic import TypeAdapter
 
 from tracker.protocol.data import EventMessage, FrameMessage, MasksMessage
 from tracker.protocol.fields import VERSION, Message
-from tracker.protocol.replies import (
-    ChangeResult,
-    ObjectInfo,
-    ObjectsResult,
-    PingResult,
-    PromptResult,
-    Reply,
-    StreamsResult,
-)
-from tracker.protocol.requests import REQUEST
+from tracker.protocol.replies import Reply
+from tracker.protocol.requests import OPERATIONS, REQUEST
 
 _Mode = Literal["validation", "serialization"]
-# By operation; the results of the others are empty, or, of `describe` and `metrics`, may grow.
-RESULTS: Mapping[str, type[Message]] = {
-    "ping": PingResult,
-    "stream.list": StreamsResult,
-    "stream.add": ChangeResult,
-    "stream.remove": ChangeResult,
-    "stream.pause": ChangeResult,
-    "stream.resume": ChangeResult,
-    "prompt": PromptResult,
-    "object.correct": PromptResult,
-    "object.list": ObjectsResult,
-    "object.relabel": ObjectInfo,
-    "snapshot.restore": ObjectsResult,
+# By operation; the results of the others are empty, or may grow.
+_RESULTS: Mapping[str, type[Message]] = {
+    row.op: row.result
+    for row in OPERATIONS.values()
+    if row.result is not None and issubclass(row.result, Message)
 }
 _DATA: Mapping[str, type[Message]] = {
     "masks": MasksMessage,
@@ -45,7 +29,7 @@ def protocol_schema() -> dict[str, Any]:
 
     All refer to the definitions that they share, under `$defs`.
     """
-    sent: dict[str, type[Message]] = {"reply": Reply, **RESULTS, **_DATA}
+    sent: dict[str, type[Message]] = {"reply": Reply, **_RESULTS, **_DATA}
     inputs: list[tuple[str, _Mode, TypeAdapter[Any]]] = [("request", "validation", REQUEST)]
     inputs += [(name, "serialization", TypeAdapter(model)) for name, model in sent.items()]
     schemas, shared = TypeAdapter.json_schemas(inputs)
@@ -56,7 +40,7 @@ def protocol_schema() -> dict[str, Any]:
         "control": {
             "request": by_name["request"],
             "reply": by_name["reply"],
-            "results": {op: by_name[op] for op in RESULTS},
+            "results": {op: by_name[op] for op in _RESULTS},
         },
         "data": {topic: by_name[topic] for topic in _DATA},
         **shared,

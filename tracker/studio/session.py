@@ -209,17 +209,19 @@ class PageSession:
         task.add_done_callback(self._calls.discard)
 
     async def _do(self, call: CallRequest) -> None:
-        if call.request.get("op") not in _CALLABLE:
+        op, fields = call.request.get("op"), {k: v for k, v in call.request.items() if k != "op"}
+        if op not in _CALLABLE:
             self._answer(call.id, error="the page may not ask for this")
             return
         try:
-            result = await self._client.request(call.request)
+            result = await self._client.call(op, **fields)
         except DaemonError as error:
             self._answer(call.id, error=error.message, hint=error.hint or "", code=error.code)
         except TrackdError as error:
             self._answer(call.id, error=error.message, hint=error.hint or "")
         else:
-            self._answer(call.id, result=result)
+            shown = result.model_dump(mode="json") if isinstance(result, BaseModel) else result
+            self._answer(call.id, result=shown)
 
     def _answer(self, call_id: int, **fields: Any) -> None:
         self.tell({"type": "reply", "id": call_id, **fields})

@@ -15,7 +15,7 @@ from tools.fuzz.protocol.seeds import STREAMS
 from tools.fuzz.protocol.shots import Shot, Shots, Way
 from tracker.daemon.control.parse import Rejected, parse
 from tracker.protocol.replies import Reply
-from tracker.protocol.requests import AnyRequest
+from tracker.protocol.requests import Request
 
 PING_EVERY = 100
 PATIENCE_MS = 60_000
@@ -44,7 +44,7 @@ class Attack:
         endpoint: str,
         *,
         options: Mapping[str, bytes] | None = None,
-        may: Callable[[AnyRequest], bool] = lambda _: True,
+        may: Callable[[Request], bool] = lambda _: True,
     ) -> None:
         self._endpoint = endpoint
         self._options = dict(options or {})

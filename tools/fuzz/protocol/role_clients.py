@@ -16,7 +16,7 @@ from tools.fuzz.protocol.campaign import MAX_BYTES
 from tools.fuzz.protocol.seeds import STEADY
 from tools.fuzz.protocol.shots import Shot, Shots, Way
 from tools.serving import Daemon
-from tracker.protocol.requests import AnyRequest
+from tracker.protocol.requests import Request
 
 OTHERS = "hostile-"
 """How the streams begin that the client behind the fence may see."""
@@ -55,7 +55,7 @@ class Client:
 
     name: str
     folder: str | None
-    may: Callable[[AnyRequest], bool]
+    may: Callable[[Request], bool]
     sees: Callable[[str], bool] = lambda _: True
 
     @property
@@ -64,7 +64,7 @@ class Client:
         return self.name, f"{self.name}-sub"
 
 
-def _fenced(request: AnyRequest) -> bool:
+def _fenced(request: Request) -> bool:
     stream = getattr(request, "stream", None)
     return request.op not in _NEVER and (stream is None or stream.startswith(OTHERS))
 

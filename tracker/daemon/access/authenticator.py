@@ -1,4 +1,4 @@
-"""Who is let in: one thread that answers libzmq's questions and watches all connections.
+"""ZAP authenticator: one thread that answers libzmq and watches all connections.
 
 libzmq asks over ZAP (ZeroMQ RFC 27) about each handshake. A socket with a ZAP domain takes no
 greeting of ZMTP 1.0 or 2.0, which have no handshake: any bytes, an HTTP request among them, could
@@ -97,7 +97,7 @@ class Authenticator(ABC):
         self.unread_bytes = 0
         self._most = most
         self._lock = threading.RLock()
-        self._entrances: list[ConnectionTable] = []
+        self._tables: list[ConnectionTable] = []
         self._context: zmq.Context[Any] | None = None
         self._zap: zmq.Socket[Any] | None = None
         self._thread: threading.Thread | None = None
@@ -149,8 +149,8 @@ class Authenticator(ABC):
         self._zap = context.socket(zmq.REP)
         self._zap.linger = 0
         self._zap.bind("inproc://zeromq.zap.01")
-        self._bell = Wakeup()
-        self._thread = threading.Thread(target=self._run, name="door", daemon=True)
+        self._wakeup = Wakeup()
+        self._thread = threading.Thread(target=self._run, name="authenticator", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
@@ -158,30 +158,30 @@ class Authenticator(ABC):
         if self._thread is None or self._zap is None:
             return
         self._stopping.set()
-        self._bell.ring()
+        self._wakeup.wake()
         self._thread.join()
         with self._lock:
-            for entrance in self._entrances:
-                entrance.close()
-            self._entrances.clear()
+            for table in self._tables:
+                table.close()
+            self._tables.clear()
             self._zap.close()
-        self._bell.close()
+        self._wakeup.close()
 
     def apply(self, socket: zmq.Socket[Any]) -> "GuardedSocket":
         """Guard a socket; before it binds."""
         socket.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
         socket.setsockopt(zmq.ZAP_DOMAIN, _DOMAIN)
-        # Else libzmq lets everyone in when no authenticator answers.
+        # Else libzmq lets everyone in when no authenticator handler.
         socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
         self._set_up(socket)
         with self._lock:
             if self._context is None or self._stopping.is_set():
                 return GuardedSocket(self, None)
             self._opened += 1
-            entrance = ConnectionTable(socket, self._context, str(self._opened))
-            self._entrances.append(entrance)
-        self._bell.ring()  # there is one more to wait for
-        return GuardedSocket(self, entrance)
+            table = ConnectionTable(socket, self._context, str(self._opened))
+            self._tables.append(table)
+        self._wakeup.wake()  # there is one more to wait for
+        return GuardedSocket(self, table)
 
     @property
     def healthy(self) -> bool:
@@ -190,19 +190,19 @@ class Authenticator(ABC):
 
     # --- called by what guards a socket, from the thread of that socket
 
-    def close_entrance(self, entrance: ConnectionTable) -> None:
+    def unwatch(self, table: ConnectionTable) -> None:
         """Watch a socket no more."""
         with self._lock:
-            entrance.close()
+            table.close()
             with suppress(ValueError):
-                self._entrances.remove(entrance)
+                self._tables.remove(table)
 
     def identify(
-        self, entrance: ConnectionTable | None, parts: Sequence[zmq.Frame]
+        self, table: ConnectionTable | None, parts: Sequence[zmq.Frame]
     ) -> tuple[Caller, Connection | None]:
         """Who sent a message, and over which connection, where that is still open."""
         with self._lock:
-            connection = None if entrance is None else self._connection(entrance, parts[-1])
+            connection = None if table is None else self._connection(table, parts[-1])
             if connection is not None:
                 connection.spoke = connection.read_lately = True
                 connection.read_bytes += sum(
@@ -210,26 +210,26 @@ class Authenticator(ABC):
                 )
             return self._caller(parts[-1], connection), connection
 
-    def bytes_unsent(self, entrance: ConnectionTable, connection: Connection) -> int:
+    def bytes_unsent(self, table: ConnectionTable, connection: Connection) -> int:
         """Bytes for a connection that its other end has not taken; 0 for one that is closed."""
         with self._lock, suppress(OSError):
-            if entrance.holds(connection):
+            if table.holds(connection):
                 return bytes_unsent(connection.descriptor)
         return 0
 
     def still_open(
-        self, entrance: ConnectionTable, connections: Iterable[Connection]
+        self, table: ConnectionTable, connections: Iterable[Connection]
     ) -> set[Connection]:
         """Those that were open when this was called."""
         with self._lock:
             self._catch_up()
-            return {connection for connection in connections if entrance.holds(connection)}
+            return {connection for connection in connections if table.holds(connection)}
 
-    def cut(self, entrance: ConnectionTable, connection: Connection) -> None:
+    def cut(self, table: ConnectionTable, connection: Connection) -> None:
         """Close a connection at once, unless it is closed already."""
         with self._lock:
             self._catch_up()
-            if entrance.holds(connection):
+            if table.holds(connection):
                 connection.cut()
 
     def shut_out(self, frame: zmq.Frame) -> None:
@@ -239,30 +239,30 @@ class Authenticator(ABC):
 
     # --- under the lock
 
-    def _connection(self, entrance: ConnectionTable, frame: zmq.Frame) -> Connection | None:
+    def _connection(self, table: ConnectionTable, frame: zmq.Frame) -> Connection | None:
         number, descriptor = prop(frame, _NUMBER), prop(frame, _DESCRIPTOR)
         if number is None or descriptor is None:
             return None
-        return entrance.find(int(descriptor), int(number))
+        return table.find(int(descriptor), int(number))
 
     def _catch_up(self) -> None:
         """Take in all news of connections, and look at those that are new."""
         for _ in range(_ROUNDS):
-            fresh = [one for e in self._entrances for one in e.read(self._authenticated)]
+            fresh = [one for e in self._tables for one in e.read(self._authenticated)]
             if not fresh:
                 break
             self._meet(fresh)
         else:  # they come faster than they can be looked at
-            for entrance in self._entrances:
-                for connection in entrance.read(self._authenticated):
+            for table in self._tables:
+                for connection in table.read(self._authenticated):
                     self._shed(connection)
-        self._entrances = [entrance for entrance in self._entrances if entrance.is_open]
-        for entrance in self._entrances:
-            if len(entrance.connections) > self._most:
-                self._trim(entrance)
+        self._tables = [table for table in self._tables if table.is_open]
+        for table in self._tables:
+            if len(table.connections) > self._most:
+                self._trim(table)
 
-    def _trim(self, entrance: ConnectionTable) -> None:
-        for connection in surplus(entrance.wanted(), self._most):
+    def _trim(self, table: ConnectionTable) -> None:
+        for connection in surplus(table.wanted(), self._most):
             self._shed(connection)
 
     def _shed(self, connection: Connection) -> None:
@@ -273,8 +273,8 @@ class Authenticator(ABC):
     def _shed_hoarders(self) -> None:
         """Close those that sent most where more is held than may be."""
         held: list[tuple[int, Connection]] = []
-        for entrance in self._entrances:
-            for connection in entrance.wanted():
+        for table in self._tables:
+            for connection in table.wanted():
                 with suppress(OSError):
                     received = bytes_received(connection.descriptor)
                     held.append((unread_bytes(connection, received), connection))
@@ -295,13 +295,13 @@ class Authenticator(ABC):
     def _shed_sleepers(self, now_s: float) -> None:
         """Close subscribers that leave what they are sent where more is kept than may be."""
         held: list[tuple[int, Connection]] = []
-        for entrance in self._entrances:
-            if not entrance.publishes:
+        for table in self._tables:
+            if not table.publishes:
                 continue
-            for connection in entrance.wanted():
+            for connection in table.wanted():
                 with suppress(OSError):
                     note_progress(connection, bytes_unsent(connection.descriptor), now_s)
-                    held.append((entrance.queue_bytes, connection))
+                    held.append((table.queue_bytes, connection))
         for connection in sleepers(held, self.most_unsent_bytes, now_s - _BEHIND_S):
             connection.cut()
             self.refused_for["behind"] += 1
@@ -338,13 +338,13 @@ class Authenticator(ABC):
         poll = select.poll()
         with self._lock:
             assert self._zap is not None
-            waited_for = [self._bell.fileno(), int(self._zap.getsockopt(zmq.FD))]
-            waited_for += [entrance.fileno() for entrance in self._entrances if entrance.is_open]
-            is_watched = any(entrance.connections for entrance in self._entrances)
+            waited_for = [self._wakeup.fileno(), int(self._zap.getsockopt(zmq.FD))]
+            waited_for += [table.fileno() for table in self._tables if table.is_open]
+            is_watched = any(table.connections for table in self._tables)
         for descriptor in waited_for:
             poll.register(descriptor, select.POLLIN)
         poll.poll(1000 * (_LOOK_S if is_watched else _TICK_S))
-        self._bell.silence()
+        self._wakeup.clear()
 
     def _answer(self) -> bool:
         """Answer one question of libzmq; False where there is none."""
@@ -375,44 +375,46 @@ class Authenticator(ABC):
 
 
 class GuardedSocket:
-    """A socket behind a door; called from the thread of the socket."""
+    """A socket behind an authenticator; called from the thread of the socket."""
 
-    def __init__(self, door: Authenticator, entrance: ConnectionTable | None) -> None:
-        self._door = door
-        self._entrance = entrance
+    def __init__(self, authenticator: Authenticator, table: ConnectionTable | None) -> None:
+        self._authenticator = authenticator
+        self._table = table
 
     def identify(self, *parts: zmq.Frame) -> tuple[Caller, Connection | None]:
         """Who sent a message, and over which connection, where that is still open."""
-        return self._door.identify(self._entrance, parts)
+        return self._authenticator.identify(self._table, parts)
 
     def bytes_unsent(self, connection: Connection) -> int:
         """Bytes for a connection that its other end has not taken; 0 for one that is closed."""
-        return 0 if self._entrance is None else self._door.bytes_unsent(self._entrance, connection)
+        return (
+            0 if self._table is None else self._authenticator.bytes_unsent(self._table, connection)
+        )
 
     def still_open(self, connections: Iterable[Connection]) -> set[Connection]:
         """Those that were open when this was called."""
-        if self._entrance is None:
+        if self._table is None:
             return set()
-        return self._door.still_open(self._entrance, connections)
+        return self._authenticator.still_open(self._table, connections)
 
     def cut(self, connection: Connection) -> None:
         """Close a connection at once: nothing more reaches the other end."""
-        if self._entrance is not None:
-            self._door.cut(self._entrance, connection)
+        if self._table is not None:
+            self._authenticator.cut(self._table, connection)
 
     def shut_out(self, frame: zmq.Frame) -> None:
         """Let the client that sent a message not in again for some time, where clients differ."""
-        self._door.shut_out(frame)
+        self._authenticator.shut_out(frame)
 
     def keeps(self, nbytes: int) -> None:
         """Take note of what libzmq may keep for one connection that does not read."""
-        if self._entrance is not None:
-            self._entrance.queue_bytes = nbytes
+        if self._table is not None:
+            self._table.queue_bytes = nbytes
 
     def close(self) -> None:
         """Call this before the socket is closed."""
-        if self._entrance is not None:
-            self._door.close_entrance(self._entrance)
+        if self._table is not None:
+            self._authenticator.unwatch(self._table)
 
 
 def prop(frame: zmq.Frame, name: str) -> str | None:

@@ -1,4 +1,4 @@
-"""What libzmq holds for connections, in both directions, and which of them to close for it.
+"""Backlog of each connection inside libzmq, both ways, and which to close for it.
 
 Between the kernel and whoever reads a socket, libzmq holds messages: per connection as many as its
 high-water mark says, and of a message in parts whatever came of it. The kernel counts the bytes

@@ -1,4 +1,4 @@
-"""The connections to one listening ZeroMQ socket, as its monitor tells of them."""
+"""Table of the connections to one listening ZeroMQ socket, as its monitor tells of them."""
 
 import socket
 import struct
@@ -62,7 +62,7 @@ class Connection:
 
 
 class ConnectionTable:
-    """The open connections of a socket; called under the lock of the door that it belongs to.
+    """Table of the open connections of a socket, used under the lock of its authenticator.
 
     libzmq tells of a connection before it reads from it, and of its end before it closes the
     descriptor. So what is looked up about a descriptor is true of its connection where no news of
@@ -70,7 +70,7 @@ class ConnectionTable:
 
     Attributes:
         connections: By the descriptor that each has now.
-        publishes: The socket sends to whoever subscribes; else it answers.
+        publishes: The socket sends to whoever subscribes; else it handler.
         queue_bytes: What libzmq may keep for one connection that is behind.
     """
 

@@ -1,4 +1,4 @@
-"""A door with CURVE keys: who is let in by them, and what each may do."""
+"""Authenticator by CURVE keys: who is let in by them, and what each may do."""
 
 import logging
 import time
@@ -148,23 +148,23 @@ class CurveAuthenticator(Authenticator):
         now_s = time.monotonic()
         for key in [key for key, until_s in self._shut_out_until_s.items() if until_s <= now_s]:
             del self._shut_out_until_s[key]
-        for entrance in self._entrances:
-            for connection in entrance.wanted():
+        for table in self._tables:
+            for connection in table.wanted():
                 if connection.key is None:
                     continue
                 client = self.clients.client_of(connection.key)
                 if client is None:
-                    self._revoke(entrance, connection)
+                    self._revoke(table, connection)
                     continue
                 connection.revoked_s = None
                 before = connection.grant
-                if entrance.publishes and before and client.grant.streams != before.streams:
+                if table.publishes and before and client.grant.streams != before.streams:
                     connection.cut()
 
-    def _revoke(self, entrance: ConnectionTable, connection: Connection) -> None:
+    def _revoke(self, table: ConnectionTable, connection: Connection) -> None:
         now_s = time.monotonic()
         if connection.revoked_s is None:
             connection.revoked_s = now_s
-        if entrance.publishes or now_s >= connection.revoked_s + _LAST_WORDS_S:
+        if table.publishes or now_s >= connection.revoked_s + _LAST_WORDS_S:
             connection.cut()
             _LOG.info("closed a connection whose key was removed")

@@ -1,4 +1,4 @@
-"""What a client may do, and who a message came from."""
+"""Grants of clients, and the caller of a message."""
 
 from dataclasses import dataclass
 from fnmatch import fnmatchcase

@@ -1,4 +1,4 @@
-"""A door without keys: for programs of the daemon's own user, and of root, on this machine."""
+"""Authenticator by user ids: for programs of the daemon's own user, and of root, on its machine."""
 
 import logging
 import os
@@ -89,13 +89,13 @@ class LocalUserAuthenticator(Authenticator):
         if question.mechanism != b"NULL":
             return Verdict(400)
         strangers = [
-            (entrance, connection)
-            for entrance in self._entrances
-            for connection in entrance.connections.values()
+            (table, connection)
+            for table in self._tables
+            for connection in table.connections.values()
             if not self._welcome(connection)
         ]
         until_s = time.monotonic() + _CLOSE_WITHIN_S
-        while any(entrance.holds(stranger) for entrance, stranger in strangers):
+        while any(table.holds(stranger) for table, stranger in strangers):
             if time.monotonic() > until_s:
                 return Verdict(300)
             time.sleep(_LOOK_EVERY_S)

@@ -1,4 +1,4 @@
-"""What each client may do and see, asked at each request; and a record of what clients changed."""
+"""Authorisation of each request by role and stream, and the audit log of changes."""
 
 import logging
 import threading
@@ -12,8 +12,8 @@ from tracker.daemon.access.authenticator import WARN_EVERY_S
 from tracker.daemon.access.grants import Caller, Grant
 from tracker.daemon.messages import RequestError
 from tracker.protocol.replies import ErrorCode
-from tracker.protocol.requests import AnyRequest
-from tracker.protocol.roles import LEAST_ROLE, Role
+from tracker.protocol.requests import OPERATIONS, Request
+from tracker.protocol.roles import Role
 
 if TYPE_CHECKING:
     from tracker.daemon.control.request_handler import Handle, Result
@@ -40,11 +40,11 @@ class Permissions:
         ops = sorted({op for op, _ in counts})
         return {op: {what: n for (of, what), n in counts.items() if of == op} for op in ops}
 
-    def check(self, caller: Caller, request: AnyRequest) -> None:
+    def check(self, caller: Caller, request: Request) -> None:
         """Let a request pass.
 
         Raises:
-            Refused: `FORBIDDEN`.
+            RequestError: `FORBIDDEN`.
         """
         try:
             _check(caller, request)
@@ -57,14 +57,14 @@ class Permissions:
             raise
 
     def handle(
-        self, caller: Caller, request: AnyRequest, handle: "Handle"
+        self, caller: Caller, request: Request, handle: "Handle"
     ) -> "Result | Future[Result]":
         """Have a request done by `handle`; the result holds what the client may see.
 
         Raises:
-            Refused: As `handle` does.
+            RequestError: As `handle` does.
         """
-        if not _changes_something(request):
+        if not OPERATIONS[request.op].changes:
             result = handle(request)
             if isinstance(result, Future) or caller.grant is None:
                 return result
@@ -80,7 +80,7 @@ class Permissions:
             self._note(caller, request, _OK)
         return result
 
-    def _note_done(self, caller: Caller, request: AnyRequest, done: "Future[Result]") -> None:
+    def _note_done(self, caller: Caller, request: Request, done: "Future[Result]") -> None:
         if done.cancelled():
             self._note(caller, request, "given up")
             return
@@ -93,20 +93,20 @@ class Permissions:
         self._note(caller, request, _OK, made_id)
 
     def _note(
-        self, caller: Caller, request: AnyRequest, outcome: str, object_id: int | None = None
+        self, caller: Caller, request: Request, outcome: str, object_id: int | None = None
     ) -> None:
         self._count(request, outcome)
         role = "" if caller.grant is None else f" ({caller.grant.role})"
         what = _shown(request, object_id)
         _AUDIT.info("audit: %s%s %s: %s", caller.name, role, what, outcome)
 
-    def _count(self, request: AnyRequest, outcome: str) -> None:
+    def _count(self, request: Request, outcome: str) -> None:
         with self._lock:
             self._changes[request.op, outcome] += 1
 
 
-def _check(caller: Caller, request: AnyRequest) -> None:
-    grant, least = caller.grant, LEAST_ROLE[request.op]
+def _check(caller: Caller, request: Request) -> None:
+    grant, least = caller.grant, OPERATIONS[request.op].role
     if grant is None:
         raise RequestError(
             ErrorCode.FORBIDDEN,
@@ -131,11 +131,7 @@ def _check(caller: Caller, request: AnyRequest) -> None:
         )
 
 
-def _changes_something(request: AnyRequest) -> bool:
-    return LEAST_ROLE[request.op] is not Role.WATCH
-
-
-def _shown(request: AnyRequest, object_id: int | None = None) -> str:
+def _shown(request: Request, object_id: int | None = None) -> str:
     """A request as the record has it."""
     named = {"stream": getattr(request, "stream", None)}
     named["object"] = object_id or getattr(request, "object", None)
@@ -147,14 +143,14 @@ def _outcome(err: BaseException) -> str:
     return err.code.value if isinstance(err, RequestError) else _INTERNAL
 
 
-def _seen_by(grant: Grant, request: AnyRequest, result: "Result") -> "Result":
+def _seen_by(grant: Grant, request: Request, result: "Result") -> "Result":
     """A result without what is not for the eyes of the client."""
     match request.op:
         case "describe":
             return result | {"role": grant.role.value}
         case "metrics" | "stream.list":
             streams = [info for info in result["streams"] if grant.sees(info["stream"])]
-            if request.op == "stream.list" and not grant.role.covers(Role.ADMIN):
+            if not grant.role.covers(Role.ADMIN):
                 streams = [_without_source(info) for info in streams]
             return result | {"streams": streams}
         case _:

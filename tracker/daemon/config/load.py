@@ -1,4 +1,4 @@
-"""From a YAML file to a `DaemonConfig`, with errors that say where and what instead."""
+"""Loader of the YAML configuration, with errors that say where and what instead."""
 
 import contextlib
 import difflib
@@ -39,7 +39,7 @@ _WORDS = {
 
 
 class _Fault(Exception):  # noqa: N818 - never leaves this module
-    """What is wrong with the file, and how to mend it."""
+    """What is wrong with the file, and how to fix it."""
 
     def __init__(self, text: str, hint: str = _HINT) -> None:
         super().__init__(text)
@@ -245,6 +245,17 @@ def _anchored(config: DaemonConfig, folder: Path) -> DaemonConfig:
     )
 
 
+def _check_optimizations(names: tuple[str, ...]) -> None:
+    if not names:
+        return
+    from tracker.models.optim.plan import check_names  # imports torch
+
+    try:
+        check_names(names)
+    except UsageError as error:
+        raise _Fault(f": model.without: {error.message}", error.hint) from error
+
+
 def _check(config: DaemonConfig) -> None:
     """What the types of the fields cannot say."""
     try:
@@ -253,6 +264,7 @@ def _check(config: DaemonConfig) -> None:
         raise _Fault(f": model.name: {error.message}", error.hint) from error
     if not _DEVICE.fullmatch(config.model.device):
         raise _Fault(": model.device: no such kind of device", "use auto, cpu, cuda, cuda:N or mps")
+    _check_optimizations(config.model.without)
     _check_listeners(config)
     try:
         source_policy(config.security)

@@ -1,4 +1,4 @@
-"""What a changed configuration means for a daemon that runs."""
+"""Difference between two configurations, for a daemon that runs."""
 
 from dataclasses import dataclass
 

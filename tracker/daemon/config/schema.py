@@ -24,6 +24,7 @@ class ModelConfig(Message):
         checkpoint: Weights to load instead of the usual ones.
         device: auto, cpu, cuda, cuda:N or mps.
         dtype: auto, fp32, bf16 or int8.
+        without: Optimizations to switch off; `trackd doctor` lists their names.
         policy: default or official; see `trackd track --help`.
         history_frames: Frames back to which a prompt may name its frame.
     """
@@ -32,6 +33,7 @@ class ModelConfig(Message):
     checkpoint: Path | None = None
     device: str = "auto"
     dtype: Literal["auto", "fp32", "bf16", "int8"] = "auto"
+    without: tuple[str, ...] = ()
     policy: Literal["default", "official"] = "default"
     history_frames: Annotated[int, Field(ge=0, le=600)] = 60
 
@@ -164,7 +166,7 @@ class RetryConfig(Message):
     Attributes:
         first_s: Wait after the first failure; it doubles with each, give or take a quarter.
         longest_s: Longest wait.
-        permanent_s: Wait after an error that time alone does not mend.
+        permanent_s: Wait after an error that time alone does not fix.
         healthy_s: After so long without failure the wait starts at `first_s` again.
     """
 

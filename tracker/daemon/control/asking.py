@@ -1,4 +1,4 @@
-"""Whose request is being done, for what queues work by client."""
+"""Context variable with the client whose request is being done."""
 
 from contextvars import ContextVar
 

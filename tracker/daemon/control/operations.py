@@ -1,16 +1,18 @@
-"""From a typed request to what is done for it, and back to the result of its reply."""
+"""Handlers of the operations: what is done for a request, and the result of its reply.
+
+Each row of `tracker.protocol.requests.OPERATIONS` has one handler here.
+"""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future
-from dataclasses import replace
-from typing import Any, Protocol, TypeVar
+from dataclasses import asdict, replace
+from typing import Any, Protocol, TypeVar, cast
 
 import pydantic_core
 from pydantic import BaseModel
 
 from tracker.daemon.config.schema import ControlConfig, LimitsConfig
-from tracker.daemon.control.parse import OPS
 from tracker.daemon.control.request_handler import Result
 from tracker.daemon.futures import after
 from tracker.daemon.messages import (
@@ -23,17 +25,34 @@ from tracker.daemon.messages import (
     ResetCommand,
 )
 from tracker.daemon.streams import Streams
-from tracker.daemon.telemetry.status import DaemonStatus
-from tracker.daemon.tracking.scheduler import CommandResult, Scheduler
+from tracker.daemon.telemetry.collect import stream_info
+from tracker.daemon.telemetry.status import DaemonStatus, StreamStatus
+from tracker.daemon.tracking.scheduler import CommandResult
 from tracker.models import Model
 from tracker.protocol import requests as ask
 from tracker.protocol.fields import VERSION, StreamSettings
 from tracker.protocol.replies import ChangeResult, ErrorCode, PingResult, StreamsResult
-from tracker.protocol.roles import LEAST_ROLE
+from tracker.protocol.requests import OPERATIONS, Request
 from tracker.protocol.schema import protocol_schema
 
 T = TypeVar("T")
+R = TypeVar("R", bound=Request)
+Handler = Callable[["Operations", Any], "Result | Future[Result]"]
 _WAIT_PART = 0.9  # of `control.timeout_s`: a prompt that waited in vain is told so before
+
+
+_HANDLERS: dict[str, Handler] = {}
+
+
+def _handles(request: type[R]) -> Callable[[Callable[["Operations", R], T]], Callable[..., T]]:
+    """Make a method the handler of the operation of a request class."""
+
+    def enter(handler: Callable[["Operations", R], T]) -> Callable[..., T]:
+        row = next(row for row in OPERATIONS.values() if row.request is request)
+        _HANDLERS[row.op] = cast(Handler, handler)
+        return handler
+
+    return enter
 
 
 class Snapshots(Protocol):
@@ -47,11 +66,10 @@ class Snapshots(Protocol):
 
 
 class Operations:
-    """Does what clients ask for; never waits.
+    """Handlers of all operations; none waits.
 
     Args:
         streams: The streams that there are.
-        pipeline: Takes the commands to the objects.
         snapshots: Keeps objects; None where nothing is kept.
         keep: Asks for the list of streams to be written, and never waits; None likewise.
         model: What tracks.
@@ -59,6 +77,7 @@ class Operations:
         limits: Told to clients.
         control: Likewise.
         ready: Whether frames and prompts are taken.
+        stream_statuses: How the streams are.
         status: How everything is.
         shut_down: Asks for the end, and returns at once.
     """
@@ -67,7 +86,6 @@ class Operations:
         self,
         *,
         streams: Streams,
-        pipeline: Scheduler,
         snapshots: Snapshots | None,
         keep: "Callable[[], Future[None]] | None" = None,
         model: Model,
@@ -75,61 +93,114 @@ class Operations:
         limits: LimitsConfig,
         control: ControlConfig,
         ready: Callable[[], bool],
+        stream_statuses: Callable[[], Sequence[StreamStatus]],
         status: Callable[[], DaemonStatus],
         shut_down: Callable[[], None],
     ) -> None:
         self._streams = streams
-        self._pipeline = pipeline
         self._snapshots = snapshots
         self._keep = keep
         self._version = version
         self._longest_wait_s = _WAIT_PART * control.timeout_s
         self._ready = ready
+        self._stream_statuses = stream_statuses
         self._status = status
         self._shut_down = shut_down
         self._started_s = time.monotonic()
-        self._description = _describe(version, model, limits, control) | {"epoch": streams.epoch}
+        self._description = _description(version, model, limits, control) | {"epoch": streams.epoch}
 
-    def handle(self, request: ask.AnyRequest) -> "Result | Future[Result]":
+    def handle(self, request: Request) -> "Result | Future[Result]":
         """Do a request: return its result, or a future of it.
 
         Raises:
-            Refused: It cannot be done; the future may fail with this as well.
+            RequestError: It cannot be done; the future may fail with this as well.
         """
-        match request:
-            case ask.Ping():
-                return self._ping()
-            case ask.Describe():
-                return self._description
-            case ask.Metrics():
-                return _json(self._status())
-            case ask.Shutdown():
-                self._shut_down()
-                return {}
-            case ask.StreamAdd():
-                self._streams.add(request.stream, _settings(request))
-                return self._listed()
-            case ask.StreamRemove():
-                return after(self._streams.remove(request.stream), lambda _: self._listed())
-            case ask.StreamPause():
-                self._streams.pause(request.stream)
-                return self._listed()
-            case ask.StreamResume():
-                self._streams.resume(request.stream)
-                return self._listed()
-            case ask.StreamList():
-                return _json(StreamsResult(streams=self._streams.list()))
-            case ask.SnapshotSave():
-                return then(self._kept().save(request.stream), lambda _: {})
-            case ask.SnapshotRestore():
-                return then(self._kept().restore(request.stream), _told)
-            case _:
-                command = _command(request, self._longest_wait_s)
-                return then(self._pipeline.submit(request.stream, command), _told)
+        return _HANDLERS[request.op](self, request)
 
-    def _ping(self) -> Result:
+    @_handles(ask.Ping)
+    def _ping(self, request: ask.Ping) -> Result:
         uptime_s = time.monotonic() - self._started_s
         return _json(PingResult(version=self._version, ready=self._ready(), uptime_s=uptime_s))
+
+    @_handles(ask.Describe)
+    def _describe(self, request: ask.Describe) -> Result:
+        return self._description
+
+    @_handles(ask.Metrics)
+    def _metrics(self, request: ask.Metrics) -> Result:
+        return _json(self._status().flat())
+
+    @_handles(ask.Shutdown)
+    def _shutdown(self, request: ask.Shutdown) -> Result:
+        self._shut_down()
+        return {}
+
+    @_handles(ask.StreamAdd)
+    def _add(self, request: ask.StreamAdd) -> "Future[Result]":
+        self._streams.add(request.stream, _settings(request))
+        return self._listed()
+
+    @_handles(ask.StreamRemove)
+    def _remove(self, request: ask.StreamRemove) -> "Future[Result]":
+        return after(self._streams.remove(request.stream), lambda _: self._listed())
+
+    @_handles(ask.StreamPause)
+    def _pause(self, request: ask.StreamPause) -> "Future[Result]":
+        self._streams.pause(request.stream)
+        return self._listed()
+
+    @_handles(ask.StreamResume)
+    def _resume(self, request: ask.StreamResume) -> "Future[Result]":
+        self._streams.resume(request.stream)
+        return self._listed()
+
+    @_handles(ask.StreamList)
+    def _list(self, request: ask.StreamList) -> Result:
+        streams = [stream_info(status) for status in self._stream_statuses()]
+        return _json(StreamsResult(streams=streams))
+
+    @_handles(ask.PromptObject)
+    def _prompt(self, request: ask.PromptObject) -> "Future[Result]":
+        command = _prompt_command(request, label=request.label, must_exist=False)
+        return self._submit_prompt(request.stream, command)
+
+    @_handles(ask.ObjectCorrect)
+    def _correct(self, request: ask.ObjectCorrect) -> "Future[Result]":
+        command = _prompt_command(request, label=None, must_exist=True)
+        return self._submit_prompt(request.stream, command)
+
+    @_handles(ask.ObjectRemove)
+    def _remove_object(self, request: ask.ObjectRemove) -> "Future[Result]":
+        return self._submit(request.stream, RemoveCommand(request.object))
+
+    @_handles(ask.ObjectReset)
+    def _reset_object(self, request: ask.ObjectReset) -> "Future[Result]":
+        return self._submit(request.stream, ResetCommand(request.object))
+
+    @_handles(ask.ObjectRelabel)
+    def _relabel_object(self, request: ask.ObjectRelabel) -> "Future[Result]":
+        return self._submit(request.stream, RelabelCommand(request.object, request.label))
+
+    @_handles(ask.ObjectList)
+    def _list_objects(self, request: ask.ObjectList) -> "Future[Result]":
+        # In turn with the other commands, so that the list shows what they did.
+        return self._submit(request.stream, ListCommand())
+
+    @_handles(ask.SnapshotSave)
+    def _save_snapshot(self, request: ask.SnapshotSave) -> "Future[Result]":
+        return then(self._kept().save(request.stream), lambda _: {})
+
+    @_handles(ask.SnapshotRestore)
+    def _restore_snapshot(self, request: ask.SnapshotRestore) -> "Future[Result]":
+        return then(self._kept().restore(request.stream), _as_result)
+
+    def _submit(self, stream: str, command: Command) -> "Future[Result]":
+        """Have a command done between two frames, or while there are none."""
+        return then(self._streams.submit(stream, command), _as_result)
+
+    def _submit_prompt(self, stream: str, command: PromptCommand) -> "Future[Result]":
+        wait_s = min(command.wait_s, self._longest_wait_s)
+        return self._submit(stream, replace(command, wait_s=wait_s))
 
     def _listed(self) -> "Future[Result]":
         """The result of a change of the list: done when it is on the disk, or will not be."""
@@ -180,37 +251,7 @@ def then(future: "Future[T]", read: Callable[[T], Result]) -> "Future[Result]":
     return made
 
 
-_ObjectRequest = (
-    ask.PromptObject
-    | ask.ObjectCorrect
-    | ask.ObjectRemove
-    | ask.ObjectReset
-    | ask.ObjectRelabel
-    | ask.ObjectList
-)
-
-
-def _command(request: _ObjectRequest, longest_wait_s: float) -> Command:
-    """What the pipeline is to do, between two frames or while there are none."""
-    match request:
-        case ask.PromptObject():
-            prompt = _prompt(request, label=request.label, must_exist=False)
-            return replace(prompt, wait_s=min(prompt.wait_s, longest_wait_s))
-        case ask.ObjectCorrect():
-            prompt = _prompt(request, label=None, must_exist=True)
-            return replace(prompt, wait_s=min(prompt.wait_s, longest_wait_s))
-        case ask.ObjectRemove():
-            return RemoveCommand(request.object)
-        case ask.ObjectReset():
-            return ResetCommand(request.object)
-        case ask.ObjectRelabel():
-            return RelabelCommand(request.object, request.label)
-        case ask.ObjectList():
-            # In turn with the other commands, so that the list shows what they did.
-            return ListCommand()
-
-
-def _prompt(
+def _prompt_command(
     request: ask.PromptObject | ask.ObjectCorrect, *, label: str | None, must_exist: bool
 ) -> PromptCommand:
     labels = (1,) * len(request.points) if request.labels is None else request.labels
@@ -233,20 +274,20 @@ def _settings(request: ask.StreamAdd) -> StreamSettings:
     return StreamSettings(**{name: getattr(request, name) for name in StreamSettings.model_fields})
 
 
-def _told(result: CommandResult) -> Result:
+def _as_result(result: CommandResult) -> Result:
     """The result of a command as its reply has it; nothing where doing it was all."""
     return _json(result) if isinstance(result, BaseModel) else {}
 
 
-def _json(value: BaseModel | DaemonStatus) -> Result:
+def _json(value: BaseModel | dict[str, Any]) -> Result:
     plain: Result = pydantic_core.to_jsonable_python(value)
     return plain
 
 
-def _describe(
+def _description(
     version: str, model: Model, limits: LimitsConfig, control: ControlConfig
 ) -> dict[str, Any]:
-    told = {"max_message_bytes", "requests_per_s", "burst", "timeout_s"}
+    shown = {"max_message_bytes", "requests_per_s", "burst", "timeout_s"}
     return {
         "version": version,
         "protocol": VERSION,
@@ -256,9 +297,12 @@ def _describe(
             "device": str(model.device),
             "dtype": str(model.dtype).removeprefix("torch."),
             "input_size": model.input.size,
+            "precision": model.precision,
+            "optimizations": list(model.optimizations),
+            "license": None if model.license is None else asdict(model.license),
         },
-        "limits": limits.model_dump(mode="json") | control.model_dump(mode="json", include=told),
-        "ops": list(OPS),
-        "roles": dict(LEAST_ROLE),
+        "limits": limits.model_dump(mode="json") | control.model_dump(mode="json", include=shown),
+        "ops": sorted(OPERATIONS),
+        "roles": {row.op: row.role for row in OPERATIONS.values()},
         "schemas": protocol_schema(),
     }

@@ -1,4 +1,4 @@
-"""From the bytes of a request to a typed request, or to the typed error that answers it."""
+"""Parser of requests: from bytes to a typed request, or to the error that answers it."""
 
 import re
 from dataclasses import dataclass
@@ -9,11 +9,9 @@ from pydantic import ValidationError
 
 from tracker.protocol.fields import VERSION
 from tracker.protocol.replies import ErrorBody, ErrorCode
-from tracker.protocol.requests import REQUEST, AnyRequest
+from tracker.protocol.requests import OPERATIONS, REQUEST, Request
 
-OPS: tuple[str, ...] = tuple(sorted(REQUEST.json_schema()["discriminator"]["mapping"]))
-
-_KNOWN_OPS = f"one of {', '.join(OPS)}"
+_KNOWN_OPS = f"one of {', '.join(sorted(OPERATIONS))}"
 _ID_CHARS = 64
 _PLAIN_NAME = re.compile(r"[\w.-]{1,40}")
 _GLANCE_BYTES = 4 * 1024
@@ -37,7 +35,7 @@ class Rejected:
     error: ErrorBody
 
 
-def parse(payload: bytes, max_bytes: int) -> AnyRequest | Rejected:
+def parse(payload: bytes, max_bytes: int) -> Request | Rejected:
     """Read one request. Whatever the bytes are, this returns.
 
     Args:
@@ -105,7 +103,7 @@ def _explain(payload: bytes, err: ValidationError) -> Rejected:
     op = fields.get("op")
     if not isinstance(op, str):
         return _bad(request_id, "op: give a name", _KNOWN_OPS)
-    if op not in OPS:
+    if op not in OPERATIONS:
         error = ErrorBody(
             code=ErrorCode.UNKNOWN_OP, message=f"unknown op {_shown(op)}", hint=_KNOWN_OPS
         )

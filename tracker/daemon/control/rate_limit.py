@@ -1,4 +1,4 @@
-"""How often each client may ask."""
+"""Rate limit of each client: token buckets."""
 
 from collections import OrderedDict
 from dataclasses import dataclass

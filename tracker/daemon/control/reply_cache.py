@@ -1,4 +1,4 @@
-"""Replies that were given, so that a retried request does nothing twice."""
+"""Reply cache, so that a retried request does nothing twice."""
 
 from collections import OrderedDict
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Requests in, replies out: each request is done once and answered once."""
+"""Request handler: each request is done once and answered once."""
 
 import hashlib
 import logging
@@ -15,16 +15,16 @@ from tracker.daemon.access.grants import LOCAL, Caller
 from tracker.daemon.access.permissions import Permissions
 from tracker.daemon.config.schema import ControlConfig, LimitsConfig
 from tracker.daemon.control.asking import ASKING
-from tracker.daemon.control.parse import OPS, Rejected, glance_at_id, parse, too_large
+from tracker.daemon.control.parse import Rejected, glance_at_id, parse, too_large
 from tracker.daemon.control.rate_limit import RateLimiter
 from tracker.daemon.control.reply_cache import CachedReply, Key, ReplyCache
 from tracker.daemon.messages import RequestError
 from tracker.exhausted import exhausted
 from tracker.protocol.replies import ErrorBody, ErrorCode, Reply
-from tracker.protocol.requests import AnyRequest
+from tracker.protocol.requests import OPERATIONS, Request
 
 Result = dict[str, Any]
-Handle = Callable[[AnyRequest], "Result | Future[Result]"]
+Handle = Callable[[Request], "Result | Future[Result]"]
 Address = tuple[bytes, ...]
 """The parts of a message that lead a reply back to its client."""
 
@@ -58,7 +58,7 @@ class RequestHandler:
         handle: Does a request: returns its result or a future of it, or raises `RequestError`.
         permissions: What each client may do; None for everything.
         send: Takes a reply; drops it where the client is gone or does not read.
-        wake: Called in any thread when there is something to `settle`.
+        wake: Called in any thread when there is something to `answer_finished`.
 
     Attributes:
         requests: Requests by op, or `UNREAD`.
@@ -85,7 +85,7 @@ class RequestHandler:
         self._pending: dict[Key, _Pending] = {}
         self._finished: SimpleQueue[tuple[Key, Future[Result]]] = SimpleQueue()
         self.remembered = ReplyCache(config.remembered_replies)
-        self.requests = dict.fromkeys([*OPS, UNREAD], 0)
+        self.requests = dict.fromkeys([*OPERATIONS, UNREAD], 0)
         self.replies = dict.fromkeys([OK, *(code.value for code in ErrorCode)], 0)
 
     def request(
@@ -150,7 +150,7 @@ class RequestHandler:
         self._reply(address, _failure(glance_at_id(payload), refusal))
         return False
 
-    def settle(self) -> None:
+    def answer_finished(self) -> None:
         """Answer the requests that are done, and those that took too long."""
         while True:
             try:
@@ -171,7 +171,7 @@ class RequestHandler:
 
     def abandon(self) -> None:
         """Answer all that is left; it is no longer waited for."""
-        self.settle()
+        self.answer_finished()
         for key in list(self._pending):
             self._give_up(key, RequestError(ErrorCode.SHUTTING_DOWN, "the daemon is shutting down"))
 
@@ -215,7 +215,7 @@ class RequestHandler:
         return True
 
     def _begin(
-        self, key: Key, digest: bytes, address: Address, request: AnyRequest, caller: Caller
+        self, key: Key, digest: bytes, address: Address, request: Request, caller: Caller
     ) -> None:
         """Do a request for the first time."""
         asked = ASKING.set(key[0])
@@ -264,7 +264,7 @@ class RequestHandler:
         return outcome, encoded
 
 
-def _digest(request: AnyRequest) -> bytes:
+def _digest(request: Request) -> bytes:
     return hashlib.blake2b(request.model_dump_json().encode(), digest_size=16).digest()
 
 

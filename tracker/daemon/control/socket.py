@@ -10,8 +10,8 @@ answered with an error: what leads up to its first empty part, and that, is its 
 ZeroMQ's proxies have it.
 
 What no option of ZeroMQ bounds is what it holds of all connections together, nor the number of
-parts of one message, which it gathers before it hands them over. The door does, on TCP: see
-`backlog`. A client that does not read its replies is not answered until it does.
+parts of one message, which it gathers before it hands them over. The authenticator does, on TCP:
+see `backlog`. A client that does not read its replies is not answered until it does.
 """
 
 import logging
@@ -19,6 +19,7 @@ import math
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import zmq
@@ -76,15 +77,14 @@ class Control:
         self._guarded: GuardedSocket | None = None
         self._context = context
         self._activity = Activity()
-        self._bell = Wakeup()
+        self._wakeup = Wakeup()
         self._permissions = permissions
-        self._answers = RequestHandler(
-            config, limits, handle, permissions, send=self._send, wake=self._bell.ring
+        self._request_handler = RequestHandler(
+            config, limits, handle, permissions, send=self._send, wake=self._wakeup.wake
         )
         self._thread = threading.Thread(target=self._run, name="control", daemon=True)
         self._stopping = threading.Event()
-        self._unanswerable = 0
-        self._undelivered = 0
+        self._status = ControlStatus()
         self.endpoint = ""
 
     def start(self) -> None:
@@ -106,31 +106,30 @@ class Control:
     def stop(self, timeout_s: float) -> bool:
         """Answer what is in progress with `SHUTTING_DOWN` and close; False: the thread hangs."""
         self._stopping.set()
-        self._bell.ring()
+        self._wakeup.wake()
         if self._thread.ident is not None:  # else it was never started
             self._thread.join(timeout_s)
         if self._thread.is_alive():
             return False
-        self._bell.close()
+        self._wakeup.close()
         return True
 
     def status(self) -> ControlStatus:
         """What it has done, and holds; from any thread."""
-        answers, door = self._answers, self._security
-        return ControlStatus(
-            healthy=self._thread.is_alive() and (door is None or door.healthy),
+        handler, authenticator = self._request_handler, self._security
+        return replace(
+            self._status,
+            healthy=self._thread.is_alive() and (authenticator is None or authenticator.healthy),
             busy_s=self._activity.busy_s,
-            requests=dict(answers.requests),
-            replies=dict(answers.replies),
-            unanswerable=self._unanswerable,
-            undelivered=self._undelivered,
-            in_progress=answers.in_progress,
-            remembered=len(answers.remembered),
-            remembered_bytes=answers.remembered.nbytes,
-            clients=answers.clients,
-            refused_clients=0 if door is None else door.refused_for["key"],
-            refused_connections={} if door is None else dict(door.refused_for),
-            unread_bytes=0 if door is None else door.unread_bytes,
+            requests=dict(handler.requests),
+            replies=dict(handler.replies),
+            in_progress=handler.in_progress,
+            remembered=len(handler.remembered),
+            remembered_bytes=handler.remembered.nbytes,
+            clients=handler.clients,
+            refused_clients=0 if authenticator is None else authenticator.refused_for["key"],
+            refused_connections={} if authenticator is None else dict(authenticator.refused_for),
+            unread_bytes=0 if authenticator is None else authenticator.unread_bytes,
             changes={} if self._permissions is None else self._permissions.changes(),
         )
 
@@ -160,25 +159,25 @@ class Control:
     def _run(self) -> None:
         poller = zmq.Poller()
         poller.register(self._router, zmq.POLLIN)
-        poller.register(self._bell.fileno(), zmq.POLLIN)
+        poller.register(self._wakeup.fileno(), zmq.POLLIN)
         while not self._stopping.is_set():
             self._activity.end()
             ready = dict(poller.poll(self._patience_ms()))
             self._activity.begin()
             try:
-                if self._bell.fileno() in ready:
-                    self._bell.silence()
+                if self._wakeup.fileno() in ready:
+                    self._wakeup.clear()
                 if self._router in ready:
                     self._receive()
-                self._answers.settle()
+                self._request_handler.answer_finished()
             except Exception:  # nothing that a client can cause; whatever it is, go on
                 _LOG.exception("a message was given up")
-        self._answers.abandon()
+        self._request_handler.abandon()
         self._close(self._router)
 
     def _patience_ms(self) -> int | None:
         """How long nothing has to be done unless something comes; None: for ever."""
-        deadline_s = self._answers.deadline_s
+        deadline_s = self._request_handler.deadline_s
         if deadline_s is None:
             return None
         return max(0, math.ceil((deadline_s - time.monotonic()) * 1000))
@@ -191,20 +190,20 @@ class Control:
         if self._guarded is not None:
             caller, connection = self._guarded.identify(*parts)
             if connection is not None and not self._is_read(self._guarded, connection):
-                self._undelivered += 1
+                self._status.undelivered += 1
                 return
         if envelope is None:
-            self._unanswerable += 1
+            self._status.unanswerable += 1
             return
         # The owner of the key where there are keys, else the connection.
         client = routing_id.bytes if caller.account is None else caller.account.encode()
         address = (routing_id.bytes, *envelope)
         if len(payload) > self._config.max_message_bytes:  # which is not even copied
-            self._answers.overlong(client, address, len(payload))
+            self._request_handler.overlong(client, address, len(payload))
         elif envelope in _ENVELOPES and len(parts) == len(envelope) + 1:
-            self._answers.request(client, address, payload.bytes, caller)
+            self._request_handler.request(client, address, payload.bytes, caller)
         else:
-            self._answers.misframed(client, address, len(parts), payload.bytes)
+            self._request_handler.misframed(client, address, len(parts), payload.bytes)
 
     def _is_read(self, guarded: GuardedSocket, connection: Connection) -> bool:
         """Whether the client reads its replies; else they would wait here."""
@@ -216,7 +215,7 @@ class Control:
         except zmq.ZMQError as err:  # the client is gone, or does not read
             if err.errno not in (zmq.EHOSTUNREACH, zmq.EAGAIN):
                 raise
-            self._undelivered += 1
+            self._status.undelivered += 1
 
 
 def _envelope(parts: Sequence[zmq.Frame]) -> tuple[bytes, ...] | None:

@@ -1,4 +1,4 @@
-"""Where a ZeroMQ socket listens, taken apart."""
+"""Parser of ZeroMQ bind addresses."""
 
 import ipaddress
 import re

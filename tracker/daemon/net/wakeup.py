@@ -1,4 +1,4 @@
-"""Wakes a thread that polls sockets."""
+"""Self-pipe wake-up of a thread that polls sockets."""
 
 import contextlib
 import socket
@@ -6,30 +6,32 @@ import threading
 
 
 class Wakeup:
-    """One thread polls `fileno()`, any other rings."""
+    """One thread polls `fileno()`, any other wakes it."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()  # so that nobody rings a descriptor that is closed just then
-        self._button, self._ear = socket.socketpair()
-        self._button.setblocking(False)
-        self._ear.setblocking(False)
+        self._lock = (
+            threading.Lock()
+        )  # so that nobody writes to a descriptor that is closed just then
+        self._sender, self._receiver = socket.socketpair()
+        self._sender.setblocking(False)
+        self._receiver.setblocking(False)
 
-    def ring(self) -> None:
+    def wake(self) -> None:
         """Wake the thread; never waits, and does nothing once closed."""
         with self._lock, contextlib.suppress(OSError):  # full: it will wake up anyway
-            self._button.send(b"!")
+            self._sender.send(b"!")
 
-    def silence(self) -> None:
-        """Take back all ringing so far."""
+    def clear(self) -> None:
+        """Take in all wake-ups so far."""
         with contextlib.suppress(BlockingIOError):
-            self._ear.recv(4096)
+            self._receiver.recv(4096)
 
     def fileno(self) -> int:
-        """Readable while it rings."""
-        return self._ear.fileno()
+        """Readable once it was woken."""
+        return self._receiver.fileno()
 
     def close(self) -> None:
         """Free the descriptors."""
         with self._lock:
-            self._button.close()
-            self._ear.close()
+            self._sender.close()
+            self._receiver.close()

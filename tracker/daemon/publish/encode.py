@@ -1,4 +1,4 @@
-"""From tracked frames and events to the parts of a message: pure functions."""
+"""Encoders of tracked frames and events as messages: pure functions."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -86,7 +86,7 @@ def _object(item: ObjectResult, mask: Mask | None, value: int | None = None) -> 
         box=_shown_box(item),
         mask=mask,
         value=value,
-        fresh=item.fresh,
+        updated=item.fresh,
     )
 
 
@@ -142,7 +142,7 @@ def masks_message(
         timings=_timings(tracked, encoded_s),
         encoding=encoded.encoding,
         labelmap_part=encoded.labelmap_part,
-        effort=tracked.effort,
+        budget=tracked.budget,
         objects=encoded.objects,
     )
 

@@ -1,10 +1,9 @@
-"""The thread that encodes what was tracked and sends it to whoever subscribes."""
+"""Publisher thread: encodes what was tracked and sends it to whoever subscribes."""
 
 import logging
 import threading
 import time
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
 import zmq
 
@@ -24,63 +23,16 @@ from tracker.daemon.publish.preview import PreviewPace, encode_preview
 from tracker.daemon.publish.queue import Forget, PublishQueue
 from tracker.daemon.publish.xpub import XpubSocket
 from tracker.daemon.telemetry.activity import Activity
-from tracker.daemon.telemetry.histogram import HistogramCounts, LatencyHistogram
-from tracker.daemon.telemetry.latency import Latency, LatencyWindow
+from tracker.daemon.telemetry.histogram import LatencyHistogram
+from tracker.daemon.telemetry.latency import LatencyWindow
+from tracker.daemon.telemetry.status import DataStatus, PublishingStatus
 from tracker.protocol.data import EventName, MasksMessage, Topic
-
-if TYPE_CHECKING:
-    pass
 
 _log = logging.getLogger(__name__)
 
 _FLOOD_PAUSE_S = 0.01
 _SENDING_SHARE = 0.5  # of the time to stop in
 _NEEDS_PARTS = ("bits", "labelmap-png")
-
-
-@dataclass(frozen=True, slots=True)
-class PublisherStatus:
-    """How publishing goes; counters only grow.
-
-    Attributes:
-        healthy: The thread runs and the sockets listen.
-        busy_s: Seconds that it has been at one piece of work.
-        waiting: Frames and events in the outbox.
-        dropped_frames: Tracked frames that were never sent, because newer ones came too fast.
-        dropped_events: Likewise for events.
-        failed: Frames and events that could not be encoded, by our own mistake.
-        sent: Messages by topic, "masks", "events" and "frames", and "latest" for those of the
-            latest-only socket with its repeats; each once, however many subscribe.
-        sent_bytes: Of all messages, once each.
-        subscriptions: Different topics, or beginnings of topics, subscribed to on both sockets.
-        resets: How often a socket was opened anew because subscriptions were too many.
-        wire: Seconds from tracked to encoded, of all streams.
-    """
-
-    healthy: bool
-    busy_s: float
-    waiting: int
-    dropped_frames: int
-    dropped_events: int
-    failed: int
-    sent: dict[str, int]
-    sent_bytes: int
-    subscriptions: int
-    resets: int
-    wire: Latency
-
-
-@dataclass(frozen=True, slots=True)
-class WireStatus:
-    """How long publishing a stream's masks takes.
-
-    Attributes:
-        wire: From tracked to encoded.
-        total: From the arrival of the packet to encoded.
-    """
-
-    wire: Latency
-    total: HistogramCounts
 
 
 @dataclass(slots=True)
@@ -116,21 +68,20 @@ class Publisher:
         *,
         context: zmq.Context[zmq.Socket[bytes]],
     ) -> None:
-        def outlet(address: str) -> XpubSocket:
+        def xpub(address: str) -> XpubSocket:
             return XpubSocket(address, security, context=context, send_hwm=config.send_hwm)
 
         self._tells_sources = security is None or security.tells_sources
-        self._data = outlet(config.bind)
-        self._latest = None if config.latest_bind is None else outlet(config.latest_bind)
-        self._outlets = [self._data] if self._latest is None else [self._data, self._latest]
-        self._outbox = PublishQueue(frames_per_stream=config.outbox_frames)
+        self._data = xpub(config.bind)
+        self._latest = None if config.latest_bind is None else xpub(config.latest_bind)
+        self._xpubs = [self._data] if self._latest is None else [self._data, self._latest]
+        self._queue = PublishQueue(frames_per_stream=config.outbox_frames)
         self._channels: dict[str, _Channel] = {}
         self._activity = Activity()
-        self._bell = Wakeup()
+        self._wakeup = Wakeup()
         self._stop_by_s: float | None = None
         self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
-        self._sent: dict[str, int] = dict.fromkeys(Topic, 0)
-        self._failed = 0
+        self._status = DataStatus(sent=dict.fromkeys(Topic, 0))
         self._wire = LatencyWindow()
 
     # --- called from any thread
@@ -142,8 +93,8 @@ class Publisher:
             TrackdError: An address cannot be listened on.
         """
         try:
-            for outlet in self._outlets:
-                outlet.bind()
+            for xpub in self._xpubs:
+                xpub.bind()
         except BaseException:
             self._close(linger_s=0)
             raise
@@ -155,7 +106,7 @@ class Publisher:
         if self._thread.ident is None:
             self._close(linger_s=0)
             return True
-        self._bell.ring()
+        self._wakeup.wake()
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
@@ -171,43 +122,42 @@ class Publisher:
 
     def tracked(self, tracked: Tracked) -> None:
         """Send a frame's masks, and its preview where one is due. Never waits."""
-        self._outbox.put_tracked(tracked)
-        self._bell.ring()
+        self._queue.put_tracked(tracked)
+        self._wakeup.wake()
 
     def event(self, event: Event) -> None:
         """Send an event, before any frame that waits. Never waits."""
-        self._outbox.put_event(event)
-        self._bell.ring()
+        self._queue.put_event(event)
+        self._wakeup.wake()
 
     def forget(self, stream: str) -> None:
         """Keep nothing of a removed stream; call it after its last event."""
-        self._outbox.put_forget(stream)
-        self._bell.ring()
+        self._queue.put_forget(stream)
+        self._wakeup.wake()
 
-    def status(self) -> PublisherStatus:
-        """How it goes."""
-        outlets = self._outlets
+    def status(self) -> DataStatus:
+        """How it goes; from any thread."""
+        xpubs, queue = self._xpubs, self._queue
         latest = 0 if self._latest is None else self._latest.sent
-        return PublisherStatus(
-            healthy=self._thread.is_alive() and all(outlet.is_open for outlet in outlets),
+        return replace(
+            self._status,
+            healthy=self._thread.is_alive() and all(xpub.is_open for xpub in xpubs),
             busy_s=self._activity.busy_s,
-            waiting=len(self._outbox),
-            dropped_frames=self._outbox.dropped_frames,
-            dropped_events=self._outbox.dropped_events,
-            failed=self._failed,
-            sent=self._sent | {"latest": latest},
-            sent_bytes=sum(outlet.sent_bytes for outlet in outlets),
-            subscriptions=sum(outlet.subscriptions for outlet in outlets),
-            resets=sum(outlet.resets for outlet in outlets),
+            waiting=len(queue),
+            dropped={"frame": queue.dropped_frames, "event": queue.dropped_events},
+            sent=self._status.sent | {"latest": latest},
+            sent_bytes=sum(xpub.sent_bytes for xpub in xpubs),
+            subscriptions=sum(xpub.subscriptions for xpub in xpubs),
+            resets=sum(xpub.resets for xpub in xpubs),
             wire=self._wire.summary(),
         )
 
-    def wire_status(self, stream: str) -> WireStatus | None:
+    def stream_status(self, stream: str) -> PublishingStatus | None:
         """How long the masks of a stream take; None before its first message."""
         channel = self._channels.get(stream)
         if channel is None:
             return None
-        return WireStatus(channel.wire.summary(), channel.total.read())
+        return PublishingStatus(channel.wire.summary(), channel.total.read())
 
     # --- in the publisher's thread
 
@@ -216,7 +166,7 @@ class Publisher:
         try:
             while True:
                 stop_by_s = self._stop_by_s  # read first: what was put before it still leaves
-                read_all = [outlet.serve() for outlet in self._outlets]
+                read_all = [xpub.serve() for xpub in self._xpubs]
                 more = self._publish_next()
                 if stop_by_s is not None and (not more or time.monotonic() >= stop_by_s):
                     return
@@ -225,23 +175,23 @@ class Publisher:
             self._close(0.0 if stop_by_s is None else stop_by_s - time.monotonic())
 
     def _wait(self, timeout_s: float | None, *, flooded: bool) -> None:
-        """Wait for a ring, a subscription, or the next repeat; after a flood, not for floods."""
-        waits_s = [timeout_s, *(outlet.wait_s() for outlet in self._outlets)]
-        watched: list[tuple[zmq.Socket[bytes] | int, int]] = [(self._bell.fileno(), zmq.POLLIN)]
+        """Wait for a wake-up, a subscription, or the next repeat; after a flood, not for floods."""
+        waits_s = [timeout_s, *(xpub.wait_s() for xpub in self._xpubs)]
+        watched: list[tuple[zmq.Socket[bytes] | int, int]] = [(self._wakeup.fileno(), zmq.POLLIN)]
         if flooded:
             waits_s.append(_FLOOD_PAUSE_S)
         else:
-            sockets = (outlet.socket for outlet in self._outlets)
+            sockets = (xpub.socket for xpub in self._xpubs)
             watched += [(sock, zmq.POLLIN) for sock in sockets if sock is not None]
         known_s = [wait_s for wait_s in waits_s if wait_s is not None]
         self._activity.end()
         zmq.zmq_poll(watched, int(1000 * min(known_s) + 0.999) if known_s else -1)
         self._activity.begin()
-        self._bell.silence()
+        self._wakeup.clear()
 
     def _publish_next(self) -> bool:
-        """Send the next of the outbox; False where it was empty."""
-        item = self._outbox.take()
+        """Send the next of the queue; False where it was empty."""
+        item = self._queue.take()
         try:
             match item:
                 case None:
@@ -255,7 +205,7 @@ class Publisher:
                     self._publish_preview(item)
         except Exception:
             # One frame that cannot be encoded must not end the streams of all others.
-            self._failed += 1
+            self._status.failed += 1
             _log.exception("a message could not be published")
         return True
 
@@ -314,7 +264,7 @@ class Publisher:
             return [topic, to_json(_repeated(message)), *blobs]
 
         self._data.send(topic, [topic, to_json(message), *blobs], repeat if keep else None)
-        self._sent[kind] += 1
+        self._status.sent[kind] += 1
 
     def _send_latest(self, latest: XpubSocket, message: MasksMessage) -> None:
         topic = _latest_topic(message.stream)
@@ -325,9 +275,9 @@ class Publisher:
         latest.send(topic, single(message), lambda: single(_repeated(message)))
 
     def _close(self, linger_s: float) -> None:
-        for outlet in self._outlets:
-            outlet.close(linger_s)
-        self._bell.close()
+        for xpub in self._xpubs:
+            xpub.close(linger_s)
+        self._wakeup.close()
 
 
 def _latest_topic(stream: str) -> bytes:

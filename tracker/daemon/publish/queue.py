@@ -1,4 +1,4 @@
-"""What waits to be published: bounded for each stream, the oldest goes, events come first."""
+"""Publish queue: bounded for each stream, the oldest goes, events come first."""
 
 import threading
 from collections import deque
@@ -17,7 +17,7 @@ class Forget:
 
 
 @dataclass(slots=True)
-class _Lane:
+class _StreamQueue:
     """What waits of one stream.
 
     Attributes:
@@ -49,14 +49,14 @@ class PublishQueue:
     def __init__(self, *, frames_per_stream: int) -> None:
         self._frames_per_stream = frames_per_stream
         self._lock = threading.Lock()
-        self._lanes: dict[str, _Lane] = {}  # in the order of their turns
+        self._queues: dict[str, _StreamQueue] = {}  # in the order of their turns
         self.dropped_frames = 0
         self.dropped_events = 0
 
     def put_tracked(self, tracked: Tracked) -> None:
         """Add a frame. A frame dropped for it is told in `dropped` of the one that follows."""
         with self._lock:
-            frames = self._lane(tracked.live.frame.stream).frames
+            frames = self._queue_of(tracked.live.frame.stream).frames
             frames.append(tracked)
             if len(frames) > self._frames_per_stream:
                 oldest = frames.popleft()
@@ -71,43 +71,43 @@ class PublishQueue:
     def put_forget(self, stream: str) -> None:
         """Drop the waiting frames of a stream; its events stay, the end of it follows them."""
         with self._lock:
-            self._lane(stream).frames.clear()
+            self._queue_of(stream).frames.clear()
             self._note(stream, Forget(stream))
 
     def _note(self, stream: str, note: Event | Forget) -> None:
-        lane = self._lane(stream)
-        lane.notes.append(note)
-        if len(lane.notes) > MAX_EVENTS:
-            if isinstance(lane.notes.popleft(), Forget):
-                lane.forget_first = True
+        queue = self._queue_of(stream)
+        queue.notes.append(note)
+        if len(queue.notes) > MAX_EVENTS:
+            if isinstance(queue.notes.popleft(), Forget):
+                queue.forget_first = True
             else:
                 self.dropped_events += 1
 
-    def _lane(self, stream: str) -> _Lane:
-        return self._lanes.setdefault(stream, _Lane())
+    def _queue_of(self, stream: str) -> _StreamQueue:
+        return self._queues.setdefault(stream, _StreamQueue())
 
     def take(self) -> Tracked | Event | Forget | None:
         """What is to be sent next; None where nothing waits."""
         with self._lock:
-            stream = next((name for name, lane in self._lanes.items() if lane.has_notes), None)
+            stream = next((name for name, queue in self._queues.items() if queue.has_notes), None)
             if stream is None:
-                stream = next(iter(self._lanes), None)
+                stream = next(iter(self._queues), None)
             if stream is None:
                 return None
-            lane = self._lanes.pop(stream)
-            item = _next_of(stream, lane)
-            if lane.has_notes or lane.frames:
-                self._lanes[stream] = lane
+            queue = self._queues.pop(stream)
+            item = _next_of(stream, queue)
+            if queue.has_notes or queue.frames:
+                self._queues[stream] = queue
             return item
 
     def __len__(self) -> int:
         """Frames and events that wait."""
         with self._lock:
-            return sum(len(lane.notes) + len(lane.frames) for lane in self._lanes.values())
+            return sum(len(queue.notes) + len(queue.frames) for queue in self._queues.values())
 
 
-def _next_of(stream: str, lane: _Lane) -> Tracked | Event | Forget:
-    if lane.forget_first:
-        lane.forget_first = False
+def _next_of(stream: str, queue: _StreamQueue) -> Tracked | Event | Forget:
+    if queue.forget_first:
+        queue.forget_first = False
         return Forget(stream)
-    return lane.notes.popleft() if lane.notes else lane.frames.popleft()
+    return queue.notes.popleft() if queue.notes else queue.frames.popleft()

@@ -1,4 +1,4 @@
-"""Which topics are subscribed to on an XPUB socket, and whether the subscribers may see them."""
+"""Subscriptions on an XPUB socket, checked against what each subscriber may see."""
 
 import logging
 from dataclasses import dataclass, field
@@ -106,7 +106,7 @@ class CheckedSubscriptions(Subscriptions):
     def __init__(self, socket: zmq.Socket[Any], guarded: GuardedSocket) -> None:
         super().__init__(guarded)
         self._socket = socket
-        self._door = guarded
+        self._authenticator = guarded
         self._known: set[bytes] = set()
         self._subscribers: dict[Connection, _Subscriber] = {}
 
@@ -120,15 +120,15 @@ class CheckedSubscriptions(Subscriptions):
         if kind not in (_SUBSCRIBE, _CANCEL) or notice.more:
             # For a message that is no subscription, libzmq keeps no sender; it takes that of the
             # next subscription instead, and so on for all that wait.
-            caller, _ = self._door.identify(notice)
-            self._door.shut_out(notice)
+            caller, _ = self._authenticator.identify(notice)
+            self._authenticator.shut_out(notice)
             raise OutOfStep(f"{caller.name} sent what is no subscription")
-        caller, connection = self._door.identify(notice)
+        caller, connection = self._authenticator.identify(notice)
         if connection is None:  # it has ended: libzmq tells what it had, without saying whose
             self._drop_closed()
             return None
         if caller.grant is None:
-            self._door.cut(connection)
+            self._authenticator.cut(connection)
             return None
         subscriber = self._subscribers.setdefault(connection, _Subscriber(caller.grant))
         before = len(subscriber.asked)
@@ -147,7 +147,7 @@ class CheckedSubscriptions(Subscriptions):
         self._known.add(topic)
         for connection, subscriber in list(self._subscribers.items()):
             if self._allowed(subscriber) != subscriber.applied:
-                self._door.cut(connection)
+                self._authenticator.cut(connection)
                 self._drop(connection)
 
     def forget(self, topic: bytes) -> None:
@@ -164,7 +164,7 @@ class CheckedSubscriptions(Subscriptions):
             self._socket.subscribe(prefix)
         subscriber.applied = allowed
         self._count()
-        if not self._door.still_open([connection]):
+        if not self._authenticator.still_open([connection]):
             # Its place in libzmq may be that of a newer connection by now.
             for prefix in new:
                 self._socket.unsubscribe(prefix)
@@ -181,7 +181,7 @@ class CheckedSubscriptions(Subscriptions):
         return {t for t in found if not any(other.startswith(t) for other in hidden)}
 
     def _drop_closed(self) -> None:
-        still_open = self._door.still_open(self._subscribers)
+        still_open = self._authenticator.still_open(self._subscribers)
         for connection in self._subscribers.keys() - still_open:
             self._drop(connection)
 

@@ -1,4 +1,4 @@
-"""A publishing socket that its subscribers can neither slow down nor make grow."""
+"""XPUB socket that subscribers can neither slow down nor make grow."""
 
 import logging
 import time
@@ -50,15 +50,16 @@ class XpubSocket:
 
     The subscriptions that libzmq keeps grow with what subscribers send, and there is no way to
     send one of them off. So they are counted, and where they pass `MAX_SUBSCRIBED_BYTES` the
-    socket is closed and opened anew: honest subscribers connect again by themselves.
+    socket is closed and opened again: honest subscribers connect again by themselves.
 
-    Behind a door that lets some see some streams only, a subscription counts once it was checked.
+    Behind an authenticator that lets some see some streams only, a subscription counts once it was
+    checked.
 
     `bind` is called once; all calls after it come from one thread.
 
     Attributes:
         endpoint: Where it listens, with the port that was chosen for port 0; "" before `bind`.
-        resets: How often it was opened anew; only grows.
+        resets: How often it was opened again; only grows.
         sent: Messages sent, repeats included; only grows.
         sent_bytes: Handed to libzmq, however many subscribe; only grows.
     """
@@ -114,7 +115,7 @@ class XpubSocket:
         self._socket = socket
 
     def _guard(self, socket: zmq.Socket[bytes]) -> Subscriptions:
-        """Put the socket behind the door, where there is one."""
+        """Put the socket behind the authenticator, where there is one."""
         self._guarded = None
         if self._security is None:
             return Subscriptions(None)
@@ -132,7 +133,7 @@ class XpubSocket:
 
     @property
     def socket(self) -> zmq.Socket[bytes] | None:
-        """To wait for subscriptions on; None while it waits to be opened anew."""
+        """To wait for subscriptions on; None while it waits to be opened again."""
         return self._socket
 
     @property
@@ -179,7 +180,7 @@ class XpubSocket:
         self._subscriptions.forget(topic)
 
     def serve(self) -> bool:
-        """Take in new subscriptions, send the repeats that are due, open anew what was closed.
+        """Take in new subscriptions, send the repeats that are due, open again what was closed.
 
         Returns:
             Whether all that had come in was read. Where not, wait a little: whoever floods the
@@ -226,7 +227,7 @@ class XpubSocket:
 
     def _reset(self, why: str) -> None:
         assert self._socket is not None
-        _log.warning("%s: %s; closed to all and opened anew", self.endpoint, why)
+        _log.warning("%s: %s; closed to all and opened again", self.endpoint, why)
         self.resets += 1
         self._close(self._socket, linger_ms=0)
         self._socket = None

@@ -1,4 +1,4 @@
-"""How long to wait before a failing source is opened again."""
+"""Exponential backoff with jitter, between attempts to open a failing source."""
 
 import random
 from collections.abc import Callable
@@ -34,7 +34,7 @@ class Backoff:
         return self._spread(wait_s)
 
     def failed_for_good(self) -> float:
-        """Return the seconds to wait after an error that time alone does not mend."""
+        """Return the seconds to wait after an error that time alone does not fix."""
         return self._spread(self._config.permanent_s)
 
     def reset(self) -> None:

@@ -1,4 +1,4 @@
-"""What clients may name as sources, as the configuration says."""
+"""Policy of the sources that clients may name, as the configuration has it."""
 
 from collections.abc import Callable, Collection
 
@@ -43,7 +43,7 @@ def _are_own(config: SecurityConfig) -> bool:
     return config.server_key is None and not config.allow_users
 
 
-def told(config: SecurityConfig) -> str:
+def describe_sources(config: SecurityConfig) -> str:
     """The policy for people."""
     files, hosts = "any file", "any host"
     if config.file_roots is not None:

@@ -1,4 +1,4 @@
-"""What a deadline means for reading a source: who may have one, and which frames are taken."""
+"""Frame rate limiter of a stream with a deadline, and who may have one."""
 
 from streams.address import SourceKind, kind_of
 from tracker.errors import UsageError

@@ -1,4 +1,4 @@
-"""How large the frames of all streams may be, together."""
+"""Budget of the pixels that frames of all streams may have, together."""
 
 import threading
 

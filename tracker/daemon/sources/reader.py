@@ -1,4 +1,4 @@
-"""Reads one source in a thread of its own, from opening it to its end or failure."""
+"""Reader thread of one source, from opening it to its end or failure."""
 
 import threading
 import time
@@ -78,6 +78,7 @@ class Reader:
     Attributes:
         error: What ended it; None where a file was read to its end, or it was told to leave.
         is_done: Its thread ended, or is about to.
+        abandoned: Its owner counted it as one that hangs.
         corrupt_packets: As `SourceStats`, over all rounds of a loop.
         decode_s: Likewise.
         damage: As `SourceStats`, of the last round.
@@ -105,6 +106,7 @@ class Reader:
         """
         self.error: Exception | None = None
         self.is_done = False
+        self.abandoned = False
         self.corrupt_packets = 0
         self.decode_s = 0.0
         self.damage: str | None = None
@@ -120,7 +122,7 @@ class Reader:
         self._stall_timeout_s = settings.stall_timeout_s + (settings.options.poll_s or 0.0)
         deadline = settings.deadline
         fps = None if deadline is None else deadline.fps
-        self._thinner = None if fps is None else FrameRateLimiter(fps)
+        self._frame_rate_limiter = None if fps is None else FrameRateLimiter(fps)
         self._thread = threading.Thread(target=self._run, name=f"read-{stream}", daemon=True)
 
     def start(self) -> None:
@@ -229,7 +231,7 @@ class Reader:
             self.leave()
             return
         queued_s = time.monotonic()
-        if self._thinner is not None and not self._thinner.takes(queued_s):
+        if self._frame_rate_limiter is not None and not self._frame_rate_limiter.takes(queued_s):
             self._mailbox.skip()
             return
         numbered = replace(frame, seq=seq)

@@ -1,4 +1,4 @@
-"""Whether the system would give the daemon more threads."""
+"""Probe for threads that the system would still give."""
 
 import threading
 

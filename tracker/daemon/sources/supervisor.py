@@ -1,4 +1,4 @@
-"""Owns one stream's source: opens it, watches it, and opens it again when it fails."""
+"""Supervisor of one stream's source: opens it, watches it, opens it again when it fails."""
 
 import logging
 import random
@@ -6,7 +6,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from enum import Enum, auto
 from typing import Literal
 
@@ -27,6 +27,7 @@ from tracker.daemon.messages import Event, LiveFrame
 from tracker.daemon.sources.backoff import Backoff
 from tracker.daemon.sources.pixel_budget import PixelBudget
 from tracker.daemon.sources.reader import OpenSource, Reader
+from tracker.daemon.telemetry.status import SourceStatus
 from tracker.daemon.tracking.frame_numbers import FrameNumbers
 from tracker.exhausted import ExhaustedError, exhausted
 from tracker.protocol.data import EventName
@@ -65,39 +66,6 @@ class _Wanted(Enum):
     RUN = auto()
     PAUSE = auto()
     STOP = auto()
-
-
-@dataclass(frozen=True, slots=True)
-class SupervisorStatus:
-    """How a source is; the counters only grow.
-
-    Attributes:
-        healthy: The thread that watches it runs, where it should.
-        state: As in `stream.list`. While a failing source is tried again, it stays what it was.
-        error: Why it is retrying or failed, one line without credentials; "" otherwise.
-        policy: What becomes of stale frames; None before the source was first open.
-        frames: Frames decoded.
-        dropped: Frames that went because newer ones came.
-        reconnects: Times that frames came again after a failure.
-        corrupt_packets: Packets that could not be decoded.
-        decode_s: Seconds spent decoding.
-        abandoned_threads: Readers that were left and have not come back.
-        last_frame_s: `time.monotonic()` of the newest frame; None before the first.
-        url: The address without its credentials.
-    """
-
-    healthy: bool
-    state: StreamState
-    error: str
-    policy: Literal["latest", "every"] | None
-    frames: int
-    dropped: int
-    reconnects: int
-    corrupt_packets: int
-    decode_s: float
-    abandoned_threads: int
-    last_frame_s: float | None
-    url: str
 
 
 class Supervisor:
@@ -146,7 +114,7 @@ class Supervisor:
         )
         self._stream = stream
         self._settings = settings
-        self._url = redact(settings.url)
+        self._status = SourceStatus(redact(settings.url))  # counters leave out the present reader
         self._on_event = on_event
         self._open_source = open_source
         self._hang_margin_s = hang_margin_s
@@ -163,16 +131,9 @@ class Supervisor:
         self._reader: Reader | None = None
         self._fault: Exception | None = None  # of who takes its frames
         self._left: list[Reader] = []
-        self._state = StreamState.CONNECTING
-        self._error = ""
-        self._policy: Literal["latest", "every"] | None = None
-        self._frames = 0
-        self._reconnects = 0
         self._lost_it = False  # it failed after it had run
         self._running_since_s = 0.0
         self._last_frame_s: float | None = None
-        self._corrupt_packets = 0  # of readers that are gone
-        self._decode_s = 0.0  # likewise
 
     def start(self) -> None:
         """Begin to open the source.
@@ -182,7 +143,7 @@ class Supervisor:
         """
         with self._changed:
             self._ensure_thread()
-            self._become(StreamState.CONNECTING, f"opening {self._url}")
+            self._become(StreamState.CONNECTING, f"opening {self._status.url}")
 
     def pause(self) -> None:
         """Close the source; frames that wait in the mailbox stay."""
@@ -203,14 +164,14 @@ class Supervisor:
             RuntimeError: The system gives no more threads.
         """
         with self._changed:
-            if self._wanted is _Wanted.STOP or self._state is StreamState.RUNNING:
+            if self._wanted is _Wanted.STOP or self._status.state is StreamState.RUNNING:
                 return
             self._ensure_thread()
             self._wanted = _Wanted.RUN
             self._retry_now = True
             self._backoff.reset()
-            if self._state is not StreamState.CONNECTING:
-                self._become(StreamState.CONNECTING, f"opening {self._url}")
+            if self._status.state is not StreamState.CONNECTING:
+                self._become(StreamState.CONNECTING, f"opening {self._status.url}")
             self._changed.notify_all()
 
     def fail(self, error: Exception) -> None:
@@ -241,6 +202,8 @@ class Supervisor:
             self._let_go()
             self._changed.notify_all()
             came_back = self._changed.wait_for(lambda: not self._still_left(), timeout_s)
+            for reader in self._still_left():
+                self._abandon(reader)
             started = self._started
         if started:
             self._thread.join(max(0.0, deadline_s - time.monotonic()))
@@ -251,24 +214,24 @@ class Supervisor:
         """Of the numbers of its frames: see `ReaderOwner`."""
         return self._numbers.epoch
 
-    def status(self) -> SupervisorStatus:
+    def status(self) -> SourceStatus:
         """How the source is now."""
         with self._changed:
-            reader = self._reader
-            return SupervisorStatus(
+            status, reader, last_s = self._status, self._reader, self._last_frame_s
+            return replace(
+                status,
                 healthy=not self._started or self._is_watched(),
-                state=self._state,
-                error=self._error,
-                policy=self._policy,
-                frames=self._frames,
                 dropped=self.mailbox.dropped,
-                reconnects=self._reconnects,
-                corrupt_packets=self._corrupt_packets + (reader.corrupt_packets if reader else 0),
-                decode_s=self._decode_s + (reader.decode_s if reader else 0.0),
-                abandoned_threads=len(self._still_left()),
-                last_frame_s=self._last_frame_s,
-                url=self._url,
+                frames_waiting=len(self.mailbox),
+                corrupt_packets=status.corrupt_packets + (reader.corrupt_packets if reader else 0),
+                decode_s=status.decode_s + (reader.decode_s if reader else 0.0),
+                silent_s=None if last_s is None else time.monotonic() - last_s,
             )
+
+    def hanging_threads(self) -> int:
+        """Readers that hung, were left behind, and have not come back."""
+        with self._changed:
+            return sum(reader.abandoned for reader in self._still_left())
 
     # What the reader tells, from its own thread.
 
@@ -283,15 +246,15 @@ class Supervisor:
     def opened(self, reader: Reader, info: SourceInfo) -> None:
         """Take note that the source is open: see `ReaderOwner`."""
         with self._changed:
-            if reader is not self._reader or self._state is StreamState.RUNNING:
+            if reader is not self._reader or self._status.state is StreamState.RUNNING:
                 return
-            self._policy = policy = self._resolved_policy(info)
+            self._status.policy = policy = self._resolved_policy(info)
             latest = policy == "latest"
             self.mailbox.arrange(
                 capacity=_LATEST_FRAMES if latest else _EVERY_FRAMES, drop_stale=latest
             )
             if self._lost_it:
-                self._reconnects += 1
+                self._status.reconnects += 1
                 self._lost_it = False
             self._running_since_s = time.monotonic()
             self._become(StreamState.RUNNING, _described(info, policy))
@@ -301,7 +264,7 @@ class Supervisor:
         with self._changed:
             if reader is not self._reader:
                 return None
-            self._frames += 1
+            self._status.frames += 1
             self._last_frame_s = time.monotonic()
             return self._numbers.take()
 
@@ -335,7 +298,7 @@ class Supervisor:
         if self._wanted is not _Wanted.RUN:
             return 0.0
         if len(self._still_left()) >= _MAX_LEFT:
-            reason = f"{_MAX_LEFT} threads hang while they read {self._url}"
+            reason = f"{_MAX_LEFT} threads hang while they read {self._status.url}"
             return self._failed(_StuckError(reason, "check the device or the disk; restart trackd"))
         self.mailbox.reopen()
         reader = self._new_reader()
@@ -347,8 +310,9 @@ class Supervisor:
         while self._reader is reader and not reader.is_done:
             if reader.hangs(time.monotonic()):
                 self._let_go()
+                self._abandon(reader)
                 hint = "its reader hangs and was left behind"
-                return self._failed(SourceTimeout(f"no answer from {self._url}", hint))
+                return self._failed(SourceTimeout(f"no answer from {self._status.url}", hint))
             self._changed.wait(min(_WATCH_S, self._hang_margin_s))
         if self._reader is not reader:  # paused, stopped, or of no use to who takes its frames
             fault, self._fault = self._fault, None
@@ -359,42 +323,46 @@ class Supervisor:
             return self._failed(reader.error)
         self._retry_now = False
         damage = f", where it is damaged: {reader.damage}" if reader.damage else ""
-        self._become(StreamState.ENDED, f"{self._url} was read to its end{damage}")
+        self._become(StreamState.ENDED, f"{self._status.url} was read to its end{damage}")
         return None
 
     def _failed(self, error: Exception, *, for_good: bool = False) -> float:
         """Take note of a failure; return the seconds to wait before the next attempt."""
         error = exhausted(error) or error
         ran_s = 0.0
-        if self._state is StreamState.RUNNING:
+        if self._status.state is StreamState.RUNNING:
             ran_s = time.monotonic() - self._running_since_s
             self._lost_it = True
         permanent = for_good or isinstance(error, _PERMANENT)
         wait_s = self._backoff.failed_for_good() if permanent else self._backoff.failed(ran_s)
         self._retry_now = False
         self._become(
-            StreamState.FAILED if permanent else StreamState.RETRYING, error=self._told(error)
+            StreamState.FAILED if permanent else StreamState.RETRYING, error=self._one_line(error)
         )
         _LOG.info("stream %s: opened again in %.1f s", self._stream, wait_s)
         return wait_s
 
-    def _told(self, error: Exception) -> str:
+    def _one_line(self, error: Exception) -> str:
         """Say in one line, without credentials, what an error is."""
         if isinstance(error, StreamError | ExhaustedError):
             return " ".join(str(error).split())
-        trace = "".join(traceback.format_exception(error)).replace(self._settings.url, self._url)
+        trace = "".join(traceback.format_exception(error)).replace(
+            self._settings.url, self._status.url
+        )
         _LOG.error("stream %s: unexpected error while reading\n%s", self._stream, trace)
-        return f"internal error while reading {self._url}: {type(error).__name__}; see the log"
+        return (
+            f"internal error while reading {self._status.url}: {type(error).__name__}; see the log"
+        )
 
     def _become(self, state: StreamState, text: str = "", *, error: str = "") -> None:
         """Change the state, or its reason, and tell it."""
-        if error and (state, error) == (self._state, self._error):
+        if error and (state, error) == (self._status.state, self._status.error):
             return  # told already, and nothing is new
-        self._state, self._error = state, error
+        self._status.state, self._status.error = state, error
         name, level = _EVENTS[state]
         text = text or error
         _LOG.log(level, "stream %s %s%s", self._stream, state, f": {text}" if text else "")
-        newest_seq = self._numbers.next - 1 if self._frames else None
+        newest_seq = self._numbers.next - 1 if self._status.frames else None
         self._on_event(Event(self._stream, name, time.time_ns(), newest_seq, text=text))
 
     def _new_reader(self) -> Reader:
@@ -415,9 +383,15 @@ class Supervisor:
         reader.leave()
         self._pixels.leave(self._stream)
         self.mailbox.close()  # it may wait for room
-        self._corrupt_packets += reader.corrupt_packets
-        self._decode_s += reader.decode_s
+        self._status.corrupt_packets += reader.corrupt_packets
+        self._status.decode_s += reader.decode_s
         self._left = [*self._still_left(), reader]
+
+    def _abandon(self, reader: Reader) -> None:
+        """Count a reader that does not come back, once."""
+        if not reader.abandoned:
+            reader.abandoned = True
+            self._status.abandoned_threads += 1
 
     def _still_left(self) -> list[Reader]:
         return [reader for reader in self._left if not reader.is_done]

@@ -1,4 +1,4 @@
-"""A moment by all clocks that a restart may be measured with."""
+"""Moment by all clocks that a restart may be measured with."""
 
 import time
 from pathlib import Path

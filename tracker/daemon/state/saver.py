@@ -1,4 +1,4 @@
-"""The thread that keeps the state folder up to date; it alone waits for the list's disk."""
+"""Saver thread, which keeps the state folder up to date and alone waits for the list's disk."""
 
 import logging
 import threading
@@ -13,7 +13,6 @@ from tracker.daemon.state.store import Store
 from tracker.daemon.streams import Streams
 from tracker.daemon.telemetry.activity import Activity
 from tracker.daemon.telemetry.status import SavingStatus
-from tracker.daemon.tracking.scheduler import Scheduler
 from tracker.errors import TrackdError
 from tracker.protocol.replies import ErrorCode
 
@@ -32,7 +31,6 @@ class Saver:
     Args:
         store: Where to.
         streams: What is kept.
-        pipeline: Has the objects.
         every_s: Seconds between snapshots.
         on_change: Called with the problem when saving begins to fail, and with "" when it works
             again; must not wait.
@@ -42,25 +40,23 @@ class Saver:
         self,
         store: Store,
         streams: Streams,
-        pipeline: Scheduler,
         *,
         every_s: float,
         on_change: Callable[[str], object],
     ) -> None:
         self._store = store
         self._streams = streams
-        self._pipeline = pipeline
         self._every_s = every_s
         self._on_change = on_change
         self._thread = threading.Thread(target=self._run, name="saver", daemon=True)
-        self._telling = threading.Lock()  # taken before the other one
+        self._emitting = threading.Lock()  # taken before the other one
         self._changed = threading.Condition()  # guards what follows
         self._asked: list[Future[None]] = []
         self._answering: list[Future[None]] = []  # those that the write in progress is for
         self._writing = Activity()
         self._problem = ""  # of the list
         self._lost: dict[str, str] = {}  # why streams have no snapshot of late
-        self._told = ""
+        self._emitted = ""
         self._saved_s: float | None = None
         self._failures = 0
         self._finish_by_s: float | None = None
@@ -92,7 +88,7 @@ class Saver:
             if self._writing.busy_s > HANG_S:
                 given_up, self._asked, self._answering = self._asked + self._answering, [], []
         _resolve(given_up, _HANGS)
-        self._tell()
+        self._emit_change()
 
     def status(self) -> SavingStatus:
         """How it goes; from any thread."""
@@ -150,7 +146,7 @@ class Saver:
         """
         kept, first_seq = self._streams.kept(), self._streams.first_seq()
         try:
-            self._store.save_streams(kept, self._pipeline, first_seq=first_seq)
+            self._store.save_streams(kept, self._streams, first_seq=first_seq)
         except TrackdError as err:
             _LOG.debug("the list of streams was not saved: %s", err)
             return str(err)
@@ -159,7 +155,7 @@ class Saver:
 
     def _take_snapshots(self, timeout_s: float) -> None:
         """Ask for the snapshots of all streams, and wait for them so long."""
-        asked = self._store.snapshots(self._streams.kept(), self._pipeline)
+        asked = self._store.snapshots(self._streams.kept(), self._streams)
         with self._changed:
             self._lost = {stream: why for stream, why in self._lost.items() if stream in asked}
         for stream, future in asked.items():
@@ -178,7 +174,7 @@ class Saver:
             else:
                 self._failures += 1
                 self._lost[stream] = str(err)
-        self._tell()
+        self._emit_change()
 
     def _wrote(self, problem: str) -> str:
         """Take note of what became of the list."""
@@ -193,7 +189,7 @@ class Saver:
             answered, self._answering = self._answering, []
             left = self._what_is_wrong()
         _resolve(answered, problem)
-        self._tell()
+        self._emit_change()
         return left
 
     def _what_is_wrong(self) -> str:
@@ -201,13 +197,13 @@ class Saver:
             return _HANGS
         return self._problem or next((f"stream {s}: {why}" for s, why in self._lost.items()), "")
 
-    def _tell(self) -> None:
+    def _emit_change(self) -> None:
         """Say so when saving begins to fail, and when it works again."""
-        with self._telling:
+        with self._emitting:
             with self._changed:
-                problem, told = self._what_is_wrong(), self._told
-                self._told = problem
-            if bool(problem) == bool(told):
+                problem, before = self._what_is_wrong(), self._emitted
+                self._emitted = problem
+            if bool(problem) == bool(before):
                 return
             if problem:
                 _LOG.error("the state is not being saved: %s", problem)

@@ -1,37 +1,52 @@
-"""Writes and reads snapshots in a thread of its own, so that only it waits for the disk."""
+"""Thread that writes and reads snapshots, so that only it waits for their disk.
+
+A snapshot goes from the tracker, which makes it, to this thread, which writes it; nobody waits for
+either. Then the saver lists it.
+"""
 
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from streams.access.bounded_file import read_at_most
 from tracker.atomic import write_atomically
 from tracker.daemon.messages import RequestError, SaveCommand
 from tracker.daemon.state.moment import Moment
+from tracker.daemon.streams import Streams
 from tracker.daemon.telemetry.activity import Activity
-from tracker.daemon.tracking.scheduler import Scheduler
+from tracker.daemon.tracking.scheduler import CommandResult
 from tracker.errors import TrackdError
 from tracker.exhausted import exhausted
 from tracker.protocol.replies import ErrorCode
 
-TAKE_TIMEOUT_S = 30.0
 MAX_SNAPSHOT_BYTES = 4 * 2**30
-
-T = TypeVar("T")
 
 _LOG = logging.getLogger("trackd.state")
 
 
-class SnapshotWriter:
-    """Takes and writes one snapshot at a time, in the order in which they were asked for.
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """Work at the disk, and the future of its result."""
 
-    Of each stream at most one waits: who asks for another meanwhile shares it, since it is not
-    taken before its turn. One that is asked for while another is written is taken anew.
+    stream: str
+    work: Callable[[], Any]
+    future: "Future[Any]"
+    reads: bool = False
+
+
+class SnapshotWriter:
+    """Writes snapshots in a thread of its own, one after the other, as the tracker gives them.
+
+    A snapshot is asked of the tracker when none is on its way, so that no two are in memory. Of
+    each stream at most one waits for that: who asks for another meanwhile shares it. One that is
+    asked for while another is taken or written is taken again.
 
     Attributes:
         disk: Says how long the disk has taken for the one that is being written or read.
@@ -46,38 +61,78 @@ class SnapshotWriter:
         self.disk = Activity()
         self._path_of = path_of
         self._changed = threading.Condition()
-        self._waiting: dict[tuple[str, str], tuple[Callable[[], Any], Future[Any]]] = {}
+        self._waiting: dict[str, tuple[Streams, Future[None]]] = {}
+        self._on_its_way = False  # one was asked of the tracker and is not written yet
+        self._jobs: deque[_Job] = deque()
         self._written: dict[str, Moment] = {}
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="snapshots", daemon=True)
         self._thread.start()
 
-    def snapshot(self, stream: str, pipeline: Scheduler) -> "Future[None]":
+    def snapshot(self, stream: str, registry: Streams) -> "Future[None]":
         """Write a stream's objects; from any thread, never waits.
 
         Returns:
             Done when they are on the disk. It may be shared, so it cannot be cancelled. Fails with
-            `RequestError`: as `Scheduler.submit`, TIMEOUT, SHUTTING_DOWN, or SNAPSHOT where the
-            disk refuses. Its callbacks must not wait.
+            `RequestError`: as `Streams.submit`, SHUTTING_DOWN, or SNAPSHOT where the disk
+            refuses. Its callbacks must not wait.
         """
-        return self._ask("write", stream, partial(self._take_and_write, stream, pipeline))
+        with self._changed:
+            if stream in self._waiting:
+                return self._waiting[stream][1]
+            future: Future[None] = Future()
+            future.set_running_or_notify_cancel()
+            closed = self._closed
+            if not closed:
+                self._waiting[stream] = registry, future
+        if closed:
+            future.set_exception(_shutting_down())
+        self._take_next()
+        return future
 
     def read(self, stream: str) -> "Future[bytes]":
         """Read a stream's objects; otherwise as `snapshot`."""
-        return self._ask("read", stream, partial(self._read, stream))
-
-    def _ask(self, what: str, stream: str, work: Callable[[], T]) -> "Future[T]":
         with self._changed:
-            if (what, stream) in self._waiting:
-                return self._waiting[what, stream][1]
-            future: Future[T] = Future()
-            future.set_running_or_notify_cancel()
-            if self._closed:
-                future.set_exception(_shutting_down())
+            for job in self._jobs:
+                if job.reads and job.stream == stream:
+                    return job.future
+        future: Future[bytes] = Future()
+        future.set_running_or_notify_cancel()
+        self._put(_Job(stream, partial(self._read, stream), future, reads=True))
+        return future
+
+    def _take_next(self) -> None:
+        """Ask the tracker for the next snapshot, unless one is on its way."""
+        while True:
+            with self._changed:
+                if self._on_its_way or not self._waiting:
+                    return
+                stream = next(iter(self._waiting))
+                registry, future = self._waiting.pop(stream)
+                self._on_its_way = True
+            try:
+                taken = registry.submit(stream, SaveCommand())
+            except RequestError as err:
+                self._on_its_way = False
+                future.set_exception(err)
             else:
-                self._waiting[what, stream] = work, future
+                taken.add_done_callback(partial(self._note_taken, stream, future))
+                return
+
+    def _note_taken(
+        self, stream: str, future: "Future[None]", taken: "Future[CommandResult]"
+    ) -> None:
+        """Hand a snapshot to the thread; in the tracker's, so it must not wait."""
+        self._put(_Job(stream, partial(self._write, stream, taken, Moment.now()), future))
+
+    def _put(self, job: _Job) -> None:
+        with self._changed:
+            closed = self._closed
+            if not closed:
+                self._jobs.append(job)
                 self._changed.notify()
-            return future
+        if closed:
+            job.future.set_exception(_shutting_down())
 
     def take_written(self) -> dict[str, Moment]:
         """When each snapshot that was written since the last call was taken; from any thread."""
@@ -89,9 +144,12 @@ class SnapshotWriter:
         """Refuse what waits, finish what is being written; False where the disk hangs."""
         with self._changed:
             self._closed = True
-            waiting, self._waiting = self._waiting, {}
+            waiting = [future for _, future in self._waiting.values()]
+            waiting += [job.future for job in self._jobs]
+            self._waiting.clear()
+            self._jobs.clear()
             self._changed.notify()
-        for _, future in waiting.values():
+        for future in waiting:
             future.set_exception(_shutting_down())
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
@@ -99,36 +157,33 @@ class SnapshotWriter:
     def _run(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._waiting or self._closed)
+                self._changed.wait_for(lambda: self._jobs or self._closed)
                 if self._closed:
                     return
-                what, stream = next(iter(self._waiting))
-                work, future = self._waiting.pop((what, stream))
-            try:
-                result = work()
-            except RequestError as err:
-                future.set_exception(err)
-            except Exception as err:
-                limit = exhausted(err)
-                if limit is not None:
-                    future.set_exception(
-                        RequestError(ErrorCode.SNAPSHOT, limit.message, limit.hint)
-                    )
-                    continue
-                _LOG.exception("stream %s: the snapshot failed", stream)
-                text = f"the snapshot of stream {stream} failed by an error of the daemon's own"
-                future.set_exception(RequestError(ErrorCode.INTERNAL, text, "its log tells more"))
-            else:
-                future.set_result(result)
+                job = self._jobs.popleft()
+            self._do(job)
 
-    def _take_and_write(self, stream: str, pipeline: Scheduler) -> None:
-        data = wait(pipeline.submit(stream, SaveCommand()), TAKE_TIMEOUT_S)
-        assert isinstance(data, bytes)
-        taken = Moment.now()
-        with self._on_disk("write", stream) as path:
-            write_atomically(path, data, mode=0o600)
-        with self._changed:
-            self._written[stream] = taken
+    def _do(self, job: _Job) -> None:
+        try:
+            result = job.work()
+        except RequestError as err:
+            job.future.set_exception(err)
+        except Exception as err:
+            job.future.set_exception(_own_error(job.stream, err))
+        else:
+            job.future.set_result(result)
+
+    def _write(self, stream: str, taken: "Future[CommandResult]", at: Moment) -> None:
+        try:
+            data = taken.result()  # it is done
+            assert isinstance(data, bytes)
+            with self._on_disk("write", stream) as path:
+                write_atomically(path, data, mode=0o600)
+            with self._changed:
+                self._written[stream] = at
+        finally:
+            self._on_its_way = False
+            self._take_next()
 
     def _read(self, stream: str) -> bytes:
         with self._on_disk("read", stream) as path:
@@ -148,22 +203,19 @@ class SnapshotWriter:
             raise RequestError(ErrorCode.SNAPSHOT, f"no snapshot {path}", "save one first") from err
         except OSError as err:
             text = f"cannot {what} snapshot {path}: {err.strerror}"
-            raise RequestError(ErrorCode.SNAPSHOT, text, "make room, or mend the folder") from err
+            raise RequestError(ErrorCode.SNAPSHOT, text, "make room, or fix the folder") from err
         finally:
             self.disk.end()
 
 
-def wait(future: "Future[T]", timeout_s: float) -> T:
-    """The result of a future; a command that takes too long is not applied any more.
-
-    Raises:
-        Refused: TIMEOUT, or why it was refused.
-    """
-    try:
-        return future.result(max(0.0, timeout_s))
-    except TimeoutError as err:
-        future.cancel()
-        raise RequestError(ErrorCode.TIMEOUT, f"not done within {timeout_s:g} s") from err
+def _own_error(stream: str, err: Exception) -> RequestError:
+    """Why a snapshot failed that nobody refused."""
+    limit = exhausted(err)
+    if limit is not None:
+        return RequestError(ErrorCode.SNAPSHOT, limit.message, limit.hint)
+    _LOG.error("stream %s: the snapshot failed", stream, exc_info=err)
+    text = f"the snapshot of stream {stream} failed by an error of the daemon's own"
+    return RequestError(ErrorCode.INTERNAL, text, "its log tells more")
 
 
 def _shutting_down() -> RequestError:

@@ -89,7 +89,7 @@ def read_state(path: Path) -> SavedState | None:
         kept = f"a copy is in {copy.name}" if copy else f"{_COPIES} copies are there, none was made"
         raise StateError(
             f"the saved streams in {path} {_fault(data, err)}",
-            f"mend the file or use the trackd that wrote it; or start once with "
+            f"fix the file or use the trackd that wrote it; or start once with "
             f"--ignore-unreadable-state, without its streams; {kept}",
         ) from err
 

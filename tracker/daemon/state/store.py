@@ -1,4 +1,4 @@
-"""What is kept over restarts: the streams in one file, the objects in a snapshot per stream."""
+"""State store over restarts: streams in one file, objects in a snapshot per stream."""
 
 import logging
 import time
@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from streams.access.bounded_file import read_at_most
 from tracker.daemon.config.schema import StateConfig
 from tracker.daemon.futures import after
 from tracker.daemon.messages import RequestError, RestoreCommand
 from tracker.daemon.state.moment import Moment
-from tracker.daemon.state.snapshot_writer import MAX_SNAPSHOT_BYTES, SnapshotWriter, wait
+from tracker.daemon.state.snapshot_writer import MAX_SNAPSHOT_BYTES, SnapshotWriter
 from tracker.daemon.state.state_file import (
     SavedObject,
     SavedState,
@@ -22,10 +22,13 @@ from tracker.daemon.state.state_file import (
     write_state,
 )
 from tracker.daemon.state.state_folder import StateFolder
-from tracker.daemon.streams import KeptStream
-from tracker.daemon.tracking.scheduler import CommandResult, Scheduler
-from tracker.engine import snapshot
+from tracker.daemon.streams import KeptStream, Streams
+from tracker.daemon.tracking.scheduler import CommandResult
+from tracker.engine import SNAPSHOT_VERSION, snapshot_version
 from tracker.errors import OutputError, SnapshotError, StateError, UsageError
+from tracker.protocol.replies import ErrorCode
+
+T = TypeVar("T")
 
 TIMEOUT_S = 30.0
 CLOSE_TIMEOUT_S = 2.0
@@ -113,11 +116,11 @@ class Store:
     def _check_snapshots(self, state: SavedState) -> None:
         for stream in _with_objects(state):
             path = self.snapshot_path(stream)
-            version = snapshot.version_of(path)
-            if version is not None and version > snapshot.VERSION:
+            version = snapshot_version(path)
+            if version is not None and version > SNAPSHOT_VERSION:
                 raise StateError(
                     f"snapshot {path} is of version {version}; this trackd reads up to "
-                    f"{snapshot.VERSION}",
+                    f"{SNAPSHOT_VERSION}",
                     "use the trackd that wrote it; or start once with --ignore-unreadable-state, "
                     "and its objects are lost",
                 )
@@ -126,9 +129,9 @@ class Store:
         """Where the objects of a stream are kept."""
         return self._folder / _snapshot_name(stream)
 
-    def snapshot(self, stream: str, pipeline: Scheduler) -> "Future[None]":
+    def snapshot(self, stream: str, registry: Streams) -> "Future[None]":
         """Write a stream's objects; see `SnapshotWriter.snapshot`."""
-        return self._writer.snapshot(stream, pipeline)
+        return self._writer.snapshot(stream, registry)
 
     def read_snapshot(self, stream: str) -> "Future[bytes]":
         """What was written last; see `SnapshotWriter.read`."""
@@ -139,15 +142,13 @@ class Store:
         """Seconds that the disk has taken for the snapshot that is being written or read."""
         return self._writer.disk.busy_s
 
-    def snapshots(
-        self, streams: Iterable[str], pipeline: Scheduler
-    ) -> "Mapping[str, Future[None]]":
+    def snapshots(self, streams: Iterable[str], registry: Streams) -> "Mapping[str, Future[None]]":
         """Ask for snapshots of those streams that have objects; never waits."""
         asked: dict[str, Future[None]] = {}
         for stream in streams:
             try:
-                if stream not in self._unrestored and pipeline.status(stream).objects:
-                    asked[stream] = self.snapshot(stream, pipeline)
+                if stream not in self._unrestored and registry.tracking(stream).objects:
+                    asked[stream] = self.snapshot(stream, registry)
             except RequestError as err:
                 asked[stream] = Future()
                 asked[stream].set_exception(err)
@@ -156,7 +157,7 @@ class Store:
     def save(
         self,
         streams: Mapping[str, KeptStream],
-        pipeline: Scheduler,
+        registry: Streams,
         *,
         first_seq: int = 0,
         timeout_s: float,
@@ -165,7 +166,7 @@ class Store:
 
         Args:
             streams: All streams, by name.
-            pipeline: Has their objects; must run.
+            registry: Has their objects; the scheduler must run.
             first_seq: As in `SavedState`.
             timeout_s: For the snapshots of all streams together.
 
@@ -177,16 +178,16 @@ class Store:
         """
         failed: dict[str, str] = {}
         deadline_s = time.monotonic() + timeout_s
-        for stream, future in self.snapshots(streams, pipeline).items():
+        for stream, future in self.snapshots(streams, registry).items():
             try:
                 wait(future, deadline_s - time.monotonic())
             except RequestError as err:
                 failed[stream] = err.message
-        self.save_streams(streams, pipeline, first_seq=first_seq)
+        self.save_streams(streams, registry, first_seq=first_seq)
         return failed
 
     def save_streams(
-        self, streams: Mapping[str, KeptStream], pipeline: Scheduler, *, first_seq: int = 0
+        self, streams: Mapping[str, KeptStream], registry: Streams, *, first_seq: int = 0
     ) -> None:
         """Write the list of streams and objects alone; delete the other snapshots of its own.
 
@@ -199,7 +200,7 @@ class Store:
         saved = {}
         for stream, kept in streams.items():
             try:
-                saved[stream] = self._saved(stream, kept, pipeline)
+                saved[stream] = self._saved(stream, kept, registry)
             except RequestError:  # it was removed meanwhile
                 continue
         state = SavedState(saved_at_s=time.time(), first_seq=first_seq, streams=saved)
@@ -213,29 +214,29 @@ class Store:
         self._held.check()
 
     def restore(
-        self, stream: str, pipeline: Scheduler, now: Moment, *, timeout_s: float = TIMEOUT_S
+        self, stream: str, registry: Streams, now: Moment, *, timeout_s: float = TIMEOUT_S
     ) -> Restored:
         """Put back the objects that a stream had, tracked where possible, else listed as lost.
 
         Args:
-            stream: Its name; it is in the pipeline.
-            pipeline: Takes them; must run.
+            stream: Its name; it is in the registry.
+            registry: Takes them; the scheduler must run.
             now: Against which the age of the snapshot is measured.
-            timeout_s: Longest wait for the pipeline.
+            timeout_s: Longest wait for the scheduler.
 
         Raises:
-            Refused: The pipeline took nothing: UNKNOWN_STREAM, SHUTTING_DOWN, TIMEOUT ...
+            RequestError: The scheduler took nothing: UNKNOWN_STREAM, SHUTTING_DOWN, TIMEOUT ...
         """
         saved = self._unrestored.get(stream)
         if saved is None:
             return Restored("none", 0, "nothing was saved")
         try:
-            return self._restore(stream, saved, pipeline, now, timeout_s)
+            return self._restore(stream, saved, registry, now, timeout_s)
         finally:
             self._unrestored.pop(stream, None)
 
     def _restore(
-        self, stream: str, saved: SavedStream, pipeline: Scheduler, now: Moment, timeout_s: float
+        self, stream: str, saved: SavedStream, registry: Streams, now: Moment, timeout_s: float
     ) -> Restored:
         path = self.snapshot_path(stream)
         objects = tuple((obj.id, obj.label) for obj in saved.objects)
@@ -244,7 +245,7 @@ class Store:
             try:
                 data = self._fresh(path, saved, now)
                 command = RestoreCommand(path, False, objects, saved.next_object_id, data)
-                wait(pipeline.submit(stream, command), timeout_s)
+                wait(registry.submit(stream, command), timeout_s)
             except (RequestError, SnapshotError) as err:
                 why_not = err.message
             else:
@@ -252,7 +253,7 @@ class Store:
                     self._taken[stream] = saved.snapshot_at
                 return Restored("tracked", len(objects), f"{len(objects)} objects go on")
         command = RestoreCommand(path, True, objects, saved.next_object_id)
-        wait(pipeline.submit(stream, command), timeout_s)
+        wait(registry.submit(stream, command), timeout_s)
         if not objects:
             return Restored("none", 0, why_not)
         return Restored("lost", len(objects), f"{len(objects)} objects are lost: {why_not}")
@@ -274,7 +275,7 @@ class Store:
             raise SnapshotError(text)
         return data
 
-    def _saved(self, stream: str, kept: KeptStream, pipeline: Scheduler) -> SavedStream:
+    def _saved(self, stream: str, kept: KeptStream, registry: Streams) -> SavedStream:
         before = self._unrestored.get(stream)
         if before is not None:
             return before.model_copy(
@@ -285,7 +286,7 @@ class Store:
                     "next_seq": kept.next_seq,
                 }
             )
-        status = pipeline.status(stream)
+        status = registry.tracking(stream)
         return SavedStream(
             settings=kept.settings,
             paused=kept.paused,
@@ -302,16 +303,16 @@ class StreamSnapshots:
 
     Args:
         store: Knows where they go.
-        pipeline: Has the objects.
+        registry: Has the objects.
         keep_list: Asks for the list of streams and objects to be written; must not wait. The
             future is done when it is, or fails with `RequestError`.
     """
 
     def __init__(
-        self, store: Store, pipeline: Scheduler, *, keep_list: Callable[[], "Future[None]"]
+        self, store: Store, registry: Streams, *, keep_list: Callable[[], "Future[None]"]
     ) -> None:
         self._store = store
-        self._pipeline = pipeline
+        self._registry = registry
         self._keep_list = keep_list
 
     def save(self, stream: str) -> "Future[None]":
@@ -320,20 +321,33 @@ class StreamSnapshots:
         Returns:
             Done when both are on the disk; fails as `Store.snapshot` and `keep_list`.
         """
-        return after(self._store.snapshot(stream, self._pipeline), lambda _: self._keep_list())
+        return after(self._store.snapshot(stream, self._registry), lambda _: self._keep_list())
 
     def restore(self, stream: str) -> "Future[CommandResult]":
         """Put back what was written last; the tracker does not wait for the disk.
 
         Raises:
-            Refused: UNKNOWN_STREAM; the future fails as `Scheduler.submit`, or with SNAPSHOT.
+            RequestError: UNKNOWN_STREAM; the future fails as `Streams.submit`, or with SNAPSHOT.
         """
-        self._pipeline.status(stream)
+        self._registry.tracking(stream)
         path = self._store.snapshot_path(stream)
         return after(
             self._store.read_snapshot(stream),
-            lambda data: self._pipeline.submit(stream, RestoreCommand(path, data=data)),
+            lambda data: self._registry.submit(stream, RestoreCommand(path, data=data)),
         )
+
+
+def wait(future: "Future[T]", timeout_s: float) -> T:
+    """The result of a future; a command that takes too long is not applied any more.
+
+    Raises:
+        RequestError: TIMEOUT, or why it was refused.
+    """
+    try:
+        return future.result(max(0.0, timeout_s))
+    except TimeoutError as err:
+        future.cancel()
+        raise RequestError(ErrorCode.TIMEOUT, f"not done within {timeout_s:g} s") from err
 
 
 def _with_objects(state: SavedState) -> set[str]:

@@ -1,4 +1,4 @@
-"""How long a thread has been at one piece of work, for others to read."""
+"""Busy clock of a thread: how long it has been at one piece of work."""
 
 import time
 

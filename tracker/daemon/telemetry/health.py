@@ -1,4 +1,4 @@
-"""What is wrong with the daemon, in words for `/healthz` and `/readyz`.
+"""Health checks behind `/healthz` and `/readyz`: faults and gaps, in words.
 
 `/healthz` asks whether a restart would help: a thread is gone, or at one piece of work for longer
 than any takes. `/readyz` asks whether the daemon does what it is there for: its state is kept, and
@@ -9,8 +9,7 @@ make it not ready but not ill, since a restart would only lose what it still tra
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from tracker.daemon.sources.supervisor import SupervisorStatus
-from tracker.daemon.telemetry.status import SavingStatus
+from tracker.daemon.telemetry.status import SavingStatus, SourceStatus
 from tracker.protocol.replies import StreamState
 
 #: The longest that the threads of the sockets are at one request or message.
@@ -38,7 +37,7 @@ class Health:
     """What is wrong, one line each without secrets; all is well where there are none.
 
     Attributes:
-        faults: What a restart may mend.
+        faults: What a restart may fix.
         gaps: Why it is not ready.
     """
 
@@ -48,7 +47,7 @@ class Health:
 
 def examine(
     parts: "list[PartStatus]",
-    sources: Mapping[str, SupervisorStatus],
+    sources: Mapping[str, SourceStatus],
     saving: SavingStatus | None,
 ) -> Health:
     """Look at all parts of a daemon that runs."""
@@ -69,13 +68,13 @@ def _stuck(parts: "list[PartStatus]") -> Iterator[str]:
             yield f"{part.name}: no sign of life for {part.busy_s:.0f} s"
 
 
-def _unwatched(sources: Mapping[str, SupervisorStatus]) -> Iterator[str]:
+def _unwatched(sources: Mapping[str, SourceStatus]) -> Iterator[str]:
     for stream, source in sources.items():
         if not source.healthy:
             yield f"stream {stream}: the thread that watches it is gone"
 
 
-def _silent(sources: Mapping[str, SupervisorStatus]) -> Iterator[str]:
+def _silent(sources: Mapping[str, SourceStatus]) -> Iterator[str]:
     """Whether none of the sources that should run does.
 
     A source that gives no frame for `stall_timeout_s`, or is not open in time, is retrying: its

@@ -1,7 +1,8 @@
-"""The daemon's status in Prometheus' words, read anew for each scrape."""
+"""Prometheus exposition of the daemon's status, read again for each scrape."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import accumulate
+from typing import Any
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import (
@@ -15,38 +16,20 @@ from prometheus_client.registry import Collector
 
 from tracker.daemon.telemetry.histogram import BOUNDS_S, HistogramCounts
 from tracker.daemon.telemetry.latency import Latency
+from tracker.daemon.telemetry.metric_fields import MetricSpec, metrics_of
 from tracker.daemon.telemetry.status import (
     ControlStatus,
     DaemonStatus,
     DataStatus,
     SavingStatus,
+    SourceStatus,
     StreamStatus,
+    TrackingStatus,
 )
 from tracker.protocol.replies import StreamState
 from tracker.types import ObjectState
 
 ReadStatus = Callable[[], DaemonStatus]
-
-_STREAM_COUNTERS: Mapping[str, tuple[str, Callable[[StreamStatus], float]]] = {
-    "frames": ("Frames decoded.", lambda s: s.frames),
-    "tracked_frames": ("Frames tracked.", lambda s: s.tracked),
-    "failed_frames": ("Frames that the tracker failed on; the log tells why.", lambda s: s.failed),
-    "dropped_frames": ("Frames dropped because a newer one was there.", lambda s: s.dropped),
-    "reconnects": ("Times its source was opened again after a failure.", lambda s: s.reconnects),
-    "corrupt_packets": ("Packets that could not be decoded.", lambda s: s.corrupt_packets),
-    "abandoned_threads": ("Readers that hung and were left.", lambda s: s.abandoned_threads),
-}
-_STREAM_GAUGES: Mapping[str, tuple[str, Callable[[StreamStatus], float | None]]] = {
-    "fps": ("Frames tracked per second, lately.", lambda s: s.fps),
-    "silent_seconds": ("Seconds since the newest frame.", lambda s: s.silent_s),
-    "bank_bytes": ("Bytes held by the memories of its objects.", lambda s: s.bank_bytes),
-    "waiting_frames": ("Frames that wait for the tracker.", lambda s: s.frames_waiting),
-    "effort_rung": (
-        "Steps down from full effort, 0, to keep its deadline; absent without one.",
-        lambda s: None if s.effort is None else s.effort.rung,
-    ),
-    "waiting_commands": ("Commands not yet applied.", lambda s: s.commands_waiting),
-}
 
 
 def build_registry(read: ReadStatus) -> CollectorRegistry:
@@ -76,6 +59,28 @@ class _StatusCollector(Collector):
         yield from _of_saving(status.saving)
 
 
+def _declared(part: Any, prefix: str) -> Iterator[Metric]:
+    """The metrics that the fields of a status declare."""
+    for spec, value in metrics_of(part):
+        labels = [] if spec.label is None else [spec.label]
+        family = _family(spec, prefix, labels)
+        if spec.label is not None:
+            for key, count in value.items():
+                family.add_metric([str(key)], count)
+        elif value is not None:
+            family.add_metric([], value)
+        yield family
+
+
+def _family(
+    spec: MetricSpec, prefix: str, labels: list[str]
+) -> CounterMetricFamily | GaugeMetricFamily:
+    name = f"{prefix}_{spec.name}"
+    if spec.kind == "counter":
+        return CounterMetricFamily(name, spec.help, labels=labels)
+    return GaugeMetricFamily(name, spec.help, labels=labels)
+
+
 def _of_process(status: DaemonStatus) -> Iterator[Metric]:
     build = GaugeMetricFamily(
         "trackd_build_info", "What runs here; always 1.", labels=["version", "model", "device"]
@@ -86,18 +91,18 @@ def _of_process(status: DaemonStatus) -> Iterator[Metric]:
     yield GaugeMetricFamily("trackd_ready", "1 while prompts and frames are taken.", status.ready)
     text = "1 while the part's thread runs."
     healthy = GaugeMetricFamily("trackd_part_healthy", text, labels=["part"])
-    healthy.add_metric(["tracker"], status.healthy)
-    healthy.add_metric(["data"], status.data.healthy)
-    healthy.add_metric(["control"], status.control.healthy)
     text = "Seconds that the part's thread has been at one frame, command, request or message."
     busy = GaugeMetricFamily("trackd_part_busy_seconds", text, labels=["part"])
-    busy.add_metric(["tracker"], status.busy_s)
-    busy.add_metric(["data"], status.data.busy_s)
-    busy.add_metric(["control"], status.control.busy_s)
+    parts: Mapping[str, Any] = {
+        "tracker": status,
+        "data": status.data,
+        "control": status.control,
+    }
+    for name, part in parts.items():
+        healthy.add_metric([name], part.healthy)
+        busy.add_metric([name], part.busy_s)
     yield from (healthy, busy)
-    yield CounterMetricFamily(
-        "trackd_log_dropped_lines", "Lines of the log that nobody took.", status.log_dropped
-    )
+    yield from _declared(status, "trackd")
 
 
 def _of_saving(saving: SavingStatus | None) -> Iterator[Metric]:
@@ -106,30 +111,36 @@ def _of_saving(saving: SavingStatus | None) -> Iterator[Metric]:
         return
     text = "1 while a restart would bring back all streams and objects."
     yield GaugeMetricFamily("trackd_state_saved", text, not saving.problem)
-    text = "Lists of streams and snapshots of objects that could not be written."
-    yield CounterMetricFamily("trackd_state_save_failures", text, saving.failures)
-    if saving.age_s is not None:
-        text = "Seconds since the list of streams was last written."
-        yield GaugeMetricFamily("trackd_state_saved_age_seconds", text, saving.age_s)
+    yield from _declared(saving, "trackd_state")
 
 
 def _of_streams(streams: Iterable[StreamStatus]) -> Iterator[Metric]:
-    for name, (text, read_count) in _STREAM_COUNTERS.items():
-        counter = CounterMetricFamily(f"trackd_stream_{name}", text, labels=["stream"])
-        for stream in streams:
-            counter.add_metric([stream.stream], read_count(stream))
-        yield counter
-    for name, (text, read) in _STREAM_GAUGES.items():
-        gauge = GaugeMetricFamily(f"trackd_stream_{name}", text, labels=["stream"])
-        for stream in streams:
-            value = read(stream)
-            if value is not None:
-                gauge.add_metric([stream.stream], value)
-        yield gauge
+    yield from _declared_by_stream(SourceStatus, {s.stream: s.source for s in streams})
+    yield from _declared_by_stream(TrackingStatus, {s.stream: s.tracking for s in streams})
+    yield _quality_levels(streams)
     yield _states(streams)
     yield _objects(streams)
     yield _stages(streams)
     yield _totals(streams)
+
+
+def _declared_by_stream(kind: type[Any], parts: Mapping[str, Any]) -> Iterator[Metric]:
+    """As `_declared`, with one sample for each stream."""
+    families = [_family(spec, "trackd_stream", ["stream"]) for spec, _ in metrics_of(kind)]
+    for stream, part in parts.items():
+        for family, (_, value) in zip(families, metrics_of(part), strict=True):
+            if value is not None:
+                family.add_metric([stream], value)
+    yield from families
+
+
+def _quality_levels(streams: Iterable[StreamStatus]) -> Metric:
+    text = "Steps down from full quality, 0, to keep its deadline; absent without one."
+    gauge = GaugeMetricFamily("trackd_stream_effort_rung", text, labels=["stream"])
+    for stream in streams:
+        if stream.tracking.budget is not None:
+            gauge.add_metric([stream.stream], stream.tracking.budget.quality_level)
+    return gauge
 
 
 def _states(streams: Iterable[StreamStatus]) -> Metric:
@@ -137,7 +148,7 @@ def _states(streams: Iterable[StreamStatus]) -> Metric:
     gauge = GaugeMetricFamily("trackd_stream_state", text, labels=["stream", "state"])
     for stream in streams:
         for state in StreamState:
-            gauge.add_metric([stream.stream, state.value], stream.state is state)
+            gauge.add_metric([stream.stream, state.value], stream.source.state is state)
     return gauge
 
 
@@ -182,17 +193,7 @@ def _buckets(total: HistogramCounts) -> list[tuple[str, float]]:
 
 
 def _of_data(data: DataStatus) -> Iterator[Metric]:
-    yield _counts("trackd_sent_messages", "Messages sent, by kind of topic.", "kind", data.sent)
-    yield CounterMetricFamily("trackd_sent_bytes", "Bytes of these, once each.", data.sent_bytes)
-    yield _counts(
-        "trackd_outbox_dropped", "Dropped unsent to make room for newer.", "kind", data.dropped
-    )
-    yield GaugeMetricFamily("trackd_outbox_waiting", "Waits to be sent.", data.waiting)
-    yield CounterMetricFamily("trackd_encoding_failures", "Could not be encoded.", data.failed)
-    yield GaugeMetricFamily("trackd_subscriptions", "Topics subscribed to.", data.subscriptions)
-    yield CounterMetricFamily(
-        "trackd_socket_resets", "Data sockets opened anew: too many subscriptions.", data.resets
-    )
+    yield from _declared(data, "trackd")
     wire = SummaryMetricFamily(
         "trackd_wire_seconds", "From tracked to encoded; quantiles of the newest thousand."
     )
@@ -201,48 +202,10 @@ def _of_data(data: DataStatus) -> Iterator[Metric]:
 
 
 def _of_control(control: ControlStatus) -> Iterator[Metric]:
-    yield _counts("trackd_requests", "Requests, by operation.", "op", control.requests)
-    yield _counts("trackd_replies", "Replies, by error code or ok.", "code", control.replies)
-    yield CounterMetricFamily(
-        "trackd_unanswerable_messages", "Messages with too long an address.", control.unanswerable
-    )
-    yield CounterMetricFamily(
-        "trackd_undelivered_replies",
-        "Replies to clients that were gone or did not read.",
-        control.undelivered,
-    )
-    yield CounterMetricFamily(
-        "trackd_refused_clients", "Connections whose key is not allowed.", control.refused_clients
-    )
-    yield _counts(
-        "trackd_refused_connections",
-        "Connections refused or closed: key or user not allowed, too many, or unread.",
-        "reason",
-        control.refused_connections,
-    )
-    yield GaugeMetricFamily(
-        "trackd_unread_bytes", "Bytes that clients sent and nobody read yet.", control.unread_bytes
-    )
+    yield from _declared(control, "trackd")
     text = "Requests to change something, by operation and error code or ok."
     changes = CounterMetricFamily("trackd_changes", text, labels=["op", "outcome"])
     for op, outcomes in control.changes.items():
         for outcome, count in outcomes.items():
             changes.add_metric([op, outcome], count)
     yield changes
-    yield GaugeMetricFamily(
-        "trackd_requests_in_progress", "Requests that wait for a result.", control.in_progress
-    )
-    yield GaugeMetricFamily(
-        "trackd_remembered_replies", "Replies kept for retried requests.", control.remembered
-    )
-    yield GaugeMetricFamily(
-        "trackd_remembered_reply_bytes", "Bytes of these.", control.remembered_bytes
-    )
-    yield GaugeMetricFamily("trackd_clients", "Clients that are counted for.", control.clients)
-
-
-def _counts(name: str, text: str, label: str, counts: Mapping[str, int]) -> Metric:
-    counter = CounterMetricFamily(name, text, labels=[label])
-    for value, count in counts.items():
-        counter.add_metric([str(value)], count)
-    return counter

@@ -1,142 +1,224 @@
-"""How the daemon is at one moment: what metrics and health are made of."""
+"""Status of the daemon at one moment: what metrics, health and lists of streams are made of.
 
+Each part counts in an object of its own and hands out copies; `collect` puts them together.
+"""
+
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
 
 from tracker.daemon.telemetry.histogram import HistogramCounts
 from tracker.daemon.telemetry.latency import Latency
-from tracker.protocol.fields import EffortInfo
-from tracker.protocol.replies import StreamState
+from tracker.daemon.telemetry.metric_fields import counter, counts_by, gauge
+from tracker.protocol.fields import BudgetInfo, Encoding
+from tracker.protocol.replies import ObjectInfo, StreamState
 from tracker.types import ObjectState
+
+
+@dataclass(slots=True)
+class SourceStatus:
+    """A stream's source, as its supervisor has it.
+
+    Attributes:
+        url: The address without its credentials.
+        healthy: The thread that watches it runs, where it should.
+        state: How it is.
+        error: Why it is retrying or failed, one line without credentials; "" otherwise.
+        policy: As resolved for the source; None before it was first open.
+        decode_s: Seconds spent decoding.
+    """
+
+    url: str
+    healthy: bool = True
+    state: StreamState = StreamState.CONNECTING
+    error: str = ""
+    policy: Literal["latest", "every"] | None = None
+    decode_s: float = 0.0
+    frames: int = counter("frames", "Frames decoded.")
+    dropped: int = counter("dropped_frames", "Frames dropped because a newer one was there.")
+    reconnects: int = counter("reconnects", "Times its source was opened again after a failure.")
+    corrupt_packets: int = counter("corrupt_packets", "Packets that could not be decoded.")
+    abandoned_threads: int = counter("abandoned_threads", "Readers that hung and were left.")
+    frames_waiting: int = gauge("waiting_frames", "Frames that wait for the tracker.")
+    silent_s: float | None = gauge(
+        "silent_seconds", "Seconds since the newest frame.", default=None
+    )
+
+
+@dataclass(slots=True)
+class TrackingStatus:
+    """A stream in the scheduler.
+
+    Attributes:
+        width: Of the newest tracked frame, in pixels; 0 before the first.
+        height: Likewise.
+        objects: The objects on the newest frame.
+        next_object_id: Given to the next new object.
+        newest_seq: `seq` of the newest tracked frame; None before the first.
+        budget: What is spent on a frame; None without a deadline.
+        stages: Seconds spent on a frame, by stage: "decode", "queue", "encode", "track".
+    """
+
+    width: int = 0
+    height: int = 0
+    objects: tuple[ObjectInfo, ...] = ()
+    next_object_id: int = 1
+    newest_seq: int | None = None
+    budget: BudgetInfo | None = None
+    stages: Mapping[str, Latency] = field(default_factory=dict)
+    tracked: int = counter("tracked_frames", "Frames tracked.")
+    failed: int = counter("failed_frames", "Frames that the tracker failed on; the log tells why.")
+    fps: float = gauge("fps", "Frames tracked per second, lately.")
+    bank_bytes: int = gauge("bank_bytes", "Bytes held by the memories of its objects.")
+    commands_waiting: int = gauge("waiting_commands", "Commands not yet applied.")
+
+
+@dataclass(frozen=True, slots=True)
+class PublishingStatus:
+    """A stream's masks on their way out.
+
+    Attributes:
+        wire: Seconds from tracked to encoded.
+        total: Seconds from the arrival of the packet to encoded.
+    """
+
+    wire: Latency
+    total: HistogramCounts
 
 
 @dataclass(frozen=True, slots=True)
 class StreamStatus:
-    """One stream. Counters only grow while the daemon runs.
+    """One stream, as each of the parts that work for it has it.
 
     Attributes:
         stream: Its name.
-        state: How its source is.
-        fps: Frames tracked per second, lately.
-        frames: Frames decoded.
-        tracked: Frames tracked.
-        failed: Frames that could not be tracked, because of an error that the log holds.
-        dropped: Frames dropped because a newer one was there.
-        reconnects: Times that its source was opened again after a failure.
-        corrupt_packets: Packets that could not be decoded.
-        abandoned_threads: Readers that hung and were left behind.
-        frames_waiting: In its mailbox.
-        commands_waiting: Commands not yet applied.
-        objects: How many objects there are of each state; a state left out has none.
-        bank_bytes: Held by the memories of its objects.
-        effort: What is spent on a frame; None without a deadline.
-        silent_s: Seconds since its newest frame; None before the first.
-        stages: Seconds spent on a frame, by stage: "decode", "queue", "encode", "track", "wire".
-        total: Seconds from the arrival of a packet to the message; None before the first.
+        encoding: How its masks are sent.
+        source: Where its frames come from.
+        tracking: Where they are tracked.
+        publishing: Where they leave; None before the first message.
     """
 
     stream: str
-    state: StreamState
-    fps: float = 0.0
-    frames: int = 0
-    tracked: int = 0
-    failed: int = 0
-    dropped: int = 0
-    reconnects: int = 0
-    corrupt_packets: int = 0
-    abandoned_threads: int = 0
-    frames_waiting: int = 0
-    commands_waiting: int = 0
-    objects: Mapping[ObjectState, int] = field(default_factory=dict)
-    bank_bytes: int = 0
-    effort: EffortInfo | None = None
-    silent_s: float | None = None
-    stages: Mapping[str, Latency] = field(default_factory=dict)
-    total: HistogramCounts | None = None
+    encoding: Encoding
+    source: SourceStatus
+    tracking: TrackingStatus
+    publishing: PublishingStatus | None = None
+
+    @property
+    def objects(self) -> Mapping[ObjectState, int]:
+        """How many objects are in each state; a state left out has none."""
+        return Counter(obj.state for obj in self.tracking.objects)
+
+    @property
+    def stages(self) -> Mapping[str, Latency]:
+        """Seconds spent on a frame, by stage, that of publishing included."""
+        wire = {} if self.publishing is None else {"wire": self.publishing.wire}
+        return {**self.tracking.stages, **wire}
+
+    @property
+    def total(self) -> HistogramCounts | None:
+        """Seconds from the arrival of the packet to the message; None before the first."""
+        return None if self.publishing is None else self.publishing.total
+
+    def flat(self) -> dict[str, Any]:
+        """All fields of all parts side by side, as replies have them."""
+        parts = (self.source, self.tracking)
+        found = {one.name: getattr(part, one.name) for part in parts for one in fields(part)}
+        own = {"stream": self.stream, "encoding": self.encoding, "total": self.total}
+        return found | own | {"objects": self.objects, "stages": self.stages}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class DataStatus:
     """The data sockets.
 
     Attributes:
-        healthy: Their thread runs.
+        healthy: Their thread runs and they listen.
         busy_s: Seconds that it has been at one piece of work.
-        waiting: Frames and events that wait to be sent.
-        dropped: What made room for newer ones there, by kind: "frame", "event".
-        failed: What could not be encoded.
-        sent: Messages by kind of topic, once each, however many subscribers.
-        sent_bytes: Of all messages, likewise.
-        subscriptions: Topics, or beginnings of topics, subscribed to.
-        resets: How often a socket was opened anew because subscriptions were too many.
-        wire: Seconds from tracked to encoded.
+        sent: Messages by topic, "masks", "events" and "frames", and "latest" for those of the
+            latest-only socket with its repeats; each once, however many subscribe.
+        dropped: What made room for newer ones unsent, by kind: "frame", "event".
+        resets: A socket is closed to all where subscriptions are too many.
+        wire: Seconds from tracked to encoded, of all streams.
     """
 
     healthy: bool = True
     busy_s: float = 0.0
-    waiting: int = 0
-    dropped: Mapping[str, int] = field(default_factory=dict)
-    failed: int = 0
-    sent: Mapping[str, int] = field(default_factory=dict)
-    sent_bytes: int = 0
-    subscriptions: int = 0
-    resets: int = 0
     wire: Latency = field(default_factory=Latency)
+    sent: dict[str, int] = field(
+        default_factory=dict,
+        metadata=counts_by("kind", "sent_messages", "Messages sent, by kind of topic."),
+    )
+    sent_bytes: int = counter("sent_bytes", "Bytes of these, once each.")
+    dropped: dict[str, int] = field(
+        default_factory=dict,
+        metadata=counts_by("kind", "outbox_dropped", "Dropped unsent to make room for newer."),
+    )
+    waiting: int = gauge("outbox_waiting", "Waits to be sent.")
+    failed: int = counter("encoding_failures", "Could not be encoded.")
+    subscriptions: int = gauge("subscriptions", "Topics subscribed to.")
+    resets: int = counter("socket_resets", "Data sockets opened again: too many subscriptions.")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ControlStatus:
     """The control socket.
 
     Attributes:
         healthy: Its thread runs.
         busy_s: Seconds that it has been at one piece of work.
-        requests: Requests by operation; what is no operation counts as one and the same.
-        replies: Replies by error code or "ok".
-        unanswerable: Messages with too long a return address to answer to.
-        undelivered: Replies dropped because their client was gone, or did not read.
-        in_progress: Requests that wait for their result.
-        remembered: Replies kept for retried requests.
-        remembered_bytes: Their size.
-        clients: Clients that requests are counted for.
-        refused_clients: Connections refused because their key is not allowed.
-        refused_connections: Connections to any socket that were refused or closed, by reason:
-            "key", "user", "limit", "shut out", "unread", "behind".
-        unread_bytes: Held of what connections sent and nobody has read yet.
+        requests: What is no operation counts as one and the same.
+        refused_connections: By reason: "key", "user", "limit", "shut out", "unread", "behind".
         changes: Requests to change something, by operation and then by error code or "ok".
     """
 
     healthy: bool = True
     busy_s: float = 0.0
-    requests: Mapping[str, int] = field(default_factory=dict)
-    replies: Mapping[str, int] = field(default_factory=dict)
-    unanswerable: int = 0
-    undelivered: int = 0
-    in_progress: int = 0
-    remembered: int = 0
-    remembered_bytes: int = 0
-    clients: int = 0
-    refused_clients: int = 0
-    refused_connections: Mapping[str, int] = field(default_factory=dict)
-    unread_bytes: int = 0
     changes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    requests: dict[str, int] = field(
+        default_factory=dict, metadata=counts_by("op", "requests", "Requests, by operation.")
+    )
+    replies: dict[str, int] = field(
+        default_factory=dict, metadata=counts_by("code", "replies", "Replies, by error code or ok.")
+    )
+    unanswerable: int = counter("unanswerable_messages", "Messages with too long an address.")
+    undelivered: int = counter(
+        "undelivered_replies", "Replies to clients that were gone or did not read."
+    )
+    refused_clients: int = counter("refused_clients", "Connections whose key is not allowed.")
+    refused_connections: dict[str, int] = field(
+        default_factory=dict,
+        metadata=counts_by(
+            "reason",
+            "refused_connections",
+            "Connections refused or closed: key or user not allowed, too many, or unread.",
+        ),
+    )
+    unread_bytes: int = gauge("unread_bytes", "Bytes that clients sent and nobody read yet.")
+    in_progress: int = gauge("requests_in_progress", "Requests that wait for a result.")
+    remembered: int = gauge("remembered_replies", "Replies kept for retried requests.")
+    remembered_bytes: int = gauge("remembered_reply_bytes", "Bytes of these.")
+    clients: int = gauge("clients", "Clients that are counted for.")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SavingStatus:
     """How well what clients did is kept.
 
     Attributes:
         healthy: The thread that saves runs.
         problem: Why a restart would lose something; "" where it would not.
-        age_s: Seconds since the list of streams was last written; None before the first time.
-        failures: Lists and snapshots that could not be written.
     """
 
     healthy: bool = True
     problem: str = ""
-    age_s: float | None = None
-    failures: int = 0
+    age_s: float | None = gauge(
+        "saved_age_seconds", "Seconds since the list of streams was last written.", default=None
+    )
+    failures: int = counter(
+        "save_failures", "Lists of streams and snapshots of objects that could not be written."
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,13 +228,11 @@ class DaemonStatus:
     Attributes:
         healthy: The thread that tracks runs.
         ready: The model is warm and the daemon is not about to end.
-        uptime_s: Seconds since the start.
         version: Of trackd.
         model: Its name.
         device: Where it runs, such as "cpu".
         busy_s: Seconds that the thread that tracks has been at one piece of work.
         saving: Of the state; None where nothing is kept.
-        log_dropped: Lines of the log that nobody took.
     """
 
     healthy: bool
@@ -166,4 +246,12 @@ class DaemonStatus:
     control: ControlStatus = field(default_factory=ControlStatus)
     busy_s: float = 0.0
     saving: SavingStatus | None = None
-    log_dropped: int = 0
+    log_dropped: int = counter("log_dropped_lines", "Lines of the log that nobody took.")
+    abandoned_threads: int = gauge(
+        "abandoned_threads", "Readers that hang and were left, those of removed streams included."
+    )
+
+    def flat(self) -> dict[str, Any]:
+        """All fields as the reply to `metrics` has them."""
+        found = {one.name: getattr(self, one.name) for one in fields(self)}
+        return found | {"streams": [stream.flat() for stream in self.streams]}

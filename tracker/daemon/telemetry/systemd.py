@@ -1,4 +1,4 @@
-"""Tells systemd how the daemon is, where systemd asked for it."""
+"""Notifications to the service manager (sd_notify), where it asked for them."""
 
 import os
 import socket

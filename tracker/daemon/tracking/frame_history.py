@@ -1,4 +1,4 @@
-"""The tracked frames that a prompt may name."""
+"""Frame history: the tracked frames that a prompt may name."""
 
 import statistics
 from collections import deque
@@ -48,8 +48,8 @@ class FrameHistory:
         """The frame that an address names; the newest for None.
 
         Raises:
-            Refused: NO_FRAME before the first frame; FRAME_GONE for a frame that is older than the
-                history, was never tracked, or is of another epoch.
+            RequestError: NO_FRAME before the first frame; FRAME_GONE for a frame that is older than
+                the history, was never tracked, or is of another epoch.
         """
         newest = self.newest
         if newest is None:

@@ -38,7 +38,7 @@ class Numbering:
         self._on_low = on_low
         self._reserved_to = 0 if keeps else None
         self._ask_at = 0
-        self._told = False
+        self._warned = False
 
     def start(self, stream: str, first: int | None = None) -> "FrameNumbers":
         """The numbers of a new stream, from `first` on; from `Numbering.first` for None."""
@@ -53,7 +53,7 @@ class Numbering:
         if self._reserved_to is not None and bound > self._reserved_to:
             self._reserved_to = bound
             self._ask_at = bound - _ASK_LEFT
-            self._told = False
+            self._warned = False
 
     def note(self, stream: str, number: int) -> None:
         """Take note of a number that is given out; never waits for the disk."""
@@ -61,8 +61,8 @@ class Numbering:
             return
         self._ask_at = number + _ASK_EVERY
         self._on_low()
-        if number >= self._reserved_to and not self._told:
-            self._told = True
+        if number >= self._reserved_to and not self._warned:
+            self._warned = True
             _LOG.error(
                 "stream %s: frame numbers from %d on are not reserved, since the state folder "
                 "cannot be written; after a crash they would be given out again",

@@ -1,4 +1,4 @@
-"""Ids for objects that a prompt names none for."""
+"""Allocator of ids for objects that a prompt names none for."""
 
 from collections import OrderedDict
 from collections.abc import Container

@@ -5,8 +5,6 @@ from numpy.typing import NDArray
 
 from tracker.daemon.messages import PromptCommand
 from tracker.daemon.tracking.frame_history import HistoryFrame
-from tracker.engine import Session
-from tracker.engine.clicks import clicks_of
 from tracker.errors import PromptError
 from tracker.protocol.fields import RleMask
 from tracker.rle import Rle, decode_rle
@@ -14,16 +12,16 @@ from tracker.types import Prompt
 
 
 def prompt_on(command: PromptCommand, object_id: int, frame: HistoryFrame) -> Prompt:
-    """The prompt for an object, in pixels of the frame that it was drawn on.
+    """The prompt for an object, in pixels of the frame that it was drawn on; the session checks it.
 
     Raises:
-        PromptError: It does not fit the frame, contradicts itself, or its mask cannot be read.
+        PromptError: Its mask cannot be read, or has another size than the frame.
     """
     points, box = command.points, command.box
     if command.normalized:
         points = tuple(_point_px(point, frame) for point in points)
         box = None if box is None else _box_px(box, frame)
-    prompt = Prompt(
+    return Prompt(
         object_id,
         points_xy=points,
         point_labels=command.labels or (1,) * len(points),
@@ -31,17 +29,6 @@ def prompt_on(command: PromptCommand, object_id: int, frame: HistoryFrame) -> Pr
         mask_hw=None if command.mask is None else _mask(command.mask, object_id, frame),
         label=command.label,
     )
-    prompt.validate(frame.height, frame.width)
-    return prompt
-
-
-def too_many_clicks(session: Session, prompt: Prompt, frame: HistoryFrame) -> bool:
-    """Whether an object would have more clicks on a frame than the session takes."""
-    count = len(clicks_of(prompt))
-    afresh = prompt.box_xyxy is not None or prompt.mask_hw is not None
-    if not afresh and prompt.object_id in session.object_ids:
-        count += len(session.objects.get(prompt.object_id).clicks.get(frame.step, ()))
-    return count > session.policy.max_points
 
 
 def _point_px(point_xy: tuple[float, float], frame: HistoryFrame) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""The thread that owns the model: frames of all streams in, tracked frames and events out."""
+"""Scheduler: the thread that owns the model and tracks all streams in turns."""
 
 import math
 import threading
@@ -12,7 +12,6 @@ from tracker.daemon.control.asking import ASKING
 from tracker.daemon.messages import Command, Event, LiveFrame, RequestError, Tracked
 from tracker.daemon.telemetry.activity import Activity
 from tracker.daemon.tracking.slot import Gate, Slot, Taken, Waiting, next_deadline_s
-from tracker.daemon.tracking.stats import StreamTrackerStatus
 from tracker.daemon.tracking.stream_tracker import CommandResult, StreamTracker
 from tracker.engine import Policy
 from tracker.exhausted import ExhaustedError
@@ -21,7 +20,7 @@ from tracker.models import Model
 from tracker.protocol.fields import StreamSettings
 from tracker.protocol.replies import ErrorCode
 
-__all__ = ["CommandResult", "Scheduler", "StreamTrackerStatus"]
+__all__ = ["CommandResult", "Scheduler"]
 
 #: After so long with commands alone a frame has its turn.
 COMMANDS_TURN_S = 0.25
@@ -39,7 +38,7 @@ class Scheduler:
     correction tracks an object again, each other stream may have one of its frames tracked.
 
     Where another frame waits when a turn comes to its frame, it is taken too and encoded meanwhile
-    (`StreamTracker.looks_ahead`); the next turn tracks it, also where newer ones came: it is ready,
+    (`StreamTracker.prefetches`); the next turn tracks it, also where newer ones came: it is ready,
     and the newer one will be encoded while it is tracked. Nothing waits where the tracker keeps up.
 
     Attributes:
@@ -62,9 +61,9 @@ class Scheduler:
             model: What tracks.
             policy: Of every stream's session.
             commands_queued: Commands that may wait for one stream; a client may have half of these.
-            on_tracked: Takes tracked frames; called by the pipeline's thread, must not wait.
+            on_tracked: Takes tracked frames; called by the scheduler's thread, must not wait.
             on_event: Takes what happens to objects; likewise.
-            between_frames: Called by the pipeline's thread before each frame, must not wait.
+            between_frames: Called by the scheduler's thread before each frame, must not wait.
         """
         self.activity = Activity()
         self._model = model
@@ -75,15 +74,14 @@ class Scheduler:
         self._on_event = on_event
         self._between_frames = between_frames
         self._lock = threading.Lock()
-        self._slots: dict[str, Slot] = {}
-        self._frame_turns: list[Slot] = []  # whose turn was longest ago comes first
+        self._frame_turns: list[Slot] = []  # all; whose turn was longest ago comes first
         self._command_turns: list[Slot] = []
         self._helper = helper_thread()
         self._ahead: Taken | None = None  # belongs to the thread
         self._gave_up_s = -math.inf  # when the newest stream was given up
         self._work = threading.Event()
         self._stopping = False
-        self._thread = threading.Thread(target=self._run, name="tracker", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="scheduler", daemon=True)
 
     @property
     def healthy(self) -> bool:
@@ -108,7 +106,7 @@ class Scheduler:
         if self._helper is not None:
             self._helper.close()
         with self._lock:
-            waiting = [one for slot in self._slots.values() for one in slot.clear()]
+            waiting = [one for slot in self._frame_turns for one in slot.clear()]
         _refuse(waiting, _shutting_down())
         return not self._thread.is_alive()
 
@@ -119,8 +117,8 @@ class Scheduler:
         mailbox: Mailbox[LiveFrame],
         *,
         on_exhausted: Callable[[ExhaustedError], None] = lambda _: None,
-    ) -> None:
-        """Track a stream.
+    ) -> Slot:
+        """Track a stream, under a name that no other has.
 
         Args:
             stream: Its name.
@@ -129,11 +127,11 @@ class Scheduler:
             on_exhausted: Called where its frames, the largest, need more than the system gives;
                 must not wait.
 
-        Raises:
-            Refused: STREAM_EXISTS.
+        Returns:
+            What names it to the other methods.
         """
         gate = Gate(self._on_tracked, self._on_event)
-        lane = StreamTracker(
+        stream_tracker = StreamTracker(
             stream,
             settings,
             self._model,
@@ -141,64 +139,56 @@ class Scheduler:
             helper=self._helper,
             on_event=gate.event,
         )
-        slot = Slot(lane, gate, mailbox, on_exhausted)
+        slot = Slot(stream_tracker, gate, mailbox, on_exhausted)
         with self._lock:
-            if stream in self._slots:
-                raise RequestError(ErrorCode.STREAM_EXISTS, f"there is a stream {stream} already")
-            self._slots[stream] = slot
             self._frame_turns.append(slot)
             self._command_turns.append(slot)
         self._work.set()
+        return slot
 
-    def remove(self, stream: str) -> None:
+    def remove(self, slot: Slot) -> None:
         """Forget a stream and its objects; its waiting commands fail with UNKNOWN_STREAM.
 
         When this returns, nothing of it is sent any more.
-
-        Raises:
-            Refused: UNKNOWN_STREAM.
         """
         with self._lock:
-            slot = self._slot(stream)
-            del self._slots[stream]
             self._frame_turns.remove(slot)
             self._command_turns.remove(slot)
             waiting = slot.clear()
         slot.gate.close()
-        _refuse(waiting, RequestError(ErrorCode.UNKNOWN_STREAM, f"stream {stream} was removed"))
+        _refuse(waiting, _removed(slot))
 
     def wake(self) -> None:
         """Say that a frame is there; from any thread, never waits."""
         self._work.set()
 
-    def silence(self, stream: str, why: str) -> None:
+    def silence(self, slot: Slot, why: str) -> None:
         """Say why a source gives no frames for now, "" where it does; from any thread.
 
         No prompt waits for a first frame that is not to come.
         """
-        with self._lock:
-            slot = self._slots.get(stream)
-            if slot is not None:
-                slot.silent = why
+        slot.silent = why
         self._work.set()
 
-    def submit(self, stream: str, command: Command) -> "Future[CommandResult]":
+    def submit(self, slot: Slot, command: Command) -> "Future[CommandResult]":
         """Queue a command; it is applied between two frames, and while none come too.
 
         A prompt may wait for the first frame of its stream, and lets others overtake it then.
 
         Returns:
             What `StreamTracker.apply` will return, or `RequestError`; a cancelled future is not
-            applied. Its callbacks run in the pipeline's thread and must not wait.
+            applied. Its callbacks run in the scheduler's thread and must not wait.
 
         Raises:
-            Refused: UNKNOWN_STREAM, BUSY or SHUTTING_DOWN.
+            RequestError: UNKNOWN_STREAM, BUSY or SHUTTING_DOWN.
         """
         waiting = Waiting.of(command, ASKING.get())
         with self._lock:
             if self._stopping:
                 raise _shutting_down()
-            slot = self._slot(stream)
+            if slot not in self._frame_turns:
+                raise _removed(slot)
+            stream = slot.stream_tracker.stream
             if len(slot) >= self._commands_queued:
                 raise RequestError(
                     ErrorCode.BUSY,
@@ -216,25 +206,6 @@ class Scheduler:
         self._work.set()
         return waiting.future
 
-    def status(self, stream: str) -> StreamTrackerStatus:
-        """How a stream stands; from any thread.
-
-        Raises:
-            Refused: UNKNOWN_STREAM.
-        """
-        with self._lock:
-            slot = self._slot(stream)
-            waiting = len(slot)
-        return slot.lane.status(failed=slot.failed, commands_waiting=waiting)
-
-    def _slot(self, stream: str) -> Slot:
-        slot = self._slots.get(stream)
-        if slot is None:
-            known = ", ".join(self._slots)
-            hint = f"there are {known}" if known else "add it first"
-            raise RequestError(ErrorCode.UNKNOWN_STREAM, f"there is no stream {stream}", hint)
-        return slot
-
     def _run(self) -> None:
         while not self._stopping:
             self._work.wait(self._patience_s())
@@ -246,13 +217,13 @@ class Scheduler:
     def _patience_s(self) -> float | None:
         """How long there is nothing to do unless something comes; None: for ever."""
         with self._lock:
-            deadline_s = next_deadline_s(iter(self._slots.values()))
+            deadline_s = next_deadline_s(iter(self._frame_turns))
         return None if deadline_s is None else max(0.0, deadline_s - time.monotonic())
 
     def _turn(self) -> bool:
         """Apply commands, then track a frame; False where there was nothing to do."""
         with self._lock:
-            for slot in self._slots.values():
+            for slot in self._frame_turns:
                 slot.release()
         applied = self._apply_commands()
         self.activity.begin()
@@ -316,7 +287,7 @@ class Scheduler:
         self._between_frames()
         self._ahead = self._take(ahead=True)
         if self._ahead is not None:
-            self._ahead.slot.lane.look_ahead(self._ahead.live)
+            self._ahead.slot.stream_tracker.prefetch(self._ahead.live)
         limit = taken.slot.track(taken.live, taken.dropped)
         if limit is not None:
             self._give_up_largest(limit)
@@ -329,7 +300,7 @@ class Scheduler:
             return  # what the one before held is not free yet
         self._gave_up_s = now_s
         with self._lock:
-            slots = list(self._slots.values())
+            slots = list(self._frame_turns)
         if slots:
             max(slots, key=lambda slot: slot.pixels).give_up(limit)
 
@@ -338,7 +309,7 @@ class Scheduler:
         with self._lock:
             slots = list(self._frame_turns)
         for slot in slots:
-            if len(slot.mailbox) and ahead and not slot.lane.looks_ahead:
+            if len(slot.mailbox) and ahead and not slot.stream_tracker.prefetches:
                 return None
             taken = self._next_of(slot)
             if taken is not None:
@@ -360,6 +331,11 @@ def _refuse(waiting: list[Waiting], refused: RequestError) -> None:
     for one in waiting:
         if one.future.set_running_or_notify_cancel():
             one.future.set_exception(refused)
+
+
+def _removed(slot: Slot) -> RequestError:
+    name = slot.stream_tracker.stream
+    return RequestError(ErrorCode.UNKNOWN_STREAM, f"stream {name} was removed")
 
 
 def _shutting_down() -> RequestError:

@@ -1,4 +1,4 @@
-"""A stream in the pipeline: its lane, its frames, and the commands that wait for it."""
+"""Slot of a stream in the scheduler: its tracker, its mailbox, its waiting commands."""
 
 import logging
 import threading
@@ -6,15 +6,16 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from streams.mailbox import Mailbox
 from tracker.daemon.messages import Command, Event, LiveFrame, PromptCommand, RequestError, Tracked
+from tracker.daemon.telemetry.status import TrackingStatus
 from tracker.daemon.tracking.stream_tracker import CommandResult, StreamTracker
 from tracker.exhausted import ExhaustedError, exhausted
 from tracker.protocol.replies import ErrorCode
 
-_LOG = logging.getLogger("trackd.pipeline")
+_LOG = logging.getLogger("trackd.scheduler")
 _CLIENTS_COUNTED = 1024
 
 
@@ -64,32 +65,31 @@ class Gate:
 
 
 class Slot:
-    """A stream in the pipeline.
+    """A stream in the scheduler.
 
     Clients whose commands wait have their turns by what theirs took so far: the least comes first.
     That is counted until no command waits.
 
     Attributes:
-        lane: Tracks it.
+        stream_tracker: Tracks it.
         gate: What it sends passes here.
         mailbox: Its frames.
         commands: Those to apply, oldest first.
         parked: Prompts that wait for its first frame.
         silent: Why its source gives no frames for now; "" where it may.
-        failed: Frames that could not be tracked.
         pixels: Of the newest frame; 0 before the first, and after it was given up.
     """
 
     def __init__(
         self,
-        lane: StreamTracker,
+        stream_tracker: StreamTracker,
         gate: Gate,
         mailbox: Mailbox[LiveFrame],
         on_exhausted: Callable[[ExhaustedError], None],
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.lane = lane
+        self.stream_tracker = stream_tracker
         self._clock = clock
         self._spent_s: dict[bytes, float] = {}
         self.gate = gate
@@ -99,7 +99,6 @@ class Slot:
         self.commands: deque[Waiting] = deque()
         self.parked: deque[Waiting] = deque()
         self.silent = ""
-        self.failed = 0
         self._failed_in_a_row = 0
         self._dropped = mailbox.dropped
         self._in_hand = 0  # frames taken and not yet tracked
@@ -107,6 +106,10 @@ class Slot:
     def __len__(self) -> int:
         """Commands that wait."""
         return len(self.commands) + len(self.parked)
+
+    def status(self) -> TrackingStatus:
+        """How it stands; from any thread."""
+        return replace(self.stream_tracker.status(), commands_waiting=len(self))
 
     def clear(self) -> list[Waiting]:
         """Take all commands that wait."""
@@ -143,7 +146,7 @@ class Slot:
 
     def _holds(self, waiting: Waiting) -> bool:
         """Whether a command waits for a frame that may still come."""
-        if waiting.future.cancelled() or not self.lane.waits(waiting.command):
+        if waiting.future.cancelled() or not self.stream_tracker.waits(waiting.command):
             return False
         may_come = not self.silent or len(self.mailbox) > 0 or self._in_hand > 0
         return may_come and time.monotonic() < waiting.until_s
@@ -165,11 +168,11 @@ class Slot:
         self._in_hand -= 1
         self.pixels = live.frame.image.shape[0] * live.frame.image.shape[1]
         try:
-            tracked = self.lane.track(live, dropped=dropped - self._dropped)
+            tracked = self.stream_tracker.track(live, dropped=dropped - self._dropped)
             self._dropped = dropped
             self.gate.tracked(tracked)
         except Exception as err:
-            self.failed += 1
+            self.stream_tracker.counts.failed += 1
             limit = exhausted(err)
             if limit is not None:
                 return limit
@@ -178,7 +181,7 @@ class Slot:
             if self._failed_in_a_row.bit_count() == 1:
                 seq, count = live.frame.seq, self._failed_in_a_row
                 text = "stream %s: frame %d could not be tracked, %d in a row"
-                _LOG.exception(text, self.lane.stream, seq, count)
+                _LOG.exception(text, self.stream_tracker.stream, seq, count)
         else:
             self._failed_in_a_row = 0
         return None
@@ -201,7 +204,7 @@ class Slot:
 
     def _do(self, waiting: Waiting, pause: Callable[[], None]) -> None:
         try:
-            result = self.lane.apply(waiting.command, pause)
+            result = self.stream_tracker.apply(waiting.command, pause)
         except RequestError as err:
             no_frame = err.code is ErrorCode.NO_FRAME
             refused = self._no_frame(waiting.command) or err if no_frame else err
@@ -213,8 +216,9 @@ class Slot:
                 waiting.future.set_exception(refused)
                 return
             name = type(waiting.command).__name__
-            _LOG.exception("stream %s: %s failed", self.lane.stream, name)
-            text = f"stream {self.lane.stream}: the command failed by an error of the daemon's own"
+            _LOG.exception("stream %s: %s failed", self.stream_tracker.stream, name)
+            stream = self.stream_tracker.stream
+            text = f"stream {stream}: the command failed by an error of the daemon's own"
             refused = RequestError(ErrorCode.INTERNAL, text, "its log tells more")
             waiting.future.set_exception(refused)
         else:
@@ -222,7 +226,7 @@ class Slot:
 
     def _no_frame(self, command: Command) -> RequestError | None:
         """Say more about a prompt on a stream without a frame, where more is known."""
-        name = self.lane.stream
+        name = self.stream_tracker.stream
         if self.silent:
             text = f"stream {name} gives no frame to prompt on: {self.silent}"
             return RequestError(ErrorCode.NO_FRAME, text)

@@ -20,17 +20,17 @@ from tracker.daemon.messages import (
     SaveCommand,
     Tracked,
 )
+from tracker.daemon.telemetry.status import TrackingStatus
 from tracker.daemon.tracking.frame_history import FrameHistory, HistoryFrame
 from tracker.daemon.tracking.object_ids import ObjectIds
-from tracker.daemon.tracking.prompting import prompt_on, too_many_clicks
+from tracker.daemon.tracking.prompting import prompt_on
 from tracker.daemon.tracking.quality import QualityController, Spent
-from tracker.daemon.tracking.stats import StreamTrackerClock, StreamTrackerStatus
-from tracker.engine import FULL, Policy, Session, snapshot
-from tracker.engine.prefetch import Helper
+from tracker.daemon.tracking.stats import StreamTrackerClock
+from tracker.engine import FULL, Helper, Policy, Session
 from tracker.errors import PromptError, SnapshotError
 from tracker.models import Model
 from tracker.protocol.data import EventName
-from tracker.protocol.fields import EffortInfo, StreamSettings
+from tracker.protocol.fields import BudgetInfo, StreamSettings
 from tracker.protocol.replies import ErrorCode, ObjectInfo, ObjectsResult, PromptResult
 from tracker.types import ObjectResult, ObjectState, Prompt, Prompted
 
@@ -92,19 +92,19 @@ class StreamTracker:
         return Session(self._model, self._policy, helper=self._helper)
 
     @property
-    def looks_ahead(self) -> bool:
-        """Whether it is worth while to `look_ahead`.
+    def prefetches(self) -> bool:
+        """Whether it is worth while to `prefetch`.
 
         More frames a second are had for a longer way of each, so not where latency is kept to.
         """
         if "_session" not in self.__dict__:
             return False  # not made yet, and without objects
         deadline = self._settings.deadline
-        return (deadline is None or deadline.latency_ms is None) and self._session.looks_ahead
+        return (deadline is None or deadline.latency_ms is None) and self._session.prefetches
 
-    def look_ahead(self, live: LiveFrame) -> None:
+    def prefetch(self, live: LiveFrame) -> None:
         """Begin to encode the frame that will be tracked next."""
-        self._session.look_ahead(live.frame.image)
+        self._session.prefetch(live.frame.image)
 
     def track(self, live: LiveFrame, *, dropped: int) -> Tracked:
         """Track all objects on the next frame.
@@ -114,10 +114,10 @@ class StreamTracker:
             dropped: Frames of the stream dropped since the one before.
         """
         begun_s = time.monotonic()
-        effort = FULL if self._deadline is None else self._deadline.effort
-        result = self._session.step(live.frame.image, effort)
-        tracked_s, told = time.monotonic(), self._effort_info
-        tracked = Tracked(live, result, self._settings, dropped, begun_s, tracked_s, told)
+        budget = FULL if self._deadline is None else self._deadline.budget
+        result = self._session.step(live.frame.image, budget)
+        tracked_s, spent = time.monotonic(), self._budget_info
+        tracked = Tracked(live, result, self._settings, dropped, begun_s, tracked_s, spent)
         self._account(tracked)
         frame = live.frame
         height, width = frame.image.shape[:2]
@@ -125,7 +125,7 @@ class StreamTracker:
             HistoryFrame(
                 result.step, frame.seq, frame.pts, frame.captured_ns, height, width, live.epoch
             ),
-            oldest_step=self._session.seen[0].step,
+            oldest_step=self._session.steps[0],
         )
         self._clock.record(tracked)
         self._look(result.objects)
@@ -162,32 +162,30 @@ class StreamTracker:
             case ListCommand():
                 return ObjectsResult(stream=self.stream, objects=list(self._view.objects))
             case SaveCommand():
-                return snapshot.to_bytes(self._session)
+                return self._session.to_bytes()
             case RestoreCommand():
                 return self._restore(command)
 
-    def status(self, *, failed: int, commands_waiting: int) -> StreamTrackerStatus:
-        """How it stands; from any thread.
+    @property
+    def counts(self) -> TrackingStatus:
+        """Counters, some of which are counted by others in the thread that tracks."""
+        return self._clock.counts
 
-        Args:
-            failed: Frames that could not be tracked.
-            commands_waiting: Commands not yet applied.
-        """
+    def status(self) -> TrackingStatus:
+        """How it stands; from any thread."""
         view = self._view
         newest = view.newest
-        return StreamTrackerStatus(
+        return replace(
+            self._clock.counts,
             width=0 if newest is None else newest.width,
             height=0 if newest is None else newest.height,
             fps=self._clock.fps,
-            tracked=self._clock.tracked,
-            failed=failed,
             objects=view.objects,
             next_object_id=view.next_object_id,
             newest_seq=None if newest is None else newest.seq,
             bank_bytes=view.bank_bytes,
-            commands_waiting=commands_waiting,
-            effort=self._effort_info,
-            **self._clock.stages(),
+            budget=self._budget_info,
+            stages=self._clock.stages(),
         )
 
     def _account(self, tracked: Tracked) -> None:
@@ -236,14 +234,14 @@ class StreamTracker:
             created=created,
             frame_seq=frame.seq,
             newest_seq=newest.seq,
-            caught_up=prompted.caught_up,
+            replayed_frames=prompted.caught_up,
         )
 
     def _prompted(
         self, prompt: Prompt, frame: HistoryFrame, pause: Callable[[], None], *, created: bool
     ) -> Prompted:
         """Prompt the session; a new object whose catching up failed does not stay half done."""
-        if too_many_clicks(self._session, prompt, frame):
+        if self._session.click_count(prompt, frame.step) > self._policy.max_points:
             raise RequestError(
                 ErrorCode.LIMIT,
                 f"object {prompt.object_id} would have more than {self._policy.max_points} clicks "
@@ -279,8 +277,7 @@ class StreamTracker:
 
     def _restore(self, command: RestoreCommand) -> ObjectsResult:
         session = self._new_session() if command.lost else self._load(command.path, command.data)
-        known = {obj.id: obj.label for obj in session.objects.rows}
-        wanted = dict(sorted(known.items()) if command.objects is None else command.objects)
+        wanted = dict(session.labels if command.objects is None else command.objects)
         _list_only(session, dict(list(wanted.items())[: self._policy.max_objects]))
         gone = {i: self._label(i) for i in self._session.object_ids if i not in session.object_ids}
         self._session = session
@@ -307,13 +304,13 @@ class StreamTracker:
             session = Session.load(path, self._model, helper=self._helper, data=data)
         except SnapshotError as err:
             raise RequestError(ErrorCode.SNAPSHOT, err.message, err.hint) from err
-        if replace(session.policy, max_objects=self._policy.max_objects) != self._policy:
+        session.limit_objects(self._policy.max_objects)
+        if session.policy != self._policy:
             raise RequestError(
                 ErrorCode.SNAPSHOT,
                 f"snapshot {path} was taken with another model.policy or model.history_frames",
                 "prompt the objects again",
             )
-        session.policy = self._policy
         return session
 
     def _check_known(self, object_id: int | None) -> None:
@@ -335,7 +332,7 @@ class StreamTracker:
             )
 
     @property
-    def _effort_info(self) -> EffortInfo | None:
+    def _budget_info(self) -> BudgetInfo | None:
         return None if self._deadline is None else self._deadline.info
 
     @property
@@ -344,16 +341,16 @@ class StreamTracker:
         return self._history.newest or self._view.newest
 
     def _label(self, object_id: int) -> str | None:
-        return self._session.objects.get(object_id).label
+        return self._session.labels[object_id]
 
     def _objects(self) -> tuple[ObjectInfo, ...]:
         """All objects as they stand, which works before the first frame too."""
-        if self._session.seen:
-            return tuple(_info(obj) for obj in self._session.result().objects)
-        rows = sorted(self._session.objects.rows, key=lambda obj: obj.id)
+        session = self._session
+        if session.steps:
+            return tuple(_info(obj) for obj in session.result().objects)
         return tuple(
-            ObjectInfo(id=obj.id, label=obj.label, state=obj.presence.state, score=0.0, box=None)
-            for obj in rows
+            ObjectInfo(id=i, label=session.labels[i], state=state, score=0.0, box=None)
+            for i, state in session.object_states.items()
         )
 
     def _look(self, results: Iterable[ObjectResult] | None = None) -> None:
@@ -364,7 +361,7 @@ class StreamTracker:
             if self._states.get(obj.id) is not obj.state:
                 self._tell(EventName.OBJECT_STATE, obj.id, state=obj.state, label=obj.label)
         self._states = states
-        self._view = _View(objects, self._newest, self._session.bank.nbytes, self._ids.next)
+        self._view = _View(objects, self._newest, self._session.memory_bytes, self._ids.next)
 
     def _tell(
         self,
@@ -399,5 +396,5 @@ def _info(obj: ObjectResult) -> ObjectInfo:
         state=obj.state,
         score=obj.score,
         box=obj.box_xyxy,
-        fresh=obj.fresh,
+        updated=obj.fresh,
     )

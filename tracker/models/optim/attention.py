@@ -1,7 +1,8 @@
-"""Attention as two plain products, where torch's fused kernel is slower.
+"""Attention as two plain matrix products, where torch's fused kernel is slower.
 
-On a CPU that one multiplies bf16 at half the speed of plain products: sam2.1-tiny's image encoder
-takes 0.20 s in it for each of three layers, 0.11 s here.
+On a CPU the fused kernel (FlashAttention, Dao et al. 2022) multiplies bf16 at half the speed of
+plain products: sam2.1-tiny's image encoder takes 0.20 s in it for each of three layers, 0.11 s
+here.
 """
 
 import math
@@ -9,17 +10,19 @@ import math
 import torch
 import torch.nn.functional as F
 from sam2.modeling.backbones.hieradet import MultiScaleAttention, do_pool
+from sam2.modeling.sam.transformer import RoPEAttention
+from sam2.modeling.sam2_base import SAM2Base
 from torch import Tensor, nn
 
 _LARGEST = 2.0**100
 
 
-def is_faster_plainly(q: Tensor) -> bool:
-    """Whether plain products are the faster ones where these queries are."""
+def prefers_plain_products(q: Tensor) -> bool:
+    """True for queries in bf16 on a CPU, for which plain products are faster."""
     return q.device.type == "cpu" and q.dtype == torch.bfloat16
 
 
-def attend_plainly(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+def plain_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Means of values [..., l, d] by softmax(q k / sqrt(c)), for queries [..., q, c].
 
     The softmax is of powers of two, and divided by after the second product: that saves a tenth of
@@ -37,7 +40,7 @@ def attend_plainly(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 
 class PlainMultiScaleAttention(MultiScaleAttention):  # type: ignore[misc]
-    """Hiera's `MultiScaleAttention` with the faster kind of products."""
+    """Hiera's `MultiScaleAttention` by plain products where they are faster."""
 
     def __init__(self, original: MultiScaleAttention) -> None:
         nn.Module.__init__(self)
@@ -52,16 +55,24 @@ class PlainMultiScaleAttention(MultiScaleAttention):  # type: ignore[misc]
             h, w = q.shape[1:3]
             q = q.reshape(n, h * w, self.num_heads, -1)
         q, k, v = (x.transpose(1, 2) for x in (q, k, v))
-        if is_faster_plainly(q):
-            found = attend_plainly(q, k, v)
+        if prefers_plain_products(q):
+            found = plain_attention(q, k, v)
         else:
             found = F.scaled_dot_product_attention(q, k, v)
         out_nhwc: Tensor = self.proj(found.transpose(1, 2).reshape(n, h, w, -1))
         return out_nhwc
 
 
-def use_plain_attention(trunk: nn.Module) -> None:
-    """Rewrite a Hiera in eval mode, in place; other trunks stay as they are."""
+def use_plain_attention(network: SAM2Base) -> None:
+    """Let the trunk, if it is a Hiera, and the memory attention use plain products, in place."""
+    use_plain_attention_in_trunk(network.image_encoder.trunk)
+    for module in network.memory_attention.modules():
+        if isinstance(module, RoPEAttention):
+            module.plain_products = True  # read by `tracker.models.sam2.attention`
+
+
+def use_plain_attention_in_trunk(trunk: nn.Module) -> None:
+    """Replace each attention of a Hiera, in place; other trunks stay as they are."""
     for parent in list(trunk.modules()):
         for name, child in list(parent.named_children()):
             if type(child) is MultiScaleAttention:

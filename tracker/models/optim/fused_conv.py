@@ -1,4 +1,4 @@
-"""Convolutions of the image trunk with what follows them in one pass, for bf16 on a CPU."""
+"""Convolution fused with ReLU6, as a post-op of oneDNN, for bf16 on a CPU."""
 
 import torch
 from timm.layers.padding import pad_same
@@ -8,7 +8,7 @@ _NAME = "_convolution_pointwise"
 
 
 class FusedConv(nn.Module):
-    """A convolution with the ReLU6 after it, by oneDNN's own fusion; bit for bit the two in turn.
+    """A convolution with a ReLU6 as its post-op; bit for bit the two in turn.
 
     Torch's compiler emits the same operator, but needs a C++ compiler where it runs and seconds to
     minutes at a start.
@@ -25,7 +25,7 @@ class FusedConv(nn.Module):
         # timm's convolutions that pad like TensorFlow do so themselves.
         self._same = type(conv) is not nn.Conv2d
         self._padding = [0, 0] if self._same else list(conv.padding)
-        self._after = ("hardtanh", [0.0, 6.0], "") if relu6 else ("none", [], "")
+        self._post_op = ("hardtanh", [0.0, 6.0], "") if relu6 else ("none", [], "")
 
     def forward(self, x_nchw: Tensor) -> Tensor:
         """Convolve; the result is bf16."""
@@ -40,13 +40,13 @@ class FusedConv(nn.Module):
             list(self._stride),
             list(self._dilation),
             self._groups,
-            *self._after,
+            *self._post_op,
         )
         return out
 
 
 def can_fuse() -> bool:
-    """Whether this torch has the operator, not of its stable interface, and this CPU bf16 for it.
+    """True if this torch has the operator, not of its stable interface, and this CPU bf16 for it.
 
     Without such a processor torch still computes in bf16, slowly, but this operator does not.
     """
@@ -58,7 +58,7 @@ def can_fuse() -> bool:
 def fuse_convolutions(module: nn.Module) -> None:
     """Replace, in place, each convolution and the activation that stands where its norm was.
 
-    Norms must be folded first, see `tracker.models.optim.fusion.speed_up`.
+    Norms must be folded first, see `tracker.models.optim.fusion.fold_batch_norms`.
     """
     previous: tuple[str, nn.Conv2d] | None = None
     for name, child in list(module.named_children()):
@@ -73,6 +73,6 @@ def fuse_convolutions(module: nn.Module) -> None:
 
 
 def _is_relu6(module: nn.Module) -> bool:
-    """Whether a folded norm left nothing but a ReLU6."""
+    """True if a folded norm left nothing but a ReLU6."""
     rest = [m for m in module.children() if not isinstance(m, nn.Identity)]
     return isinstance(module, nn.Sequential) and [type(m) for m in rest] == [nn.ReLU6]

@@ -1,4 +1,4 @@
-"""The same network in fewer passes over memory, up to rounding."""
+"""Layers fused or folded into their neighbours: the same network in fewer passes over memory."""
 
 import torch
 import torch.nn.functional as F
@@ -7,9 +7,6 @@ from sam2.modeling.sam2_base import SAM2Base
 from sam2.modeling.sam2_utils import LayerNorm2d
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
-
-from tracker.models.optim.attention import use_plain_attention
-from tracker.models.optim.mask_decoder import TokenMaskDecoder
 
 FEW_CHANNELS = 16
 
@@ -50,7 +47,7 @@ class NarrowNeck(nn.Module):
         super().__init__()
         coarse, top, middle, fine = (level.conv for level in neck.convs)
         self.coarse, self.top = coarse, top
-        self.middle, self.fine = _in_one(middle, to_middle), _in_one(fine, to_fine)
+        self.middle, self.fine = _composed(middle, to_middle), _composed(fine, to_fine)
         self.position_encoding = neck.position_encoding
 
     def forward(self, levels: list[Tensor]) -> tuple[list[Tensor], list[Tensor | None]]:
@@ -62,19 +59,16 @@ class NarrowNeck(nn.Module):
         return [self.fine(fine), self.middle(middle), out, above], [None, None, position, None]
 
 
-def speed_up_model(network: SAM2Base) -> None:
-    """Rewrite a whole network in eval mode, in place; the features it encodes stay the same."""
+def use_narrow_neck(network: SAM2Base) -> None:
+    """Replace the neck of a network in eval mode, in place; what it encodes stays the same."""
     neck, decoder = network.image_encoder.neck, network.sam_mask_decoder
     assert neck.fpn_top_down_levels == [2, 3] and neck.fuse_type == "sum"  # in all of sam2's
     assert neck.fpn_interp_model == "nearest" and network.use_high_res_features_in_sam
     network.image_encoder.neck = NarrowNeck(neck, decoder.conv_s0, decoder.conv_s1)
     decoder.conv_s0 = decoder.conv_s1 = nn.Identity()
-    network.sam_mask_decoder = TokenMaskDecoder(decoder, getattr(network, "fine_prompts", None))
-    use_plain_attention(network.image_encoder.trunk)
-    speed_up(network)
 
 
-def _in_one(first: nn.Conv2d, second: nn.Conv2d) -> nn.Conv2d:
+def _composed(first: nn.Conv2d, second: nn.Conv2d) -> nn.Conv2d:
     """A 1x1 convolution that does what two in turn do."""
     assert first.bias is not None and second.bias is not None
     one = nn.Conv2d(first.in_channels, second.out_channels, 1)
@@ -85,26 +79,31 @@ def _in_one(first: nn.Conv2d, second: nn.Conv2d) -> nn.Conv2d:
     return one.requires_grad_(False)
 
 
-def speed_up(network: nn.Module) -> None:
-    """Rewrite modules in eval mode, in place: norms fused or folded.
-
-    A batch norm is folded into the convolution that its module holds just before it.
-    """
+def use_channel_norm(network: nn.Module) -> None:
+    """Replace each `LayerNorm2d` of a module in eval mode, in place."""
     for parent in list(network.modules()):
-        previous: tuple[str, nn.Module] | None = None
         for name, child in list(parent.named_children()):
             if type(child) is LayerNorm2d:
                 setattr(parent, name, _channel_norm(child))
+
+
+def fold_batch_norms(network: nn.Module) -> None:
+    """Fold each batch norm of a module in eval mode, in place.
+
+    It goes into the convolution that its parent holds just before it.
+    """
+    for parent in list(network.modules()):
+        previous: str | None = None
+        for name, child in list(parent.named_children()):
             if isinstance(child, nn.BatchNorm2d) and previous is not None:
-                _fold(parent, previous[0], name)
-                child = parent.get_submodule(name)
-            previous = (name, child) if isinstance(child, nn.Conv2d) else None
+                _fold(parent, previous, name)
+            previous = name if isinstance(child, nn.Conv2d) else None
 
 
 def _channel_norm(norm: LayerNorm2d) -> ChannelNorm:
-    fast: ChannelNorm = ChannelNorm(norm.weight.shape[0], norm.eps).eval()
-    fast.weight, fast.bias = norm.weight, norm.bias
-    return fast
+    fused: ChannelNorm = ChannelNorm(norm.weight.shape[0], norm.eps).eval()
+    fused.weight, fused.bias = norm.weight, norm.bias
+    return fused
 
 
 def _fold(parent: nn.Module, conv_name: str, norm_name: str) -> None:

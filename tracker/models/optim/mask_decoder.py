@@ -1,7 +1,7 @@
-"""SAM 2's mask decoder as few large matrix products over tokens, up to rounding.
+"""SAM 2's mask decoder as few large matrix products over tokens.
 
 Follows `sam2.modeling.sam.mask_decoder.MaskDecoder` and `TwoWayTransformer`, whose weights it
-uses. What differs:
+uses. What differs, up to rounding:
 - all is computed in one dtype, where autocast mixes two and pays for each conversion;
 - the positions of the image's tokens enter as their products with weights, which are the same for
   all objects and frames, so that each layer takes one product of the image instead of three;
@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from sam2.modeling.sam.mask_decoder import MaskDecoder
 from sam2.modeling.sam.transformer import Attention, TwoWayAttentionBlock
+from sam2.modeling.sam2_base import SAM2Base
 from torch import Tensor, nn
 
 from tracker.models.optim.dtype_cache import DerivedCache, compute_dtype, in_dtype
@@ -34,7 +35,7 @@ class TokenMaskDecoder(MaskDecoder):  # type: ignore[misc]
         nn.Module.__init__(self)
         self.__dict__.update(original.__dict__)  # the same modules, weights and settings
         self.fine_prompts = fine_prompts
-        self._plans: DerivedCache[_Plan] = DerivedCache()
+        self._decoders: DerivedCache[_OneDtypeDecoder] = DerivedCache()
 
     def predict_masks(
         self,
@@ -53,23 +54,29 @@ class TokenMaskDecoder(MaskDecoder):  # type: ignore[misc]
         assert not repeat_image
         dtype = compute_dtype(image_embeddings)
         with torch.autocast(image_embeddings.device.type, enabled=False):
-            fine, middle, *shown = (level.to(dtype) for level in high_res_features)
-            return self._plan(dtype, image_embeddings.device).run(
+            fine, middle, *mask_prompt = (level.to(dtype) for level in high_res_features)
+            return self._decoder(dtype, image_embeddings.device).run(
                 _tokens(image_embeddings.to(dtype)) + _narrow(dense_prompt_embeddings).to(dtype),
                 image_pe,
                 sparse_prompt_embeddings.to(dtype),
                 middle,
                 fine,
-                *shown,
+                *mask_prompt,
             )
 
-    def _plan(self, dtype: torch.dtype, device: torch.device) -> "_Plan":
-        if (dtype, device) not in self._plans:
-            self._plans[dtype, device] = _Plan(in_dtype(self, dtype))
-        return self._plans[dtype, device]
+    def _decoder(self, dtype: torch.dtype, device: torch.device) -> "_OneDtypeDecoder":
+        if (dtype, device) not in self._decoders:
+            self._decoders[dtype, device] = _OneDtypeDecoder(in_dtype(self, dtype))
+        return self._decoders[dtype, device]
 
 
-class _Plan:
+def use_token_mask_decoder(network: SAM2Base) -> None:
+    """Replace the mask decoder of a network in eval mode, in place."""
+    fine_prompts = getattr(network, "fine_prompts", None)
+    network.sam_mask_decoder = TokenMaskDecoder(network.sam_mask_decoder, fine_prompts)
+
+
+class _OneDtypeDecoder:
     """The decoder's weights in one dtype, those of products over the image side by side."""
 
     def __init__(self, decoder: MaskDecoder) -> None:
@@ -91,7 +98,7 @@ class _Plan:
         prompts_ntc: Tensor,
         middle_1dhw: Tensor,
         fine_1dhw: Tensor,
-        shown_n1hw: Tensor | None = None,
+        mask_prompt_n1hw: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """See `TokenMaskDecoder.predict_masks`."""
         n, (h, w) = len(image_nqc), image_pe_1chw.shape[-2:]
@@ -101,7 +108,7 @@ class _Plan:
         )
         first = int(self._decoder.pred_obj_scores)
         masks_nac = tokens_ntc[:, first + 1 :][:, : self._decoder.num_mask_tokens]
-        pixels_npd = self._upscaled(image_nqc, middle_1dhw, fine_1dhw, shown_n1hw)
+        pixels_npd = self._upscaled(image_nqc, middle_1dhw, fine_1dhw, mask_prompt_n1hw)
         nested_nap = torch.bmm(self._weights_of_masks(masks_nac), pixels_npd.transpose(1, 2))
         iou_na = self._decoder.iou_prediction_head(tokens_ntc[:, first])
         presence_n1 = iou_na.new_full((n, 1), 10.0)  # as sam2's: there, as far as is known
@@ -113,11 +120,11 @@ class _Plan:
         self, tokens_ntc: Tensor, image_nqc: Tensor, pos_1qc: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Tokens and image after they have attended to each other."""
-        given_ntc = tokens_ntc
+        initial_ntc = tokens_ntc
         for block in self._blocks:
-            tokens_ntc, image_nqc = block.run(tokens_ntc, given_ntc, image_nqc, pos_1qc)
+            tokens_ntc, image_nqc = block.run(tokens_ntc, initial_ntc, image_nqc, pos_1qc)
         k, v = self._last_kv.of(image_nqc, pos_1qc)
-        found_ntc = _attended(self._last, tokens_ntc + given_ntc, k, v)
+        found_ntc = _attend_to_image(self._last, tokens_ntc + initial_ntc, k, v)
         return self._last_norm(tokens_ntc + found_ntc), image_nqc
 
     def _upscaled(
@@ -125,7 +132,7 @@ class _Plan:
         image_nqc: Tensor,
         middle_1dhw: Tensor,
         fine_1dhw: Tensor,
-        shown_n1hw: Tensor | None,
+        mask_prompt_n1hw: Tensor | None,
     ) -> Tensor:
         """Features of the pixels of a mask [n, 16q, c / 8], nested: see `_in_order`."""
         n = image_nqc.shape[0]
@@ -133,12 +140,12 @@ class _Plan:
         pixels = first.onto(_nested(middle_1dhw, 1), image_nqc).reshape(n, -1, first.channels)
         norm = self._norm
         pixels = F.layer_norm(pixels, (first.channels,), norm.weight, norm.bias, norm.eps)
-        shown = None if shown_n1hw is None else _nested(shown_n1hw, 2)
-        pixels = second.onto(_nested(fine_1dhw, 2), F.gelu(pixels), shown)
+        mask_prompt_nq4 = None if mask_prompt_n1hw is None else _nested(mask_prompt_n1hw, 2)
+        pixels = second.onto(_nested(fine_1dhw, 2), F.gelu(pixels), mask_prompt_nq4)
         return F.gelu(pixels).reshape(n, -1, second.channels)
 
     def _weights_of_masks(self, masks_nac: Tensor) -> Tensor:
-        """What each mask token makes of the pixels' features, [n, a, c / 8]."""
+        """Weights of the pixels' features by the hypernetwork of each mask, [n, a, c / 8]."""
         x_anc = masks_nac.transpose(0, 1)
         for number, (weight, bias) in enumerate(self._hyper):
             x_anc = torch.baddbmm(bias, F.relu(x_anc) if number else x_anc, weight)
@@ -150,24 +157,31 @@ class _Block:
 
     def __init__(self, layer: TwoWayAttentionBlock) -> None:
         self._layer = layer
-        self._ask, self._tell = layer.cross_attn_token_to_image, layer.cross_attn_image_to_token
-        self._image = _SideBySide([self._ask.k_proj, self._tell.q_proj], [self._ask.v_proj])
+        self._to_image = layer.cross_attn_token_to_image
+        self._to_tokens = layer.cross_attn_image_to_token
+        self._image = _SideBySide(
+            [self._to_image.k_proj, self._to_tokens.q_proj], [self._to_image.v_proj]
+        )
 
     def run(
-        self, tokens_ntc: Tensor, given_ntc: Tensor, image_nqc: Tensor, pos_1qc: Tensor
+        self, tokens_ntc: Tensor, initial_ntc: Tensor, image_nqc: Tensor, pos_1qc: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Tokens and image after the layer; `given_ntc` are the tokens before the first."""
+        """Tokens and image after the layer; `initial_ntc` are the tokens before the first."""
         layer = self._layer
         if layer.skip_first_layer_pe:
             tokens_ntc = layer.self_attn(tokens_ntc, tokens_ntc, tokens_ntc)
         else:
-            placed = tokens_ntc + given_ntc
+            placed = tokens_ntc + initial_ntc
             tokens_ntc = tokens_ntc + layer.self_attn(placed, placed, tokens_ntc)
         tokens_ntc = layer.norm1(tokens_ntc)
         k, q, v = self._image.of(image_nqc, pos_1qc)
-        tokens_ntc = layer.norm2(tokens_ntc + _attended(self._ask, tokens_ntc + given_ntc, k, v))
+        tokens_ntc = layer.norm2(
+            tokens_ntc + _attend_to_image(self._to_image, tokens_ntc + initial_ntc, k, v)
+        )
         tokens_ntc = layer.norm3(tokens_ntc + layer.mlp(tokens_ntc))
-        image_nqc = _told(self._tell, image_nqc, q, tokens_ntc + given_ntc, tokens_ntc)
+        image_nqc = _attend_to_tokens(
+            self._to_tokens, image_nqc, q, tokens_ntc + initial_ntc, tokens_ntc
+        )
         return tokens_ntc, layer.norm4(image_nqc)
 
 
@@ -197,34 +211,36 @@ class _SideBySide:
 class _Doubling:
     """A transposed convolution of size 2 and stride 2 that makes four pixels of each token.
 
-    What is shown of the four pixels themselves, a number each, goes into the same product.
+    A mask prompt, a number for each of the four pixels, goes into the same product.
     """
 
-    def __init__(self, conv: nn.ConvTranspose2d, of_shown: nn.Conv2d | None = None) -> None:
+    def __init__(self, conv: nn.ConvTranspose2d, of_mask: nn.Conv2d | None = None) -> None:
         assert conv.kernel_size == conv.stride == (2, 2) and conv.bias is not None
         self.channels = conv.out_channels
         self._weight_co = conv.weight.permute(0, 2, 3, 1).flatten(1).contiguous()
         self._bias_o = conv.bias.repeat(4)
-        if of_shown is not None:
-            assert of_shown.bias is not None
-            each_1o = of_shown.weight[:, 0, :, 0].t()
+        if of_mask is not None:
+            assert of_mask.bias is not None
+            each_1o = of_mask.weight[:, 0, :, 0].t()
             each_44o = torch.diag_embed(each_1o.t().expand(-1, 4)).movedim(0, -1)
-            self._weight_with_shown_co = torch.cat([self._weight_co, each_44o.flatten(1)])
-            self._bias_with_shown_o = self._bias_o + of_shown.bias.repeat(4)
+            self._weight_with_mask_co = torch.cat([self._weight_co, each_44o.flatten(1)])
+            self._bias_with_mask_o = self._bias_o + of_mask.bias.repeat(4)
 
     def onto(
-        self, features_1qo: Tensor, image_nqc: Tensor, shown_nq4: Tensor | None = None
+        self, features_1qo: Tensor, image_nqc: Tensor, mask_prompt_nq4: Tensor | None = None
     ) -> Tensor:
         """The pixels of each token [n, q, 4 * channels], added to the features of an image."""
         weight_co, bias_o = self._weight_co, self._bias_o
-        if shown_nq4 is not None:
-            image_nqc = torch.cat([image_nqc, shown_nq4], dim=-1)
-            weight_co, bias_o = self._weight_with_shown_co, self._bias_with_shown_o
+        if mask_prompt_nq4 is not None:
+            image_nqc = torch.cat([image_nqc, mask_prompt_nq4], dim=-1)
+            weight_co, bias_o = self._weight_with_mask_co, self._bias_with_mask_o
         weight_nco = weight_co.expand(image_nqc.shape[0], -1, -1)
         return torch.baddbmm(features_1qo + bias_o, image_nqc, weight_nco)
 
 
-def _attended(attention: Attention, tokens_ntc: Tensor, k_nqi: Tensor, v_nqi: Tensor) -> Tensor:
+def _attend_to_image(
+    attention: Attention, tokens_ntc: Tensor, k_nqi: Tensor, v_nqi: Tensor
+) -> Tensor:
     """Attention of the tokens to the image, whose keys and values are projected already."""
     heads = attention.num_heads
     q, k, v = (
@@ -235,7 +251,7 @@ def _attended(attention: Attention, tokens_ntc: Tensor, k_nqi: Tensor, v_nqi: Te
     return projected
 
 
-def _told(
+def _attend_to_tokens(
     attention: Attention, image_nqc: Tensor, q_nqi: Tensor, placed_ntc: Tensor, tokens_ntc: Tensor
 ) -> Tensor:
     """The image after its attention to the tokens, whose queries are projected already.

@@ -1,4 +1,4 @@
-"""The memory encoder for a CPU: the same weights in fewer and cheaper passes, up to rounding."""
+"""Memory encoder for a CPU: adjacent linear layers composed, convolutions fused, in one dtype."""
 
 from collections.abc import Iterable
 
@@ -60,11 +60,11 @@ class FastMemoryEncoder(MemoryEncoder):  # type: ignore[misc]
         image_1chw = top_1chw.to(self._dtype, memory_format=torch.channels_last)
         if not self._fuses:
             masks_nchw, image_1chw = _pooled(masks_nchw, pool), _pooled(image_1chw, pool)
-        seen_nhwc: Tensor = self.from_mask(masks_nchw.permute(0, 2, 3, 1))
-        seen_nhwc += self.from_image(image_1chw.permute(0, 2, 3, 1))
+        sum_nhwc: Tensor = self.from_mask(masks_nchw.permute(0, 2, 3, 1))
+        sum_nhwc += self.from_image(image_1chw.permute(0, 2, 3, 1))
         if not self._fuses:
-            return seen_nhwc.flatten(1, 2)
-        fused_nchw = _pooled(self.fuser(seen_nhwc.permute(0, 3, 1, 2)), pool)
+            return sum_nhwc.flatten(1, 2)
+        fused_nchw = _pooled(self.fuser(sum_nhwc.permute(0, 3, 1, 2)), pool)
         memory_nmhw: Tensor = self.out_proj(fused_nchw)
         return memory_nmhw.flatten(2).transpose(1, 2)
 
@@ -231,7 +231,7 @@ class FirstLevel(NarrowLevel):
         return cells_nchw
 
 
-def use_fast_memory(network: SAM2Base, dtype: torch.dtype) -> None:
+def use_fast_memory_encoder(network: SAM2Base, dtype: torch.dtype) -> None:
     """Give a network in eval mode on a CPU, in place, a memory encoder that computes in `dtype`.
 
     Needs the operator that `tracker.models.optim.fused_conv.can_fuse` looks for.

@@ -5,7 +5,15 @@ from typing import Annotated, Any, Literal, Self
 
 import timm
 import torch
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    ValidationError,
+    model_validator,
+)
 from sam2.modeling.backbones.image_encoder import FpnNeck, ImageEncoder
 from sam2.modeling.memory_attention import MemoryAttention, MemoryAttentionLayer
 from sam2.modeling.memory_encoder import CXBlock, Fuser, MaskDownSampler, MemoryEncoder
@@ -61,16 +69,17 @@ class PicoArchitecture(BaseModel):
         dim_feedforward: Hidden channels of each of those layers.
         fuser_layers: Layers that fuse mask and image in the memory encoder.
         num_maskmem: Memories attended to, the prompted one included.
-        memory_pool: A memory keeps the mean of each square of so many by so many tokens, an idea of
-            EfficientTAM's memory attention: fewer keys for the same picture. 1 is SAM 2's.
+        memory_stride: A memory keeps the mean of each square of so many by so many tokens, an idea
+            of EfficientTAM's memory attention: fewer keys for the same picture. 1 is SAM 2's. Its
+            older name `memory_pool` is read, too.
         draws_prompts: Trained to be shown clicks and boxes as a rough mask too.
         follows_masks: Trained to be shown the mask of the frame before on a tracked frame.
-        top_down: Channels at strides 8 and 4 in which the finer feature maps learn what the coarser
-            ones see, see `pico.top_down`; None leaves the maps as the trunk gives them.
+        top_down: Channels at strides 8 and 4 of the fusion of coarse features into the finer maps,
+            see `pico.top_down`; None leaves the maps as the trunk gives them.
         fine_prompts: Masks that are shown reach the decoder's finest features too, as they are.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_by_name=True)
 
     trunk: str
     trunk_out_indices: tuple[int, int, int, int]
@@ -80,7 +89,9 @@ class PicoArchitecture(BaseModel):
     dim_feedforward: Annotated[int, Field(gt=0)]
     fuser_layers: Annotated[int, Field(ge=0)]
     num_maskmem: Annotated[int, Field(gt=1)]
-    memory_pool: Literal[1, 2] = 1
+    memory_stride: Annotated[
+        Literal[1, 2], Field(validation_alias=AliasChoices("memory_stride", "memory_pool"))
+    ] = 1
     draws_prompts: bool = False
     follows_masks: bool = False
     top_down: tuple[Width, Width] | None = None
@@ -99,8 +110,8 @@ class PicoConfig(BaseModel):
     Attributes:
         architecture: Its sizes.
         input: The pictures that it expects.
-        trunk_ranges: Smallest and largest output of each of the trunk's blocks, for
-            `tracker.models.optim.int8.trunk`; None where they were not measured.
+        trunk_ranges: Calibrated ranges of the trunk's activations, for
+            `tracker.models.optim.int8.trunk`; None where they were not calibrated.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -191,7 +202,7 @@ def build_pico(config: PicoConfig, cls: type[SAM2Base] = SAM2Base, **extra: Any)
         image_size=config.input.size,
         **(_SAM2_FLAGS | PREDICTOR_FLAGS | extra),
     )
-    network.memory_pool = arch.memory_pool
+    network.memory_stride = arch.memory_stride
     network.draws_prompts = arch.draws_prompts
     network.follows_masks = arch.follows_masks
     if arch.fine_prompts:

@@ -1,4 +1,4 @@
-"""What the coarser feature maps of a trunk see, told to the finer ones.
+"""Top-down (FPN-style) fusion of coarse features into the stride-4 and stride-8 maps.
 
 SAM 2's neck takes the maps at strides 4 and 8 as they are: Hiera's know their surroundings there. A
 trunk of plain convolutions knows little more than edges so early. Here each of the two maps is
@@ -17,7 +17,7 @@ _MIXES = 2  # at each level
 
 
 class Mix(nn.Module):
-    """Each channel among neighbours, then the channels of each place."""
+    """A depthwise separable convolution: 5x5 depthwise, then 1x1, each with a ReLU6."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class Mix(nn.Module):
 
 
 class Level(nn.Module):
-    """One of the finer maps, and what comes from the level above."""
+    """Fusion of one of the finer maps with the features from the level above."""
 
     def __init__(self, channels: int, width: int) -> None:
         super().__init__()
@@ -43,18 +43,18 @@ class Level(nn.Module):
         self.out = nn.Conv2d(width, channels, 1)
 
     def forward(self, x_nchw: Tensor, above_nchw: Tensor) -> tuple[Tensor, Tensor]:
-        """The map, and what the next level is told; `above_nchw` has half the size."""
-        seen_nchw = self.mixes(self.act(self.lateral(x_nchw) + doubled(above_nchw)))
-        return x_nchw + self.out(seen_nchw), seen_nchw
+        """The map, and the features for the next level; `above_nchw` has half the size."""
+        mixed_nchw = self.mixes(self.act(self.lateral(x_nchw) + doubled(above_nchw)))
+        return x_nchw + self.out(mixed_nchw), mixed_nchw
 
 
 class Steps(NamedTuple, Generic[Value]):
-    """What a `TopDown` computes of no known range, in turn, or something of each of it.
+    """Activations of a `TopDown` whose ranges are to be calibrated, or a value for each.
 
     Attributes:
         coarse: The coarsest map, narrowed.
-        above: What the level of stride 8 is told.
-        narrow: What that of stride 4 is told.
+        above: Features for the level of stride 8.
+        narrow: Features for that of stride 4.
         middle: The map of stride 8.
         fine: That of stride 4.
     """
@@ -67,7 +67,7 @@ class Steps(NamedTuple, Generic[Value]):
 
 
 class TopDown(nn.Module):
-    """Feature maps of strides 4, 8, 16 and 32 to others of the same shapes; the last two stay."""
+    """Top-down fusion of maps at strides 4, 8, 16 and 32; shapes and the last two maps stay."""
 
     def __init__(self, channels: Sequence[int], widths: tuple[int, int]) -> None:
         """Prepare random weights.
@@ -90,12 +90,12 @@ class TopDown(nn.Module):
         return [steps.fine, steps.middle, *maps[2:]]
 
     def steps(self, maps: list[Tensor]) -> Steps[Tensor]:
-        """All that is computed on the way."""
+        """All activations on the way."""
         fine, middle, top, coarse = maps
         narrowed = self.coarse(coarse)
         above = self.top(top) + doubled(narrowed)
-        middle, seen = self.middle(middle, above)
-        narrow = self.narrow(seen)
+        middle, mixed = self.middle(middle, above)
+        narrow = self.narrow(mixed)
         fine, _ = self.fine(fine, narrow)
         return Steps(narrowed, above, narrow, middle, fine)
 

@@ -13,7 +13,7 @@ from tracker.models.registry import ModelSpec
 OFFICIAL_INPUT = InputSpec(
     size=1024, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), resize="pil"
 )
-# What the official builder of the video predictor adds to every configuration.
+# The official builder of the video predictor adds these to every configuration.
 PREDICTOR_FLAGS: dict[str, Any] = {
     "binarize_mask_from_pts_for_mem_enc": True,
     "sam_mask_decoder_extra_args": {

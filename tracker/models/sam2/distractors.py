@@ -1,33 +1,20 @@
-"""Rivals, which look like an object, and the frames that tell an object from its rivals.
+"""Detection of distractors, which look like an object, from the mask decoder's candidates.
 
-An idea of DAM4SAM: a tracker confuses an object with its like when its memory holds too few frames
-that show both. Where the mask decoder hesitates between masks of different extent, a rival is in
-view; if the mask is good and steady all the same, the frame is worth remembering for long, as an
-anchor.
-
-DAM4SAM compares the decoder's candidates. Those of pico are all alike, and a configuration without
-`multimask_output_for_tracking` has a single one on tracked frames; so what the chosen mask holds
-just under its threshold is a candidate too.
+An idea of DAM4SAM (Videnovic et al., 2025), which compares the decoder's candidates. Those of pico
+are all alike, and a configuration without `multimask_output_for_tracking` has a single one on
+tracked frames; so what the chosen mask holds just under its threshold is a candidate too.
 """
-
-from collections.abc import Sequence
-from statistics import median
 
 import torch
 from torch import Tensor
 
-ANCHORS = 2  # remembered of each object
-ANCHOR_GAP = 5  # frames from one anchor to the next, at least
-ANCHOR_IOU = 0.5  # predicted quality of an anchor's mask, at least
-AREAS = 10  # the areas that say how large an object is of late
-AREA_CHANGE = 0.2  # of their median, at most
-DISTRACTOR_IOU = 0.1  # predicted quality by which a rival may fall short of the chosen mask
-DISTRACTOR_LOGIT = 1.0  # logit by which a rival may fall short of being in the chosen mask
+DISTRACTOR_IOU = 0.1  # predicted quality by which a distractor may fall short of the chosen mask
+DISTRACTOR_LOGIT = 1.0  # logit by which a distractor may fall short of being in the chosen mask
 DISTRACTOR_BOX = 0.7  # share of the chosen mask's box in the box of both, at most
 
 
 def find_distractors(logits_nass: Tensor, iou_na: Tensor) -> Tensor:
-    """Whether a rival of each object is in view, bool [n].
+    """Whether a distractor of each object is in view, bool [n].
 
     It is if another candidate is about as good as the best one and the box around both is much
     larger than that of the best, or if the best one would grow as much at a lower threshold.
@@ -56,9 +43,3 @@ def _extent(there_nas: Tensor) -> Tensor:
     last_na = (there_nas * position_s).amax(dim=-1)
     first_na = size + 1 - (there_nas * position_s.flip(0)).amax(dim=-1)
     return (last_na - first_na + 1).clamp(min=0)
-
-
-def is_steady(area: int, before: Sequence[int]) -> bool:
-    """Whether an area is about that of the frames before; never if there are none."""
-    usual = median(before) if before else 0
-    return area > 0 and abs(area - usual) <= AREA_CHANGE * usual

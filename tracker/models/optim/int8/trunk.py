@@ -1,7 +1,7 @@
-"""An EfficientNet-Lite trunk and the neck over it in 8-bit integers, for CPUs that multiply them.
+"""Static quantization of an EfficientNet-Lite trunk and the neck over it, to 8-bit integers.
 
-Between convolutions with a ReLU6 the range is 0 to 6, which saturation to uint8 cuts off for
-nothing. The outputs of blocks have no such bounds: their ranges were measured on pictures
+Between convolutions with a ReLU6 the range is 0 to 6, and saturation to uint8 is that ReLU6. The
+outputs of blocks have no such bounds: their ranges are calibrated on pictures
 (`tools.train.calibrate`) and lie in the model's configuration.
 """
 
@@ -19,29 +19,34 @@ from torch import Tensor, nn
 from tracker.errors import ModelError
 from tracker.models.model import InputSpec
 from tracker.models.optim.fusion import NarrowNeck
-from tracker.models.optim.int8.conv import RELU6, STEPS, Int8Conv, QuantParams
+from tracker.models.optim.int8.conv import RELU6, UINT8_MAX, Int8Conv, QuantParams
 from tracker.models.optim.int8.top_down import Int8TopDown
 from tracker.models.pico.build import TimmTrunk
 from tracker.models.pico.top_down import Steps
 
 _LEAVES = {nn.Conv2d, Conv2dSame, nn.ReLU6, nn.Identity}
-PIXELS = QuantParams(step=1.0, zero=116)  # grey
+PIXELS = QuantParams(scale=1.0, zero_point=116)  # grey
 
 
 class Block(nn.Module):
-    """A few convolutions in turn, and the sum with what they began with."""
+    """A residual block: a few convolutions in turn, and the sum with their input."""
 
     def __init__(
-        self, convs: Sequence[nn.Conv2d], given: QuantParams, gives: QuantParams, *, has_skip: bool
+        self,
+        convs: Sequence[nn.Conv2d],
+        input_params: QuantParams,
+        output_params: QuantParams,
+        *,
+        has_skip: bool,
     ) -> None:
         super().__init__()
         *inner, last = convs
-        levels = [given] + [RELU6] * len(inner)
+        params = [input_params] + [RELU6] * len(inner)
         self.inner = nn.ModuleList(
-            Int8Conv(conv, before, RELU6) for conv, before in zip(inner, levels, strict=False)
+            Int8Conv(conv, before, RELU6) for conv, before in zip(inner, params, strict=False)
         )
-        self.last = Int8Conv(last, levels[-1], gives)
-        self._given, self._has_skip = given, has_skip
+        self.last = Int8Conv(last, params[-1], output_params)
+        self._input_params, self._has_skip = input_params, has_skip
 
     def forward(self, x_nchw: Tensor) -> Tensor:
         """Run the block; with a skip, its input is overwritten."""
@@ -49,7 +54,7 @@ class Block(nn.Module):
         for conv in self.inner:
             y_nchw = conv(y_nchw)
         if self._has_skip:
-            return self.last.add_to(x_nchw, self._given, y_nchw)
+            return self.last.add_to(x_nchw, self._input_params, y_nchw)
         return self.last(y_nchw)  # type: ignore[no-any-return]
 
 
@@ -57,7 +62,7 @@ class Int8Trunk(nn.Module):
     """A trunk from uint8 pictures, RGB, to uint8 feature maps.
 
     Attributes:
-        levels: What each of the maps means, finest first.
+        output_params: Of each of the maps, finest first.
     """
 
     def __init__(
@@ -68,24 +73,23 @@ class Int8Trunk(nn.Module):
         self.channel_list = trunk.channel_list
         self.stem = Int8Conv(_of_pixels(body.conv_stem, spec), PIXELS, RELU6)
         self.stages = nn.ModuleList()
-        self.levels: list[QuantParams] = []
-        self._taken = {info["stage"] for info in body.feature_info.get_dicts()}
-        given, outputs = RELU6, iter(ranges)
+        self.output_params: list[QuantParams] = []
+        self._output_stages = {info["stage"] for info in body.feature_info.get_dicts()}
+        params, outputs = RELU6, iter(ranges)
         for number, stage in enumerate(body.blocks, 1):
             blocks = nn.Sequential()
             for block in stage:
-                gives = QuantParams.between(*next(outputs))
+                before, params = params, QuantParams.of_range(*next(outputs))
                 blocks.append(
-                    Block(block_convs(block), given, gives, has_skip=bool(block.has_skip))
+                    Block(block_convs(block), before, params, has_skip=bool(block.has_skip))
                 )
-                given = gives
             self.stages.append(blocks)
-            if number in self._taken:
-                self.levels.append(given)
+            if number in self._output_stages:
+                self.output_params.append(params)
         self.top_down: Int8TopDown | None = None
         if trunk.top_down is not None:
-            self.top_down = Int8TopDown(trunk.top_down, self.levels, list(outputs))
-            self.levels = self.top_down.levels
+            self.top_down = Int8TopDown(trunk.top_down, self.output_params, list(outputs))
+            self.output_params = self.top_down.output_params
 
     def forward(self, image_nchw: Tensor) -> list[Tensor]:
         """The feature maps, NCHW, finest first."""
@@ -93,13 +97,13 @@ class Int8Trunk(nn.Module):
         maps = []
         for number, stage in enumerate(self.stages, 1):
             x_nchw = stage(x_nchw)
-            if number in self._taken:
+            if number in self._output_stages:
                 maps.append(x_nchw)
         return maps if self.top_down is None else self.top_down(maps)
 
 
 def can_be_quantized(trunk: nn.Module) -> bool:
-    """Whether a trunk is an EfficientNet-Lite: convolutions and ReLU6, nothing else."""
+    """True if a trunk is an EfficientNet-Lite: convolutions and ReLU6, nothing else."""
     body: Any = getattr(trunk, "body", None)
     if type(body) is not EfficientNetFeatures:
         return False
@@ -117,14 +121,14 @@ def can_be_quantized(trunk: nn.Module) -> bool:
 def quantize(
     image_encoder: ImageEncoder, spec: InputSpec, ranges: Sequence[tuple[float, float]]
 ) -> None:
-    """Rewrite an encoder on the CPU, in place; its norms must be folded, its neck be narrow.
+    """Quantize an encoder on the CPU, in place; its norms must be folded, its neck be narrow.
 
     It then takes pictures as they are, uint8 [1, 3, size, size], channels last in memory.
 
     Args:
         image_encoder: Over an EfficientNet-Lite of timm.
         spec: The pictures that it expected.
-        ranges: Smallest and largest output of each block, see `trunk_blocks`; then, of a trunk with
+        ranges: Lowest and highest output of each block, see `trunk_blocks`; then, of a trunk with
             a `TopDown`, those of its `Steps`.
 
     Raises:
@@ -144,8 +148,8 @@ def quantize(
     assert isinstance(neck, NarrowNeck)
     image_encoder.trunk = trunk
     names = ("fine", "middle", "top", "coarse")
-    for name, levels in zip(names, trunk.levels, strict=True):
-        setattr(neck, name, Int8Conv(getattr(neck, name), levels, None))
+    for name, params in zip(names, trunk.output_params, strict=True):
+        setattr(neck, name, Int8Conv(getattr(neck, name), params, None))
 
 
 def trunk_blocks(trunk: nn.Module) -> Iterator[nn.Module]:
@@ -162,14 +166,14 @@ def block_convs(block: nn.Module) -> list[nn.Conv2d]:
 
 
 def _of_pixels(stem: nn.Conv2d, spec: InputSpec) -> nn.Conv2d:
-    """The first convolution, for pixels as they are less `PIXELS.zero`.
+    """The first convolution, for pixels as they are less `PIXELS.zero_point`.
 
     Beyond the picture there is grey, where the original has the mean colour.
     """
     stem = copy.deepcopy(stem)
     assert stem.bias is not None
-    scale_3 = 1 / (STEPS * torch.tensor(spec.std))
-    shift_3 = PIXELS.zero * scale_3 - torch.tensor(spec.mean) / torch.tensor(spec.std)
+    scale_3 = 1 / (UINT8_MAX * torch.tensor(spec.std))
+    shift_3 = PIXELS.zero_point * scale_3 - torch.tensor(spec.mean) / torch.tensor(spec.std)
     with torch.no_grad():
         stem.bias += (stem.weight.sum(dim=(2, 3)) * shift_3).sum(dim=1)
         stem.weight *= scale_3[:, None, None]

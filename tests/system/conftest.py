@@ -1,0 +1,23 @@
+"""A whole daemon, which the pages and the examples talk to."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tools.serving import Daemon
+
+
+@pytest.fixture(scope="session")
+def documented_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    with Daemon(tmp_path_factory.mktemp("documented")) as running:
+        yield running
+
+
+@pytest.fixture
+def door(documented_daemon: Daemon) -> Iterator[dict[str, str]]:
+    """The environment of a client; the daemon has no stream before and none afterwards."""
+    config = documented_daemon.config
+    yield {"TRACKD_CONTROL": config["control"]["bind"], "TRACKD_DATA": config["data"]["bind"]}
+    with documented_daemon.client() as client:
+        for stream in client.streams():
+            client.remove_stream(stream.stream)

@@ -1,0 +1,1 @@
+"""Effects: drawings of tracked objects on the picture, one module each."""

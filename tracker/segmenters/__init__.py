@@ -1,0 +1,1 @@
+"""Segmenters: masks from a single picture with points or boxes, one module each."""
