@@ -588,10 +588,10 @@ class TestFolder:
         save_two_objects(folder)
         store = keep(folder)
         path = store.snapshot_path("cam")
-        newer = path.read_bytes().replace(b'\\"version\\":6', b'\\"version\\":7')
+        newer = path.read_bytes().replace(b'\\"version\\":7', b'\\"version\\":8')
         path.write_bytes(newer)
         for _ in range(2):
-            with pytest.raises(StateError, match="of version 7; this trackd reads up to 6"):
+            with pytest.raises(StateError, match="of version 8; this trackd reads up to 7"):
                 store.load()
         assert path.read_bytes() == newer
         assert store.load(ignore_unreadable=True) is not None
