@@ -122,7 +122,7 @@ function refine(place) {
     const result = draft.id === null
       ? await commands.draft(place, draft.frame)
       : await commands.refineDraft(draft.id, place, draft.frame);
-    draft.id = result.object;
+    draft.id = result.object.id;
     if (result.mask) draft.mask = new Mask(result.mask.counts, result.mask.size[1], result.mask.size[0]);
     if (stage.draft !== draft) { await commands.giveUp(draft.id); return; } // given up meanwhile
     stage.draw();
@@ -152,7 +152,7 @@ function accept() {
   work(async () => {
     if (painted) {
       const result = await commands.begin({ mask: painted }, frame);
-      stage.select(result.object);
+      stage.select(result.object.id);
       return;
     }
     await commands.accept(draft.id);
@@ -264,7 +264,7 @@ function say(id, text, bad = false) {
   get(id).classList.toggle("bad", bad);
 }
 
-const replayed = (result) => result.replayed_frames ?? result.caught_up ?? 0;
+const replayed = (result) => result.replayed_frames;
 
 function theme(next) {
   const now = next ?? (document.documentElement.dataset.theme === "light" ? "dark" : "light");

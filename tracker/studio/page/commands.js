@@ -37,7 +37,7 @@ export class Commands extends EventTarget {
   /** Track what was painted. */
   async begin(place, frame) {
     const result = await this.#ask({ op: "prompt", ...place, frame: address(frame) });
-    this.#remember("the new object", () => this.#ask({ op: "object.remove", object: result.object }));
+    this.#remember("the new object", () => this.#ask({ op: "object.remove", object: result.object.id }));
     return result;
   }
 
