@@ -64,6 +64,7 @@ def test_a_correction_on_a_past_frame_is_as_if_made_then(model: Model) -> None:
     assert not torch.equal(before, logits(later, 1)), "the correction changed nothing"
 
 
+@pytest.mark.slow
 def test_a_past_correction_keeps_the_later_ones(model: Model) -> None:
     session = started(model)
     run(session, 1, 6)
@@ -78,6 +79,7 @@ def test_a_past_correction_keeps_the_later_ones(model: Model) -> None:
 
 
 @pytest.mark.parametrize(("step", "says"), [(9, "still to come"), (1, "older than the history")])
+@pytest.mark.slow
 def test_a_step_outside_the_history_is_refused(model: Model, step: int, says: str) -> None:
     session = started(model, Policy(history_frames=3))
     run(session, 1, 8)
@@ -85,6 +87,7 @@ def test_a_step_outside_the_history_is_refused(model: Model, step: int, says: st
         session.prompt(CLICK_OFF, step=step)
 
 
+@pytest.mark.slow
 def test_the_history_is_bounded_in_frames_and_in_bytes(model: Model) -> None:
     by_frames = started(model, Policy(history_frames=3))
     run(by_frames, 1, 12)
@@ -108,6 +111,7 @@ COMMANDS: dict[str, Callable[[Session], object]] = {
 
 
 @pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS.keys())
+@pytest.mark.slow
 def test_a_command_leaves_the_other_objects_as_they_were(
     model: Model, command: Callable[[Session], object]
 ) -> None:

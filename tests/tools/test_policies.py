@@ -8,18 +8,20 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from torch import Tensor, nn, ones
 
+from tests.support.small_pico import small_pico
 from tools.evaluate.prompting import PromptKind
 from tools.policies.clips import FRAMES, HEIGHT, hiding, synthetic_videos
 from tools.policies.command import main
-from tools.policies.compare import Named, Score, SharedEncoder, compare, score
+from tools.policies.compare import Named, Score, compare, score, share_encodings
 from tools.policies.cutouts import CLASSES, mirrored_twin, pick_cutout
 from tools.policies.report import Setting, aggregate, by_prompt, pooled, to_json, to_markdown
 from tools.policies.video import Video, davis_videos
 from tracker.engine import Policy
 from tracker.errors import TrackdError
 from tracker.models import load_model
+from tracker.models.base import Features
+from tracker.models.sam2.adapter import Sam2Model
 
 
 @pytest.fixture(scope="session")
@@ -216,25 +218,21 @@ def test_results_are_written_as_markdown_and_json() -> None:
     assert [row["prompt"] for row in content["rows"]] == ["mask", "mask", "box", "box"]
 
 
-class CountingEncoder(nn.Module):
-    """Says how often it was called."""
+def test_one_image_is_encoded_once_for_all_sessions(monkeypatch: pytest.MonkeyPatch) -> None:
+    encode, encoded = Sam2Model.encode_image, []
 
-    calls = 0
+    def counted(network: Sam2Model, picture_hwc: np.ndarray) -> Features:
+        encoded.append(picture_hwc)
+        return encode(network, picture_hwc)
 
-    def forward(self, image: Tensor) -> dict[str, list[Tensor]]:
-        self.calls += 1
-        return {"levels": [image + 1]}
-
-
-def test_one_image_is_encoded_once_for_all_sessions() -> None:
-    encoder = CountingEncoder()
-    shared = SharedEncoder(encoder)
-    first = shared(ones(1, 3, 4, 4))
-    first["levels"][0] = ones(1) * 9  # as the network does, to its own copy
-    assert shared(ones(1, 3, 4, 4))["levels"][0].shape == (1, 3, 4, 4)
-    assert encoder.calls == 1
-    shared(2 * ones(1, 3, 4, 4))
-    assert encoder.calls == 2
+    monkeypatch.setattr(Sam2Model, "encode_image", counted)
+    network = share_encodings(small_pico()).network
+    picture_hwc = np.zeros((128, 128, 3), np.uint8)
+    first = network.encode_image(picture_hwc)
+    assert network.encode_image(picture_hwc.copy()) is first
+    assert len(encoded) == 1
+    assert network.encode_image(picture_hwc + 1) is not first
+    assert len(encoded) == 2
 
 
 def test_a_real_model_tracks_a_clip_with_every_policy(clips: tuple[Video, ...]) -> None:
