@@ -33,6 +33,7 @@ TILE_SIDE_PX = 320
 _CALLABLE = frozenset(
     {
         "prompt",
+        "object.accept",
         "object.correct",
         "object.remove",
         "object.reset",

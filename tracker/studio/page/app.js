@@ -8,6 +8,8 @@ import { Stage } from "./stage.js";
 import { Tiles, element } from "./tiles.js";
 
 const LOG_LINES = 60;
+const NEWS_MS = 3000;
+const BAD_NEWS_MS = 8000;
 const KEYS = [
   ["Click", "on an object: begin or correct it; on a mask: choose its object"],
   ["Right or Alt click, long press", "this is not part of the object"],
@@ -31,6 +33,7 @@ const tiles = new Tiles(get("tiles"), (id) => stage.colourOf(id));
 const objects = new Objects(get("objects"), (id) => stage.colourOf(id));
 const commands = new Commands(connection);
 let working = Promise.resolve();
+let readUntil = 0;
 
 // --- what comes from the studio
 
@@ -78,7 +81,9 @@ connection.addEventListener("scene", async ({ detail: scene }) => {
 stage.addEventListener("scene", () => {
   objects.update(stage.scene.objects, stage.selected);
   const age = Date.now() - stage.scene.frame.captured_ns / 1e6;
-  if (!stage.draft) status(`frame ${stage.scene.frame.seq}, ${Math.max(0, Math.round(age))} ms old`);
+  if (!stage.draft && performance.now() > readUntil) {
+    say("status", `frame ${stage.scene.frame.seq}, ${Math.max(0, Math.round(age))} ms old`);
+  }
 });
 
 // --- what a person does
@@ -255,7 +260,9 @@ function press(item, on) {
   item.setAttribute("aria-pressed", String(on));
 }
 
+/** Say something, and leave it there long enough to be read. */
 function status(text, bad = false) {
+  readUntil = performance.now() + (bad ? BAD_NEWS_MS : NEWS_MS);
   say("status", text, bad);
 }
 
