@@ -33,7 +33,7 @@ lint: $(STAMP)
 
 # A page may load nothing from another host.
 docs: $(DOCS_STAMP)
-	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@! grep -rnE '<(script|link|img|iframe)[^>]*(src|href)="(https?:)?//' out/docs --include=*.html
 	@echo "out/docs/index.html"
 

@@ -1,8 +1,8 @@
-"""What can go wrong, in words for the person who can mend it."""
+"""What can go wrong, in words for the person who can fix it."""
 
 
 class TrackdError(Exception):
-    """A failure with one clear line: what happened and where, then how to mend it.
+    """A failure with one clear line: what happened and where, then how to fix it.
 
     `exit_code` is what a command ends with: 1 for a failure, 2 for wrong usage, 78 for saved state
     that cannot be read.

@@ -30,7 +30,7 @@ class Registry(Generic[R]):
         self.built_in = tuple(built_in)
         self._what = what
         self._row_type = row_type
-        self._group = group
+        self.group = group
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -53,7 +53,7 @@ class Registry(Generic[R]):
         raise UsageError(f"no {self._what} is called {name}", f"there are {', '.join(self.names)}")
 
     def _offered(self) -> Sequence[EntryPoint]:
-        return tuple(entry_points(group=self._group))
+        return tuple(entry_points(group=self.group))
 
     def _load(self, point: EntryPoint) -> R:
         where = f"{self._what} {point.name} ({point.value})"
@@ -67,6 +67,6 @@ class Registry(Generic[R]):
         if not isinstance(row, self._row_type) or row.name != point.name:
             raise UsageError(
                 f"{where} is no {self._row_type.__name__} of this name",
-                f"its package has to say so in the entry point group {self._group}",
+                f"its package has to say so in the entry point group {self.group}",
             )
         return row

@@ -6,6 +6,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from fractions import Fraction
 from importlib.util import find_spec
 from pathlib import Path
@@ -31,10 +32,13 @@ from tools import reference
 from tracker.annotate.prompts_file import PromptsFile
 from tracker.cli.main import build_parser
 from tracker.daemon.config.load import load_config
+from tracker.effects.registry import EFFECTS
+from tracker.exporters.registry import EXPORTERS
 from tracker.protocol.data import EventMessage, FrameMessage, MasksMessage
 from tracker.protocol.replies import PromptResult, Reply
 from tracker.protocol.requests import REQUEST
 from tracker.protocol.schema import protocol_schema
+from tracker.segmenters.registry import SEGMENTERS
 
 PAGES = pages()
 BLOCKS = [block for page in PAGES for block in blocks_of(page)]
@@ -80,7 +84,7 @@ def test_pages_of_the_documentation_link_only_among_themselves() -> None:
 
 
 def test_every_language_is_checked() -> None:
-    checked = {"console", "python", "yaml", "json", "text", *SUBSCRIBERS}
+    checked = {"console", "python", "yaml", "json", "text", "toml", *SUBSCRIBERS}
     assert {block.language for block in BLOCKS} <= checked
 
 
@@ -131,6 +135,12 @@ def test_yaml_is_a_configuration(block: Block, tmp_path: Path) -> None:
     path = tmp_path / "trackd.yaml"
     path.write_text(block.code)
     load_config(path)
+
+
+@in_language("toml")
+def test_entry_points_are_of_groups_that_are_read(block: Block) -> None:
+    read = {row.group for row in (EXPORTERS, EFFECTS, SEGMENTERS)}
+    assert tomllib.loads(block.code)["project"]["entry-points"].keys() <= read
 
 
 @in_language("json")
