@@ -25,6 +25,8 @@ from tools.serving import Daemon
 from tracker.client import AsyncClient
 from tracker.studio.app import PREVIEW
 
+pytestmark = [pytest.mark.system, pytest.mark.slow]
+
 FRAMES = 500
 FRAME_STEP_PX = 5.6  # so far the disc moves from one frame to the next, about
 PATIENCE_MS = 60_000
