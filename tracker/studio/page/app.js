@@ -60,10 +60,16 @@ connection.addEventListener("event", ({ detail }) => {
   const what = detail.object === null ? "" : ` object ${detail.object}`;
   const line = element("li", detail.event.endsWith("failed") ? "bad" : "");
   const at = new Date(detail.at_ns / 1e6).toLocaleTimeString();
-  line.textContent = `${at} ${detail.stream}${what}: ${detail.text || detail.event}`;
+  line.textContent = `${at} ${detail.stream}${what}: ${inWords(detail)}`;
   get("log").prepend(line);
   while (get("log").childElementCount > LOG_LINES) get("log").lastElementChild.remove();
 });
+
+function inWords({ event, text, state, label }) {
+  if (event === "object.state") return state;
+  if (event === "object.relabelled") return label ? `named ${label}` : "has no name any more";
+  return text || event.replace(/^.*\./, "");
+}
 
 connection.addEventListener("scene", async ({ detail: scene }) => {
   try {

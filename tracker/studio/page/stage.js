@@ -124,9 +124,14 @@ export class Stage extends EventTarget {
       if (!item.mask) continue;
       paint(image, item.mask, item.box, this.colourOf(item.id), item.id === this.selected ? 160 : OPACITY);
     }
-    if (this.draft?.mask) paint(image, this.draft.mask, boxOf(this.draft.mask) ?? [0, 0, 0, 0], [255, 255, 255], OPACITY);
-    if (this.#brush) paint(image, this.#brush, boxOf(this.#brush) ?? [0, 0, 0, 0], [255, 255, 255], OPACITY);
+    if (this.draft?.mask) this.#paintWhole(image, this.draft.mask, this.colourOf(this.draft.id));
+    if (this.#brush) this.#paintWhole(image, this.#brush, [255, 255, 255]);
     context.putImageData(image, 0, 0);
+  }
+
+  #paintWhole(image, mask, colour) {
+    const box = boxOf(mask);
+    if (box) paint(image, mask, box, colour, OPACITY);
   }
 
   #drawNames(objects, scale) {

@@ -32,7 +32,8 @@ export class Tiles extends EventTarget {
     for (const info of streams) {
       const tile = this.#tiles.get(info.stream) ?? this.#make(info.stream);
       tile.info = info;
-      tile.facts.textContent = `${STATES[info.state] ?? info.state} · ${info.fps.toFixed(1)} fps · ${info.objects} objects`;
+      tile.facts.textContent = `${STATES[info.state] ?? info.state}, ${info.fps.toFixed(1)} fps`;
+      tile.count = `${info.objects} ${info.objects === 1 ? "object" : "objects"}`;
       tile.why.textContent = info.error;
       tile.why.title = info.error;
       tile.root.title = `${info.url} ${info.width}×${info.height}`;
@@ -84,7 +85,7 @@ export class Tiles extends EventTarget {
   /** Say how old the newest picture is. */
   age(scene) {
     const tile = this.#tiles.get(scene.stream);
-    if (tile) tile.age.textContent = `masks after ${Math.round(scene.total_ms)} ms`;
+    if (tile) tile.age.textContent = `${tile.count}, ${Math.round(scene.total_ms)} ms`;
   }
 
   #make(name) {
@@ -102,7 +103,7 @@ export class Tiles extends EventTarget {
     root.addEventListener("keydown", ({ key, target }) => {
       if (key === "Enter" && target === root) this.#emit("choose", name);
     });
-    const tile = { root, canvas, facts, age, why, pause, info: null, mirrored: -MIRROR_MS };
+    const tile = { root, canvas, facts, age, why, pause, info: null, count: "", mirrored: -MIRROR_MS };
     pause.addEventListener("click", (event) => {
       event.stopPropagation();
       this.#emit(tile.info.state === "paused" ? "resume" : "pause", name);
