@@ -213,10 +213,10 @@ def test_a_stream_is_added_in_the_page_and_wrong_ones_are_refused(
     page.wait_for_selector("#add-dialog", state="hidden")
     assert "secret" not in page.content()
     page.keyboard.press("a")
-    page.fill("#add-url", "lavfi:nonsense")
-    page.fill("#add-name", "other")
+    page.fill("#add-url", "lavfi:testsrc2")
+    page.fill("#add-name", "yard")  # which there is
     page.click("#add-go")
-    until(page, "document.getElementById('add-error').textContent !== ''")
+    until(page, "document.getElementById('add-error').textContent.includes('yard')")
     with daemon.client() as client:
         client.remove_stream("yard")
     page.wait_for_selector(".tile >> text=yard", state="detached")
