@@ -15,6 +15,7 @@ from tracker.cli import (
     schema,
     serve,
     streams,
+    studio,
     track,
     watch,
 )
@@ -33,6 +34,7 @@ _COMMANDS = {
     "watch": watch.run,
     "doctor": doctor.run,
     "schema": schema.run,
+    "studio": studio.run,
     "checkpoints": checkpoints.run,
 }
 
@@ -84,6 +86,7 @@ def build_parser() -> failures.Parser:
     prompt.add_parser(subparsers)
     objects.add_parser(subparsers)
     watch.add_parser(subparsers)
+    studio.add_parser(subparsers)
     doctor.add_parser(subparsers)
     schema.add_parser(subparsers)
     return parser

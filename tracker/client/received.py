@@ -292,6 +292,11 @@ def frames(stream: str | None, tally: Tally) -> Reader[Picture]:
     return Reader({Topic.FRAMES: _read_picture}, _named(stream), tally)
 
 
+def scenes(stream: str, tally: Tally) -> Reader[Result | Picture]:
+    """Reads `masks` and `frames` of a stream."""
+    return Reader({Topic.MASKS: _read_result, Topic.FRAMES: _read_picture}, (stream,), tally)
+
+
 def results_and_events(streams: Sequence[str], tally: Tally) -> Reader[Result | Event]:
     """Reads `masks` and `events` of some streams, or of all."""
     return Reader({Topic.MASKS: _read_result, Topic.EVENTS: _read_event}, streams, tally)

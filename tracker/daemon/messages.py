@@ -95,6 +95,8 @@ class PromptCommand:
 
     Attributes:
         wait_s: Longest wait for the first frame of the stream.
+        draft: A new object is a draft, see `tracker.daemon.tracking.drafts`.
+        return_mask: The reply holds the mask on the frame that the prompt was drawn on.
     """
 
     object_id: int | None
@@ -107,6 +109,15 @@ class PromptCommand:
     normalized: bool = False
     must_exist: bool = False
     wait_s: float = 0.0
+    draft: bool = False
+    return_mask: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptCommand:
+    """Show a draft to all."""
+
+    object_id: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +174,7 @@ class RestoreCommand:
 
 Command = (
     PromptCommand
+    | AcceptCommand
     | RemoveCommand
     | ResetCommand
     | RelabelCommand

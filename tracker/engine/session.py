@@ -15,6 +15,7 @@ from tracker.engine import snapshot
 from tracker.engine.budget import FULL, ComputeBudget
 from tracker.engine.encode import encode, inference
 from tracker.engine.history import HistoryFrame, LazyFeatures
+from tracker.engine.masks import source_masks
 from tracker.engine.object_update import ObjectUpdate
 from tracker.engine.objects import TrackedObject
 from tracker.engine.policy import Policy
@@ -217,6 +218,21 @@ class Session:
         self._publish(objects)
         results = sorted((o.result for o in objects if o.result), key=lambda r: r.id)
         return TrackResult(newest.step, tuple(results), newest.times)
+
+    def mask_on(self, object_id: int, step: int) -> NDArray[np.bool_]:
+        """Mask [H, W] of an object on a frame of the history, not refined at its edges.
+
+        It is empty where the object was not there yet, or is not visible.
+
+        Raises:
+            PromptError: There is no such object, or the frame is too old.
+        """
+        frame = self.state.frame_of(object_id, step)
+        decoded = self.state.objects.get(object_id).output_at(step)
+        if decoded is None:
+            return np.zeros((frame.height, frame.width), np.bool_)
+        mask_hw: NDArray[np.bool_] = source_masks(decoded.logits_n1ss, frame.height, frame.width)[0]
+        return mask_hw
 
     def remove(self, object_id: int) -> None:
         """Forget an object and give its memory back.

@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Any, Literal
 
-from tracker.protocol.fields import BudgetInfo, Encoding, Message, renamed
+from tracker.protocol.fields import BudgetInfo, Encoding, Message, RleMask, renamed
 from tracker.types import ObjectState
 
 
@@ -93,6 +93,7 @@ class PromptResult(Message):
         frame_seq: `frame.seq` of the frame that the prompt was applied to.
         newest_seq: `frame.seq` of the newest frame.
         replayed_frames: Frames tracked again from there to the newest.
+        mask: On the frame that the prompt was applied to, where `return_mask` asked for it.
     """
 
     object: ObjectInfo
@@ -100,6 +101,7 @@ class PromptResult(Message):
     frame_seq: int
     newest_seq: int
     replayed_frames: int = renamed("replayed_frames", before="caught_up")
+    mask: RleMask | None = None
 
 
 class StreamInfo(Message):

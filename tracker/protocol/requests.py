@@ -187,6 +187,7 @@ class _Place(Request):
     frame: FrameAddress | None = None
     normalized: bool = False
     wait_s: Annotated[float, Field(ge=0, le=300)] = 0.0
+    return_mask: bool = False
 
     @model_validator(mode="after")
     def _says_where(self) -> Self:
@@ -215,11 +216,15 @@ class PromptObject(_Place):
         wait_s: Longest wait for the first frame of a stream that has none yet, in seconds; a
             source that fails meanwhile is an error at once. No longer than the daemon's
             `control.timeout_s` allows.
+        return_mask: The reply holds the object's mask on the frame that this was drawn on.
+        draft: A new object is a draft: tracked, but in no message and no list until
+            `object.accept`. One that nobody corrects or accepts for two minutes is given up.
     """
 
     op: Literal["prompt"]
     object: ObjectId | None = None
     label: Label | None = None
+    draft: bool = False
 
 
 @operation(result=PromptResult, role=Role.PROMPT)
@@ -227,6 +232,15 @@ class ObjectCorrect(_Place):
     """As `prompt`, for an object that must be there already."""
 
     op: Literal["object.correct"]
+    object: ObjectId
+
+
+@operation(result=ObjectInfo, role=Role.PROMPT)
+class ObjectAccept(Request):
+    """Make a draft an object like any other."""
+
+    op: Literal["object.accept"]
+    stream: StreamName
     object: ObjectId
 
 

@@ -16,6 +16,7 @@ from tracker.daemon.config.schema import ControlConfig, LimitsConfig
 from tracker.daemon.control.request_handler import Result
 from tracker.daemon.futures import after
 from tracker.daemon.messages import (
+    AcceptCommand,
     Command,
     ListCommand,
     PromptCommand,
@@ -169,6 +170,10 @@ class Operations:
         command = _prompt_command(request, label=None, must_exist=True)
         return self._submit_prompt(request.stream, command)
 
+    @_handles(ask.ObjectAccept)
+    def _accept_object(self, request: ask.ObjectAccept) -> "Future[Result]":
+        return self._submit(request.stream, AcceptCommand(request.object))
+
     @_handles(ask.ObjectRemove)
     def _remove_object(self, request: ask.ObjectRemove) -> "Future[Result]":
         return self._submit(request.stream, RemoveCommand(request.object))
@@ -266,6 +271,8 @@ def _prompt_command(
         normalized=request.normalized,
         must_exist=must_exist,
         wait_s=request.wait_s,
+        draft=isinstance(request, ask.PromptObject) and request.draft,
+        return_mask=request.return_mask,
     )
 
 

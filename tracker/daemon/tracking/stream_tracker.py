@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 from tracker.daemon.messages import (
+    AcceptCommand,
     Command,
     Event,
     ListCommand,
@@ -21,6 +22,7 @@ from tracker.daemon.messages import (
     Tracked,
 )
 from tracker.daemon.telemetry.status import TrackingStatus
+from tracker.daemon.tracking.drafts import Drafts
 from tracker.daemon.tracking.frame_history import FrameHistory, HistoryFrame
 from tracker.daemon.tracking.object_ids import ObjectIds
 from tracker.daemon.tracking.prompting import prompt_on
@@ -30,8 +32,9 @@ from tracker.engine import FULL, Helper, Policy, Session
 from tracker.errors import PromptError, SnapshotError
 from tracker.models import Model
 from tracker.protocol.data import EventName
-from tracker.protocol.fields import BudgetInfo, StreamSettings
+from tracker.protocol.fields import BudgetInfo, RleMask, StreamSettings
 from tracker.protocol.replies import ErrorCode, ObjectInfo, ObjectsResult, PromptResult
+from tracker.rle import encode_rle
 from tracker.types import ObjectResult, ObjectState, Prompt, Prompted
 
 #: What a command gives: prompts a `PromptResult`; listing and restoring all objects; relabelling
@@ -70,6 +73,7 @@ class StreamTracker:
         self._on_event = on_event
         self._history = FrameHistory(1 + policy.history_frames)
         self._ids = ObjectIds()
+        self._drafts = Drafts()
         self._states: dict[int, ObjectState] = {}
         self._clock = StreamTrackerClock()
         deadline = settings.deadline
@@ -113,9 +117,12 @@ class StreamTracker:
             live: The frame.
             dropped: Frames of the stream dropped since the one before.
         """
+        for object_id in self._drafts.ended():
+            self._remove(object_id)
         begun_s = time.monotonic()
         budget = FULL if self._deadline is None else self._deadline.budget
         result = self._session.step(live.frame.image, budget)
+        result = replace(result, objects=self._drafts.shown(result.objects))
         tracked_s, spent = time.monotonic(), self._budget_info
         tracked = Tracked(live, result, self._settings, dropped, begun_s, tracked_s, spent)
         self._account(tracked)
@@ -151,6 +158,8 @@ class StreamTracker:
         match command:
             case PromptCommand():
                 return self._prompt(command, pause)
+            case AcceptCommand():
+                return self._accept(command.object_id)
             case RemoveCommand():
                 self._remove(command.object_id)
                 return None
@@ -201,7 +210,7 @@ class StreamTracker:
         if self._settings.deadline.latency_ms is not None:
             objects_s += free_s - live.queued_s  # it waited for the frame before
             other_s += live.queued_s - live.arrived_s
-        objects = len(tracked.result.objects)
+        objects = len(self._session.object_ids)
         self._deadline.note(Spent(encode_s, objects_s, other_s, objects))
 
     def _prompt(self, command: PromptCommand, pause: Callable[[], None]) -> PromptResult:
@@ -220,12 +229,12 @@ class StreamTracker:
         except PromptError as err:
             raise RequestError(ErrorCode.BAD_PROMPT, err.message, err.hint) from err
         self._ids.use(object_id)
-        state, label = prompted.object.state, prompted.object.label
+        if object_id in self._drafts or (created and command.draft):
+            self._drafts.touch(object_id)
         if created:
-            self._states[object_id] = state
-            self._tell(EventName.OBJECT_ADDED, object_id, state=state, label=label)
+            self._tell_added(_info(prompted.object))
         else:
-            self._tell(EventName.OBJECT_CORRECTED, object_id, label=label)
+            self._tell(EventName.OBJECT_CORRECTED, object_id, label=prompted.object.label)
         self._look()
         newest = self._newest
         assert newest is not None
@@ -235,7 +244,21 @@ class StreamTracker:
             frame_seq=frame.seq,
             newest_seq=newest.seq,
             replayed_frames=prompted.caught_up,
+            mask=self._mask_on(object_id, frame) if command.return_mask else None,
         )
+
+    def _mask_on(self, object_id: int, frame: HistoryFrame) -> RleMask:
+        rle = encode_rle(self._session.mask_on(object_id, frame.step))
+        return RleMask(size=(rle.height, rle.width), counts=rle.counts)
+
+    def _accept(self, object_id: int) -> ObjectInfo:
+        self._check_known(object_id)
+        was_draft = self._drafts.drop(object_id)
+        info = next(obj for obj in self._objects() if obj.id == object_id)
+        if was_draft:
+            self._tell_added(info)
+        self._look()
+        return info
 
     def _prompted(
         self, prompt: Prompt, frame: HistoryFrame, pause: Callable[[], None], *, created: bool
@@ -260,6 +283,7 @@ class StreamTracker:
         label = self._label(object_id)
         self._session.remove(object_id)
         self._tell(EventName.OBJECT_REMOVED, object_id, label=label)
+        self._drafts.drop(object_id)
         self._look()
 
     def _reset(self, object_id: int) -> None:
@@ -273,13 +297,15 @@ class StreamTracker:
         self._session.relabel(object_id, label)
         self._tell(EventName.OBJECT_RELABELLED, object_id, label=label)
         self._look()
-        return next(obj for obj in self._view.objects if obj.id == object_id)
+        return next(obj for obj in self._all_objects() if obj.id == object_id)
 
     def _restore(self, command: RestoreCommand) -> ObjectsResult:
         session = self._new_session() if command.lost else self._load(command.path, command.data)
         wanted = dict(session.labels if command.objects is None else command.objects)
         _list_only(session, dict(list(wanted.items())[: self._policy.max_objects]))
-        gone = {i: self._label(i) for i in self._session.object_ids if i not in session.object_ids}
+        known = [i for i in self._session.object_ids if i not in self._drafts]
+        gone = {i: self._label(i) for i in known if i not in session.object_ids}
+        self._drafts.clear()
         self._session = session
         self._history = FrameHistory(1 + self._policy.history_frames)
         self._ids.go_on(command.next_object_id)
@@ -344,6 +370,10 @@ class StreamTracker:
         return self._session.labels[object_id]
 
     def _objects(self) -> tuple[ObjectInfo, ...]:
+        """The objects as they stand, without drafts."""
+        return self._drafts.shown(self._all_objects())
+
+    def _all_objects(self) -> tuple[ObjectInfo, ...]:
         """All objects as they stand, which works before the first frame too."""
         session = self._session
         if session.steps:
@@ -363,6 +393,11 @@ class StreamTracker:
         self._states = states
         self._view = _View(objects, self._newest, self._session.memory_bytes, self._ids.next)
 
+    def _tell_added(self, obj: ObjectInfo) -> None:
+        if obj.id not in self._drafts:
+            self._states[obj.id] = obj.state
+        self._tell(EventName.OBJECT_ADDED, obj.id, state=obj.state, label=obj.label)
+
     def _tell(
         self,
         name: EventName,
@@ -371,6 +406,8 @@ class StreamTracker:
         label: str | None,
         state: ObjectState | None = None,
     ) -> None:
+        if object_id in self._drafts:
+            return
         newest = self._newest
         frame_seq = None if newest is None else newest.seq
         at_ns = time.time_ns()

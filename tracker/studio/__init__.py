@@ -1,0 +1,1 @@
+"""The studio: a web page for streams, prompts and masks; a client of daemons like any other."""

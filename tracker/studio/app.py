@@ -1,0 +1,101 @@
+"""The ASGI program of the studio: the page, its files, and a WebSocket for each page."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from importlib.resources import files
+from typing import Any
+from urllib.parse import unquote_plus
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route, WebSocketRoute
+from starlette.websockets import WebSocket
+
+from tracker.client import AsyncClient
+from tracker.protocol.fields import Preview
+from tracker.studio.access import LOGIN, Access, App, Guard, enter
+from tracker.studio.hub import Hub
+from tracker.studio.palette import css_colours
+from tracker.studio.session import PageSession
+
+PREVIEW = Preview(fps=30, max_side_px=1280, quality=80)
+"""Of the streams that are added here: as large as the page shows them."""
+
+MAX_PAGES = 32
+_MAX_FORM_BYTES = 4096
+_TYPES = {
+    ".html": "text/html",
+    ".css": "text/css",
+    ".js": "text/javascript",
+    ".svg": "image/svg+xml",
+}
+
+
+def studio_app(connect: Callable[[], AsyncClient], access: Access) -> App:
+    """The studio of one daemon.
+
+    Args:
+        connect: Makes a client of the daemon; each page has its own.
+        access: Who is let in.
+    """
+    hub = Hub(connect)
+    served = _page_files()
+    pages = 0
+
+    async def page_file(request: Request) -> Response:
+        name = request.path_params.get("name", "index.html")
+        if name not in served:
+            return PlainTextResponse("no such page", 404)
+        body, media_type = served[name]
+        return Response(body, media_type=media_type)
+
+    async def settings(request: Request) -> Response:
+        return JSONResponse({"colours": css_colours(), "preview": PREVIEW.model_dump()})
+
+    async def login(request: Request) -> Response:
+        if request.method == "GET":
+            return HTMLResponse(served["login.html"][0])
+        body = b""
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > _MAX_FORM_BYTES:
+                return PlainTextResponse("too long a password", 413)
+        typed = body.decode("utf-8", "replace").removeprefix("password=")
+        return enter(access, unquote_plus(typed))
+
+    async def page_socket(socket: WebSocket) -> None:
+        nonlocal pages
+        if pages >= MAX_PAGES:
+            await socket.close(1013, "too many pages are open")
+            return
+        pages += 1
+        try:
+            await PageSession(socket, hub, connect).serve()
+        finally:
+            pages -= 1
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        async with hub.running():
+            yield
+
+    routes = [
+        Route("/", page_file),
+        Route("/settings.json", settings),
+        Route(LOGIN, login, methods=["GET", "POST"]),
+        WebSocketRoute("/socket", page_socket),
+        Route("/{name}", page_file),
+    ]
+    app: Any = Starlette(routes=routes, lifespan=lifespan)
+    return Guard(app, access)
+
+
+def _page_files() -> dict[str, tuple[bytes, str]]:
+    """The files of the page by name, read once: no path comes from a request."""
+    found = {}
+    for item in files("tracker.studio").joinpath("page").iterdir():
+        suffix = "." + item.name.rpartition(".")[2]
+        if suffix in _TYPES:
+            found[item.name] = (item.read_bytes(), _TYPES[suffix])
+    return found

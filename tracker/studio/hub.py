@@ -1,0 +1,150 @@
+"""What all pages share: the daemon's streams, its events, a subscription for each stream shown.
+
+Pages come and go; a stream that nobody looks at is not subscribed to, so that the daemon makes no
+pictures of it. Where the daemon is gone the hub says so to all pages and goes on when it is back.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Any, Protocol
+
+from tracker.client import AsyncClient
+from tracker.client.received import Event, Picture, Result
+from tracker.errors import TrackdError
+from tracker.studio.joining import Scene, SceneJoiner
+
+LIST_EVERY_S = 1.0
+_AGAIN_S = 1.0
+_LOG = logging.getLogger("trackd.studio")
+
+
+class Viewer(Protocol):
+    """A page, as the hub sees it; neither method may wait."""
+
+    def show(self, scene: Scene) -> None:
+        """Take the newest scene of a stream that it watches."""
+
+    def tell(self, message: dict[str, Any]) -> None:
+        """Take a message for its JSON channel."""
+
+
+class Hub:
+    """Follows a daemon for all pages.
+
+    Args:
+        connect: Makes a client of the daemon.
+    """
+
+    def __init__(self, connect: Callable[[], AsyncClient]) -> None:
+        self._connect = connect
+        self._viewers: set[Viewer] = set()
+        self._watchers: dict[str, set[Viewer]] = {}
+        self._following: dict[str, asyncio.Task[None]] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+        self._state: dict[str, Any] = {"type": "streams", "reachable": None, "streams": []}
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Follow the daemon for as long as the block lasts."""
+        self._tasks = [asyncio.create_task(self._list()), asyncio.create_task(self._hear())]
+        try:
+            yield
+        finally:
+            tasks = [*self._tasks, *self._following.values()]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def join(self, viewer: Viewer) -> None:
+        """Tell a page from now on how the daemon is, beginning with how it is now."""
+        self._viewers.add(viewer)
+        viewer.tell(self._state)
+
+    def leave(self, viewer: Viewer) -> None:
+        """Forget a page."""
+        self._viewers.discard(viewer)
+        self.watch(viewer, set())
+
+    def watch(self, viewer: Viewer, streams: set[str]) -> None:
+        """Send a page the scenes of these streams and no others."""
+        for stream in list(self._watchers):
+            if stream not in streams:
+                self._watchers[stream].discard(viewer)
+                if not self._watchers[stream]:
+                    del self._watchers[stream]
+                    self._following.pop(stream).cancel()
+        for stream in streams:
+            self._watchers.setdefault(stream, set()).add(viewer)
+            if stream not in self._following:
+                self._following[stream] = asyncio.create_task(self._follow(stream))
+
+    def _tell_all(self, message: dict[str, Any]) -> None:
+        for viewer in list(self._viewers):
+            viewer.tell(message)
+
+    async def _list(self) -> None:
+        """Ask for the streams again and again, and tell the pages."""
+        client = self._connect()
+        try:
+            while True:
+                try:
+                    streams = await client.streams()
+                    state: dict[str, Any] = {
+                        "type": "streams",
+                        "reachable": True,
+                        "streams": [stream.model_dump(mode="json") for stream in streams],
+                    }
+                except TrackdError as error:
+                    state = {
+                        "type": "streams",
+                        "reachable": False,
+                        "error": str(error),
+                        "streams": [],
+                    }
+                if state != self._state:
+                    self._state = state
+                    self._tell_all(state)
+                await asyncio.sleep(LIST_EVERY_S)
+        finally:
+            client.close()
+
+    async def _hear(self) -> None:
+        """Pass on what happens to streams and objects."""
+        async for received in self._messages(lambda client: client.events()):
+            if isinstance(received, Event) and not received.message.repeated:
+                self._tell_all(received.message.model_dump(mode="json"))
+
+    async def _follow(self, stream: str) -> None:
+        """Join pictures and masks of a stream, for those who watch it."""
+        joiner = SceneJoiner()
+        async for received in self._messages(lambda client: client.scenes(stream)):
+            if isinstance(received, Event):
+                continue
+            if received.restarted:
+                joiner = SceneJoiner()
+            scene = joiner.add(received)
+            if scene is not None:
+                for viewer in list(self._watchers.get(stream, ())):
+                    viewer.show(scene)
+
+    async def _messages(
+        self, subscribe: Callable[[AsyncClient], Any]
+    ) -> AsyncIterator[Event | Picture | Result]:
+        """What a subscription receives, without end; damaged messages are left out."""
+        client = self._connect()
+        try:
+            async with subscribe(client) as subscription:
+                while True:
+                    try:
+                        received = await subscription.receive(None)
+                    except TrackdError as error:
+                        _LOG.warning("a message was left out: %s", error)
+                        await asyncio.sleep(_AGAIN_S)
+                        continue
+                    if received is not None:
+                        yield received
+        finally:
+            with suppress(Exception):
+                client.close()
