@@ -1,4 +1,4 @@
-"""What can go wrong, in words for the person who can fix it."""
+"""Errors for people: one clear line each, and how to fix it."""
 
 
 class TrackdError(Exception):

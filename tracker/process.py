@@ -1,4 +1,4 @@
-"""How this process waits, keeps its memory, and what it leaves of a crash; set before the work."""
+"""Settings of the process: waiting threads, freed memory, and what a crash leaves."""
 
 import ctypes
 import faulthandler

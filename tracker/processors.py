@@ -1,4 +1,4 @@
-"""How many threads to compute with, by the processors that other programs leave free.
+"""Thread governor: as many threads as other programs leave processors free.
 
 Two OpenMP threads that share processors with a busy program wait for each other at every barrier:
 each barrier lasts until the one that was descheduled has run again. There one thread is several

@@ -1,4 +1,4 @@
-"""What `trackd doctor` finds: one line each, with a way to fix it."""
+"""Findings of `trackd doctor`: one line each, with a way to fix it."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Where weights lie on this machine."""
+"""Paths of weights files on this machine."""
 
 import os
 from dataclasses import dataclass

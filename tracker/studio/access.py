@@ -1,4 +1,4 @@
-"""Who may open the page: a token or a password, a cookie, and checks of Host and Origin.
+"""Access to the page: a token or a password, a cookie, and checks of Host and Origin.
 
 A page of another site that is open in the same browser can send requests here and name this host
 by an address of its own (DNS rebinding). So each request must name a host that is served, carry a

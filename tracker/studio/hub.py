@@ -1,4 +1,4 @@
-"""What all pages share: the daemon's streams, its events, a subscription for each stream shown.
+"""Hub of all pages: the daemon's streams and events, and a subscription for each stream shown.
 
 Pages come and go; a stream that nobody looks at is not subscribed to, so that the daemon makes no
 pictures of it. Where the daemon is gone the hub says so to all pages and goes on when it is back.

@@ -1,1 +1,1 @@
-"""Who may connect, and what each client may do: ZAP authentication, CURVE keys, roles."""
+"""Access control: ZAP authentication, CURVE keys, roles, and bounds on connections."""

@@ -1,4 +1,4 @@
-"""When the frames of a file are due if it is played at its own pace."""
+"""Pacer: due times of the frames of a file that is played at its own pace."""
 
 _LONGEST_STEP_S = 60.0  # a longer one is a fault in the file
 _USUAL_STEP_S = 1 / 25  # for what has neither times nor a rate, such as a folder of images

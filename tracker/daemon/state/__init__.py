@@ -1,1 +1,1 @@
-"""What survives a restart: the list of streams, and a snapshot of each one's objects."""
+"""State over restarts: the list of streams, and a snapshot of each one's objects."""

@@ -44,7 +44,7 @@ CommandResult = PromptResult | ObjectInfo | ObjectsResult | bytes | None
 
 @dataclass(frozen=True, slots=True)
 class _View:
-    """What other threads see of a lane; made anew and put in place whole."""
+    """Snapshot of a stream for other threads, made again and put in place whole."""
 
     objects: tuple[ObjectInfo, ...]
     newest: HistoryFrame | None
