@@ -23,7 +23,7 @@ _START_TIMEOUT_S = 60.0
 
 @cache
 def has_gstreamer() -> bool:
-    """Whether Debian's Python finds GStreamer's RTSP server."""
+    """True if Debian's Python finds GStreamer's RTSP server."""
     try:
         return subprocess.run([_PYTHON, "-c", _IMPORT], capture_output=True).returncode == 0
     except OSError:

@@ -69,5 +69,5 @@ def _memory_is_limited() -> bool:
 
 
 def _is_of_a_library(error: BaseException) -> bool:
-    """Whether it is of a kind that native code raises for all that goes wrong in it."""
+    """True if it is of a kind that native code raises for all that goes wrong in it."""
     return isinstance(error, RuntimeError | ImportError) or type(error).__module__ == "cv2"

@@ -20,12 +20,12 @@ class HelperThread:
 
     @property
     def busy(self) -> bool:
-        """Whether it is at work, or about to be."""
+        """True if it is at work, or about to be."""
         return self._newest is not None and not self._newest.done()
 
     @property
     def divides_threads(self) -> bool:
-        """Whether torch's threads are divided while both are at work."""
+        """True if torch's threads are divided while both are at work."""
         return torch.get_num_threads() > 1
 
     @contextmanager

@@ -140,7 +140,7 @@ class Learner:
 
 
 def _is_pretrained(name: str) -> bool:
-    """Whether a parameter is of the trunk proper, with a rate of its own."""
+    """True if a parameter is of the trunk proper, with a rate of its own."""
     return name.startswith(TRUNK) and not name.startswith(TOP_DOWN)
 
 

@@ -144,7 +144,7 @@ def _frame_of(line: bytes) -> int | None:
 
 
 def _damaged(what: str) -> SnapshotError:
-    return SnapshotError(f"the results kept of this run are damaged: {what}", "begin it anew")
+    return SnapshotError(f"the results kept of this run are damaged: {what}", "begin it again")
 
 
 def _packed(item: ObjectResult) -> _Object:

@@ -110,7 +110,7 @@ class RunState:
             return UsageError(
                 f"{now.source} is not what it was when the run in {self.folder} began: "
                 f"it was exchanged or changed (differs in {', '.join(differing)})",
-                "give the source as it was, or begin anew with another folder",
+                "give the source as it was, or begin again with another folder",
             )
         return UsageError(
             f"{self.folder} holds another run: it differs in {', '.join(differing)}",
@@ -137,12 +137,12 @@ class RunState:
         except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, ValidationError) as error:
-            raise SnapshotError(f"{path} is damaged", "delete the folder to begin anew") from error
+            raise SnapshotError(f"{path} is damaged", "delete the folder to begin again") from error
         age = "an older" if version < STATE_VERSION else "a newer"
         raise SnapshotError(
             f"{self.folder} was written by {age} version of trackd "
             f"(state version {version}, this one reads {STATE_VERSION})",
-            "finish the run with that version, or delete the folder to begin anew",
+            "finish the run with that version, or delete the folder to begin again",
         )
 
     def _write(self, description: RunDescription) -> None:

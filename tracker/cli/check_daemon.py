@@ -23,7 +23,7 @@ _TOO_LITTLE_BYTES = 64 * 2**20
 
 
 def ports(config: DaemonConfig) -> Iterator[Check]:
-    """Whether the daemon could listen, or is there already."""
+    """True if the daemon could listen, or is there already."""
     addresses = listeners(config)
     if config.http.port:
         host = f"[{config.http.host}]" if ":" in config.http.host else config.http.host
@@ -76,7 +76,7 @@ def _why_not(address: str) -> int:
 
 
 def _answers(path: str) -> bool:
-    """Whether a program listens at a Unix socket; binding to find out would take it away."""
+    """True if a program listens at a Unix socket; binding to find out would take it away."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.settimeout(_PING_TIMEOUT_S)
         try:
@@ -101,7 +101,7 @@ def _ask(config: DaemonConfig) -> str | None:
 
 
 def state_folder(config: DaemonConfig) -> Iterator[Check]:
-    """Whether what is kept over restarts can be written."""
+    """True if what is kept over restarts can be written."""
     folder = config.state.dir
     if folder is None:
         yield ok("no state folder: nothing is kept over restarts (state.dir)")

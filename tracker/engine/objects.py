@@ -55,7 +55,7 @@ class TrackedObject:
         return self.outputs[-1].step if self.outputs else -1
 
     def is_fresh(self, step: int) -> bool:
-        """Whether what is known of it is of a step; one that nobody has shown is never stale."""
+        """True if what is known of it is of a step; one that nobody has shown is never stale."""
         return self.born_step is None or self.tracked_step == step
 
     def output_at(self, step: int) -> Decoded | None:

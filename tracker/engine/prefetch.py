@@ -46,11 +46,11 @@ class Helper(Protocol):
 
     @property
     def busy(self) -> bool:
-        """Whether it is at work, or about to be."""
+        """True if it is at work, or about to be."""
 
     @property
     def divides_threads(self) -> bool:
-        """Whether the threads that compute are divided while both are at work."""
+        """True if the threads that compute are divided while both are at work."""
 
     def submit(self, work: Callable[[], None], /) -> Work:
         """Let it do some work, after what it has; raises RuntimeError where it cannot."""
@@ -60,7 +60,7 @@ class Helper(Protocol):
 
 
 def can_prefetch(model: Model, helper: Helper) -> bool:
-    """Whether pictures can be encoded ahead, with the same result to the last bit.
+    """True if pictures can be encoded ahead, with the same result to the last bit.
 
     In float32 the sums of some products round by the number of threads, and what is tracked would
     depend on who was done when, unless both threads compute alone. bfloat16 products do not.
@@ -92,7 +92,7 @@ class Encoding:
         self._work = helper.submit(self._encode)
 
     def is_of(self, model: Model, image_hwc: NDArray[np.uint8]) -> bool:
-        """Whether it is this very image, encoded by this very model."""
+        """True if it is this very image, encoded by this very model."""
         return self._model is model and self._image_hwc is image_hwc
 
     def features(self) -> Features:
@@ -120,7 +120,7 @@ class Prefetcher:
         self._lately: deque[StageTimes] = deque(maxlen=AHEAD_FRAMES)
 
     def pays(self, model: Model, helper: Helper) -> bool:
-        """Whether the encoder's part of the frames of late is large enough."""
+        """True if the encoder's part of the frames of late is large enough."""
         encode_s = sum(times.encode_s for times in self._lately)
         track_s = sum(times.track_s for times in self._lately)
         return can_prefetch(model, helper) and track_s <= AHEAD_RATIO * encode_s

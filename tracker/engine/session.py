@@ -138,7 +138,7 @@ class Session:
 
     @property
     def prefetches(self) -> bool:
-        """Whether `prefetch` does anything.
+        """True if `prefetch` does anything.
 
         It does with a helper, on a CPU, in bf16 or with one thread, with objects, unless these take
         so long of late that the encoder's part is a small one.

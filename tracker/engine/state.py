@@ -75,7 +75,7 @@ class SessionState:
 
     @property
     def follows_edges(self) -> bool:
-        """Whether masks are published by the edges of the picture, at this input size."""
+        """True if masks are published by the edges of the picture, at this input size."""
         return self.policy.follow_edges and self.model.network.mask_side <= COARSE_SIDE
 
     def spend(self, budget: ComputeBudget) -> None:

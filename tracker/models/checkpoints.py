@@ -11,7 +11,7 @@ _PACKAGED = Path(__file__).with_name("pico") / "weights"
 
 
 class CheckpointState(StrEnum):
-    """Whether a model's weights are on this machine."""
+    """True if a model's weights are on this machine."""
 
     EMBEDDED = "embedded"
     PRESENT = "present"

@@ -78,7 +78,7 @@ class Model:
 
     @property
     def depends_on_threads(self) -> bool:
-        """Whether the last bits of results depend on the number of CPU threads.
+        """True if the last bits of results depend on the number of CPU threads.
 
         Sums in float32 round in another order. Sums of integers do not round, but with AMX oneDNN
         chooses between kernels by the number of threads, and they scale those sums differently.

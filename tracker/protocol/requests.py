@@ -71,12 +71,12 @@ class Operation:
 
     @property
     def on_stream(self) -> bool:
-        """Whether it is about one stream; else it is about the daemon."""
+        """True if it is about one stream; else it is about the daemon."""
         return "stream" in self.request.model_fields
 
     @property
     def changes(self) -> bool:
-        """Whether it changes something, and is recorded."""
+        """True if it changes something, and is recorded."""
         return self.role is not Role.WATCH
 
 

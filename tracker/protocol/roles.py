@@ -11,6 +11,6 @@ class Role(StrEnum):
     ADMIN = "admin"  # change streams and what is kept, see where they come from, end the daemon
 
     def covers(self, least: "Role") -> bool:
-        """Whether this role may do what needs `least`."""
+        """True if this role may do what needs `least`."""
         order = tuple(Role)
         return order.index(self) >= order.index(least)

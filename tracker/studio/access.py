@@ -68,11 +68,11 @@ class Access:
 
     @property
     def over_tls(self) -> bool:
-        """Whether the cookie may travel over TLS only."""
+        """True if the cookie may travel over TLS only."""
         return all(origin.startswith("https://") for origin in self.origins)
 
     def holds_cookie(self, headers: Headers) -> bool:
-        """Whether a request carries the cookie."""
+        """True if a request carries the cookie."""
         cookies: SimpleCookie = SimpleCookie()
         try:
             cookies.load(headers.get("cookie", ""))
@@ -82,7 +82,7 @@ class Access:
         return found is not None and hmac.compare_digest(found.value, self.cookie())
 
     def is_right(self, typed: str) -> bool | None:
-        """Whether a password or token is right; None where there were too many attempts."""
+        """True if a password or token is right; None where there were too many attempts."""
         now_s = time.monotonic()
         self._attempts = [at_s for at_s in self._attempts if now_s - at_s < _ATTEMPTS_EVERY_S]
         if len(self._attempts) >= _ATTEMPTS:

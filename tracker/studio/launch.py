@@ -62,7 +62,7 @@ class Launch:
 
     @property
     def on_loopback(self) -> bool:
-        """Whether only programs of this machine can reach the page."""
+        """True if only programs of this machine can reach the page."""
         if self.host == "localhost":
             return True
         try:

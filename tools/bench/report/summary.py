@@ -39,7 +39,7 @@ def section(records: Sequence[Record]) -> list[str]:
 
 
 def _is_trial(run: Run) -> bool:
-    """Whether the model is one that nobody uses, such as pico@128."""
+    """True if the model is one that nobody uses, such as pico@128."""
     return run.suite in ("track", "model", "e2e") and "@" in (
         run.subject.model if run.subject else ""
     )
@@ -150,7 +150,7 @@ def _deadline(run: Run) -> list[str]:
 
 
 def _long(run: Run) -> list[str]:
-    """Whether a session grew."""
+    """True if a session grew."""
     steps = [int(fact.case["steps"]) for fact in run.facts if fact.name == "resident memory"]
     commands = sum(fact.value for fact in run.facts if fact.name == "commands")
     grown_mib = run.fact("growth after a tenth")

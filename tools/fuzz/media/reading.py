@@ -58,7 +58,7 @@ class ReadingProcess:
 
     @property
     def alive(self) -> bool:
-        """Whether it can read another file."""
+        """True if it can read another file."""
         return self._process.poll() is None
 
     def read(self, path: Path) -> Verdict:

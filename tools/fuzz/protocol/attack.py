@@ -83,7 +83,7 @@ class Attack:
         self.counts[f"no reply ({shot.way})"] += 1
 
     def check(self) -> bool:
-        """Whether a ping is answered, and nothing came that should not have."""
+        """True if a ping is answered, and nothing came that should not have."""
         for way, open_socket in self._sockets.items():
             if way is not Way.REQ and open_socket.poll(0):
                 self._fault(f"a reply too many to a message sent by {way}")

@@ -183,7 +183,7 @@ def _repeatable_id(payload: bytes) -> str | None:
 
 
 def _harmless(payload: bytes) -> bool:
-    """Whether a payload asks for nothing that ends the daemon or the steady stream, or goes out."""
+    """True if a payload asks for nothing that ends the daemon or the steady stream, or goes out."""
     request = parse(payload, len(payload))
     match request:
         case Rejected():

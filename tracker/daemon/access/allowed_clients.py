@@ -72,7 +72,7 @@ class AllowedClients:
 
     @property
     def restricted(self) -> bool:
-        """Whether there are clients that may see some streams only."""
+        """True if there are clients that may see some streams only."""
         return bool(self._streams)
 
     def client_of(self, key: bytes) -> AllowedClient | None:

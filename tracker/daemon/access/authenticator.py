@@ -135,12 +135,12 @@ class Authenticator(ABC):
 
     @property
     def restricted(self) -> bool:
-        """Whether some clients may see some streams only."""
+        """True if some clients may see some streams only."""
         return False
 
     @property
     def tells_sources(self) -> bool:
-        """Whether all who subscribe may know where streams come from."""
+        """True if all who subscribe may know where streams come from."""
         return True
 
     def start(self, context: zmq.Context[Any]) -> None:
@@ -185,7 +185,7 @@ class Authenticator(ABC):
 
     @property
     def healthy(self) -> bool:
-        """Whether its thread runs."""
+        """True if its thread runs."""
         return self._thread is not None and self._thread.is_alive()
 
     # --- called by what guards a socket, from the thread of that socket

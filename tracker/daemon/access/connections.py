@@ -88,7 +88,7 @@ class ConnectionTable:
 
     @property
     def is_open(self) -> bool:
-        """Whether there may be more news."""
+        """True if there may be more news."""
         return not self._news.closed
 
     def fileno(self) -> int:
@@ -132,7 +132,7 @@ class ConnectionTable:
         return found if found is not None and number > found.after else None
 
     def holds(self, connection: Connection) -> bool:
-        """Whether it is still open."""
+        """True if it is still open."""
         return self.connections.get(connection.descriptor) is connection
 
     def wanted(self) -> list[Connection]:

@@ -93,7 +93,7 @@ class CurveAuthenticator(Authenticator):
 
     @property
     def restricted(self) -> bool:
-        """Whether some clients may see some streams only."""
+        """True if some clients may see some streams only."""
         return self.clients.restricted
 
     @property

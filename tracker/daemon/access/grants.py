@@ -19,7 +19,7 @@ class Grant:
     streams: tuple[str, ...] | None = None
 
     def sees(self, stream: str) -> bool:
-        """Whether a stream of this name exists for the client."""
+        """True if a stream of this name exists for the client."""
         return self.streams is None or any(fnmatchcase(stream, p) for p in self.streams)
 
 

@@ -72,7 +72,7 @@ def glance_at_id(payload: bytes) -> str:
 
 
 def _has_too_much_structure(payload: bytes) -> bool:
-    """Whether there is more JSON around the longest text than any request has.
+    """True if there is more JSON around the longest text than any request has.
 
     Only bytes are counted. What is between two quotes and holds no comma is one value, whatever
     it is.

@@ -142,7 +142,7 @@ class RequestHandler:
             self._reply(address, Reply(id=rejected.id, ok=False, error=rejected.error))
 
     def _allow(self, client: bytes, address: Address, payload: bytes, size: int) -> bool:
-        """Whether a client may ask now; else it is told that it may not."""
+        """True if a client may ask now; else it is told that it may not."""
         if self._rates.allow(client, time.monotonic(), size):
             return True
         self.requests[UNREAD] += 1
@@ -195,7 +195,7 @@ class RequestHandler:
         return next(iter(self._pending.values()))
 
     def _answer_again(self, key: Key, digest: bytes, address: Address) -> bool:
-        """Whether this id was used before; then the reply is that of the first time."""
+        """True if this id was used before; then the reply is that of the first time."""
         pending, remembered = self._pending.get(key), self.remembered.get(key)
         before = pending or remembered
         if before is None:

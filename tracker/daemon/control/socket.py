@@ -206,7 +206,7 @@ class Control:
             self._request_handler.misframed(client, address, len(parts), payload.bytes)
 
     def _is_read(self, guarded: GuardedSocket, connection: Connection) -> bool:
-        """Whether the client reads its replies; else they would wait here."""
+        """True if the client reads its replies; else they would wait here."""
         return guarded.bytes_unsent(connection) <= _UNREAD_REPLIES_BYTES
 
     def _send(self, address: Address, reply: bytes) -> None:

@@ -31,7 +31,7 @@ class PreviewPace:
         self._next_s = float("-inf")
 
     def is_due(self, now_s: float, fps: float) -> bool:
-        """Whether a picture may be sent at `now_s`, any monotonic clock; asking takes the turn."""
+        """True if a picture may be sent at `now_s`, any monotonic clock; asking takes the turn."""
         if fps <= 0 or now_s < self._next_s:
             return False
         # A late picture does not delay the next one, but a pause gives no right to a burst.

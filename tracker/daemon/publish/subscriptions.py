@@ -37,7 +37,7 @@ class Subscriptions:
         return len(self._topics)
 
     def wants(self, topic: bytes) -> bool:
-        """Whether someone subscribes to `topic` or to a beginning of it."""
+        """True if someone subscribes to `topic` or to a beginning of it."""
         return any(topic[:length] in self._topics for length in range(len(topic) + 1))
 
     def take_in(self, notice: zmq.Frame) -> bytes | None:

@@ -138,7 +138,7 @@ class XpubSocket:
 
     @property
     def is_open(self) -> bool:
-        """Whether it listens."""
+        """True if it listens."""
         return self._socket is not None
 
     @property
@@ -147,7 +147,7 @@ class XpubSocket:
         return len(self._subscriptions)
 
     def wants(self, topic: bytes) -> bool:
-        """Whether someone subscribes to `topic` or to a beginning of it."""
+        """True if someone subscribes to `topic` or to a beginning of it."""
         return self._subscriptions.wants(topic)
 
     def send(

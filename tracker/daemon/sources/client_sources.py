@@ -39,7 +39,7 @@ def source_policy(
 
 
 def _are_own(config: SecurityConfig) -> bool:
-    """Whether clients have the daemon's rights anyway."""
+    """True if clients have the daemon's rights anyway."""
     return config.server_key is None and not config.allow_users
 
 

@@ -30,7 +30,7 @@ class FrameRateLimiter:
         self._newest_s = 0.0
 
     def takes(self, now_s: float) -> bool:
-        """Whether to take the frame that comes now: it is nearer to its due time than the next.
+        """True if to take the frame that comes now: it is nearer to its due time than the next.
 
         Args:
             now_s: Seconds on a monotonic clock.

@@ -134,7 +134,7 @@ class Reader:
         self._leaves.set()
 
     def hangs(self, now_s: float) -> bool:
-        """Whether it is inside the decoder for longer than all of its timeouts allow.
+        """True if it is inside the decoder for longer than all of its timeouts allow.
 
         Args:
             now_s: `time.monotonic()`.

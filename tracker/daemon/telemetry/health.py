@@ -75,7 +75,7 @@ def _unwatched(sources: Mapping[str, SourceStatus]) -> Iterator[str]:
 
 
 def _silent(sources: Mapping[str, SourceStatus]) -> Iterator[str]:
-    """Whether none of the sources that should run does.
+    """True if none of the sources that should run does.
 
     A source that gives no frame for `stall_timeout_s`, or is not open in time, is retrying: its
     state tells whether it has the frames that are expected of it.

@@ -239,7 +239,7 @@ class QualityController:
         return own_s + float(np.median([spent.other_s for spent in self._window]))
 
     def _believes(self, failure: _Failure, objects: int) -> bool:
-        """Whether a level that failed would still cost what it did."""
+        """True if a level that failed would still cost what it did."""
         return self._frame < failure.until_frame and objects > FEWER * failure.objects
 
     def _work(self, level: int, objects: int) -> float:

@@ -85,7 +85,7 @@ class Scheduler:
 
     @property
     def healthy(self) -> bool:
-        """Whether its thread runs."""
+        """True if its thread runs."""
         return self._thread.is_alive()
 
     def start(self) -> None:

@@ -145,7 +145,7 @@ class Slot:
             self.commands.appendleft(waiting)
 
     def _holds(self, waiting: Waiting) -> bool:
-        """Whether a command waits for a frame that may still come."""
+        """True if a command waits for a frame that may still come."""
         if waiting.future.cancelled() or not self.stream_tracker.waits(waiting.command):
             return False
         may_come = not self.silent or len(self.mailbox) > 0 or self._in_hand > 0

@@ -97,7 +97,7 @@ class StreamTracker:
 
     @property
     def prefetches(self) -> bool:
-        """Whether it is worth while to `prefetch`.
+        """True if it is worth while to `prefetch`.
 
         More frames a second are had for a longer way of each, so not where latency is kept to.
         """
@@ -139,7 +139,7 @@ class StreamTracker:
         return tracked
 
     def waits(self, command: Command) -> bool:
-        """Whether a command is a prompt that is to wait for a frame, and there is none yet."""
+        """True if a command is a prompt that is to wait for a frame, and there is none yet."""
         if not isinstance(command, PromptCommand) or self._history.newest is not None:
             return False
         known = any(obj.id == command.object_id for obj in self._view.objects)

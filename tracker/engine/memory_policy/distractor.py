@@ -35,6 +35,6 @@ class DistractorAware(AllFrames):
 
 
 def is_steady(area: int, before: Sequence[int]) -> bool:
-    """Whether an area is about that of the frames before; never if there are none."""
+    """True if an area is about that of the frames before; never if there are none."""
     usual = median(before) if before else 0
     return area > 0 and abs(area - usual) <= AREA_CHANGE * usual

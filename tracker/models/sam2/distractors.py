@@ -14,7 +14,7 @@ DISTRACTOR_BOX = 0.7  # share of the chosen mask's box in the box of both, at mo
 
 
 def find_distractors(logits_nass: Tensor, iou_na: Tensor) -> Tensor:
-    """Whether a distractor of each object is in view, bool [n].
+    """True if a distractor of each object is in view, bool [n].
 
     It is if another candidate is about as good as the best one and the box around both is much
     larger than that of the best, or if the best one would grow as much at a lower threshold.

@@ -11,15 +11,15 @@ def memory_stride(module: SAM2Base) -> int:
 
 
 def draws_prompts(module: SAM2Base) -> bool:
-    """Whether a network was trained to be shown prompts as rough masks, too."""
+    """True if a network was trained to be shown prompts as rough masks, too."""
     return bool(getattr(module, "draws_prompts", False))
 
 
 def follows_masks(module: SAM2Base) -> bool:
-    """Whether a network was trained to be shown the mask before on a tracked frame."""
+    """True if a network was trained to be shown the mask before on a tracked frame."""
     return bool(getattr(module, "follows_masks", False))
 
 
 def has_fine_prompts(module: SAM2Base) -> bool:
-    """Whether a network was trained to be shown masks at full resolution, too."""
+    """True if a network was trained to be shown masks at full resolution, too."""
     return hasattr(module, "fine_prompts")

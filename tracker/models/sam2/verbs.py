@@ -139,7 +139,7 @@ class Sam2Network:
         return tokens_nqm, age_npm.repeat_interleave(split, dim=1)
 
     def _wants_three_masks(self, *, first: bool, clicks: int) -> bool:
-        """Whether the decoder chooses among three masks, as `SAM2Base._use_multimask`."""
+        """True if the decoder chooses among three masks, as `SAM2Base._use_multimask`."""
         return bool(
             self.module.multimask_output_in_sam
             and (first or self.module.multimask_output_for_tracking)
