@@ -131,7 +131,7 @@ def _key(model: type[BaseModel], name: str, meanings: dict[str, str]) -> tuple[s
 
 
 def _meanings(model: type[BaseModel]) -> dict[str, str]:
-    """What the `Attributes:` of a docstring say of each key."""
+    """Descriptions of the keys, from the `Attributes:` of a docstring."""
     _, _, attributes = (inspect.getdoc(model) or "").partition("Attributes:\n")
     found = re.findall(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", attributes, re.MULTILINE)
     return {name: " ".join(text.split()) for name, text in found}

@@ -44,7 +44,7 @@ def only_address(file: BinaryIO, name: str) -> str:
 
 
 def warning_of(path: Path) -> str:
-    """What to tell who keeps an address where other users can read or change it; "" for nothing."""
+    """Warning for an address kept where other users can read or change it; "" for none."""
     if sys.platform == "win32" or not path.stat().st_mode & _OTHERS:
         return ""
     return f"other users can get at {path}; chmod 600 {path}"

@@ -12,7 +12,7 @@ _MEMORY_SAYS = re.compile(
     r"|std::bad_alloc",
     re.IGNORECASE,
 )
-# oneDNN tells no more of a shortage, nor of anything else that fails there.
+# oneDNN says no more of a shortage, nor of anything else that fails there.
 _VAGUE = re.compile(r"could not create a (?:primitive|memory)")
 _THREADS_SAY = "can't start new thread"
 _CAUSES = 8
@@ -23,7 +23,7 @@ class ExhaustedError(TrackdError):
 
 
 def exhausted(error: BaseException) -> ExhaustedError | None:
-    """What to tell of an error that a limit of the system caused; None of any other."""
+    """Error to report for one that a limit of the system caused; None for any other."""
     cause: BaseException | None = error
     for _ in range(_CAUSES):
         if cause is None:

@@ -26,7 +26,7 @@ _BUSY_FIELDS = 8  # up to the time stolen by other virtual machines; what follow
 
 @dataclass(frozen=True, slots=True)
 class ProcessorUse:
-    """What the processors that this process may use have done so far, in seconds.
+    """Time used so far on the processors that this process may use, in seconds.
 
     Attributes:
         at_s: When, by the monotonic clock.
@@ -40,7 +40,7 @@ class ProcessorUse:
 
 
 def read_processor_use() -> ProcessorUse | None:
-    """The use of the processors until now; None where the system does not tell (not Linux)."""
+    """The use of the processors until now; None where the system does not say (not Linux)."""
     try:
         lines = Path("/proc/stat").read_text(encoding="ascii").splitlines()
         allowed = {f"cpu{index}" for index in os.sched_getaffinity(0)}
@@ -88,7 +88,7 @@ class ThreadGovernor:
         Args:
             most: Threads where nobody else computes; as many as torch has now if None.
             processors: Number of processors; those that this process may use if None.
-            read: Tells the use of the processors.
+            read: Reads the use of the processors.
             set_threads: Sets the number of threads.
         """
         self._most = torch.get_num_threads() if most is None else most

@@ -100,7 +100,7 @@ def _read_runs(counts: str) -> NDArray[np.int64]:
     places = np.arange(len(chunks)) - np.repeat(starts, lengths)
     runs = np.add.reduceat((chunks & 0x1F) << (5 * places), starts)
     runs -= np.where(chunks[ends] & 0x10, np.int64(1) << (5 * lengths), 0)
-    # From the fourth on, each is told as what it has more than the last but one.
+    # From the fourth on, each is stored as what it has more than the last but one.
     runs[1::2] = np.cumsum(runs[1::2])
     runs[2::2] = np.cumsum(runs[2::2])
     if runs.min() < 0:

@@ -25,7 +25,7 @@ def decode_text(data: bytes) -> str:
 
 
 def encoding_of(data: bytes) -> str:
-    """Name the encoding that the byte order mark at the start tells; UTF-8 without one."""
+    """Name the encoding that the byte order mark at the start gives; UTF-8 without one."""
     if data.startswith(_UTF_32):  # before UTF-16: its mark begins with the one of UTF-16
         return "UTF-32"
     return "UTF-16" if data.startswith(_UTF_16) else "UTF-8"

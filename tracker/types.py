@@ -15,7 +15,7 @@ from tracker.errors import PromptError
 
 
 class ObjectState(StrEnum):
-    """What the model says of an object on one frame."""
+    """State of an object on one frame, by the model."""
 
     VISIBLE = "visible"
     OCCLUDED = "occluded"
@@ -25,7 +25,7 @@ class ObjectState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """Where one object is on one frame: points, a box, points and a box, or a mask.
+    """Place of one object on one frame: points, a box, points and a box, or a mask.
 
     Attributes:
         object_id: Public id, 1 or more.
@@ -160,7 +160,7 @@ class ObjectResult:
 
 @dataclass(frozen=True, slots=True)
 class Prompted:
-    """What came of a prompt.
+    """Result of a prompt.
 
     Attributes:
         object: The object as it stands on the newest frame.

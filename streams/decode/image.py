@@ -89,7 +89,7 @@ def check_size(content: bytes, max_pixels: int) -> None:
 
 
 def too_large(width: int, height: int, max_pixels: int) -> TooLarge:
-    """The error that tells the size of a picture and what may be decoded."""
+    """Error that gives the size of a picture and what may be decoded."""
     return TooLarge(f"{width}x{height} pixels, at most {max_pixels} are decoded")
 
 

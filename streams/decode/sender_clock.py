@@ -13,7 +13,7 @@ _MOST_STRANGE = 100
 
 
 class SenderClock:
-    """Tells when the sender took a picture, by its own clock.
+    """Clock of the sender: when it took each picture.
 
     FFmpeg puts the sender's time on packets, but with some cameras on the packet before or after
     the right one. The distance between the two clocks tells those apart: it hardly changes from
@@ -42,7 +42,7 @@ class SenderClock:
         """Take note of the sender's time where pts is 0.
 
         Args:
-            zero_us: As a packet tells it, in microseconds since 1970.
+            zero_us: As a packet gives it, in microseconds since 1970.
             start_us: As the first sender report has it.
         """
         if self._zero_us is None:

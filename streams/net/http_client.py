@@ -74,7 +74,7 @@ class HttpClient:
             error.close()
             if error.code == 304:
                 raise NotModified from None
-            refusal, error.msg = _refused(error, self.address), ""  # it may tell an address
+            refusal, error.msg = _refused(error, self.address), ""  # it may reveal an address
             raise refusal from error
         except urllib.error.URLError as error:
             if isinstance(error.reason, ssl.SSLCertVerificationError):

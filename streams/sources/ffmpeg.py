@@ -56,7 +56,7 @@ class AvSource(Closing):
     The first frame is decoded while opening, so an open source is one that can be decoded. A
     packet or picture that the decoder refuses, for whatever reason, is counted in
     `stats.corrupt_packets` and skipped. A file whose data end in damage ends there, with every
-    picture before it, and `stats.damage` tells it; where the disk or the network fails, and where
+    picture before it, and `stats.damage` says so; where the disk or the network fails, and where
     a live source ends in an error, that error is raised. A size that changes mid-stream changes
     `Frame.image`, nothing else. `pts` passes through as it is; a live source without a clock gets
     one from when its data arrived.

@@ -133,7 +133,7 @@ class MultipartReader:
         return self._unsized() if self._buffer.startswith(_START) else self._take(length)
 
     def _unsized(self) -> bytes | None:
-        """A body whose length nothing tells but the JPEG itself, or the boundary after it."""
+        """A body whose length only the JPEG itself, or the boundary after it, gives."""
         jpeg, mark, searched = _JpegEnd(), self._mark(), 0
         while True:
             end = jpeg.find(self._buffer)

@@ -21,7 +21,7 @@ from streams.frame import Frame
 from streams.info import MAX_PIXELS, SourceInfo, SourceStats
 from streams.sources.base import Address
 
-HEAD_BYTES = 21  # what tells an animation: up to the flags of the VP8X chunk
+HEAD_BYTES = 21  # what marks an animation: up to the flags of the VP8X chunk
 _ANIMATED = 0b10  # among these flags
 _MILLISECOND = Fraction(1, 1000)
 

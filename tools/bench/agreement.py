@@ -29,7 +29,7 @@ class Scenario:
 
 @dataclass(frozen=True)
 class Agreement:
-    """How alike two sets of masks are: those compared, those that were not empty, the worst."""
+    """Agreement of two sets of masks: those compared, those that were not empty, the worst."""
 
     scenario: str
     compared: int

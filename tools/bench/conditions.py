@@ -20,7 +20,7 @@ from tracker.models.optim.plan import switched_off
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """Where and how a suite runs."""
+    """Conditions of a run of a suite: the machine and what is measured on it."""
 
     machine: Machine
     subject: Subject | None
@@ -44,7 +44,7 @@ class Conditions:
 
 
 def typed_command() -> str:
-    """What was typed, as it can be typed again; paths by their last part."""
+    """Command line as it can be typed again; paths by their last part."""
     words = [word.rsplit("/", 1)[-1] for word in sys.argv[1:]]
     return shlex.join(["python", "-m", "tools.bench", *words])
 

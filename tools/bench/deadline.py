@@ -2,9 +2,9 @@
 
 `trackd serve` plays a clip in real time, in a loop, on a stream with a deadline; this process
 subscribes, prompts one object after the other up to `--objects`, waits, removes all but one, and
-waits for full effort. Objects are boxes on a grid, whatever lies there: it is their cost that
+waits for the full budget. Objects are boxes on a grid, whatever lies there: it is their cost that
 counts. Daemon and subscriber share this machine. What is kept is every second's frames, objects and
-rung.
+quality level.
 """
 
 import argparse
@@ -100,7 +100,7 @@ class Second:
 
 @dataclass(frozen=True, slots=True)
 class Commands:
-    """When the last object had gone, as `Seen.at_s`."""
+    """Time when the last object had gone, as `Seen.at_s`."""
 
     removed_s: float
 
@@ -189,7 +189,7 @@ def _seconds(frames: list[Seen]) -> Iterator[Second]:
 
 
 def _series(seconds: Sequence[Second]) -> Iterator[Series]:
-    """What each second was like."""
+    """Series of one sample a second."""
     for name, unit, values in (
         ("tracked", "frames/s", [s.fps for s in seconds]),
         ("objects", "objects", [s.objects for s in seconds]),
@@ -203,7 +203,7 @@ def _series(seconds: Sequence[Second]) -> Iterator[Series]:
 def _facts(
     frames: Sequence[Seen], seconds: Sequence[Second], commands: Commands, target_fps: float
 ) -> Iterator[Fact]:
-    """How well the deadline was kept, and how soon effort was full again."""
+    """Facts: how well the deadline was kept, and how soon the full budget was back."""
     fps = np.array([second.fps for second in seconds])
     rungs = [seen.rung for seen in frames]
     latency = percentiles([seen.total_ms for seen in frames])

@@ -1,4 +1,4 @@
-"""What decoding costs: ms a frame of `streams`, and of OpenCV's `VideoCapture`, in turns.
+"""Cost of decoding: ms a frame of `streams`, and of OpenCV's `VideoCapture`, in turns.
 
 Both give pictures of three bytes a pixel in main memory, ours RGB with its time stamps, OpenCV's
 BGR. Both begin the clip again at its end; opening it is not timed.

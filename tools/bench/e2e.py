@@ -88,7 +88,7 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """What came of so many objects, and how the stream stood in the end."""
+    """Results received for so many objects, and the stream's state in the end."""
 
     objects: int
     received: Sequence[Received]
@@ -119,7 +119,7 @@ class Watched:
         ]
 
     def facts(self) -> list[Fact]:
-        """What was in sight, and what was lost on the way."""
+        """Facts: objects in sight, and frames lost on the way."""
         case: Case = {"objects": self.objects}
         last = self.received[-1].result.message
         shown = sum(item.box is not None for item in last.objects)

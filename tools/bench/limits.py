@@ -1,4 +1,4 @@
-"""What a machine can do at most, measured: large matrix products and large copies."""
+"""Limits of a machine, measured: large matrix products and large copies."""
 
 import time
 from collections.abc import Callable

@@ -139,7 +139,7 @@ class Scene:
         return samples
 
     def received(self) -> list[dict[str, Any]]:
-        """What each subscriber says at its end."""
+        """Report of each subscriber at its end."""
         return [json.loads(reader.communicate(timeout=60)[0]) for reader in self._readers]
 
 

@@ -1,4 +1,4 @@
-"""Where a measurement was taken, in words."""
+"""Machine on which a measurement was taken, in words."""
 
 import importlib.metadata
 import os

@@ -1,4 +1,4 @@
-"""Where a frame's time goes, and how near each stage comes to what the machine can do.
+"""Time of a frame by stage, and how near each stage comes to the machine's limits.
 
 A session tracks as it always does, while the engine's four verbs are timed: image encoder, memory
 attention, mask decoder, memory encoder; the rest is resizing, the memory bank and masks at the size
@@ -151,7 +151,7 @@ def _started(model: Model, frames_nhwc: Images, count: int, options: argparse.Na
 
 
 def _memory_per_object(model: Model) -> list[Fact]:
-    """What one more object takes, by the formula of `MemoryShape`, without and with a history."""
+    """Memory of one more object, by the formula of `MemoryShape`, without and with a history."""
     policy = Policy()
     facts = []
     for history in (0, policy.history_frames):

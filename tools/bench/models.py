@@ -21,7 +21,7 @@ SEED = 0
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """Where a model's weights are, whose they are, and the side of the network's input."""
+    """Weights of a model: their file, whose they are, and the side of the network's input."""
 
     path: Path
     origin: str

@@ -30,7 +30,7 @@ def sizes(text: str) -> tuple[Size, ...]:
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
-    """What is run, and on what."""
+    """Add the options for the model and the device."""
     parser.add_argument(
         "--model", default="pico", help="a name of `trackd checkpoints list`, or pico@PIXELS"
     )
@@ -41,7 +41,7 @@ def add_model(parser: argparse.ArgumentParser) -> None:
 def add_clip(
     parser: argparse.ArgumentParser, *, size: Size | None = None, scaled: bool = True
 ) -> None:
-    """What is looked at; `scaled` lets the frames be made another size."""
+    """Add the options for the clip; `scaled` lets the frames be made another size."""
     parser.add_argument("--clip", type=Path, metavar="FILE", help="a video; default: the demo's")
     if scaled:
         help_text = "scale the frames to this first; default: " + (
@@ -53,7 +53,7 @@ def add_clip(
 def add_rounds(
     parser: argparse.ArgumentParser, *, rounds: int, frames: int, warm_up: int, what: str = "frames"
 ) -> None:
-    """How often it is measured."""
+    """Add the options for how often it is measured."""
     parser.add_argument("--rounds", type=whole, default=rounds, help="turns of each, A B A B")
     parser.add_argument("--frames", type=whole, default=frames, help=f"{what} in a turn")
     parser.add_argument("--warm-up", type=whole, default=warm_up, help=f"{what} before the first")

@@ -1,7 +1,7 @@
 """True if our masks equal the official predictor's, on a device: IoU and logits, fp32.
 
 The tests ask the same of more scenarios on a CPU; this asks it of any device. It fails where logits
-differ by more than rounding: the IoU of a mask of few pixels tells a rounded pixel at its border.
+differ by more than rounding: the IoU of a mask of few pixels shows a rounded pixel at its border.
 """
 
 import argparse

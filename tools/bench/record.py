@@ -1,4 +1,4 @@
-"""What a run leaves behind: a JSON file, from which tables and plots are made.
+"""Record of a run: a JSON file, from which tables and plots are made.
 
 It holds what was measured, sample by sample, and under what conditions; nothing that follows from
 that by arithmetic.
@@ -24,7 +24,7 @@ class Part(BaseModel):
 
 
 class Machine(Part):
-    """Where it ran.
+    """Machine that a run ran on.
 
     Attributes:
         cpu: Model of the processor.

@@ -39,7 +39,7 @@ def spread(values: Sequence[float]) -> Spread:
 def round_ratios(
     theirs: Sequence[Sequence[float]], ours: Sequence[Sequence[float]]
 ) -> tuple[float, ...]:
-    """How many times as long as ours theirs took: one ratio of medians a round.
+    """Ratios of their time to ours: one ratio of medians a round.
 
     Both were measured in the same rounds, so that a machine that is slow for a while is slow for
     both.

@@ -12,7 +12,7 @@ import zmq
 
 
 def main(endpoint: str, subscribers: int, messages: int) -> None:
-    """Subscribe, and tell what came."""
+    """Subscribe, and report what came."""
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     poller = zmq.Poller()
     sockets = [context.socket(zmq.SUB) for _ in range(subscribers)]

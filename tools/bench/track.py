@@ -1,4 +1,4 @@
-"""What tracking costs, and what it costs others: ms a frame by number of objects.
+"""Cost of tracking, ours and that of others: ms a frame by number of objects.
 
 Ours, ours with one object in a pass, and peers, each in a process of its own. All begin a video,
 warm up until their memories are full, and then take turns of a few frames, A B C A B C, so that a

@@ -1,4 +1,4 @@
-"""What sending costs: masks to bytes and back in every encoding, and more subscribers.
+"""Cost of sending: masks to bytes and back in every encoding, and more subscribers.
 
 The masks are those of objects that were tracked in the clip. Run lengths are compared with those
 of pycocotools, which reads the whole frame where ours reads the object's box. A subscriber's ms are

@@ -66,7 +66,7 @@ def _dilated(mask_hw: NDArray[np.bool_], radius_px: int) -> NDArray[np.bool_]:
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """What one score did over a sequence.
+    """Statistics of one score over a sequence.
 
     Attributes:
         mean: Mean over frames.

@@ -12,7 +12,7 @@ OBJECT_ID = 1
 
 
 class PromptKind(StrEnum):
-    """How the object is shown on the first frame."""
+    """Kind of prompt that shows the object on the first frame."""
 
     MASK = "mask"
     BOX = "box"

@@ -1,4 +1,4 @@
-"""What an evaluation found: a table for people, JSON for programs, pictures of the worst frames."""
+"""Report of an evaluation: a table for people, JSON for programs, pictures of the worst frames."""
 
 import json
 from dataclasses import dataclass

@@ -39,7 +39,7 @@ class WorstFrame:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SequenceScore:
-    """How one sequence went; `step_ms` is the median time of a tracking step, warm-up left out."""
+    """Scores of one sequence; `step_ms` is the median time of a tracking step without warm-up."""
 
     name: str
     frames: int

@@ -38,7 +38,7 @@ _CONFIG = {"limits": {"streams": 4, "objects_per_stream": 4}, "state": {"dir": "
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What a daemon takes up."""
+    """Resources that a daemon takes up."""
 
     resident_mb: float
     threads: int
@@ -46,7 +46,7 @@ class Taken:
 
     @classmethod
     def by(cls, daemon: Daemon) -> "Taken":
-        """What it takes up now."""
+        """Resources that a daemon takes up now."""
         process = Path(f"/proc/{daemon.process.pid}")
         resident = resident_mb(daemon.process.pid)
         assert resident is not None
@@ -76,7 +76,7 @@ def streams(daemon: Daemon, client: Client, count: int) -> None:
 
 
 def prompts(daemon: Daemon, client: Client, count: int) -> None:
-    """Prompt an object anew."""
+    """Prompt an object again."""
     for _ in range(count):
         client.prompt(STEADY, box=_BOX_XYXY, object=1)
 
@@ -158,7 +158,7 @@ def _times(count: int, part: float) -> int:
 
 
 def _at_rest(daemon: Daemon) -> Taken:
-    """What it takes up once that is no longer less than a moment ago."""
+    """Resources of a daemon once they are no longer less than a moment ago."""
     taken = Taken.by(daemon)
     until_s = time.monotonic() + _REST_S
     while time.monotonic() < until_s:

@@ -1,4 +1,4 @@
-"""What a daemon says while its state cannot be written, and what is lost when it is killed.
+"""Durability of a daemon's state: reports while it cannot be written, and losses after kills.
 
     python -m tools.fuzz.durability --report losses.md       as root on Linux, which may mount
 
@@ -37,7 +37,7 @@ _DISK_BYTES = 4 << 20
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """What the daemon said of its state: in metrics, events, and to those who ask for health."""
+    """Report of the daemon on its state: in metrics, events, and to those who ask for health."""
 
     saved: str
     failures: str
@@ -47,7 +47,7 @@ class Said:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of one fault.
+    """Outcome of one fault.
 
     Attributes:
         fault: What was wrong.
@@ -177,7 +177,7 @@ def unmount(place: Path) -> None:
 def faulty(
     folder: Path, name: str, on_a_disk: bool, fault: Callable[[Path], Callable[[], None]]
 ) -> Outcome:
-    """What a daemon says before, while and after there is a fault."""
+    """Outcome of a fault: what a daemon says before, during and after it."""
     state = folder / "state"
     state.mkdir(parents=True)
     if on_a_disk:
@@ -220,7 +220,7 @@ def _add(asker: Asker, name: str) -> dict[str, Any]:
 
 
 def _said_when(daemon: Daemon, *, saved: bool) -> Said:
-    """What it says once all of it says that the state is saved, or is not; or after a while."""
+    """Report once all of it says that the state is saved, or is not; or after a while."""
     until_s = time.monotonic() + _NOTICED_S
     while time.monotonic() < until_s:
         said = _said(daemon)

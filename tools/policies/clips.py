@@ -25,7 +25,7 @@ BLUR_SIGMA_PX = 0.7  # of the whole picture, so that no seam gives the cut-out a
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Placed:
-    """What stands before the ground on one frame: a cut-out and its upper left corner."""
+    """Cut-out in front of the ground on one frame, and its upper left corner."""
 
     cutout: Cutout
     x: int
@@ -53,7 +53,7 @@ def synthetic_videos(stills: Path, per_kind: int) -> Iterator[Video]:
 def _script(
     stills: Path, group: str, class_name: str, odd: bool, random: np.random.Generator
 ) -> Script:
-    """Who stands where; `odd` clips are another variety of their group."""
+    """Script of a clip: who stands where; `odd` clips are another variety of their group."""
     thing = pick_cutout(stills, class_name, random)
     y = int(random.integers(20, HEIGHT - thing.mask_hw.shape[0] - 20))
     absent = int(random.integers(ABSENT_FRAMES[0], ABSENT_FRAMES[1] + 1))

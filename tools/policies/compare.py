@@ -29,7 +29,7 @@ class Named:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """How a policy did on a video; the first and the last frame are not scored for J and F.
+    """Score of a policy on a video; the first and the last frame are not scored for J and F.
 
     Attributes:
         group: The video's group.

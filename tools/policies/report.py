@@ -1,4 +1,4 @@
-"""What a comparison found: a table per prompt for the terminal and for Markdown, and JSON."""
+"""Report of a comparison: a table per prompt for the terminal and for Markdown, and JSON."""
 
 import json
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ EXPLANATION = (
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What was run and on what, for the record."""
+    """Setting of a comparison, for the record: what was run and on what."""
 
     command: str
     model: str

@@ -25,7 +25,7 @@ IMAGENET_TRUNK = "tf_efficientnet_lite0"
 
 @dataclass(frozen=True, slots=True)
 class Blueprint:
-    """What a network is built from; `pico` is None for an official one."""
+    """Blueprint that a network is built from; `pico` is None for an official one."""
 
     spec: ModelSpec
     pico: PicoConfig | None

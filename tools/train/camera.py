@@ -1,4 +1,4 @@
-"""What a camera does to a scene: colours, blur, noise and JPEG artefacts."""
+"""Camera effects on a scene: colours, blur, noise and JPEG artefacts."""
 
 from dataclasses import dataclass
 from functools import cache

@@ -21,7 +21,7 @@ PARTS = ("network", "average", "moments")
 
 
 class Standing(BaseModel):
-    """How far a run is.
+    """Progress of a run.
 
     Attributes:
         model: Name of the model.

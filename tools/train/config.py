@@ -1,4 +1,4 @@
-"""What a training run is made of, read from YAML: unknown keys and wrong values are refused."""
+"""Configuration of a training run, read from YAML: unknown keys and wrong values are refused."""
 
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -33,7 +33,7 @@ class Start(_Section):
 
 
 class Data(_Section):
-    """What is trained on.
+    """Data that the network is trained on.
 
     Attributes:
         pack: Folder that `python -m tools.train.pack` wrote.
@@ -56,7 +56,7 @@ class Data(_Section):
 
 
 class Prompts(_Section):
-    """How objects are shown to the network.
+    """Mix of the prompts that show objects to the network.
 
     Attributes:
         mask: Weight of clips that begin with a mask.

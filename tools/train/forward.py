@@ -161,7 +161,7 @@ def _later(
 
 
 def _recall(net: SAM2Base, memories: list[_Memory], frame: int) -> Memories:
-    """What `MemoryBank.recall` gives: the first frame, then older to newer maps; pointers by age.
+    """Memories as of `MemoryBank.recall`: first frame, then older to newer maps; pointers by age.
 
     All that a clip is corrected with fades like any recent frame, as in tracking.
     """

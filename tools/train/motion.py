@@ -14,7 +14,7 @@ SHAKE = 0.03  # of the reach, from frame to frame
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """How far a path goes at most, either way.
+    """Limits of a path, either way.
 
     Attributes:
         zoom: Logarithm of the scale.
@@ -33,7 +33,7 @@ class Reach:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Path:
-    """Where a picture's offsets from its middle go, frame by frame.
+    """Path of a picture: affine maps of offsets from its middle, frame by frame.
 
     Attributes:
         matrices_t22: What an offset is multiplied with.

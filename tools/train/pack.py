@@ -76,7 +76,7 @@ def write_pack(
     if any(Path(source).name == DEVELOPMENT_SET for source in (*videos, *stills)):
         raise UsageError(f"{DEVELOPMENT_SET} is never trained on", "leave it out")
     out.mkdir(parents=True, exist_ok=True)
-    (out / INDEX_NAME).unlink(missing_ok=True)  # until it is written anew there is no pack
+    (out / INDEX_NAME).unlink(missing_ok=True)  # until it is written again there is no pack
     writer = _PartWriter(out)
     packed_stills = {source: _stills(data / source, writer) for source in stills}
     packed_videos = {

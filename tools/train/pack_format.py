@@ -18,7 +18,7 @@ class _Strict(BaseModel):
 
 
 class Blob(_Strict):
-    """Where the bytes of one encoded picture lie."""
+    """Place of the bytes of one encoded picture."""
 
     part: Annotated[int, Field(ge=0)]
     offset: Annotated[int, Field(ge=0)]
@@ -49,7 +49,7 @@ class Part(_Strict):
 
 
 class PackIndex(_Strict):
-    """What a pack holds; sources are folders of the data folder.
+    """Index of a pack; sources are folders of the data folder.
 
     Attributes:
         version: Of this format.
@@ -65,5 +65,5 @@ class PackIndex(_Strict):
 
 
 def part_path(folder: Path, number: int) -> Path:
-    """Where a part lies."""
+    """Path of a part."""
     return folder / f"part-{number:03d}.bin"

@@ -26,7 +26,7 @@ SHIFT = 0.03  # standard deviation, of the picture's side
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How a batch is prompted: alike for all its clips, as the network's passes are.
+    """Prompts of a batch: alike for all its clips, as the network's passes are.
 
     Attributes:
         kind: On the first frame.

@@ -1,4 +1,4 @@
-"""What a run reports: averages over some steps, and scores, as rows of two tables."""
+"""Record of a run: averages over some steps, and scores, as rows of two tables."""
 
 import math
 import time

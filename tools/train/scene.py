@@ -116,7 +116,7 @@ def _draw_layer(layer: Layer, t: int, u: float, picture: Picture, masks: Picture
 
 
 def _extent(layer: Layer, t: int, side: int) -> _Window | None:
-    """What a layer can cover of the canvas; None where it lies outside."""
+    """Window of the canvas that a layer can cover; None where it lies outside."""
     height, width = layer.pictures[t].shape[:2]
     matrix, offset = layer.inverse_t23[t, :, :2], layer.inverse_t23[t, :, 2]
     corners_42 = np.array([[0, 0], [width, 0], [0, height], [width, height]], np.float64)
@@ -134,7 +134,7 @@ def _extent(layer: Layer, t: int, side: int) -> _Window | None:
 def _sample(
     picture: Picture, layer: Layer, t: int, u: float, window: _Window, border: int
 ) -> Picture:
-    """What a picture shows in a window of the canvas."""
+    """Part of a picture that a window of the canvas shows."""
     matrix = layer.inverse_t23[t]
     size = (window.right - window.left, window.bottom - window.top)
     if layer.bend is None:

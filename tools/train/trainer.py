@@ -106,7 +106,7 @@ class Run:
 
     @property
     def standing(self) -> Standing:
-        """How far the run is."""
+        """Progress of the run."""
         return self._standing
 
     def train(self, stop: Callable[[], bool], deadline_s: float) -> Ending:

@@ -314,7 +314,7 @@ def _show_then_adjust(show: OnFrame, adjust: Callable[[], None], tally: Tally) -
 
 
 def _may_be_live(source: str) -> bool:
-    """True where a source may go on by itself, which only an open one tells for sure."""
+    """True where a source may go on by itself, which only an open one shows for sure."""
     return parse_address(source).kind in (SourceKind.NETWORK, SourceKind.CAMERA)
 
 

@@ -8,7 +8,7 @@ from tracker.errors import TrackdError
 
 
 class Status(StrEnum):
-    """How bad it is: as it should be; works, with a drawback; does not work."""
+    """Severity of a finding: as it should be; works, with a drawback; does not work."""
 
     OK = "ok"
     WARN = "warn"
@@ -49,7 +49,7 @@ def fail(what: str, fix: str) -> Check:
 
 
 def examine(name: str, look: Callable[[], Iterable[Check]]) -> Iterator[Check]:
-    """What `look` finds; a look that breaks is a finding, too."""
+    """Findings of `look`; a look that breaks is a finding, too."""
     from streams.errors import StreamError
 
     try:

@@ -87,7 +87,7 @@ def _answers(path: str) -> bool:
 
 
 def _ask(config: DaemonConfig) -> str | None:
-    """What the daemon at the control address says of itself; None where none answers."""
+    """Report of the daemon at the control address; None where none answers."""
     from tracker.client import BadMessage, Client, DaemonError, DaemonUnreachable
 
     control = config.control.bind

@@ -163,7 +163,7 @@ def weights(name: str, checkpoint: Path | None) -> Iterator[Check]:
 
 
 def processors() -> Iterator[Check]:
-    """How many processors there are, and how threads wait for each other."""
+    """Number of processors, and how threads wait for each other."""
     usable = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
     quota = _cpu_quota()
     threads = os.environ.get("OMP_NUM_THREADS", "")
@@ -212,7 +212,7 @@ def clock() -> Iterator[Check]:
 
 
 def _clock_synchronised() -> bool | None:
-    """What the kernel says of its clock; None where it cannot be asked."""
+    """True where the kernel says that its clock is synchronised; None where it cannot be asked."""
     if sys.platform != "linux":
         return None
     timex = ctypes.create_string_buffer(512)  # zeros: change nothing; struct timex is smaller

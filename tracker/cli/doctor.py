@@ -65,7 +65,7 @@ def _all_well(found: Iterable[Check]) -> bool:
 
 
 def _shown(*, as_json: bool) -> Callable[[Check], None]:
-    """How findings are shown as they come; some take seconds."""
+    """Printer of findings as they come; some take seconds."""
     if as_json:
         return lambda check: None
     if not sys.stdout.isatty():
@@ -95,7 +95,7 @@ def _findings(config_path: Path | None, sources: Iterable[str]) -> Iterator[Chec
 
 
 def _with_config(path: Path | None) -> Iterator[Check]:
-    """What depends on the configuration; one that is wrong ends it."""
+    """Checks that depend on the configuration; one that is wrong ends them."""
     from tracker.cli import check_daemon, check_machine
     from tracker.daemon.config.load import load_config
     from tracker.daemon.config.schema import DaemonConfig

@@ -68,7 +68,7 @@ def _event(message: EventMessage) -> str:
 
 @dataclass(slots=True)
 class _Stream:
-    """What is known of a stream; `arrived_s` are the times of its newest messages."""
+    """Row of a stream; `arrived_s` are the times of its newest messages."""
 
     state: str = ""
     newest: MasksMessage | None = None

@@ -36,7 +36,7 @@ Box = tuple[float, float, float, float]
 
 
 class Place(TypedDict, total=False):
-    """Where an object is: clicks, a box, both, or a mask.
+    """Place of an object: clicks, a box, both, or a mask.
 
     Attributes:
         points: Clicks (x, y) in pixels of the source.
@@ -73,7 +73,7 @@ class NewPlace(Place, total=False):
 
 
 class StreamOptions(TypedDict, total=False):
-    """How a stream is read and sent; see `tracker.protocol.fields.StreamSettings`."""
+    """Settings of reading and sending a stream; see `tracker.protocol.fields.StreamSettings`."""
 
     options: SourceOptions
     policy: Literal["auto", "latest", "every"]

@@ -28,7 +28,7 @@ class BadMessage(TrackdError):  # noqa: N818 - reads better than BadMessageError
 
 
 def not_understood(what: str, error: ValidationError) -> BadMessage:
-    """What to raise for a message that has another form."""
+    """Error for a message that has another form."""
     first = error.errors(include_input=False, include_url=False)[0]
     place = ".".join(str(part) for part in first["loc"]) or "message"
     return BadMessage(

@@ -29,7 +29,7 @@ def why_unreachable(endpoint: str) -> str:
 
 
 def unreachable(why: str) -> DaemonUnreachable:
-    """What to raise for a request that was not sent, as nobody can be reached."""
+    """Error for a request that was not sent, as nobody can be reached."""
     return DaemonUnreachable(why, "start it with `trackd serve`, or give a timeout to wait for it")
 
 

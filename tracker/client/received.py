@@ -165,7 +165,7 @@ def _message(model: type[M], parts: Parts) -> M:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """What lies between a message and the one before it; see `_Received`."""
+    """Gap between a message and the one before it; see `_Received`."""
 
     lost: int
     restarted: bool
@@ -192,7 +192,7 @@ class Gaps:
         Args:
             topic: Where it came.
             seq: Its number.
-            at_ns: Time that it tells of, by the daemon's wall clock: a copy that is newer than
+            at_ns: Time that it reports on, by the daemon's wall clock: a copy that is newer than
                 all before it is news, whatever its number.
             repeated: It is a copy.
         """
@@ -243,7 +243,7 @@ class Reader(Generic[R]):
 
     @property
     def prefixes(self) -> list[bytes]:
-        """What to subscribe to. More may match: cam1 is the start of cam10."""
+        """Topics to subscribe to. More may match: cam1 is the start of cam10."""
         if not self._streams:
             return [topic.of("") for topic in self._topics]
         return [topic.of(stream) for topic in self._topics for stream in sorted(self._streams)]

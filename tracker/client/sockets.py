@@ -45,7 +45,7 @@ class Keys:
 
 @dataclass(frozen=True, slots=True)
 class Endpoints:
-    """Where the daemon is, and how to prove who asks."""
+    """Addresses of the daemon, and the keys that prove who asks."""
 
     control: str
     data: str
@@ -58,7 +58,7 @@ def endpoints(
     client_key: str | Path | None,
     server_key: str | Path | None,
 ) -> Endpoints:
-    """What was given, or $TRACKD_CONTROL and $TRACKD_DATA, or a daemon on this machine.
+    """Endpoints as given, or $TRACKD_CONTROL and $TRACKD_DATA, or a daemon on this machine.
 
     Raises:
         UsageError: One key without the other, or a key file that cannot be read.

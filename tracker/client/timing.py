@@ -34,7 +34,7 @@ class Deadline:
 def no_answer(
     to: Endpoints, timeout_s: float, *, connected: bool, why: str = ""
 ) -> DaemonUnreachable:
-    """What to raise for a request without a reply; `why` nobody was reached, where that is known.
+    """Error for a request without a reply; `why` nobody was reached, where that is known.
 
     Keys that are wrong look like nobody at all: the daemon does not say so.
     """
@@ -53,7 +53,7 @@ def no_answer(
 
 
 def no_message(to: Endpoints, timeout_s: float) -> DaemonUnreachable:
-    """What to raise for a subscription without messages."""
+    """Error for a subscription without messages."""
     return DaemonUnreachable(
         f"no message from {to.data} within {timeout_s:g} s",
         "is the stream running? see `trackd streams`",

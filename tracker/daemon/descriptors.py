@@ -27,7 +27,7 @@ def raise_limit() -> int:
 
 
 def connections_to_a_socket(wanted: int, limit: int) -> int:
-    """How many connections one ZeroMQ socket may have, so that descriptors are left for the rest.
+    """Most connections of one ZeroMQ socket, so that descriptors are left for the rest.
 
     Args:
         wanted: As the configuration has it.

@@ -46,7 +46,7 @@ class Lifetime:
         def run() -> None:
             try:
                 live()
-            except BaseException as err:  # the main thread tells it
+            except BaseException as err:  # the main thread reports it
                 raised.append(err)
             finally:
                 self.begin_end()

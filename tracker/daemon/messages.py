@@ -32,7 +32,7 @@ class LiveFrame:
 
     Attributes:
         frame: The picture; `seq` goes on over reconnects.
-        sender_ns: The camera's own clock, where it tells it.
+        sender_ns: The camera's own clock, where it sends it.
         decode_s: Seconds spent decoding it.
         arrived_s: `time.monotonic()` when its packet arrived, as near as is known.
         queued_s: `time.monotonic()` when it was put into the mailbox.

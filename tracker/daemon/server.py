@@ -61,7 +61,7 @@ _LEAST_S = 0.2
 
 
 class ServerSignal(Enum):
-    """What the daemon is asked to do by signals and requests."""
+    """Signals to the daemon, from the system and from requests."""
 
     DRAIN = auto()
     RELOAD = auto()
@@ -69,7 +69,7 @@ class ServerSignal(Enum):
 
 @dataclass(frozen=True, slots=True)
 class _Parts:
-    """What a running daemon is made of."""
+    """Parts of a running daemon."""
 
     model: Model
     publisher: Publisher
@@ -159,7 +159,7 @@ class Server:
             _LOG.info("ended")
 
     def status(self) -> DaemonStatus:
-        """How everything is; from any thread."""
+        """Current status of everything; from any thread."""
         uptime_s = time.monotonic() - self._started_s
         name, device = self._config.model.name, self._config.model.device
         parts = self._parts
@@ -182,7 +182,7 @@ class Server:
         )
 
     def faults(self) -> Sequence[str]:
-        """What a restart may fix; from any thread, never waits."""
+        """Faults that a restart may fix; from any thread, never waits."""
         silent_s = time.monotonic() - self._ticked_s
         if self._ready() and silent_s > _SILENT_S:
             return [f"server: no sign of life for {silent_s:.0f} s"]
@@ -393,7 +393,7 @@ class Server:
             self._tick()
 
     def _tick(self) -> None:
-        """See how all is, and tell the service manager that it is well."""
+        """Check how all is, and report to the service manager that it is well."""
         assert self._parts is not None
         parts, saving = self._parts, None
         if parts.saver is not None:
@@ -479,7 +479,7 @@ class Server:
 
 
 def _authenticator(config: DaemonConfig) -> Authenticator:
-    """Who is let in: clients with keys, or without keys some users of this machine.
+    """Authenticator that lets in clients with keys, or without keys some users of this machine.
 
     Raises:
         UsageError: Keys are missing or wrong, or there is no such user.

@@ -47,7 +47,7 @@ class _Entry:
 
 @dataclass(frozen=True, slots=True)
 class KeptStream:
-    """What it takes to open a stream again after a restart.
+    """Record from which a stream is opened again after a restart.
 
     Attributes:
         settings: Its source; holds credentials.
@@ -233,7 +233,7 @@ class Streams:
         return self._scheduler.submit(slot, command)
 
     def tracking(self, stream: str) -> TrackingStatus:
-        """How a stream stands in the scheduler.
+        """Status of a stream in the scheduler.
 
         Raises:
             RequestError: `UNKNOWN_STREAM`.
@@ -243,12 +243,12 @@ class Streams:
         return slot.status()
 
     def settings(self) -> dict[str, StreamSettings]:
-        """How each stream is read and sent, in the order in which they were added."""
+        """Settings of each stream, in the order in which they were added."""
         with self._lock:
             return {name: entry.settings for name, entry in self._entries.items()}
 
     def sources(self) -> dict[str, SourceStatus]:
-        """How each source is."""
+        """Status of each source."""
         with self._lock:
             return {name: entry.supervisor.status() for name, entry in self._entries.items()}
 
@@ -267,7 +267,7 @@ class Streams:
                 self._emit(stream, name, text)
 
     def kept(self) -> dict[str, KeptStream]:
-        """What it takes to open all streams again."""
+        """Records from which all streams are opened again."""
         with self._lock:
             bound = None if self._closed else self.first_seq()
             return {
@@ -425,7 +425,7 @@ def _no_thread() -> RequestError:
 
 
 def _why_silent(event: Event) -> str:
-    """Why a source that told this gives no frames for now; "" where it may."""
+    """Why a source that emitted this gives no frames for now; "" where it may."""
     match event.name:
         case EventName.STREAM_PAUSED:
             return "it is paused; resume it"

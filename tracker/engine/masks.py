@@ -51,7 +51,7 @@ def confine_to_box(logits_n1ss: Tensor, box_xyxy: Box) -> Tensor:
 
 
 def fill_box(logits_n1ss: Tensor, box_xyxy: Box) -> Tensor:
-    """Where next to nothing of a box would be the object, raise the logits in it until half is.
+    """Raise the logits in a box until half of it is the object, where next to nothing would be.
 
     A network that is not sure of what it sees has low logits all over the object, and yet higher
     ones there than beside it.

@@ -140,5 +140,5 @@ class SessionState:
 
 
 def _reach(policy: Policy, budget: ComputeBudget) -> int | None:
-    """How many steps back recent maps are looked for; None for as many as there are maps."""
+    """Number of steps back that recent maps are looked for; None for as many as there are maps."""
     return policy.memory.reach if budget.objects_per_frame is None else TURNS_REACH

@@ -65,7 +65,7 @@ def download(
         url: An http or https address.
         target: The file to make; its directory is made too.
         sha256: Hex digest that the file must have; None checks the size only.
-        on_progress: Told after every chunk.
+        on_progress: Called after every chunk.
         timeout_s: Longest silence of the server.
         backoff_s: Pause before the second attempt; it doubles each time.
 

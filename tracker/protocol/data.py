@@ -20,7 +20,7 @@ class Topic(StrEnum):
 
 
 class FrameStamp(Message):
-    """When and what a frame is; the three clocks never mix.
+    """Identity and times of a frame; the three clocks never mix.
 
     A program whose numbers are doubles reads a time in nanoseconds up to 128 ns off; what it reads
     names the same frame (see `FrameAddress`). `seq` is exact in every language.
@@ -84,7 +84,7 @@ class BitsMask(Message):
 
 
 class PolygonMask(Message):
-    """Outer contours of a mask in pixels: [[x0, y0, x1, y1, ...], ...]; holes are not told."""
+    """Outer contours of a mask in pixels: [[x0, y0, x1, y1, ...], ...]; holes are left out."""
 
     polygons: list[list[int]]
 
@@ -138,9 +138,9 @@ class MasksMessage(Message):
 
 
 class EventName(StrEnum):
-    """What can happen to a stream or an object.
+    """Names of the events of a stream or an object.
 
-    `state.unsaved` and `state.saved` are told to every stream: from the one to the other a restart
+    `state.unsaved` and `state.saved` are sent to every stream: from the one to the other a restart
     of the daemon would lose what was changed.
     """
 

@@ -107,7 +107,7 @@ class Preview(Message):
 
 
 class DeadlineSettings(Message):
-    """What a live stream is kept to, at the price of quality where need be; one of the two.
+    """Target that a live stream is kept to, at the price of quality where need be; one of the two.
 
     Attributes:
         fps: Frames tracked per second, where the source gives as many; no more are tracked.

@@ -32,7 +32,7 @@ class ErrorCode(StrEnum):
 
 
 class ErrorBody(Message):
-    """What went wrong, for a program (`code`) and for a person."""
+    """Error, for a program (`code`) and for a person."""
 
     code: ErrorCode
     message: str
@@ -50,7 +50,7 @@ class Reply(Message):
 
 
 class StreamState(StrEnum):
-    """How a stream is."""
+    """State of a stream."""
 
     CONNECTING = "connecting"
     RUNNING = "running"

@@ -36,7 +36,7 @@ MAX_POINTS = 64
 
 
 class Request(Message):
-    """What every request has.
+    """Fields that every request has.
 
     Attributes:
         v: Version of the protocol.
@@ -175,7 +175,7 @@ _FEW = BeforeValidator(_few)
 
 
 class _Place(Request):
-    """Where an object is on a frame: clicks, a box, both, or a mask."""
+    """Place of an object on a frame: clicks, a box, both, or a mask."""
 
     stream: StreamName
     points: Annotated[

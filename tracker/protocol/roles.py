@@ -4,7 +4,7 @@ from enum import StrEnum
 
 
 class Role(StrEnum):
-    """What a client may do; each role may do all that the ones before it may."""
+    """Role of a client; each may do all that the ones before it may."""
 
     WATCH = "watch"  # see streams and objects, and subscribe
     PROMPT = "prompt"  # change objects

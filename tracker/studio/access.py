@@ -43,7 +43,7 @@ _HEADERS = {
 
 @dataclass
 class Access:
-    """What a browser must show to be let in.
+    """Credentials that a browser must show to be let in.
 
     Attributes:
         origins: Our own, such as "http://127.0.0.1:8570".

@@ -58,7 +58,7 @@ class Hub:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     def join(self, viewer: Viewer) -> None:
-        """Tell a page from now on how the daemon is, beginning with how it is now."""
+        """Report to a page from now on how the daemon is, beginning with how it is now."""
         self._viewers.add(viewer)
         viewer.tell(self._state)
 
@@ -85,7 +85,7 @@ class Hub:
             viewer.tell(message)
 
     async def _list(self) -> None:
-        """Ask for the streams again and again, and tell the pages."""
+        """Ask for the streams again and again, and report them to the pages."""
         client = self._connect()
         try:
             while True:
@@ -132,7 +132,7 @@ class Hub:
     async def _messages(
         self, subscribe: Callable[[AsyncClient], Any]
     ) -> AsyncIterator[Event | Picture | Result]:
-        """What a subscription receives, without end; damaged messages are left out."""
+        """Messages of a subscription, without end; damaged ones are left out."""
         client = self._connect()
         try:
             async with subscribe(client) as subscription:

@@ -33,7 +33,7 @@ _LEAST_PASSWORD = 12
 
 @dataclass(frozen=True, kw_only=True)
 class Launch:
-    """What the studio is started with.
+    """Settings that the studio is started with.
 
     Attributes:
         sources: Added as streams.

@@ -142,7 +142,7 @@ class PageSession:
         await self._socket.close(1013, "the page does not read what it is sent")
 
     def _next_scene(self) -> Scene | None:
-        """What to send now: the large view first; None where nothing is due."""
+        """Scene to send now: the large view first; None where nothing is due."""
         if len(self._in_flight) >= IN_FLIGHT:
             return None
         if self._stage in self._newest:

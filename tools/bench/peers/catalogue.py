@@ -1,4 +1,4 @@
-"""Who can take turns, and how each is run."""
+"""Catalogue of the peers that can take turns, and how each is run."""
 
 from dataclasses import dataclass
 

@@ -86,7 +86,7 @@ class PeerProcess:
             raise
 
     def start(self, frames: Path, masks: Path, warm_up: int) -> None:
-        """Let it begin anew and warm up.
+        """Let it begin again and warm up.
 
         Raises:
             PeerError: It gave up.
@@ -105,7 +105,7 @@ class PeerProcess:
         return tuple(times[uncounted:])
 
     def peak_mib(self) -> float:
-        """The most memory that it took since it began anew.
+        """The most memory that it took since it began again.
 
         Raises:
             PeerError: It gave up.

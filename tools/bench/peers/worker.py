@@ -38,7 +38,7 @@ Masks = NDArray[np.bool_]  # [k, H, W]
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What a peer is started with: a model's name, a precision and a device of torch.
+    """Settings that a peer is started with: a model's name, a precision and a device of torch.
 
     Where the precision is "int8" and a peer has none, it computes in bf16.
     """
@@ -50,7 +50,7 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """What a peer says of itself.
+    """Description that a peer gives of itself.
 
     Attributes:
         model: Which network it runs.
@@ -71,9 +71,9 @@ class Tracker(Protocol):
     about: About
 
     def start(self, frames_nhwc: Image, masks_khw: Masks) -> None:
-        """Begin anew: show the objects on the first frame.
+        """Begin again: show the objects on the first frame.
 
-        All frames are given since some read a video as a whole before they begin; `step` is told
+        All frames are given since some read a video as a whole before they begin; `step` is given
         each in turn, from the second on.
         """
 
@@ -104,7 +104,7 @@ def serve(build: Callable[[Wish], Tracker]) -> int:
 
 @contextmanager
 def _own_stdout() -> Iterator[IO[str]]:
-    """What was stdout; what libraries print goes to stderr."""
+    """Former stdout as a stream; what libraries print goes to stderr."""
     with os.fdopen(os.dup(1), "w", buffering=1) as out:
         os.dup2(2, 1)
         with redirect_stdout(sys.stderr):  # in the order in which it is said

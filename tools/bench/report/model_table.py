@@ -45,7 +45,7 @@ def matmul_limit(run: Run, stage: str) -> float | None:
 
 
 def _shares(run: Run, stage: str, objects: int | str, ms: float) -> list[str]:
-    """What was counted, how fast it went, and the share of the limits that this is."""
+    """Cells of a stage: work counted, speed, and the share of the limits that this is."""
     gflop = run.fact(f"FLOPs of {stage}", objects=objects)
     mb = run.fact(f"bytes of {stage}", objects=objects)
     matmul, copy = matmul_limit(run, stage), run.fact(COPY)

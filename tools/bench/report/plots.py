@@ -124,7 +124,7 @@ def _stages(part: SubFigure, runs: Sequence[Run]) -> None:
 
 
 def _deadline(part: SubFigure, runs: Sequence[Run]) -> None:
-    """Frames, objects and rung over the seconds of a run."""
+    """Frames, objects and quality level over the seconds of a run."""
     (run,) = runs
     top, middle, bottom = part.subplots(3, 1, sharex=True)
     deadline_fps = run.fact("deadline")

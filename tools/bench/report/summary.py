@@ -29,7 +29,7 @@ def replaced(page: str, records: Sequence[Record]) -> str:
 
 
 def section(records: Sequence[Record]) -> list[str]:
-    """What was measured, machine by machine, in a few lines each."""
+    """Summary of the measurements, machine by machine, in a few lines each."""
     runs = [run for record in records for run in record.runs if not _is_trial(run)]
     machines = {slug(run.machine): run.machine for run in runs}
     lines = []
@@ -100,7 +100,7 @@ def _cell(run: Run, name: str, objects: int | str) -> str:
 
 
 def _model(run: Run) -> list[str]:
-    """How a frame's time splits, and how near the encoder comes to the machine's limit."""
+    """Split of a frame's time, and how near the encoder comes to the machine's limit."""
     assert run.subject is not None
     subject, one = run.subject, [s for s in run.series if s.case.get("objects") == 1]
     split = ", ".join(f"{s.name} {number(percentiles(s.samples).p50)}" for s in one)
@@ -139,7 +139,7 @@ def _e2e(run: Run) -> list[str]:
 
 
 def _deadline(run: Run) -> list[str]:
-    """How well it was kept."""
+    """Summary of how well the deadline was kept."""
     wanted, mean = run.fact("deadline"), run.fact("mean")
     kept, seconds = run.fact("seconds within a frame of the deadline"), run.fact("seconds")
     assert wanted and mean and kept is not None and seconds

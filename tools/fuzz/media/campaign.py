@@ -30,7 +30,7 @@ _SHOWN_FAULTS = 20
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How files are read."""
+    """Settings for reading the files."""
 
     workers: int
     memory_mib: int
@@ -40,7 +40,7 @@ class Settings:
 
 @dataclass(slots=True)
 class Tally:
-    """What came of all files.
+    """Tally of the outcomes of all files.
 
     Attributes:
         outcomes: Files by seed and outcome.
@@ -54,7 +54,7 @@ class Tally:
 
     @property
     def files(self) -> int:
-        """How many files were read."""
+        """Number of files that were read."""
         return sum(self.outcomes.values())
 
     def note(self, seed: str, verdict: Verdict) -> None:

@@ -1,4 +1,4 @@
-"""Mutations of media files: flips, cuts, splices, and fields that tell lengths."""
+"""Mutations of media files: flips, cuts, splices, and fields that give lengths."""
 
 import random
 import struct

@@ -17,7 +17,7 @@ _COLLECT_EVERY = 4
 
 
 class Outcome(StrEnum):
-    """What reading a file came to; the last three are faults."""
+    """Outcome of reading a file; the last three are faults."""
 
     FRAMES = "frames"
     REFUSED = "one typed error"
@@ -31,7 +31,7 @@ FAULTS = (Outcome.UNTYPED, Outcome.CRASH, Outcome.HANG)
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What became of one file, and which error, signal or how many frames."""
+    """Verdict on one file: its outcome, and which error, signal or how many frames."""
 
     outcome: Outcome
     detail: str

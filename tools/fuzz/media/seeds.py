@@ -19,7 +19,7 @@ _FPS = 25
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How one seed is encoded."""
+    """Recipe by which one seed is encoded."""
 
     name: str
     codec: str

@@ -18,7 +18,7 @@ MAX_BYTES = 256 * 1024
 SOURCE = "lavfi:testsrc2=size=64x48:rate=5"
 WARM_PART = 0.2  # of the time, after which memory may not grow much any more
 MOST_GROWTH_MB = 128
-LEAST_WARM_S = 60.0  # a shorter time does not tell, as the history is still filling
+LEAST_WARM_S = 60.0  # a shorter time shows nothing, as the history is still filling
 _CHECK_EVERY_S = 5.0
 _SILENCE_S = 60.0  # without a mask of the steady stream
 _CONTROL: dict[str, Any] = {
@@ -35,7 +35,7 @@ _CONFIG: dict[str, Any] = {
 
 @dataclass
 class Outcome:
-    """What came of it.
+    """Outcome of a campaign.
 
     Attributes:
         minutes: How long it took.

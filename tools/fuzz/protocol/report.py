@@ -1,4 +1,4 @@
-"""What a campaign gave, as a page."""
+"""Report of a campaign, as a page."""
 
 import os
 from pathlib import Path

@@ -19,7 +19,7 @@ from tools.serving import Daemon
 from tracker.protocol.requests import Request
 
 OTHERS = "hostile-"
-"""How the streams begin that the client behind the fence may see."""
+"""Prefix of the streams that the client behind the fence may see."""
 
 _WATCH = ("ping", "describe", "metrics", "stream.list", "object.list")
 _PROMPT = (
@@ -81,7 +81,7 @@ CLIENTS = (
 
 @dataclass
 class Visits:
-    """What came of a client.
+    """Outcome of a client's visits.
 
     Attributes:
         counts: Replies by error code or "ok".

@@ -44,7 +44,7 @@ _COUNTERS = (
 
 @dataclass
 class Outcome:
-    """What came of it.
+    """Outcome of a campaign with roles.
 
     Attributes:
         minutes: How long it took.
@@ -222,7 +222,7 @@ def _check_growth(outcome: Outcome) -> None:
 
 
 def page(outcome: Outcome) -> str:
-    """What came of it, in Markdown."""
+    """Report of the outcome, in Markdown."""
     counts = {name: visits.counts for name, visits in outcome.visits.items()}
     codes = sorted({code for one in counts.values() for code in one})
     rows = [

@@ -1,4 +1,4 @@
-"""What is sent to a daemon, and what must come of it; the same each time for the same seed."""
+"""Messages sent to a daemon, and what must come of each; a seed always gives the same ones."""
 
 import json
 import random
@@ -21,7 +21,7 @@ _READY = b"\x04\x1c\x05READY\x0bSocket-Type\x00\x00\x00\x06DEALER"
 
 
 class Way(StrEnum):
-    """How a message is sent, and so what must come of it."""
+    """Way in which a message is sent, which decides what must come of it."""
 
     DEALER = "dealer"  # one reply
     REQ = "req"  # one reply
@@ -167,7 +167,7 @@ class Shots:
 
 
 def _envelope(parts: tuple[bytes, ...]) -> tuple[bytes, ...]:
-    """What leads up to the first empty part and that, as long as another part follows."""
+    """Parts up to and with the first empty one, as long as another part follows."""
     empty = parts[:-1].index(b"") + 1 if b"" in parts[:-1] else 0
     return () if any(len(hop) > _HOP_BYTES for hop in parts[:empty]) else parts[:empty]
 

@@ -88,7 +88,7 @@ def _address(endpoint: str) -> tuple[str, int]:
 
 
 def _talk(chance: random.Random) -> list[bytes]:
-    """What is said on a connection, in pieces."""
+    """Bytes sent on a connection, in pieces."""
     whole = chance.choice((_conversation, _conversation, _old_conversation, _http))(chance)
     if chance.random() < 0.5:
         whole = mutate.raw(whole, chance)

@@ -22,7 +22,7 @@ _LOG = logging.getLogger("trackd.keys")
 
 @dataclass(frozen=True, slots=True)
 class AllowedClient:
-    """Who has a key: the name of its file, and what it may do."""
+    """Client that has a key: the name of its file, and what it may do."""
 
     name: str
     grant: Grant
@@ -84,7 +84,7 @@ class AllowedClients:
         return self._clients.get(key)
 
     def summary(self) -> str:
-        """How many keys there are of each role, for people."""
+        """Number of keys of each role, for people."""
         counts = Counter(client.grant.role for client in self._clients.values())
         roles = ", ".join(f"{counts[role]} {role}" for role in Role if counts[role])
         return f"{len(self)} client keys in {self._folder}" + (f": {roles}" if roles else "")

@@ -56,7 +56,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What becomes of a handshake.
+    """Verdict on a handshake.
 
     Attributes:
         status: 200: let in; 300: to try again; 400: refused.
@@ -120,7 +120,7 @@ class Authenticator(ABC):
 
     @abstractmethod
     def _caller(self, frame: zmq.Frame, connection: Connection | None) -> Caller:
-        """Who sent a message; called under the lock."""
+        """Sender of a message; called under the lock."""
 
     def _meet(self, connections: Sequence[Connection]) -> None:  # noqa: B027 - may do nothing
         """Look at connections that were just accepted; called under the lock."""
@@ -200,7 +200,7 @@ class Authenticator(ABC):
     def identify(
         self, table: ConnectionTable | None, parts: Sequence[zmq.Frame]
     ) -> tuple[Caller, Connection | None]:
-        """Who sent a message, and over which connection, where that is still open."""
+        """Sender of a message, and the connection that it came over, where that is still open."""
         with self._lock:
             connection = None if table is None else self._connection(table, parts[-1])
             if connection is not None:
@@ -382,7 +382,7 @@ class GuardedSocket:
         self._table = table
 
     def identify(self, *parts: zmq.Frame) -> tuple[Caller, Connection | None]:
-        """Who sent a message, and over which connection, where that is still open."""
+        """Sender of a message, and the connection that it came over, where that is still open."""
         return self._authenticator.identify(self._table, parts)
 
     def bytes_unsent(self, connection: Connection) -> int:

@@ -5,7 +5,7 @@ high-water mark says, and of a message in parts whatever came of it. The kernel 
 that came over a TCP connection; less those of the messages that were read they are what is held.
 
 For a subscriber that does not read libzmq keeps as many messages as its high-water mark says. The
-kernel tells whether the other end took all.
+kernel reports whether the other end took all.
 """
 
 import socket
@@ -35,7 +35,7 @@ def wire_bytes(size: int) -> int:
 
 
 def bytes_received(descriptor: int) -> int:
-    """Bytes that came over a connection so far; 0 where the system does not tell.
+    """Bytes that came over a connection so far; 0 where the system does not say.
 
     Raises:
         OSError: It is no socket, or no longer one.
@@ -50,7 +50,7 @@ def bytes_received(descriptor: int) -> int:
 
 
 def bytes_unsent(descriptor: int) -> int:
-    """Bytes in the kernel that the other end has not taken; 0 where the system does not tell.
+    """Bytes in the kernel that the other end has not taken; 0 where the system does not say.
 
     Raises:
         OSError: The descriptor is not open.

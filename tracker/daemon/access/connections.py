@@ -1,4 +1,4 @@
-"""Table of the connections to one listening ZeroMQ socket, as its monitor tells of them."""
+"""Table of the connections to one listening ZeroMQ socket, as its monitor reports them."""
 
 import socket
 import struct
@@ -64,7 +64,7 @@ class Connection:
 class ConnectionTable:
     """Table of the open connections of a socket, used under the lock of its authenticator.
 
-    libzmq tells of a connection before it reads from it, and of its end before it closes the
+    libzmq reports a connection before it reads from it, and its end before it closes the
     descriptor. So what is looked up about a descriptor is true of its connection where no news of
     its end has come by then.
 

@@ -142,8 +142,8 @@ class CurveAuthenticator(Authenticator):
         """Close the connections of clients that may no longer see what they could.
 
         Each request is checked anyway: a connection for requests is left for some time, so that
-        the client is told why. Subscriptions are checked when they come: who may see other streams
-        by now connects again, and subscribes again.
+        the client gets the reason. Subscriptions are checked when they come: who may see other
+        streams by now connects again, and subscribes again.
         """
         now_s = time.monotonic()
         for key in [key for key, until_s in self._shut_out_until_s.items() if until_s <= now_s]:

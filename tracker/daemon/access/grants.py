@@ -8,7 +8,7 @@ from tracker.protocol.roles import Role
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What a client may do.
+    """Permissions of a client.
 
     Attributes:
         role: Which operations.
@@ -25,7 +25,7 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who sent a message.
+    """Sender of a message.
 
     Attributes:
         name: For people: `key NAME`, `uid NUMBER` or `local`.

@@ -25,7 +25,7 @@ _KEY = re.compile(rb"[0-9A-Za-z.\-:+=^!/*?&<>()\[\]{}@%$#]{40}")
 
 
 class KeyFiles(NamedTuple):
-    """What `write_keys` wrote."""
+    """Files that `write_keys` wrote."""
 
     public: Path
     secret: Path

@@ -57,7 +57,7 @@ class PeerUsers:
         self._texts.clear()
 
     def user_of(self, descriptor: int) -> int | None:
-        """User id of the program at the other end; None where it cannot be told, or has gone."""
+        """User id of the program at the other end; None where it is not known, or has gone."""
         try:
             with borrowed(descriptor) as sock:
                 if sock.family == getattr(socket, "AF_UNIX", None):

@@ -34,7 +34,7 @@ class Permissions:
         self._next_warning_s = 0.0
 
     def changes(self) -> Mapping[str, Mapping[str, int]]:
-        """How many requests to change something came to what: by operation and outcome."""
+        """Number of requests to change something, by operation and outcome."""
         with self._lock:
             counts = dict(self._changes)
         ops = sorted({op for op, _ in counts})
@@ -158,7 +158,7 @@ def _seen_by(grant: Grant, request: Request, result: "Result") -> "Result":
 
 
 def _without_source(info: "Result") -> "Result":
-    """A stream without where it comes from: an address and an error can tell paths and hosts."""
+    """A stream without where it comes from: an address and an error can reveal paths and hosts."""
     scheme, found, _ = info["url"].partition(":")
     error = info["error"] and "an error; its text is for those with the role admin"
     return info | {"url": f"{scheme}:" if found and scheme.isalnum() else "file:", "error": error}

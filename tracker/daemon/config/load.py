@@ -39,7 +39,7 @@ _WORDS = {
 
 
 class _Fault(Exception):  # noqa: N818 - never leaves this module
-    """What is wrong with the file, and how to fix it."""
+    """Fault in the file, and how to fix it."""
 
     def __init__(self, text: str, hint: str = _HINT) -> None:
         super().__init__(text)
@@ -257,7 +257,7 @@ def _check_optimizations(names: tuple[str, ...]) -> None:
 
 
 def _check(config: DaemonConfig) -> None:
-    """What the types of the fields cannot say."""
+    """Refuse what the types of the fields cannot."""
     try:
         find_spec(config.model.name)
     except UsageError as error:

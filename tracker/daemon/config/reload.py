@@ -10,7 +10,7 @@ _LIVE = ("log", "streams")
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What to do, and what only a restart does.
+    """Changes to make, and those that only a restart makes.
 
     Attributes:
         added: Streams to open.
@@ -41,7 +41,7 @@ class Changes:
 
 
 def compare(before: DaemonConfig, after: DaemonConfig) -> Changes:
-    """What it takes to come from one configuration to another."""
+    """Changes that lead from one configuration to another."""
     old, new = before.streams, after.streams
     return Changes(
         added={name: new[name] for name in new if name not in old},

@@ -85,7 +85,7 @@ class HttpConfig(Message):
 
 
 class SecurityConfig(Message):
-    """Who is let in, and what they may do.
+    """Clients that are let in, and what they may do.
 
     Attributes:
         server_key: The daemon's secret key file, made by `trackd keys new`; null for none: then
@@ -116,7 +116,7 @@ class SecurityConfig(Message):
 
 
 class LimitsConfig(Message):
-    """What clients may use up.
+    """Limits on what clients may use up.
 
     Attributes:
         streams: Streams at a time.
@@ -130,9 +130,9 @@ class LimitsConfig(Message):
             never sent anything, or else the newest. Fewer where the system allows few open files.
         unread_bytes: What all connections over TCP together may have sent that was not read yet,
             whole messages or not; never less than two of the largest. Of more, the connections
-            that sent most are closed. Only Linux tells.
+            that sent most are closed. Known on Linux only.
         unsent_bytes: What may be kept for all subscribers together that do not read what they are
-            sent. Of more, those that are behind for longest are closed. Only Linux tells.
+            sent. Of more, those that are behind for longest are closed. Known on Linux only.
     """
 
     streams: Annotated[int, Field(ge=1, le=256)] = 8
@@ -147,7 +147,7 @@ class LimitsConfig(Message):
 
 
 class StateConfig(Message):
-    """What is kept over restarts.
+    """State that is kept over restarts.
 
     Attributes:
         dir: Folder for streams and snapshots; null for none.
@@ -161,7 +161,7 @@ class StateConfig(Message):
 
 
 class RetryConfig(Message):
-    """How a failing source is opened again.
+    """Waits before a failing source is opened again.
 
     Attributes:
         first_s: Wait after the first failure; it doubles with each, give or take a quarter.

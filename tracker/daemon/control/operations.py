@@ -39,7 +39,7 @@ from tracker.protocol.schema import protocol_schema
 T = TypeVar("T")
 R = TypeVar("R", bound=Request)
 Handler = Callable[["Operations", Any], "Result | Future[Result]"]
-_WAIT_PART = 0.9  # of `control.timeout_s`: a prompt that waited in vain is told so before
+_WAIT_PART = 0.9  # of `control.timeout_s`: a prompt that waited in vain fails before
 
 
 _HANDLERS: dict[str, Handler] = {}
@@ -57,7 +57,7 @@ def _handles(request: type[R]) -> Callable[[Callable[["Operations", R], T]], Cal
 
 
 class Snapshots(Protocol):
-    """Where objects are kept over restarts."""
+    """Store of objects that are kept over restarts."""
 
     def save(self, stream: str) -> "Future[None]":
         """Write a stream's objects now; the future may fail with `RequestError`."""
@@ -75,7 +75,7 @@ class Operations:
         keep: Asks for the list of streams to be written, and never waits; None likewise.
         model: What tracks.
         version: Of trackd.
-        limits: Told to clients.
+        limits: Reported to clients.
         control: Likewise.
         ready: Whether frames and prompts are taken.
         stream_statuses: How the streams are.

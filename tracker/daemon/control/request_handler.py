@@ -142,7 +142,7 @@ class RequestHandler:
             self._reply(address, Reply(id=rejected.id, ok=False, error=rejected.error))
 
     def _allow(self, client: bytes, address: Address, payload: bytes, size: int) -> bool:
-        """True if a client may ask now; else it is told that it may not."""
+        """True if a client may ask now; else the refusal is sent."""
         if self._rates.allow(client, time.monotonic(), size):
             return True
         self.requests[UNREAD] += 1

@@ -115,7 +115,7 @@ class Control:
         return True
 
     def status(self) -> ControlStatus:
-        """What it has done, and holds; from any thread."""
+        """Counters and contents of the socket; from any thread."""
         handler, authenticator = self._request_handler, self._security
         return replace(
             self._status,
@@ -176,7 +176,7 @@ class Control:
         self._close(self._router)
 
     def _patience_ms(self) -> int | None:
-        """How long nothing has to be done unless something comes; None: for ever."""
+        """Longest wait unless something comes; None: for ever."""
         deadline_s = self._request_handler.deadline_s
         if deadline_s is None:
             return None

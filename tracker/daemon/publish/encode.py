@@ -148,7 +148,7 @@ def masks_message(
 
 
 def frame_stamp(live: LiveFrame) -> FrameStamp:
-    """When and what a frame is."""
+    """Stamp of a frame: its identity and times."""
     frame = live.frame
     height, width = frame.image.shape[:2]
     base = frame.time_base

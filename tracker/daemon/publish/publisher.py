@@ -37,7 +37,7 @@ _NEEDS_PARTS = ("bits", "labelmap-png")
 
 @dataclass(slots=True)
 class _Channel:
-    """What is kept of one stream: the next numbers of its messages, pace and times."""
+    """State of one stream: the next numbers of its messages, pace and times."""
 
     seq: dict[Topic, int] = field(default_factory=lambda: dict.fromkeys(Topic, 0))
     pace: PreviewPace = field(default_factory=PreviewPace)
@@ -112,12 +112,12 @@ class Publisher:
 
     @property
     def endpoint(self) -> str:
-        """Where the data socket listens."""
+        """Address that the data socket listens on."""
         return self._data.endpoint
 
     @property
     def latest_endpoint(self) -> str | None:
-        """Where the latest-only socket listens; None where there is none."""
+        """Address that the latest-only socket listens on; None where there is none."""
         return None if self._latest is None else self._latest.endpoint
 
     def tracked(self, tracked: Tracked) -> None:
@@ -136,7 +136,7 @@ class Publisher:
         self._wakeup.wake()
 
     def status(self) -> DataStatus:
-        """How it goes; from any thread."""
+        """Current status; from any thread."""
         xpubs, queue = self._xpubs, self._queue
         latest = 0 if self._latest is None else self._latest.sent
         return replace(
@@ -153,7 +153,7 @@ class Publisher:
         )
 
     def stream_status(self, stream: str) -> PublishingStatus | None:
-        """How long the masks of a stream take; None before its first message."""
+        """Times of publishing the masks of a stream; None before its first message."""
         channel = self._channels.get(stream)
         if channel is None:
             return None

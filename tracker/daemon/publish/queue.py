@@ -18,7 +18,7 @@ class Forget:
 
 @dataclass(slots=True)
 class _StreamQueue:
-    """What waits of one stream.
+    """Queue of what waits of one stream.
 
     Attributes:
         notes: Events, and where the stream was forgotten among them.
@@ -36,7 +36,7 @@ class _StreamQueue:
 
 
 class PublishQueue:
-    """Between the threads that have something to tell and the one that sends. Never blocks.
+    """Queue from the threads that have something to publish to the one that sends. Never blocks.
 
     Streams take turns. A stream's events leave in order and before its frames; every event of
     every stream leaves before any frame does.
@@ -54,7 +54,7 @@ class PublishQueue:
         self.dropped_events = 0
 
     def put_tracked(self, tracked: Tracked) -> None:
-        """Add a frame. A frame dropped for it is told in `dropped` of the one that follows."""
+        """Add a frame. A frame dropped for it is counted in `dropped` of the one that follows."""
         with self._lock:
             frames = self._queue_of(tracked.live.frame.stream).frames
             frames.append(tracked)
@@ -87,7 +87,7 @@ class PublishQueue:
         return self._queues.setdefault(stream, _StreamQueue())
 
     def take(self) -> Tracked | Event | Forget | None:
-        """What is to be sent next; None where nothing waits."""
+        """Take what is to be sent next; None where nothing waits."""
         with self._lock:
             stream = next((name for name, queue in self._queues.items() if queue.has_notes), None)
             if stream is None:

@@ -16,13 +16,13 @@ _SUBSCRIBE, _CANCEL = b"\x01", b"\x00"
 
 
 class OutOfStep(Exception):  # noqa: N818 - reads better than OutOfStepError
-    """What libzmq takes for the sender of a subscription may no longer be it."""
+    """Mismatch: the one that libzmq takes for the sender of a subscription may no longer be it."""
 
 
 class Subscriptions:
     """The subscriptions to a socket on which everybody may see everything.
 
-    libzmq applies them by itself, and tells of each.
+    libzmq applies them by itself, and reports each.
 
     Attributes:
         nbytes: About what they take to keep.
@@ -124,7 +124,7 @@ class CheckedSubscriptions(Subscriptions):
             self._authenticator.shut_out(notice)
             raise OutOfStep(f"{caller.name} sent what is no subscription")
         caller, connection = self._authenticator.identify(notice)
-        if connection is None:  # it has ended: libzmq tells what it had, without saying whose
+        if connection is None:  # it has ended: libzmq says what it had, without saying whose
             self._drop_closed()
             return None
         if caller.grant is None:

@@ -102,7 +102,7 @@ class XpubSocket:
             # here. With room for one it loses those of clients that an authenticator lets in.
             socket.rcvhwm = 2
             socket.maxmsgsize = _MAX_INCOMING_BYTES
-            socket.xpub_verbose = True  # every subscription is told, not just the first to a topic
+            socket.xpub_verbose = True  # reports every subscription, not just a topic's first
             socket.tcp_keepalive = 1  # a peer that vanished is noticed within two minutes
             socket.tcp_keepalive_idle = 60
             socket.tcp_keepalive_intvl = 10

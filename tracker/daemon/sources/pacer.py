@@ -11,7 +11,7 @@ class Pacer:
         """Begin before the first frame.
 
         Args:
-            fps: Frames per second, for steps that the frames' own times do not tell.
+            fps: Frames per second, for steps that the frames' own times do not give.
         """
         self._step_s = 1 / fps if fps else _USUAL_STEP_S
         self._time_s: float | None = None

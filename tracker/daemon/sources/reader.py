@@ -22,7 +22,7 @@ _RAISE = "scale them down, or raise limits.frame_pixels or limits.pixels, which 
 
 
 class OpenSource(Protocol):
-    """How a source is opened: `streams.open_source`."""
+    """Opener of a source: `streams.open_source`."""
 
     def __call__(
         self,
@@ -41,11 +41,11 @@ class OpenSource(Protocol):
 
 
 class ReaderOwner(Protocol):
-    """Whom a reader tells what happens. It is called from the reader's thread."""
+    """Owner of a reader, to which it reports. It is called from the reader's thread."""
 
     @property
     def epoch(self) -> str | None:
-        """What the numbers of the frames are unique in."""
+        """Scope in which the numbers of the frames are unique."""
         ...
 
     def room(self) -> int:
@@ -100,7 +100,7 @@ class Reader:
             stream: Name of the stream.
             settings: Its source.
             mailbox: Where the frames go.
-            owner: Whom it tells what happens.
+            owner: To which it reports.
             open_source: Opens the source.
             hang_margin_s: Seconds past the timeouts of a source after which it hangs.
         """

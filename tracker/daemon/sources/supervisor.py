@@ -215,7 +215,7 @@ class Supervisor:
         return self._numbers.epoch
 
     def status(self) -> SourceStatus:
-        """How the source is now."""
+        """Current status of the source."""
         with self._changed:
             status, reader, last_s = self._status, self._reader, self._last_frame_s
             return replace(
@@ -233,7 +233,7 @@ class Supervisor:
         with self._changed:
             return sum(reader.abandoned for reader in self._still_left())
 
-    # What the reader tells, from its own thread.
+    # What the reader reports, from its own thread.
 
     def room(self) -> int:
         """Return how many pixels a frame may have: see `ReaderOwner`."""
@@ -355,9 +355,9 @@ class Supervisor:
         )
 
     def _become(self, state: StreamState, text: str = "", *, error: str = "") -> None:
-        """Change the state, or its reason, and tell it."""
+        """Change the state, or its reason, and emit it."""
         if error and (state, error) == (self._status.state, self._status.error):
-            return  # told already, and nothing is new
+            return  # emitted already, and nothing is new
         self._status.state, self._status.error = state, error
         name, level = _EVENTS[state]
         text = text or error

@@ -82,7 +82,7 @@ class Saver:
         return future
 
     def check(self) -> None:
-        """Give up waiting for a disk that hangs, and tell of it; call it every second or so."""
+        """Give up waiting for a disk that hangs, and report it; call it every second or so."""
         given_up: list[Future[None]] = []
         with self._changed:
             if self._writing.busy_s > HANG_S:
@@ -91,7 +91,7 @@ class Saver:
         self._emit_change()
 
     def status(self) -> SavingStatus:
-        """How it goes; from any thread."""
+        """Current status; from any thread."""
         with self._changed:
             saved_s = self._saved_s
             return SavingStatus(

@@ -135,7 +135,7 @@ class SnapshotWriter:
             job.future.set_exception(_shutting_down())
 
     def take_written(self) -> dict[str, Moment]:
-        """When each snapshot that was written since the last call was taken; from any thread."""
+        """Times at which the snapshots written since the last call were taken; from any thread."""
         with self._changed:
             written, self._written = self._written, {}
         return written
@@ -191,7 +191,7 @@ class SnapshotWriter:
 
     @contextmanager
     def _on_disk(self, what: str, stream: str) -> Iterator[Path]:
-        """Where a snapshot is, for as long as the disk is at work with it."""
+        """Path of a snapshot, for as long as the disk is at work with it."""
         path = None
         self.disk.begin()
         try:

@@ -65,7 +65,7 @@ class SavedState(Message):
 
 
 def read_state(path: Path) -> SavedState | None:
-    """What `write_state` wrote; None where there is no such file.
+    """Read what `write_state` wrote; None where there is no such file.
 
     A file that cannot be understood stays where it is, so that every start is refused until
     somebody decides; a copy is kept beside it, of each such file one.
@@ -95,7 +95,7 @@ def read_state(path: Path) -> SavedState | None:
 
 
 def _fault(data: bytes, err: ValidationError) -> str:
-    """What is wrong with the file, without anything that it holds."""
+    """Fault in the file, without anything that it holds."""
     try:
         version = json.loads(data)["version"]
     except (ValueError, RecursionError, TypeError, KeyError):

@@ -35,7 +35,7 @@ class StateFolder:
         os.close(self._folder)
 
     def here(self) -> Path:
-        """Where to write to now.
+        """Folder to write to now.
 
         Raises:
             TrackdError: It is gone and cannot be made, or another daemon has it.
@@ -66,7 +66,7 @@ class StateFolder:
 
 
 def _identity(place: Path | int) -> tuple[int, int] | None:
-    """What a path or descriptor stands for; None where there is nothing."""
+    """Identity of the file at a path or descriptor; None where there is nothing."""
     try:
         status = os.stat(place)  # noqa: PTH116 - a descriptor, too
     except FileNotFoundError:

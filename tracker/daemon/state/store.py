@@ -39,7 +39,7 @@ _LOG = logging.getLogger("trackd.state")
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What became of a stream's objects after a restart.
+    """Outcome of restoring a stream's objects after a restart.
 
     Attributes:
         outcome: "tracked" goes on from the snapshot; "lost" has them listed, all lost; "none" had
@@ -88,7 +88,7 @@ class Store:
             _LOG.error("the disk hangs; the thread that writes snapshots was left behind")
 
     def load(self, *, ignore_unreadable: bool = False) -> SavedState | None:
-        """What was saved; None where nothing was.
+        """Load what was saved; None where nothing was.
 
         Until `restore` was called for a stream that is there, every save keeps what it had.
 
@@ -126,7 +126,7 @@ class Store:
                 )
 
     def snapshot_path(self, stream: str) -> Path:
-        """Where the objects of a stream are kept."""
+        """Path of the snapshot with the objects of a stream."""
         return self._folder / _snapshot_name(stream)
 
     def snapshot(self, stream: str, registry: Streams) -> "Future[None]":
@@ -134,7 +134,7 @@ class Store:
         return self._writer.snapshot(stream, registry)
 
     def read_snapshot(self, stream: str) -> "Future[bytes]":
-        """What was written last; see `SnapshotWriter.read`."""
+        """Read what was written last; see `SnapshotWriter.read`."""
         return self._writer.read(stream)
 
     @property

@@ -34,7 +34,7 @@ class PartStatus:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What is wrong, one line each without secrets; all is well where there are none.
+    """Faults, one line each without secrets; all is well where there are none.
 
     Attributes:
         faults: What a restart may fix.
@@ -78,7 +78,7 @@ def _silent(sources: Mapping[str, SourceStatus]) -> Iterator[str]:
     """True if none of the sources that should run does.
 
     A source that gives no frame for `stall_timeout_s`, or is not open in time, is retrying: its
-    state tells whether it has the frames that are expected of it.
+    state says whether it has the frames that are expected of it.
     """
     states = {name: one.state for name, one in sources.items() if one.state in _SHOULD_RUN}
     if states and not any(state in _DELIVERS for state in states.values()):

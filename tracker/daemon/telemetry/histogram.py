@@ -8,7 +8,7 @@ BOUNDS_S = (0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0,
 
 @dataclass(frozen=True, slots=True)
 class HistogramCounts:
-    """What was recorded since the start.
+    """Counts of a histogram since the start.
 
     Attributes:
         counts: Per bucket, one for each of `BOUNDS_S` (its upper bound) and one for all above.

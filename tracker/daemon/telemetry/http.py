@@ -75,7 +75,7 @@ class HttpServer:
 
     @property
     def port(self) -> int:
-        """Where it listens."""
+        """Port that it listens on."""
         return self._port if self._listener is None else int(self._listener.getsockname()[1])
 
     def start(self) -> None:
@@ -239,7 +239,7 @@ class _Request(BaseHTTPRequestHandler):
             self.refusal = HTTPStatus.MISDIRECTED_REQUEST, _TEXT, b"for this machine only\n"
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """What the base class finds wrong with a request; says nothing of what was sent."""
+        """Refuse a request that the base class finds wrong; says nothing of what was sent."""
         self.refusal = HTTPStatus(code), _TEXT, b""
 
     def answered(self, page: _Page) -> bytes:

@@ -11,7 +11,7 @@ RATE_WINDOW_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """How long something takes.
+    """Summary of durations: percentiles, count and sum.
 
     Attributes:
         p50_s: Median of the newest `WINDOW` durations; 0 before the first, as the others.
@@ -56,7 +56,7 @@ class LatencyWindow:
 
 
 class RateWindow:
-    """How often something happened in the last `RATE_WINDOW_S`; any thread reads."""
+    """Rate of an event over the last `RATE_WINDOW_S`; any thread reads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -30,7 +30,7 @@ def setup_logs(config: LogConfig) -> None:
         root.removeHandler(old)
     root.addHandler(handler)
     root.setLevel(config.level.upper())
-    # What libraries tell at this level is about themselves.
+    # What libraries log at this level is about themselves.
     for library in ("asyncio", "zmq"):
         logging.getLogger(library).setLevel(max(root.level, logging.INFO))
     logging.captureWarnings(True)

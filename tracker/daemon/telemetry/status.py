@@ -107,7 +107,7 @@ class StreamStatus:
 
     @property
     def objects(self) -> Mapping[ObjectState, int]:
-        """How many objects are in each state; a state left out has none."""
+        """Number of objects in each state; a state left out has none."""
         return Counter(obj.state for obj in self.tracking.objects)
 
     @property
@@ -204,7 +204,7 @@ class ControlStatus:
 
 @dataclass(slots=True)
 class SavingStatus:
-    """How well what clients did is kept.
+    """Status of saving what clients did.
 
     Attributes:
         healthy: The thread that saves runs.

@@ -33,11 +33,11 @@ SIZE_PARTS = (5 / 6, 2 / 3)  # of the model's own size; pico was trained no furt
 MEMORIES = (2, 1)  # without any an object is soon lost
 OBJECTS = (16, 8, 4, 2, 1)
 
-WINDOW = 10  # frames that tell what a level costs
-ENOUGH = 4  # frames that tell that it costs too much
-COSTS = 8  # costs that tell how they grow with the work: those at the newest changes
+WINDOW = 10  # frames that show what a level costs
+ENOUGH = 4  # frames that show that it costs too much
+COSTS = 8  # costs that show how they grow with the work: those at the newest changes
 WIDE = 0.25  # of their mean: how far apart works must lie for that
-SETTLE = 2  # frames after a change that tell nothing: buffers are made again
+SETTLE = 2  # frames after a change that show nothing: buffers are made again
 HOLD = 15  # frames on a level before it is left upwards
 SLOW_PERCENTILE = 80  # one frame in five may be late
 FIT = 0.9  # of the target: what a lower level is to cost when it is chosen
@@ -93,7 +93,7 @@ class Spent:
 
 @dataclass(frozen=True, slots=True)
 class _Cost:
-    """What a frame took on a level: `objects_s` for `work`, counted in objects at full quality."""
+    """Cost of a frame on a level: `objects_s` for `work`, counted in objects at full quality."""
 
     encode_s: float
     objects_s: float
@@ -163,12 +163,12 @@ class QualityController:
 
     @property
     def budget(self) -> ComputeBudget:
-        """What to spend on the next frame."""
+        """Budget of the next frame."""
         return self._levels[self.level]
 
     @property
     def info(self) -> BudgetInfo:
-        """The same as it is told to others; from any thread."""
+        """The same as it is published; from any thread."""
         return self._infos[self.level]
 
     def note(self, spent: Spent) -> None:
@@ -219,7 +219,7 @@ class QualityController:
         self._failures[self.level] = _Failure(cost, objects, frames, self._frame + frames)
 
     def _measured(self) -> _Cost:
-        """What a frame took lately on the present level."""
+        """Cost of recent frames on the present level."""
         return _Cost(
             _slow([spent.encode_s for spent in self._window]),
             _slow([spent.objects_s for spent in self._window]),
@@ -227,7 +227,7 @@ class QualityController:
         )
 
     def _predicted_s(self, level: int, now: _Cost) -> float:
-        """What a frame should take on a level, where `now` is what it takes on the present one."""
+        """Predicted time of a frame on a level, where `now` is its cost on the present one."""
         objects = self._window[-1].objects
         each_s, work = self._each_s(now), self._work(level, objects)
         pixels = self._pixels[level] / self._pixels[self.level]

@@ -215,7 +215,7 @@ class Scheduler:
             self.activity.end()
 
     def _patience_s(self) -> float | None:
-        """How long there is nothing to do unless something comes; None: for ever."""
+        """Longest wait unless something comes; None: for ever."""
         with self._lock:
             deadline_s = next_deadline_s(iter(self._frame_turns))
         return None if deadline_s is None else max(0.0, deadline_s - time.monotonic())

@@ -36,7 +36,7 @@ class Waiting:
 
 
 class Gate:
-    """What a stream sends passes here until it is removed; nothing does afterwards."""
+    """Gate for what a stream sends; nothing passes once the stream is removed."""
 
     def __init__(
         self, on_tracked: Callable[[Tracked], None], on_event: Callable[[Event], None]
@@ -108,7 +108,7 @@ class Slot:
         return len(self.commands) + len(self.parked)
 
     def status(self) -> TrackingStatus:
-        """How it stands; from any thread."""
+        """Current status; from any thread."""
         return replace(self.stream_tracker.status(), commands_waiting=len(self))
 
     def clear(self) -> list[Waiting]:

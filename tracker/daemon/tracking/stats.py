@@ -8,7 +8,7 @@ from tracker.daemon.telemetry.status import TrackingStatus
 
 
 class StreamTrackerClock:
-    """What tracking the frames of a stream took; one thread records, any thread reads.
+    """Times and counts of tracking a stream's frames; one thread records, any thread reads.
 
     Attributes:
         counts: Counters of the stream; what else a status has is filled in where it is read.

@@ -181,7 +181,7 @@ class StreamTracker:
         return self._clock.counts
 
     def status(self) -> TrackingStatus:
-        """How it stands; from any thread."""
+        """Current status; from any thread."""
         view = self._view
         newest = view.newest
         return replace(
@@ -198,7 +198,7 @@ class StreamTracker:
         )
 
     def _account(self, tracked: Tracked) -> None:
-        """Tell the deadline what a frame took: of its interval, or since its packet arrived."""
+        """Report a frame's cost to the deadline: of its interval, or since its packet arrived."""
         live, times = tracked.live, tracked.result.times
         encode_s = times.encode_s - times.ahead_s  # what it held up the frame
         free_s = max(self._free_since_s, live.queued_s)  # from when on it could have begun
@@ -384,7 +384,7 @@ class StreamTracker:
         )
 
     def _look(self, results: Iterable[ObjectResult] | None = None) -> None:
-        """Tell which states changed since the last look, and show how all stands."""
+        """Emit which states changed since the last look, and show how all stands."""
         objects = self._objects() if results is None else tuple(_info(obj) for obj in results)
         states = {obj.id: obj.state for obj in objects}
         for obj in objects:

@@ -117,7 +117,7 @@ class Sam2Network:
         )
 
     def _map_positions(self, features: Features, age_index_nk: Tensor) -> Tensor:
-        """Where and when each token of the memory maps is, [n, k, q, m]."""
+        """Positions in space and time of the memory maps' tokens, [n, k, q, m]."""
         h, w = features.top_1chw.shape[-2:]
         like_1mhw = features.top_1chw.new_empty(1, self.module.mem_dim, h, w)
         space_1qm = _tokens(self.module, self.module.memory_encoder.position_encoding(like_1mhw))
