@@ -24,6 +24,7 @@ from tracker.models.optim.fused_conv import can_fuse
 from tracker.models.optim.int8.conv import can_quantize
 from tracker.models.optim.plan import PLAN, Target, decide, optimize, switched_off
 from tracker.models.precision import Precision
+from tracker.models.sam2.adapter import Sam2Model
 from tracker.models.sam2.build import OFFICIAL_INPUT, build_official
 from tracker.types import Prompt
 
@@ -207,7 +208,8 @@ def official(*off: str) -> Model:
     network = deepcopy(official_network())
     spec = replace(OFFICIAL_INPUT, size=OFFICIAL_SIZE)
     names = optimize(network, Target("cpu", "fp32", spec), switched_off(off))
-    return Model("tiny", network, CPU, torch.float32, spec, "seed 1", optimizations=names)
+    tracking = Sam2Model(network, spec)
+    return Model("tiny", tracking, CPU, torch.float32, spec, "seed 1", optimizations=names)
 
 
 @cache

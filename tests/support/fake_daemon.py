@@ -75,7 +75,7 @@ class FakeDaemon:
                 result: Any = PingResult(version="0.1.0", ready=True, uptime_s=3.5)
             case "stream.list":
                 result = StreamsResult(streams=self.streams)
-            case "object.relabel":
+            case "object.relabel" | "object.accept":
                 result = CUP
             case "snapshot.restore":
                 result = ObjectsResult(stream=request.stream, objects=self.objects)

@@ -49,6 +49,7 @@ class Place(TypedDict, total=False):
         normalized: Coordinates are parts of the width and height, 0..1.
         wait_s: Longest wait for the first frame of a stream that has none yet, on top of the
             client's timeout; none where left out.
+        return_mask: The reply holds the object's mask on that frame.
     """
 
     points: Sequence[XY]
@@ -58,6 +59,7 @@ class Place(TypedDict, total=False):
     frame: Result | Picture | FrameStamp | FrameAddress | int | None
     normalized: bool
     wait_s: float
+    return_mask: bool
 
 
 class NewPlace(Place, total=False):
@@ -66,10 +68,12 @@ class NewPlace(Place, total=False):
     Attributes:
         object: Its id; without one the daemon gives the next free id.
         label: A name for it.
+        draft: A new object is a draft until `accept_object`: tracked, and in no message or list.
     """
 
     object: int | None
     label: str | None
+    draft: bool
 
 
 class StreamOptions(TypedDict, total=False):
@@ -265,6 +269,11 @@ def _correct(stream: str, object_id: int, **place: Unpack[Place]) -> Call[replie
     return Call("object.correct", {"stream": stream, "object": object_id, **_placed(place)})
 
 
+def _accept_object(stream: str, object_id: int) -> Call[replies.ObjectInfo]:
+    """Make a draft an object like any other."""
+    return Call("object.accept", {"stream": stream, "object": object_id})
+
+
 def _remove_object(stream: str, object_id: int) -> Call[None]:
     """Forget an object."""
     return Call("object.remove", {"stream": stream, "object": object_id})
@@ -310,6 +319,7 @@ class CallMethods:
     streams = Method(_streams)
     prompt = Method(_prompt)
     correct = Method(_correct)
+    accept_object = Method(_accept_object)
     remove_object = Method(_remove_object)
     reset_object = Method(_reset_object)
     relabel_object = Method(_relabel_object)

@@ -178,6 +178,12 @@ class Client(CallMethods):
         """Subscribe to JPEG previews; arguments as in `results`."""
         return self._subscribe(received.frames(stream, self._tally), timeout_s)
 
+    def scenes(
+        self, stream: str, *, timeout_s: float | None = None
+    ) -> Subscription[Result | Picture]:
+        """Subscribe to JPEG previews and the objects on each frame; `frame.seq` joins them."""
+        return self._subscribe(received.scenes(stream, self._tally), timeout_s)
+
     def results_and_events(
         self, *streams: str, timeout_s: float | None = None
     ) -> Subscription[Result | Event]:
