@@ -26,6 +26,7 @@ _PROMPT = (
     *_WATCH,
     "prompt",
     "object.correct",
+    "object.accept",
     "object.remove",
     "object.reset",
     "object.relabel",

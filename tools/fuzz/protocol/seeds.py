@@ -67,6 +67,7 @@ SEEDS: tuple[dict[str, Any], ...] = (
         "points": _POINTS,
         "frame": {"captured_ns": "1790000000000000000", "epoch": "0a"},
     },
+    {"op": "object.accept", "stream": STEADY, "object": 2},
     {"op": "object.remove", "stream": STEADY, "object": 2},
     {"op": "object.reset", "stream": STEADY, "object": 1},
     {"op": "object.relabel", "stream": STEADY, "object": 1, "label": "mug"},
