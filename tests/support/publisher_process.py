@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from tests.support.tracked_frames import found, publishing, tracked
+from tracker.daemon.access.local_users import LocalUserAuthenticator
 
 
 class PublisherProcess:
@@ -81,7 +82,7 @@ def main(send_hwm: int) -> None:
         "image": np.zeros((400, 640, 3), np.uint8),
         "encoding": "bits",
     }
-    with publishing(send_hwm=send_hwm) as publisher:
+    with publishing(security=LocalUserAuthenticator(), send_hwm=send_hwm) as publisher:
         print(publisher.endpoint, flush=True)
         for line in sys.stdin:
             if line != "status\n":

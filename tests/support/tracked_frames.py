@@ -10,6 +10,7 @@ import zmq
 from numpy.typing import NDArray
 
 from streams.frame import Frame
+from tracker.daemon.access.authenticator import Authenticator
 from tracker.daemon.config.schema import DataConfig
 from tracker.daemon.messages import Event, LiveFrame, Tracked
 from tracker.daemon.publish.publisher import Publisher
@@ -77,16 +78,21 @@ def event(name: EventName = EventName.STREAM_RUNNING, stream: str = "cam1", **mo
 
 
 @contextmanager
-def publishing(**config: object) -> Iterator[Publisher]:
+def publishing(*, security: Authenticator | None = None, **config: object) -> Iterator[Publisher]:
     """A publisher that listens on ports of the system's choice."""
     free = {"bind": "tcp://127.0.0.1:0", "latest_bind": "tcp://127.0.0.1:0"}
     with zmq.Context() as context:
-        publisher = Publisher(DataConfig.model_validate(free | config), None, context=context)
+        if security is not None:
+            security.start(context)
+        settings = DataConfig.model_validate(free | config)
+        publisher = Publisher(settings, security, context=context)
         publisher.start()
         try:
             yield publisher
         finally:
             publisher.stop(2)
+            if security is not None:
+                security.stop()
 
 
 @contextmanager

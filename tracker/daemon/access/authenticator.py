@@ -32,6 +32,7 @@ from tracker.daemon.access.grants import Caller
 from tracker.daemon.net.wakeup import Wakeup
 
 HANDSHAKE_MS = 10_000
+MAX_UNREAD_SUBSCRIPTION_BYTES = 2**18  # of one connection to a publishing socket
 WARN_EVERY_S = 10.0
 
 _LOG = logging.getLogger("trackd.keys")
@@ -271,15 +272,22 @@ class Authenticator(ABC):
         self._warn("closed a connection: there are too many (%d closed so far)", reason="limit")
 
     def _shed_hoarders(self) -> None:
-        """Close those that sent most where more is held than may be."""
+        """Close those that sent most where more is held than may be.
+
+        Subscribers have a bound each: libzmq takes in subscriptions for as long as they come, some
+        fifty bytes of memory for each byte, before it hands on the first.
+        """
         held: list[tuple[int, Connection]] = []
+        flooding: list[Connection] = []
         for table in self._tables:
             for connection in table.wanted():
                 with suppress(OSError):
-                    received = bytes_received(connection.descriptor)
-                    held.append((unread_bytes(connection, received), connection))
+                    nbytes = unread_bytes(connection, bytes_received(connection.descriptor))
+                    held.append((nbytes, connection))
+                    if table.publishes and nbytes > MAX_UNREAD_SUBSCRIPTION_BYTES:
+                        flooding.append(connection)
         self.unread_bytes = sum(nbytes for nbytes, _ in held)
-        for connection in hoarders(held, self.most_unread_bytes):
+        for connection in {*flooding, *hoarders(held, self.most_unread_bytes)}:
             connection.cut()
             self.refused_for["unread"] += 1
             text = "closed a connection: it sent faster than it is read (%d closed so far)"

@@ -25,6 +25,7 @@ MAX_SUBSCRIBED_BYTES = 2**18
 _READ_AT_ONCE = 64
 # Longer than any topic; the handshake of a client with a key and the longest identity fits.
 _MAX_INCOMING_BYTES = 640
+_RECEIVE_BUFFER_BYTES = 64 * 1024  # of the kernel, for each connection
 
 
 @dataclass(slots=True)
@@ -101,6 +102,7 @@ class XpubSocket:
             # With little room, libzmq takes in subscriptions about as slowly as they are read
             # here. With room for one it loses those of clients that an authenticator lets in.
             socket.rcvhwm = 2
+            socket.rcvbuf = _RECEIVE_BUFFER_BYTES  # what is still read of a connection that is cut
             socket.maxmsgsize = _MAX_INCOMING_BYTES
             socket.xpub_verbose = True  # reports every subscription, not just a topic's first
             socket.tcp_keepalive = 1  # a peer that vanished is noticed within two minutes
