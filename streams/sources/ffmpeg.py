@@ -113,23 +113,27 @@ class AvSource(Closing):
             else:
                 self._container = _open_feed(feed, address, open_timeout_s, max_pixels)
         try:
-            self._video = choose_video(self._container, address)
-            self._live = self._is_live()
-            if self._live and self._container.format.name in CLOCKLESS_FORMATS:
-                self._arrival_clock = ArrivalClock()
-            self._decoder = self._prepared_decoder()
-            self._coded_sar = self._decoder.sample_aspect_ratio
-            self._end_pts = _end_pts(self._container, self._video)
-            decoded = self._decoded_frames()
-            first = next(decoded, None)
-            if first is None:
-                raise self._unreadable(f"no frame of {address.shown} can be decoded")
-            self.info = self._describe(first)
+            self._frames = self._until_closed(self._begin())
         except BaseException:
             self._container.close()
             raise
         self._closed = False
-        self._frames = self._until_closed(itertools.chain((first,), decoded))
+
+    def _begin(self) -> Iterator[Frame]:
+        """Choose the video, prepare its decoder, and decode the first frame of those returned."""
+        self._video = choose_video(self._container, self._address)
+        self._live = self._is_live()
+        if self._live and self._container.format.name in CLOCKLESS_FORMATS:
+            self._arrival_clock = ArrivalClock()
+        self._decoder = self._prepared_decoder()
+        self._coded_sar = self._decoder.sample_aspect_ratio
+        self._end_pts = _end_pts(self._container, self._video)
+        decoded = self._decoded_frames()
+        first = next(decoded, None)
+        if first is None:
+            raise self._unreadable(f"no frame of {self._address.shown} can be decoded")
+        self.info = self._describe(first)
+        return itertools.chain((first,), decoded)
 
     def _prepared_decoder(self) -> VideoCodecContext:
         decoder = self._video.codec_context

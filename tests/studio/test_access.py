@@ -9,6 +9,7 @@ import pytest
 from tests.support.studio import Served, serving_studio
 from tools.serving import free_ports
 from tracker.client import AsyncClient
+from tracker.studio.access import Access
 from tracker.studio.app import MAX_PAGES
 
 websockets = pytest.importorskip("websockets.sync.client")
@@ -142,6 +143,19 @@ def test_a_password_opens_the_page(guarded: Served) -> None:
 def test_with_a_password_the_token_is_no_way_in(guarded: Served) -> None:
     response = ask(guarded, f"/?token={guarded.access.token}")
     assert response.headers["location"] == "/login" and "set-cookie" not in response.headers
+
+
+def test_attempts_are_counted_for_each_address() -> None:
+    access = Access(frozenset(), PASSWORD)
+    assert [access.is_right("x", "10.0.0.1") for _ in range(6)] == [False] * 5 + [None]
+    assert access.is_right(PASSWORD, "10.0.0.2")
+    for number in range(5000):
+        access.is_right("x", f"address {number}")
+    assert len(access._wrong) <= 1024
+
+
+def test_without_a_password_there_is_no_login(studio: Served) -> None:
+    assert ask(studio, "/login").status == 401
 
 
 def test_passwords_are_not_tried_out(guarded: Served) -> None:

@@ -10,6 +10,7 @@ import hashlib
 import hmac
 import secrets
 import time
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from http.cookies import CookieError, SimpleCookie
@@ -26,8 +27,9 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 COOKIE = "trackd_studio"
 LOGIN = "/login"
-_OPEN = frozenset({LOGIN, "/style.css"})
-_ATTEMPTS, _ATTEMPTS_EVERY_S = 5, 60.0
+_OPEN = frozenset({LOGIN, "/style.css"})  # where there is a password to type
+_ATTEMPTS, _ATTEMPTS_EVERY_S = 5, 60.0  # wrong ones from one address
+_ADDRESSES = 1024  # that attempts are counted for; the one silent longest is forgotten
 _HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; "
@@ -55,7 +57,7 @@ class Access:
     password: str | None = None
     token: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
     _secret: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
-    _attempts: list[float] = field(default_factory=list, repr=False)
+    _wrong: OrderedDict[str, list[float]] = field(default_factory=OrderedDict, repr=False)
 
     def cookie(self) -> str:
         """The value of the cookie; another one for each start of the program."""
@@ -81,16 +83,20 @@ class Access:
         found = cookies.get(COOKIE)
         return found is not None and hmac.compare_digest(found.value, self.cookie())
 
-    def is_right(self, typed: str) -> bool | None:
-        """True if a password or token is right; None where there were too many attempts."""
+    def is_right(self, typed: str, address: str) -> bool | None:
+        """True if a password or token is right; None after too many wrong ones from an address."""
         now_s = time.monotonic()
-        self._attempts = [at_s for at_s in self._attempts if now_s - at_s < _ATTEMPTS_EVERY_S]
-        if len(self._attempts) >= _ATTEMPTS:
+        lately = [at for at in self._wrong.pop(address, []) if now_s - at < _ATTEMPTS_EVERY_S]
+        if lately:
+            self._wrong[address] = lately
+        if len(lately) >= _ATTEMPTS:
             return None
         wanted = self.token if self.password is None else self.password
         right = hmac.compare_digest(typed.encode(), wanted.encode())
         if not right:
-            self._attempts.append(now_s)
+            self._wrong[address] = [*lately, now_s]
+            if len(self._wrong) > _ADDRESSES:
+                self._wrong.popitem(last=False)
         return right
 
     def let_in(self) -> Response:
@@ -124,7 +130,7 @@ class Guard:
             return
         serve: App = self._app if refusal is None else PlainTextResponse(refusal[1], refusal[0])
         if refusal is None and "token" in Request(scope).query_params:
-            serve = self._exchange(Request(scope).query_params["token"])
+            serve = self._exchange(Request(scope))
         elif refusal is not None and refusal[0] == 401 and self._access.password is not None:
             serve = RedirectResponse(LOGIN, status_code=303)
 
@@ -143,21 +149,24 @@ class Guard:
         changes = scope["type"] == "websocket" or scope["method"] not in ("GET", "HEAD")
         if (changes or origin is not None) and origin not in access.origins:
             return 403, "requests of other sites are not served"
-        if access.holds_cookie(headers) or scope["path"] in _OPEN:
+        if access.holds_cookie(headers):
+            return None
+        if access.password is not None and scope["path"] in _OPEN:
             return None
         if scope["type"] == "http" and "token" in Request(scope).query_params:
             return None
         return 401, "open the address that trackd studio printed: it holds the way in"
 
-    def _exchange(self, token: str) -> Response:
+    def _exchange(self, request: Request) -> Response:
         if self._access.password is not None:
             return RedirectResponse(LOGIN, status_code=303)
-        return enter(self._access, token)
+        return enter(self._access, request.query_params["token"], request)
 
 
-def enter(access: Access, typed: str) -> Response:
+def enter(access: Access, typed: str, request: Request) -> Response:
     """The answer to a token or a password."""
-    match access.is_right(typed):
+    address = "" if request.client is None else request.client.host
+    match access.is_right(typed, address):
         case True:
             return access.let_in()
         case None:

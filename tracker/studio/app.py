@@ -62,7 +62,7 @@ def studio_app(connect: Callable[[], AsyncClient], access: Access) -> App:
             if len(body) > _MAX_FORM_BYTES:
                 return PlainTextResponse("too long a password", 413)
         typed = body.decode("utf-8", "replace").removeprefix("password=")
-        return enter(access, unquote_plus(typed))
+        return enter(access, unquote_plus(typed), request)
 
     async def page_socket(socket: WebSocket) -> None:
         nonlocal pages

@@ -7,11 +7,12 @@ pictures of it. Where the daemon is gone the hub says so to all pages and goes o
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
 from tracker.client import AsyncClient
-from tracker.client.received import Event, Picture, Result
+from tracker.client.asynchronous import AsyncSubscription
+from tracker.client.received import R
 from tracker.errors import TrackdError
 from tracker.studio.joining import Scene, SceneJoiner
 
@@ -42,20 +43,20 @@ class Hub:
         self._viewers: set[Viewer] = set()
         self._watchers: dict[str, set[Viewer]] = {}
         self._following: dict[str, asyncio.Task[None]] = {}
-        self._tasks: list[asyncio.Task[None]] = []
         self._state: dict[str, Any] = {"type": "streams", "reachable": None, "streams": []}
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Follow the daemon for as long as the block lasts."""
-        self._tasks = [asyncio.create_task(self._list()), asyncio.create_task(self._hear())]
-        try:
-            yield
-        finally:
-            tasks = [*self._tasks, *self._following.values()]
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+        async with self._connect() as self._client:
+            always = [asyncio.create_task(self._list()), asyncio.create_task(self._hear())]
+            try:
+                yield
+            finally:
+                tasks = [*always, *self._following.values()]
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
 
     def join(self, viewer: Viewer) -> None:
         """Report to a page from now on how the daemon is, beginning with how it is now."""
@@ -85,66 +86,47 @@ class Hub:
             viewer.tell(message)
 
     async def _list(self) -> None:
-        """Ask for the streams again and again, and report them to the pages."""
-        client = self._connect()
-        try:
-            while True:
-                try:
-                    streams = await client.streams()
-                    state: dict[str, Any] = {
-                        "type": "streams",
-                        "reachable": True,
-                        "streams": [stream.model_dump(mode="json") for stream in streams],
-                    }
-                except TrackdError as error:
-                    state = {
-                        "type": "streams",
-                        "reachable": False,
-                        "error": str(error),
-                        "streams": [],
-                    }
-                if state != self._state:
-                    self._state = state
-                    self._tell_all(state)
-                await asyncio.sleep(LIST_EVERY_S)
-        finally:
-            client.close()
+        """Ask for the streams again and again, and send them to the pages where they changed."""
+        while True:
+            state: dict[str, Any] = {"type": "streams", "reachable": True, "streams": []}
+            try:
+                streams = await self._client.streams()
+                state["streams"] = [stream.model_dump(mode="json") for stream in streams]
+            except TrackdError as error:
+                state |= {"reachable": False, "error": str(error)}
+            if state != self._state:
+                self._state = state
+                self._tell_all(state)
+            await asyncio.sleep(LIST_EVERY_S)
 
     async def _hear(self) -> None:
         """Pass on what happens to streams and objects."""
-        async for received in self._messages(lambda client: client.events()):
-            if isinstance(received, Event) and not received.message.repeated:
-                self._tell_all(received.message.model_dump(mode="json"))
+        async with self._client.events() as events:
+            async for received in _readable(events):
+                if not received.message.repeated:
+                    self._tell_all(received.message.model_dump(mode="json"))
 
     async def _follow(self, stream: str) -> None:
         """Join pictures and masks of a stream, for those who watch it."""
         joiner = SceneJoiner()
-        async for received in self._messages(lambda client: client.scenes(stream)):
-            if isinstance(received, Event):
-                continue
-            if received.restarted:
-                joiner = SceneJoiner()
-            scene = joiner.add(received)
-            if scene is not None:
-                for viewer in list(self._watchers.get(stream, ())):
-                    viewer.show(scene)
+        async with self._client.scenes(stream) as scenes:
+            async for received in _readable(scenes):
+                if received.restarted:
+                    joiner = SceneJoiner()
+                scene = joiner.add(received)
+                if scene is not None:
+                    for viewer in list(self._watchers.get(stream, ())):
+                        viewer.show(scene)
 
-    async def _messages(
-        self, subscribe: Callable[[AsyncClient], Any]
-    ) -> AsyncIterator[Event | Picture | Result]:
-        """Messages of a subscription, without end; damaged ones are left out."""
-        client = self._connect()
+
+async def _readable(subscription: AsyncSubscription[R]) -> AsyncIterator[R]:
+    """Messages of a subscription, without end; damaged ones are left out."""
+    while True:
         try:
-            async with subscribe(client) as subscription:
-                while True:
-                    try:
-                        received = await subscription.receive(None)
-                    except TrackdError as error:
-                        _LOG.warning("a message was left out: %s", error)
-                        await asyncio.sleep(_AGAIN_S)
-                        continue
-                    if received is not None:
-                        yield received
-        finally:
-            with suppress(Exception):
-                client.close()
+            received = await subscription.receive(None)
+        except TrackdError as error:
+            _LOG.warning("a message was left out: %s", error)
+            await asyncio.sleep(_AGAIN_S)
+            continue
+        if received is not None:
+            yield received

@@ -95,23 +95,13 @@ class Launch:
 
     def connect(self) -> AsyncClient:
         """A client of the daemon."""
-        return AsyncClient(
-            self.control,
-            self.data,
-            timeout_s=self.timeout_s,
-            client_key=self.client_key,
-            server_key=self.server_key,
-        )
+        keys = {"client_key": self.client_key, "server_key": self.server_key}
+        return AsyncClient(self.control, self.data, timeout_s=self.timeout_s, **keys)
 
     def client(self, timeout_s: float | None = None) -> Client:
         """The same, for a program without asyncio."""
-        return Client(
-            self.control,
-            self.data,
-            timeout_s=self.timeout_s if timeout_s is None else timeout_s,
-            client_key=self.client_key,
-            server_key=self.server_key,
-        )
+        keys = {"client_key": self.client_key, "server_key": self.server_key}
+        return Client(self.control, self.data, timeout_s=timeout_s or self.timeout_s, **keys)
 
 
 def serve(launch: Launch) -> int:
