@@ -40,40 +40,7 @@ def studio_app(connect: Callable[[], AsyncClient], access: Access) -> App:
         access: Who is let in.
     """
     hub = Hub(connect)
-    served = _page_files()
-    pages = 0
-
-    async def page_file(request: Request) -> Response:
-        name = request.path_params.get("name", "index.html")
-        if name not in served:
-            return PlainTextResponse("no such page", 404)
-        body, media_type = served[name]
-        return Response(body, media_type=media_type)
-
-    async def settings(request: Request) -> Response:
-        return JSONResponse({"colours": css_colours(), "preview": PREVIEW.model_dump()})
-
-    async def login(request: Request) -> Response:
-        if request.method == "GET":
-            return HTMLResponse(served["login.html"][0])
-        body = b""
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > _MAX_FORM_BYTES:
-                return PlainTextResponse("too long a password", 413)
-        typed = body.decode("utf-8", "replace").removeprefix("password=")
-        return enter(access, unquote_plus(typed), request)
-
-    async def page_socket(socket: WebSocket) -> None:
-        nonlocal pages
-        if pages >= MAX_PAGES:
-            await socket.close(1013, "too many pages are open")
-            return
-        pages += 1
-        try:
-            await PageSession(socket, hub, connect).serve()
-        finally:
-            pages -= 1
+    pages = _Pages(hub, connect, access)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -81,14 +48,60 @@ def studio_app(connect: Callable[[], AsyncClient], access: Access) -> App:
             yield
 
     routes = [
-        Route("/", page_file),
-        Route("/settings.json", settings),
-        Route(LOGIN, login, methods=["GET", "POST"]),
-        WebSocketRoute("/socket", page_socket),
-        Route("/{name}", page_file),
+        Route("/", pages.file),
+        Route("/settings.json", pages.settings),
+        Route(LOGIN, pages.login, methods=["GET", "POST"]),
+        WebSocketRoute("/socket", pages.socket),
+        Route("/{name}", pages.file),
     ]
     app: Any = Starlette(routes=routes, lifespan=lifespan)
     return Guard(app, access)
+
+
+class _Pages:
+    """The handlers of all routes."""
+
+    def __init__(self, hub: Hub, connect: Callable[[], AsyncClient], access: Access) -> None:
+        self._hub = hub
+        self._connect = connect
+        self._access = access
+        self._files = _page_files()
+        self._open = 0
+
+    async def file(self, request: Request) -> Response:
+        """A file of the page."""
+        name = request.path_params.get("name", "index.html")
+        if name not in self._files:
+            return PlainTextResponse("no such page", 404)
+        body, media_type = self._files[name]
+        return Response(body, media_type=media_type)
+
+    async def settings(self, request: Request) -> Response:
+        """What the page has in common with the rest of trackd."""
+        return JSONResponse({"colours": css_colours(), "preview": PREVIEW.model_dump()})
+
+    async def login(self, request: Request) -> Response:
+        """The form for the password, or the answer to one that was typed."""
+        if request.method == "GET":
+            return HTMLResponse(self._files["login.html"][0])
+        body = b""
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > _MAX_FORM_BYTES:
+                return PlainTextResponse("too long a password", 413)
+        typed = body.decode("utf-8", "replace").removeprefix("password=")
+        return enter(self._access, unquote_plus(typed), request)
+
+    async def socket(self, socket: WebSocket) -> None:
+        """The WebSocket of one page."""
+        if self._open >= MAX_PAGES:
+            await socket.close(1013, "too many pages are open")
+            return
+        self._open += 1
+        try:
+            await PageSession(socket, self._hub, self._connect).serve()
+        finally:
+            self._open -= 1
 
 
 def _page_files() -> dict[str, tuple[bytes, str]]:
