@@ -4,7 +4,6 @@ import base64
 import hashlib
 import re
 import ssl
-import subprocess
 from pathlib import Path
 from urllib.request import parse_http_list, parse_keqv_list
 
@@ -21,6 +20,7 @@ from streams import (
     open_source,
 )
 from streams.net.http_auth import Login
+from tests.support.certificates import self_signed
 from tests.support.http_server import Answer, Handler, ranged, serving, until_closed, with_length
 from tests.support.streams_clips import write_clip, write_pattern
 
@@ -211,16 +211,7 @@ def test_a_refusal_says_what_the_server_said(code: int, kind: type[StreamError],
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("certificate")
-    try:
-        both, public = folder / "both.pem", folder / "cert.pem"
-        subprocess.run(
-            f"openssl req -x509 -newkey rsa:2048 -nodes -days 2 -keyout {both} -out {public} "
-            "-subj /CN=cam -addext subjectAltName=IP:127.0.0.1".split(),
-            check=True,
-            capture_output=True,
-        )
-    except FileNotFoundError:
-        pytest.skip("no openssl to make a certificate with")
+    self_signed(folder / "cert.pem", folder / "both.pem", alternative="IP:127.0.0.1")
     with (folder / "both.pem").open("ab") as file:
         file.write((folder / "cert.pem").read_bytes())
     return folder

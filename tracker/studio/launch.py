@@ -1,6 +1,7 @@
 """Starting the studio: a daemon where none answers, the sources, the web server, the browser."""
 
 import re
+import signal
 import socket
 import ssl
 import subprocess
@@ -112,6 +113,8 @@ def serve(launch: Launch) -> int:
         TrackdError: No daemon answers and none can be started, or the port is taken.
     """
     launch.check()
+    # As Ctrl-C: uvicorn raises both again once it has ended, and a daemon of ours is to end as well.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     context = _tls(launch)
     password = None if launch.password_file is None else _read_password(launch.password_file)
     with _listening(launch) as listener, _daemon(launch):
@@ -145,7 +148,7 @@ def serve(launch: Launch) -> int:
         server = uvicorn.Server(config)
         config.load()
         config.ssl = context
-        with suppress(KeyboardInterrupt):  # which uvicorn raises again once it has ended
+        with suppress(KeyboardInterrupt):
             server.run(sockets=[listener])
     return 0
 

@@ -1,0 +1,141 @@
+"""`trackd studio` as a process: what it refuses, and a page over TLS with a password."""
+
+import http.client
+import signal
+import ssl
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.certificates import self_signed
+from tools.serving import Daemon, free_ports
+from tracker.client import Client
+from tracker.client.reach import why_unreachable
+from tracker.client.sockets import DEFAULT_CONTROL
+
+pytest.importorskip("uvicorn", reason="the extra studio is not installed")
+
+PASSWORD = "correct horse battery"
+STUDIO = (sys.executable, "-m", "tracker.cli.main", "studio", "--no-browser")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    self_signed(tmp_path / "cert.pem", tmp_path / "key.pem", alternative="DNS:localhost")
+    (tmp_path / "password").write_text(f"{PASSWORD}\n")
+    (tmp_path / "short").write_text("x\n")
+    (tmp_path / "empty.pem").write_text("")
+    return tmp_path
+
+
+TLS = ("--tls-cert", "cert.pem", "--tls-key", "key.pem")
+OPEN = ("--host", "0.0.0.0", "--name", "localhost")
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--host", "0.0.0.0"), "is reached by other machines"),
+        ((*OPEN, *TLS), "is reached by other machines"),
+        ((*OPEN, "--password-file", "password"), "is reached by other machines"),
+        (("--host", "0.0.0.0", *TLS, "--password-file", "password"), "must know its own name"),
+        (("--tls-cert", "cert.pem"), "go together"),
+        (("--tls-cert", "empty.pem", "--tls-key", "key.pem"), "cannot use empty.pem"),
+        (("--password-file", "short"), "holds no password"),
+        (("--password-file", "absent"), "cannot read absent"),
+        (("--port", "70000"), "not a port"),
+    ],
+)
+def test_what_would_be_open_or_cannot_be_read_is_refused(
+    folder: Path, options: tuple[str, ...], says: str
+) -> None:
+    done = subprocess.run(
+        [*STUDIO, *options], cwd=folder, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_daemon_that_is_named_and_is_not_there_is_not_started(folder: Path) -> None:
+    control = f"tcp://127.0.0.1:{free_ports(1)[0]}"
+    done = subprocess.run(
+        [*STUDIO, "--control", control],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert f"nothing listens on {control}" in done.stderr
+
+
+@pytest.fixture
+def address(folder: Path) -> Iterator[int]:
+    """The port of a studio on all addresses of the machine, over TLS."""
+    port = free_ports(1)[0]
+    with Daemon(folder / "daemon") as daemon:
+        endpoints = ("--control", daemon.config["control"]["bind"])
+        options = (*OPEN, *TLS, "--password-file", "password", "--port", str(port), *endpoints)
+        with subprocess.Popen([*STUDIO, *options], cwd=folder, stderr=subprocess.PIPE) as studio:
+            assert studio.stderr is not None
+            assert studio.stderr.readline() == f"studio: https://localhost:{port}/\n".encode()
+            yield port
+            studio.terminate()
+            assert studio.wait(60) == 0
+
+
+def test_a_page_over_tls_asks_for_the_password(folder: Path, address: int) -> None:
+    context = ssl.create_default_context(cafile=str(folder / "cert.pem"))
+
+    def ask(method: str, path: str, body: str | None = None, **headers: str):
+        connection = http.client.HTTPSConnection("localhost", address, context=context, timeout=60)
+        connection.request(method, path, body, headers)
+        response = connection.getresponse()
+        response.read()
+        connection.close()
+        return response
+
+    own = f"https://localhost:{address}"
+    assert ask("GET", "/").headers["location"] == "/login"
+    assert ask("POST", "/login", "password=wrong", Origin=own).status == 401
+    entered = ask("POST", "/login", f"password={PASSWORD.replace(' ', '+')}", Origin=own)
+    cookie = entered.headers["set-cookie"]
+    assert "Secure" in cookie and "HttpOnly" in cookie
+    assert ask("GET", "/", Cookie=cookie.partition(";")[0]).status == 200
+    plain = http.client.HTTPConnection("localhost", address, timeout=60)
+    with pytest.raises((http.client.HTTPException, OSError)):
+        plain.request("GET", "/")
+        plain.getresponse()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_daemon_of_its_own_ends_with_it(folder: Path, number: int) -> None:
+    """On the default endpoints, which must be free."""
+    if not why_unreachable(DEFAULT_CONTROL):
+        pytest.skip("a daemon runs on the default endpoint")
+    # In a group of its own, as a shell starts it; a background shell would ignore SIGINT.
+    command = [*STUDIO, "--port", "0", "lavfi:testsrc2=size=320x240:rate=10"]
+    with subprocess.Popen(
+        command, cwd=folder, stderr=subprocess.PIPE, text=True, preexec_fn=_heed_interrupts
+    ) as studio:
+        assert studio.stderr is not None
+        said = []
+        while not said or not said[-1].startswith("studio: "):
+            said.append(studio.stderr.readline())
+            assert said[-1], said
+        with Client() as client:
+            (stream,) = client.streams()
+        assert stream.stream == "testsrc2-size-320x240-rate-10"
+        studio.send_signal(number)
+        studio.stderr.read()
+        assert studio.wait(60) == 0
+    assert why_unreachable(DEFAULT_CONTROL)
+
+
+def _heed_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
