@@ -17,6 +17,8 @@ from streams import SourceOptions, SourceUnreadable, SourceUsageError, StreamErr
 from tests.support.http_server import Answer, serving, with_length
 from tests.support.streams_clips import write_pattern
 
+ROOT = Path(__file__).parents[2]
+
 
 def free_port(kind: socket.SocketKind) -> int:
     with socket.socket(socket.AF_INET, kind) as probe:
@@ -28,9 +30,8 @@ def free_port(kind: socket.SocketKind) -> int:
 @contextmanager
 def sending(url: str, format_: str, *, codec: str = "libx264") -> Iterator[None]:
     """Send gray pictures, a level brighter each, at 25 a second, to who listens or comes."""
-    script = Path(__file__).parents[1] / "support" / "send_video.py"
-    command = [sys.executable, str(script), url, format_, codec]
-    sender = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    command = [sys.executable, "-m", "tests.support.send_video", url, format_, codec]
+    sender = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
     try:
         yield
     finally:

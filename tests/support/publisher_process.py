@@ -82,7 +82,8 @@ def main(send_hwm: int) -> None:
         "image": np.zeros((400, 640, 3), np.uint8),
         "encoding": "bits",
     }
-    with publishing(security=LocalUserAuthenticator(), send_hwm=send_hwm) as publisher:
+    security = LocalUserAuthenticator()
+    with publishing(security=security, send_hwm=send_hwm) as publisher:
         print(publisher.endpoint, flush=True)
         for line in sys.stdin:
             if line != "status\n":
@@ -91,7 +92,7 @@ def main(send_hwm: int) -> None:
             gc.collect()
             status = publisher.status()
             told = {name: getattr(status, name) for name in ("healthy", "subscriptions", "resets")}
-            print(json.dumps(told), flush=True)
+            print(json.dumps(told | {"cut_off": security.refused_for["unread"]}), flush=True)
 
 
 if __name__ == "__main__":
