@@ -3,6 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 DOCS_STAMP := .venv/.installed-docs
+# On all cores, up to eight; the tests of a file share a process and what they set up.
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --quiet install --constraint constraints.txt
 
 .PHONY: help demo test test-fast lint docs check lock
@@ -20,10 +22,10 @@ demo: $(STAMP)
 	@$(BIN)/python -m tools.demo
 
 test: $(STAMP)
-	@$(BIN)/python -m pytest
+	@$(PYTEST)
 
 test-fast: $(STAMP)
-	@$(BIN)/python -m pytest -m "not slow and not system and not network"
+	@$(PYTEST) -m "not slow and not system and not network"
 
 lint: $(STAMP)
 	@$(BIN)/ruff check .
