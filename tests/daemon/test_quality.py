@@ -97,7 +97,7 @@ def test_nothing_is_given_up_where_all_fits(run: Run) -> None:
     assert set(run.levels) == {0}
 
 
-def test_an_idle_stream_is_at_full_effort_again(run: Run) -> None:
+def test_an_idle_stream_has_the_full_budget_again(run: Run) -> None:
     run.go(SLOW, objects=0, frames=50).go(SLOW, objects=20, frames=50)
     assert run.levels[-1] > 0
     run.go(SLOW, objects=0, frames=100)
@@ -121,7 +121,7 @@ def test_it_gives_up_no_more_than_it_must(run: Run) -> None:
     assert run.levels[-1] == 2, "fewer memories do"
 
 
-def test_it_climbs_back_to_full_effort_when_objects_leave(run: Run) -> None:
+def test_it_climbs_back_to_the_full_budget_when_objects_leave(run: Run) -> None:
     for objects in (*range(1, 33), *range(31, 0, -1)):
         run.go(SLOW, objects, frames=10)
     assert max(run.levels) > 3
@@ -133,7 +133,7 @@ def test_it_climbs_back_to_full_effort_when_objects_leave(run: Run) -> None:
 @pytest.mark.parametrize("overhead_s", [0.0, 0.015])
 @pytest.mark.parametrize("exponent", [1.0, 2.0, 3.0], ids=lambda e: f"size^{e:g}")
 @pytest.mark.parametrize("objects", [2, 6, 9, 13, 20, 32])
-def test_it_does_not_oscillate_whatever_a_rung_really_costs(
+def test_it_does_not_oscillate_whatever_a_level_really_costs(
     run: Run, objects: int, exponent: float, overhead_s: float
 ) -> None:
     machine = Machine(0.020, 0.012, overhead_s, exponent, noise=0.1)

@@ -116,10 +116,10 @@ def held_step(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[threading.Event
     begun, go_on = threading.Event(), threading.Event()
     step = Session.step
 
-    def held(self: Session, image_hwc: np.ndarray, effort: ComputeBudget) -> object:
+    def held(self: Session, image_hwc: np.ndarray, budget: ComputeBudget) -> object:
         begun.set()
         assert go_on.wait(DEADLINE_S)
-        return step(self, image_hwc, effort)
+        return step(self, image_hwc, budget)
 
     monkeypatch.setattr(Session, "step", held)
     yield begun, go_on
@@ -191,10 +191,10 @@ class Stepper:
         self._begun, self._go_on = threading.Semaphore(0), threading.Semaphore(0)
         step = Session.step
 
-        def held(session: Session, image_hwc: np.ndarray, effort: ComputeBudget) -> object:
+        def held(session: Session, image_hwc: np.ndarray, budget: ComputeBudget) -> object:
             self._begun.release()
             assert self._go_on.acquire(timeout=DEADLINE_S)
-            return step(session, image_hwc, effort)
+            return step(session, image_hwc, budget)
 
         monkeypatch.setattr(Session, "step", held)
         monkeypatch.setattr(prefetch, "AHEAD_RATIO", 1e9)
@@ -486,10 +486,10 @@ class TestFailures:
     def test_where_memory_is_short_the_stream_of_the_largest_frames_is_given_up(
         self, daemon: Daemon, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
-        def step(self: Session, image_hwc: Any, effort: ComputeBudget | None = None) -> Any:
+        def step(self: Session, image_hwc: Any, budget: ComputeBudget | None = None) -> Any:
             if image_hwc is BROKEN:  # of the stream with small frames
                 raise MemoryError
-            return stepped(self, image_hwc, effort)
+            return stepped(self, image_hwc, budget)
 
         stepped = Session.step
         monkeypatch.setattr(Session, "step", step)

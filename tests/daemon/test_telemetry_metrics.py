@@ -132,8 +132,8 @@ def test_the_present_of_a_stream(value):
     assert value("trackd_stream_silent_seconds", stream="cam1") == 0.25
     assert value("trackd_stream_silent_seconds", stream="yard") is None
     assert value("trackd_stream_bank_bytes", stream="cam1") == 123456
-    assert value("trackd_stream_effort_rung", stream="cam1") == 4
-    assert value("trackd_stream_effort_rung", stream="yard") is None
+    assert value("trackd_stream_quality_level", stream="cam1") == 4
+    assert value("trackd_stream_quality_level", stream="yard") is None
     assert value("trackd_stream_waiting_frames", stream="cam1") == 2
     assert value("trackd_stream_waiting_commands", stream="cam1") == 4
     assert value("trackd_stream_objects", stream="cam1", state="visible") == 5

@@ -66,7 +66,7 @@ def model_run() -> Run:
 
 
 def deadline_run() -> Run:
-    names = ("tracked", "objects", "tracked on the frame", "rung", "side of the input")
+    names = ("tracked", "objects", "tracked on the frame", "quality level", "side of the input")
     facts = {"deadline": 15, "mean": 14.8, "seconds": 3}
     facts |= {"seconds within a frame of the deadline": 2}
     return a_run(

@@ -71,7 +71,7 @@ def measure(options: argparse.Namespace) -> Run:
         footage=Footage(clip=clip.name, width=width, height=height, decoding_timed=True),
         series=tuple(_series(seconds)),
         facts=tuple(_facts(frames, seconds, commands, options.fps)),
-        notes=("Each sample is a second; a rung of 0 is full effort.",),
+        notes=("Each sample is a second; a quality level of 0 is the full budget.",),
     )
 
 
@@ -82,7 +82,7 @@ class Seen:
     at_s: float
     objects: int
     fresh: int
-    rung: int
+    quality_level: int
     input_size: int
     total_ms: float
 
@@ -94,7 +94,7 @@ class Second:
     fps: int
     objects: int
     fresh: int
-    rung: int
+    quality_level: int
     input_size: int
 
 
@@ -171,7 +171,7 @@ def _seen(result: Result, at_s: float) -> Seen:
         at_s=at_s,
         objects=len(message.objects),
         fresh=sum(item.updated for item in message.objects),
-        rung=message.budget.quality_level,
+        quality_level=message.budget.quality_level,
         input_size=message.budget.input_size,
         total_ms=message.timings.total_ms,
     )
@@ -183,7 +183,7 @@ def _seconds(frames: list[Seen]) -> Iterator[Second]:
         within = [seen for seen in frames if start_s <= seen.at_s < start_s + 1]
         if within:
             last = within[-1]
-            yield Second(len(within), last.objects, last.fresh, last.rung, last.input_size)
+            yield Second(len(within), last.objects, last.fresh, last.quality_level, last.input_size)
         else:
             yield Second(0, 0, 0, 0, 0)
 
@@ -194,7 +194,7 @@ def _series(seconds: Sequence[Second]) -> Iterator[Series]:
         ("tracked", "frames/s", [s.fps for s in seconds]),
         ("objects", "objects", [s.objects for s in seconds]),
         ("tracked on the frame", "objects", [s.fresh for s in seconds]),
-        ("rung", "rung", [s.rung for s in seconds]),
+        ("quality level", "level", [s.quality_level for s in seconds]),
         ("side of the input", "px", [s.input_size for s in seconds]),
     ):
         yield Series(name=name, unit=unit, rounds=(tuple(float(value) for value in values),))
@@ -205,20 +205,20 @@ def _facts(
 ) -> Iterator[Fact]:
     """Facts: how well the deadline was kept, and how soon the full budget was back."""
     fps = np.array([second.fps for second in seconds])
-    rungs = [seen.rung for seen in frames]
+    levels = [seen.quality_level for seen in frames]
     latency = percentiles([seen.total_ms for seen in frames])
     kept = int((fps >= target_fps - 1).sum())
-    changes = int(np.count_nonzero(np.diff(rungs)))
-    back = [s.at_s for s in frames if s.at_s >= commands.removed_s and s.rung == 0]
+    changes = int(np.count_nonzero(np.diff(levels)))
+    back = [s.at_s for s in frames if s.at_s >= commands.removed_s and s.quality_level == 0]
     yield Fact(name="deadline", unit="frames/s", value=target_fps)
     yield Fact(name="mean", unit="frames/s", value=round(len(frames) / frames[-1].at_s, 2))
     yield Fact(name="seconds", unit="s", value=len(seconds))
     yield Fact(name="seconds within a frame of the deadline", unit="s", value=kept)
     yield Fact(name="worst second", unit="frames/s", value=int(fps.min()))
-    yield Fact(name="lowest rung", unit="rung", value=max(rungs))
-    yield Fact(name="changes of rung", unit="changes", value=changes)
+    yield Fact(name="lowest quality level", unit="level", value=max(levels))
+    yield Fact(name="changes of quality level", unit="changes", value=changes)
     yield Fact(name="age of a mask, p50", unit="ms", value=round(latency.p50, 1))
     yield Fact(name="age of a mask, p95", unit="ms", value=round(latency.p95, 1))
     if back:
         after_s = round(back[0] - commands.removed_s, 1)
-        yield Fact(name="full effort again after", unit="s", value=after_s)
+        yield Fact(name="full budget again after", unit="s", value=after_s)

@@ -73,7 +73,7 @@ def _visitor(
 
 
 def _frame_numbers(length: int, frames: int, random: np.random.Generator) -> NDArray[np.int64]:
-    """Which frames of a video make the clip, forwards or backwards; a short video repeats some."""
+    """Frames of a video that make the clip, forwards or backwards; a short video repeats some."""
     if random.random() < IRREGULAR_SHARE and length >= frames:
         numbers = np.sort(random.choice(length, frames, replace=False))
     else:

@@ -33,7 +33,7 @@ LAST_NAME, BEST_NAME, CONFIG_NAME = "last.safetensors", "best.safetensors", "con
 
 
 class Ending(StrEnum):
-    """Why a run stopped."""
+    """Reason that a run stopped."""
 
     DONE = "done"
     TIME = "the time is up"

@@ -16,7 +16,7 @@ _IPC = "ipc://"
 
 
 def why_unreachable(endpoint: str) -> str:
-    """Why nobody can be reached, in words; "" where someone can, or nothing is known.
+    """Reason that nobody can be reached, in words; "" where someone can, or nothing is known.
 
     Takes at most about half a second.
     """

@@ -189,7 +189,7 @@ class Server:
         return self._health.faults
 
     def gaps(self) -> Sequence[str]:
-        """Why it is not ready; from any thread, never waits."""
+        """The reason that it is not ready; from any thread, never waits."""
         if not self._ready():
             return [f"it is {self._phase}"]
         return self.faults() or self._health.gaps

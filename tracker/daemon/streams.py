@@ -425,7 +425,7 @@ def _no_thread() -> RequestError:
 
 
 def _why_silent(event: Event) -> str:
-    """Why a source that emitted this gives no frames for now; "" where it may."""
+    """The reason that a source that emitted this gives no frames for now; "" where it may."""
     match event.name:
         case EventName.STREAM_PAUSED:
             return "it is paused; resume it"

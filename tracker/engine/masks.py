@@ -64,7 +64,7 @@ def fill_box(logits_n1ss: Tensor, box_xyxy: Box) -> Tensor:
 
 
 def _inside(logits_n1ss: Tensor, box_xyxy: Box) -> Tensor:
-    """Which low-resolution pixels have their centre in a box, bool [s, s]."""
+    """Low-resolution pixels that have their centre in a box, bool [s, s]."""
     x0, y0, x1, y1 = box_xyxy
     side = logits_n1ss.shape[-1]
     centres = (torch.arange(side, device=logits_n1ss.device) + 0.5) / side

@@ -342,7 +342,7 @@ class MemoryBank:
         )
 
     def _recalled(self, rows: Rows, step: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        """Which candidate maps and pointers each row holds, bool [n, candidates]."""
+        """Candidate maps and pointers that each row holds, bool [n, candidates]."""
         s = self.shape
         map_slots, pointer_slots = self._candidates(step)
         map_step = self._map_step[rows[:, None], map_slots]

@@ -37,7 +37,7 @@ class _BrokenError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Origin:
-    """Which file on the server the bytes of a `.part` belong to."""
+    """Identity of the file on the server that the bytes of a `.part` belong to."""
 
     url: str
     validator: str

@@ -26,7 +26,7 @@ Encoding = Literal["rle", "bits", "labelmap-png", "polygon"]
 
 
 Epoch = Annotated[str, Field(pattern=r"^[0-9a-f]{1,32}$")]
-"""Which run of the daemon a frame's number is of."""
+"""Number of the run of the daemon that a frame's number is of."""
 
 _DIGITS = re.compile(r"-?[0-9]{1,19}")
 

@@ -77,7 +77,7 @@ class _Pages:
         return Response(body, media_type=media_type)
 
     async def settings(self, request: Request) -> Response:
-        """What the page has in common with the rest of trackd."""
+        """Constants that the page shares with the rest of trackd."""
         return JSONResponse({"colours": css_colours(), "preview": PREVIEW.model_dump()})
 
     async def login(self, request: Request) -> Response:

@@ -51,7 +51,7 @@ class _Strict(BaseModel):
 
 
 class Watch(_Strict):
-    """Which stream is shown large, and which as tiles."""
+    """Selection of the stream shown large, and of those shown as tiles."""
 
     type: Literal["watch"]
     stage: StreamName | None

@@ -43,7 +43,7 @@ Groups = list[list[Run]]  # runs that are drawn together
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """Which runs it shows, how they are drawn, and how many times as high as others it is."""
+    """Runs of a plot, their drawing, and its height in heights of others."""
 
     groups: Callable[[Record], Groups]
     draw: Callable[[SubFigure, Sequence[Run]], None]
@@ -137,8 +137,8 @@ def _deadline(part: SubFigure, runs: Sequence[Run]) -> None:
         axes.legend(fontsize=7)
     top.set_ylabel("frames/s")
     middle.set_ylabel("objects")
-    _step(bottom, run, "rung")
-    bottom.set_ylabel("rung")
+    _step(bottom, run, "quality level")
+    bottom.set_ylabel("quality level")
     bottom.set_xlabel("s")
     bottom.invert_yaxis()
 

@@ -22,7 +22,7 @@ def plain(text: str) -> str:
 
 
 def problem(run: Run, one: Contender) -> str:
-    """Why it was not measured, or not in every case."""
+    """Reason that it was not measured, or not in every case."""
     measured = any(series.name == one.name for series in run.series)
     what = "could not be measured in every case" if measured else "could not be measured"
     return f"{what}: {plain(one.problem)}"

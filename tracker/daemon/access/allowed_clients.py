@@ -76,7 +76,7 @@ class AllowedClients:
         return bool(self._streams)
 
     def client_of(self, key: bytes) -> AllowedClient | None:
-        """Whose key this is; None for a key that is not allowed."""
+        """The client that has this key; None for a key that is not allowed."""
         now_s = time.monotonic()
         if now_s >= self._next_look_s:
             self._next_look_s = now_s + RECHECK_S

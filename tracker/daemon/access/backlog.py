@@ -75,7 +75,7 @@ def unread_bytes(connection: Connection, received: int) -> int:
 
 
 def hoarders(held: Iterable[tuple[int, Connection]], most: int) -> list[Connection]:
-    """Which connections to close so that no more than `most` bytes are held: the largest first."""
+    """Connections to close so that no more than `most` bytes are held: the largest first."""
     ordered = sorted(held, key=lambda one: one[0], reverse=True)
     total = sum(nbytes for nbytes, _ in ordered)
     found: list[Connection] = []
@@ -98,7 +98,7 @@ def note_progress(connection: Connection, unsent: int, now_s: float) -> None:
 def sleepers(
     held: Iterable[tuple[int, Connection]], most: int, behind_since_s: float
 ) -> list[Connection]:
-    """Which connections to close so that no more than `most` bytes are kept: the longest behind.
+    """Connections to close so that no more than `most` bytes are kept: the longest behind.
 
     Args:
         held: Connections, and the bytes that may be kept for each that is behind.

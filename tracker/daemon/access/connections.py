@@ -149,7 +149,7 @@ class ConnectionTable:
 
 
 def surplus(connections: Iterable[Connection], most: int) -> list[Connection]:
-    """Which to close so that `most` are left: first those that never spoke, oldest first."""
+    """Those to close so that `most` are left: first those that never spoke, oldest first."""
     ordered = list(connections)
     silent = [one for one in ordered if not one.spoke]
     spoke = [one for one in ordered if one.spoke]

@@ -1,4 +1,4 @@
-"""Whose program is at the other end of a connection on this machine: user ids from the kernel."""
+"""User ids of the programs at the other end of connections on this machine, from the kernel."""
 
 import ipaddress
 import socket

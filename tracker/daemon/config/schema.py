@@ -17,7 +17,7 @@ _Seconds = Annotated[float, Field(gt=0, le=86400)]
 
 
 class ModelConfig(Message):
-    """Which network tracks, and where.
+    """The network that tracks, and its device.
 
     Attributes:
         name: A name of `trackd checkpoints list`.

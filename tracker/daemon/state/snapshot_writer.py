@@ -209,7 +209,7 @@ class SnapshotWriter:
 
 
 def _own_error(stream: str, err: Exception) -> RequestError:
-    """Why a snapshot failed that nobody refused."""
+    """The reason that a snapshot failed which nobody refused."""
     limit = exhausted(err)
     if limit is not None:
         return RequestError(ErrorCode.SNAPSHOT, limit.message, limit.hint)

@@ -136,7 +136,7 @@ def _declared_by_stream(kind: type[Any], parts: Mapping[str, Any]) -> Iterator[M
 
 def _quality_levels(streams: Iterable[StreamStatus]) -> Metric:
     text = "Steps down from full quality, 0, to keep its deadline; absent without one."
-    gauge = GaugeMetricFamily("trackd_stream_effort_rung", text, labels=["stream"])
+    gauge = GaugeMetricFamily("trackd_stream_quality_level", text, labels=["stream"])
     for stream in streams:
         if stream.tracking.budget is not None:
             gauge.add_metric([stream.stream], stream.tracking.budget.quality_level)

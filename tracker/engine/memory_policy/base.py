@@ -44,8 +44,8 @@ class MemoryPolicy(ABC):
 
     @abstractmethod
     def remembers(self, decoded: Decoded) -> NDArray[np.bool_]:
-        """Which of n tracked objects remember the frame as a recent one, bool [n]."""
+        """Those of n tracked objects that remember the frame as a recent one, bool [n]."""
 
     def lasts(self, decoded: Decoded, pasts: Sequence[ObjectPast]) -> list[bool]:
-        """Which of n tracked objects remember the frame for long, too."""
+        """Those of n tracked objects that remember the frame for long, too, bool [n]."""
         return [False] * len(pasts)
