@@ -8,7 +8,7 @@ from tracker.types import ObjectState
 
 
 class ErrorCode(StrEnum):
-    """Reason that a request was refused. Clients branch on these; they do not change within a version."""
+    """Reason that a request was refused, for clients to branch on: fixed within a version."""
 
     BAD_REQUEST = "bad_request"  # not JSON, or not a message of the schema
     UNKNOWN_OP = "unknown_op"
