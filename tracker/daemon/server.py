@@ -215,30 +215,9 @@ class Server:
         publisher = Publisher(config.data, authenticator, context=context)
         publisher.start()
         undo.callback(publisher.stop, 1.0)
-        # In a thread that ends: OpenMP keeps workers for each thread that ever computed, and lets
-        # all of them wait less well once there are more than processors.
-        with ThreadPoolExecutor(1, thread_name_prefix="loader") as loader:
-            model, policy = loader.submit(self._load_model, config.model).result()
-        scheduler = Scheduler(
-            model,
-            policy,
-            commands_queued=config.limits.commands_queued,
-            on_tracked=publisher.tracked,
-            on_event=publisher.event,
-            between_frames=ThreadGovernor().adjust,
-        )
-        scheduler.start()
-        undo.callback(scheduler.stop, 1.0)
+        model, scheduler = self._start_scheduler(undo, publisher)
         numbering = Numbering(keeps=self._store is not None, on_low=self._keep)
-        streams = Streams(
-            scheduler,
-            publisher,
-            config.retry,
-            config.limits,
-            on_change=self._keep,
-            numbering=numbering,
-            policy=source_policy(config.security, lambda: self._own_ports),
-        )
+        streams = self._make_streams(scheduler, publisher, numbering)
         undo.callback(streams.close_all, 1.0)
         if self._store is not None:
             every_s, tell = config.state.every_s, partial(_emit_saving, streams)
@@ -256,6 +235,37 @@ class Server:
         if publisher.latest_endpoint:
             endpoints += f", latest {publisher.latest_endpoint}"
         _LOG.info("ready: %s", endpoints)
+
+    def _start_scheduler(self, undo: ExitStack, publisher: Publisher) -> tuple[Model, Scheduler]:
+        """Load the model and start to track with it."""
+        # In a thread that ends: OpenMP keeps workers for each thread that ever computed, and lets
+        # all of them wait less well once there are more than processors.
+        with ThreadPoolExecutor(1, thread_name_prefix="loader") as loader:
+            model, policy = loader.submit(self._load_model, self._config.model).result()
+        scheduler = Scheduler(
+            model,
+            policy,
+            commands_queued=self._config.limits.commands_queued,
+            on_tracked=publisher.tracked,
+            on_event=publisher.event,
+            between_frames=ThreadGovernor().adjust,
+        )
+        scheduler.start()
+        undo.callback(scheduler.stop, 1.0)
+        return model, scheduler
+
+    def _make_streams(
+        self, scheduler: Scheduler, publisher: Publisher, numbering: Numbering
+    ) -> Streams:
+        return Streams(
+            scheduler,
+            publisher,
+            self._config.retry,
+            self._config.limits,
+            on_change=self._keep,
+            numbering=numbering,
+            policy=source_policy(self._config.security, lambda: self._own_ports),
+        )
 
     def _serve_http(self, undo: ExitStack) -> None:
         if self._config.http.port == 0:

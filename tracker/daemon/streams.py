@@ -157,19 +157,24 @@ class Streams:
             slot = self._scheduler.add(
                 stream, settings, supervisor.mailbox, on_exhausted=supervisor.fail
             )
-            self._entries[stream] = _Entry(settings, supervisor, slot, paused, numbers, configured)
+            entry = _Entry(settings, supervisor, slot, paused, numbers, configured)
+            self._entries[stream] = entry
             self._emit(stream, EventName.STREAM_ADDED, shown)
-            try:
-                if paused:
-                    supervisor.pause()
-                else:
-                    supervisor.start()
-            except RuntimeError as err:
-                self._scheduler.remove(slot)
-                self._forget(stream)
-                raise _no_thread() from err
+            self._begin(stream, entry)
         _LOG.info("stream %s added: %s", stream, shown)
         self._on_change()
+
+    def _begin(self, stream: str, entry: _Entry) -> None:
+        """Open the source, unless it is paused; without a thread for it nothing is left behind."""
+        try:
+            if entry.paused:
+                entry.supervisor.pause()
+            else:
+                entry.supervisor.start()
+        except RuntimeError as err:
+            self._scheduler.remove(entry.slot)
+            self._forget(stream)
+            raise _no_thread() from err
 
     def remove(self, stream: str) -> "Future[None]":
         """Close a source and forget its objects; the future is done when that is done.
