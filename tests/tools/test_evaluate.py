@@ -134,6 +134,97 @@ def test_tracker_that_lags_one_frame_gets_the_overlap_of_two_neighbours(
     )
 
 
+class LateSession:
+    """Object 1 is found exactly; object 2, which appears on frame 2, one frame late."""
+
+    def __init__(self, model: Model, policy: Policy) -> None:
+        self.index = -1
+        self.prompted: dict[int, int] = {}
+
+    def step(self, image_hwc: NDArray[np.uint8]) -> TrackResult:
+        self.index += 1
+        objects = tuple(self.result(each) for each in self.prompted)
+        return TrackResult(self.index, objects, StageTimes(0.0, 0.0))
+
+    def prompt(self, prompt: Prompt) -> Prompted:
+        self.prompted[prompt.object_id] = self.index
+        assert prompt.box_xyxy == tight(two_masks(self.index) == prompt.object_id)
+        return Prompted(self.result(prompt.object_id), 0, 0)
+
+    def result(self, object_id: int) -> ObjectResult:
+        lag = object_id - 1
+        mask_hw = two_masks(self.index - lag) == object_id
+        return ObjectResult(object_id, None, ObjectState.VISIBLE, 1.0, 1.0, None, mask_hw)
+
+
+def two_masks(index: int) -> NDArray[np.uint8]:
+    """Squares of 20 pixels, ids 1 and 2, 4 pixels a frame to the right; 2 from frame 2 on."""
+    ids_hw = np.zeros((HEIGHT, WIDTH), np.uint8)
+    ids_hw[10:30, 4 * index : 4 * index + 20] = 1
+    if index >= 2:
+        ids_hw[50:70, 4 * index : 4 * index + 20] = 2
+    return ids_hw
+
+
+def tight(mask_hw: NDArray[np.bool_]) -> tuple[int, int, int, int]:
+    x, y, width, height = cv2.boundingRect(mask_hw.astype(np.uint8))
+    return (x, y, x + width, y + height)
+
+
+def write_two(root: Path, *, void_rows: slice = slice(0)) -> None:
+    write_sequence(root, "two")
+    for index in range(6):
+        ids_hw = two_masks(index)
+        ids_hw[void_rows] = 255
+        Image.fromarray(ids_hw).save(root / "Annotations" / "two" / f"{index:05d}.png")
+
+
+def test_each_object_is_scored_from_the_frame_after_the_first_that_shows_it(
+    tmp_path: Path, evaluate: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the late one frames 3 and 4 count: 16 of 24 columns, as it lags by a step of 4."""
+    monkeypatch.setattr(command, "Session", LateSession)
+    write_two(tmp_path)
+    file = tmp_path / "scores.json"
+    assert evaluate(tmp_path, "--prompt", "box", "--per-object", "--json", file).code == 0
+    scores = json.loads(file.read_text())
+    assert {name: part["J"] for name, part in scores["sequences"].items()} == {
+        "two#1": 1.0,
+        "two#2": round(16 / 24, 4),
+    }
+    assert {name: part["frames"] for name, part in scores["sequences"].items()} == {
+        "two#1": 6,
+        "two#2": 4,
+    }
+    assert scores["overall"]["J"] == round((1 + 16 / 24) / 2, 4)
+
+
+@pytest.mark.parametrize(("void", "ids"), [(True, {"two#1", "two#2"}), (False, {"two#255"})])
+def test_void_pixels_are_no_object_and_not_scored(
+    tmp_path: Path,
+    evaluate: Callable[..., Run],
+    monkeypatch: pytest.MonkeyPatch,
+    void: bool,
+    ids: set[str],
+) -> None:
+    """The lower half of object 2 is void: what is tracked there is neither right nor wrong."""
+    monkeypatch.setattr(command, "Session", LateSession)
+    monkeypatch.setattr(LateSession, "prompt", _prompt_anywhere)
+    write_two(tmp_path, void_rows=slice(60, 80))
+    file = tmp_path / "scores.json"
+    options = ("--prompt", "box", "--per-object", *(["--void"] if void else []), "--json", file)
+    assert evaluate(tmp_path, *options).code == 0
+    sequences = json.loads(file.read_text())["sequences"]
+    assert ids <= set(sequences)
+    if void:
+        assert sequences["two#2"]["J"] == round(16 / 24, 4)
+
+
+def _prompt_anywhere(session: LateSession, prompt: Prompt) -> Prompted:
+    session.prompted[prompt.object_id] = session.index
+    return Prompted(session.result(prompt.object_id), 0, 0)
+
+
 def test_interrupt_keeps_what_is_done(
     davis: Path, evaluate: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:

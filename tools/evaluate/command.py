@@ -4,12 +4,13 @@ import argparse
 import sys
 from collections.abc import Callable
 from collections.abc import Sequence as Arguments
+from functools import partial
 from pathlib import Path
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from streams.errors import StreamError
-from tools.evaluate.dataset import Sequence, find_sequences
+from tools.evaluate.dataset import Labels, Sequence, find_sequences
 from tools.evaluate.prompting import PromptKind
 from tools.evaluate.report import Report, worst_png
 from tools.evaluate.scoring import SequenceScore, score_sequence
@@ -53,6 +54,10 @@ def _parser() -> argparse.ArgumentParser:
         choices=list(POLICIES),
         help="official: without our additions",
     )
+    parser.add_argument(
+        "--per-object", action="store_true", help="score each id of the PNGs, as DAVIS 2017 does"
+    )
+    parser.add_argument("--void", action="store_true", help="255 in a PNG is not scored")
     parser.add_argument("--seqs", default="", metavar="A,B", help="only these sequences")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the scores as JSON")
     parser.add_argument("--worst", type=Path, metavar="DIR", help="draw the worst frames as PNGs")
@@ -71,14 +76,20 @@ def _evaluate(options: argparse.Namespace) -> int:
     )
     kind = PromptKind(options.prompt)
     policy = POLICIES[options.policy]
-    scores, finished = _score_all(lambda: Session(model, policy), sequences, kind, options.worst)
+    labels = Labels(per_object=options.per_object, void=options.void)
+    scores, done = _score_all(
+        partial(score_sequence, kind=kind, labels=labels),
+        lambda: Session(model, policy),
+        sequences,
+        options.worst,
+    )
     report = Report(model, kind, scores)
     make_console().print(report.table())
     if options.json is not None:
         _write(options.json, report.to_json().encode())
-    if not finished:
+    if done < len(sequences):
         print(
-            f"evaluate: stopped after {len(scores)} of {len(sequences)} sequences",
+            f"evaluate: stopped after {done} of {len(sequences)} sequences",
             file=sys.stderr,
         )
         return EXIT_INTERRUPTED
@@ -86,30 +97,33 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 
 def _score_all(
+    score: Callable[..., tuple[SequenceScore, ...]],
     new_session: Callable[[], Session],
     sequences: tuple[Sequence, ...],
-    kind: PromptKind,
     worst_dir: Path | None,
-) -> tuple[tuple[SequenceScore, ...], bool]:
-    """Score the sequences in turn; Ctrl-C ends it early with those done, if there are any."""
+) -> tuple[tuple[SequenceScore, ...], int]:
+    """Score the sequences in turn; Ctrl-C ends it early with those done, if there are any.
+
+    Returns:
+        The scores, and how many sequences they are of.
+    """
     scores: list[SequenceScore] = []
+    done = 0
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeRemainingColumn(), console=make_console(stderr=True)) as progress:
         task = progress.add_task("", total=sum(len(s.annotations) for s in sequences))
         try:
             for sequence in sequences:
                 progress.update(task, description=sequence.name)
-                score = score_sequence(
-                    new_session(), sequence, kind, lambda: progress.advance(task)
-                )
-                scores.append(score)
-                if worst_dir is not None:
-                    _write(worst_dir / f"{score.name}.png", worst_png(score))
+                new = score(new_session(), sequence, on_frame=lambda: progress.advance(task))
+                scores += new
+                done += 1
+                for each in new if worst_dir is not None else ():
+                    _write(worst_dir / f"{each.name}.png", worst_png(each))
         except KeyboardInterrupt:
             if not scores:
                 raise
-            return tuple(scores), False
-    return tuple(scores), True
+    return tuple(scores), done
 
 
 def _make_folder(folder: Path) -> None:

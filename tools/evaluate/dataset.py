@@ -1,7 +1,9 @@
 """Reads a folder in the layout of DAVIS: JPEGImages/SEQ/*.jpg and Annotations/SEQ/*.png."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +13,34 @@ from streams.sources.images import find_images
 from tracker.errors import TrackdError, UsageError
 
 MIN_FRAMES = 3  # the first and the last frame are not scored
+VOID = 255
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """Meaning of the values of annotations.
+
+    Attributes:
+        per_object: Each value but 0 is an object of its own, as in DAVIS 2017; else all of them
+            are one, as in DAVIS 2016.
+        void: 255 marks pixels that are not scored; else it is a value like any other.
+    """
+
+    per_object: bool = False
+    void: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Annotation:
+    """True masks of one frame.
+
+    Attributes:
+        masks_hw: By object id, bool [H, W]; only of objects that the frame shows.
+        scored_hw: Pixels that are scored, bool [H, W].
+    """
+
+    masks_hw: Mapping[int, NDArray[np.bool_]]
+    scored_hw: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +52,29 @@ class Sequence:
     annotations: tuple[Path, ...]
 
     def mask(self, index: int) -> NDArray[np.bool_]:
-        """The annotation of frame `index`, bool [H, W]: every value but 0 is the object.
+        """Mask of frame `index`, bool [H, W]: every value but 0 is the object.
 
         Raises:
             TrackdError: The file is no image.
         """
+        mask_hw: NDArray[np.bool_] = self._values(index) != 0
+        return mask_hw
+
+    def annotation(self, index: int, labels: Labels) -> Annotation:
+        """True masks of frame `index`; the id of a single object is 1.
+
+        Raises:
+            TrackdError: The file is no image.
+        """
+        values_hw = self._values(index)
+        scored_hw = values_hw != VOID if labels.void else np.ones(values_hw.shape, np.bool_)
+        ids_hw = np.where(scored_hw, values_hw, 0)
+        if not labels.per_object:
+            ids_hw = np.minimum(ids_hw, 1)
+        ids = [int(value) for value in np.unique(ids_hw) if value]
+        return Annotation({object_id: ids_hw == object_id for object_id in ids}, scored_hw)
+
+    def _values(self, index: int) -> NDArray[np.integer[Any]]:
         path = self.annotations[index]
         try:
             with Image.open(path) as image:
@@ -38,8 +86,7 @@ class Sequence:
                 f"annotation {path} has {values.ndim} dimensions",
                 "use a greyscale or palette PNG",
             )
-        mask_hw: NDArray[np.bool_] = values != 0
-        return mask_hw
+        return values
 
 
 def find_sequences(root: Path, names: tuple[str, ...] = ()) -> tuple[Sequence, ...]:

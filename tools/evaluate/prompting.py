@@ -19,18 +19,20 @@ class PromptKind(StrEnum):
     POINT = "point"
 
 
-def prompt_from_mask(mask_hw: NDArray[np.bool_], kind: PromptKind) -> Prompt:
+def prompt_from_mask(
+    mask_hw: NDArray[np.bool_], kind: PromptKind, object_id: int = OBJECT_ID
+) -> Prompt:
     """The mask itself, its tight box, or one click on its innermost pixel.
 
     The mask is bool [H, W] with at least one pixel set.
     """
     match kind:
         case PromptKind.MASK:
-            return Prompt(OBJECT_ID, mask_hw=mask_hw)
+            return Prompt(object_id, mask_hw=mask_hw)
         case PromptKind.BOX:
-            return Prompt(OBJECT_ID, box_xyxy=_tight_box(mask_hw))
+            return Prompt(object_id, box_xyxy=_tight_box(mask_hw))
         case PromptKind.POINT:
-            return Prompt(OBJECT_ID, points_xy=(_innermost_xy(mask_hw),), point_labels=(1,))
+            return Prompt(object_id, points_xy=(_innermost_xy(mask_hw),), point_labels=(1,))
 
 
 def _tight_box(mask_hw: NDArray[np.bool_]) -> tuple[float, float, float, float]:
