@@ -134,7 +134,7 @@ function refine(place) {
       ? await commands.draft(place, draft.frame)
       : await commands.refineDraft(draft.id, place, draft.frame);
     draft.id = result.object.id;
-    if (result.mask) draft.mask = new Mask(result.mask.counts, result.mask.size[1], result.mask.size[0]);
+    if (result.mask) draft.mask = Mask.of(result.mask);
     if (stage.draft !== draft) { await commands.giveUp(draft.id); return; } // given up meanwhile
     stage.draw();
     const took = Math.round(performance.now() - began);
@@ -148,7 +148,8 @@ function correct(place) {
   const { frame } = stage.scene;
   work(async () => {
     const result = await commands.correct(before, place, frame);
-    status(`object ${before.id} corrected; ${replayed(result)} frames tracked again`);
+    if (result.mask) stage.replaceMask(before.id, frame, Mask.of(result.mask));
+    status(`object ${before.id} corrected; ${result.deferred_frames} frames are tracked again`);
   });
 }
 
@@ -276,8 +277,6 @@ function say(id, text, bad = false) {
   get(id).textContent = text;
   get(id).classList.toggle("bad", bad);
 }
-
-const replayed = (result) => result.replayed_frames;
 
 function theme(next) {
   const now = next ?? (document.documentElement.dataset.theme === "light" ? "dark" : "light");
