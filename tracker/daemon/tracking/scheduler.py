@@ -33,7 +33,8 @@ class Scheduler:
 
     A turn applies waiting commands, one stream after the other, then tracks one frame of the next
     stream that has one. Where a prompt on an older frame was answered with its mask alone, that
-    stream's turns replay the frames since, one each, before it has new ones. Results and events of a stream end with its removal.
+    stream's turns replay the frames since, one each, before it has new ones. Results and events of
+    a stream end with its removal.
 
     What a stream's commands cost is its own. Between two of them, and between two frames on which a
     correction tracks an object again, each other stream may have one of its frames tracked.

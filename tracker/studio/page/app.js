@@ -10,6 +10,7 @@ import { Tiles, element } from "./tiles.js";
 const LOG_LINES = 60;
 const NEWS_MS = 3000;
 const BAD_NEWS_MS = 8000;
+const RESIZED_MS = 300;
 const KEYS = [
   ["Click", "on an object: begin or correct it; on a mask: choose its object"],
   ["Right or Alt click, long press", "this is not part of the object"],
@@ -73,11 +74,11 @@ function inWords({ event, text, state, label }) {
 
 connection.addEventListener("scene", async ({ detail: scene }) => {
   try {
-    if (scene.stream === tiles.chosen && scene.stage) {
+    if (scene.size === "tile") {
+      await tiles.show(scene);
+    } else if (scene.stream === tiles.chosen) {
       await stage.show(scene);
       tiles.mirror(scene, get("canvas"));
-    } else {
-      await tiles.show(scene);
     }
   } finally {
     connection.shown(scene.n);
@@ -238,12 +239,24 @@ function choose(name) {
 }
 
 let watched = "";
+/** Have sent what is shown; nothing while the page is hidden. */
 function watch() {
-  const now = JSON.stringify([tiles.chosen, tiles.names]);
+  const shows = document.visibilityState === "visible";
+  const large = shows ? tiles.chosen : null;
+  const small = shows ? tiles.names.filter((name) => name !== tiles.chosen) : [];
+  const { width, height } = get("canvas").getBoundingClientRect();
+  const sidePx = Math.round(devicePixelRatio * Math.max(width, height));
+  const now = JSON.stringify([large, sidePx, small]);
   if (now === watched) return;
   watched = now;
-  connection.watch(tiles.chosen, tiles.names.filter((name) => name !== tiles.chosen));
+  connection.watch(large, sidePx, small);
 }
+document.addEventListener("visibilitychange", watch);
+let resized = 0;
+addEventListener("resize", () => {
+  clearTimeout(resized);
+  resized = setTimeout(watch, RESIZED_MS);
+});
 
 function step(by) {
   const { names } = tiles;
@@ -330,7 +343,7 @@ get("add-dialog").querySelector("form").addEventListener("submit", async (event)
   try {
     await connection.call({
       op: "stream.add", stream: get("add-name").value, url: get("add-url").value,
-      realtime: loop, loop, preview: settings.preview,
+      realtime: loop, loop,
     });
     const name = get("add-name").value;
     get("add-url").value = get("add-name").value = "";
