@@ -166,11 +166,13 @@ class Prompted:
         object: The object as it stands on the newest frame.
         step: The step that the prompt was applied to.
         caught_up: Frames tracked again from there to the newest.
+        left: Frames that are still to be.
     """
 
     object: ObjectResult
     step: int
     caught_up: int
+    left: int = 0
 
 
 @dataclass(frozen=True, slots=True)

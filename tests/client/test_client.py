@@ -623,7 +623,7 @@ def test_what_is_no_message_is_an_error(fake: FakeDaemon) -> None:
     with pytest.raises(BadMessage, match=r"message on masks\.cam1 is not of protocol v1"):
         reader.read([b"masks.cam1", b'{"v":2}'])
     with pytest.raises(BadMessage, match="without its picture"):
-        received.frames(None, tally).read([b"frames.cam1", b"{}"])
+        received.frames(None, None, tally).read([b"frames.cam1", b"{}"])
     assert tally.lost == 0
 
 

@@ -18,6 +18,7 @@ from tracker.daemon.messages import (
     RestoreCommand,
 )
 from tracker.daemon.tracking import drafts
+from tracker.engine.object_update import ObjectUpdate
 from tracker.protocol.data import EventName
 from tracker.protocol.fields import FrameAddress
 from tracker.protocol.replies import ErrorCode, ObjectInfo
@@ -109,6 +110,69 @@ def test_a_restart_brings_no_draft_back(stream: Stream, tmp_path: Path) -> None:
     again.tracker.apply(RestoreCommand(tmp_path / "snapshot", objects=listed))
     again.see(13)
     assert again.newest.result.objects == ()
+
+
+def test_a_replay_that_was_deferred_gives_the_same_masks(stream: Stream) -> None:
+    at_once = Stream()
+    at_once.see(10, 11, 12)
+    command = drawn(10, frame=FrameAddress(seq=10), return_mask=True)
+    done = at_once.prompt(command)
+    deferred = stream.prompt(replace(command, defer_replay=True))
+    assert (done.replayed_frames, done.deferred_frames) == (2, 0)
+    assert (deferred.replayed_frames, deferred.deferred_frames) == (0, 2)
+    assert deferred.mask == done.mask
+    assert stream.objects()[0].box is None
+    stream.tracker.replay_next()
+    assert stream.tracker.is_behind
+    stream.tracker.replay_next()
+    assert not stream.tracker.is_behind
+    assert stream.objects() == at_once.objects()
+    at_once.see(13)
+    stream.see(13)
+    assert np.array_equal(masks(stream.newest)[0], masks(at_once.newest)[0])
+
+
+@pytest.mark.parametrize("then", ["step", "save", "earlier click", "later click", "remove"])
+def test_what_comes_during_a_deferred_replay_finds_the_object_whole(
+    stream: Stream, then: str, tmp_path: Path
+) -> None:
+    plain = Stream()
+    plain.see(10, 11, 12)
+    first = drawn(11, 1, frame=FrameAddress(seq=11))
+    plain.prompt(first)
+    stream.prompt(replace(first, defer_replay=True))
+    seq = {"earlier click": 10, "later click": 12}.get(then)
+    if seq is not None:
+        click = PromptCommand(1, points=((30.0, 30.0),), frame=FrameAddress(seq=seq))
+        plain.prompt(click)
+        stream.prompt(replace(click, defer_replay=True))
+    elif then == "save":
+        stream.save(tmp_path / "snapshot")
+    elif then == "remove":
+        for one in (plain, stream):
+            one.tracker.apply(RemoveCommand(1))
+    for one in (plain, stream):
+        one.see(13)
+    assert not stream.tracker.is_behind
+    assert [obj.id for obj in stream.objects()] == [obj.id for obj in plain.objects()]
+    for ours, theirs in zip(masks(stream.newest), masks(plain.newest), strict=True):
+        assert np.array_equal(ours, theirs)
+
+
+def test_a_deferred_replay_that_fails_leaves_the_object_as_it_is(
+    stream: Stream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def out_of_memory(*_: object) -> None:
+        raise RuntimeError("out of memory")
+
+    stream.prompt(drawn(10, frame=FrameAddress(seq=10), defer_replay=True))
+    with monkeypatch.context() as patch:
+        patch.setattr(ObjectUpdate, "replay", out_of_memory)
+        with pytest.raises(RuntimeError, match="out of memory"):
+            stream.tracker.replay_next()
+    assert not stream.tracker.is_behind
+    stream.see(13)
+    assert [obj.id for obj in stream.objects()] == [1]
 
 
 def test_the_mask_comes_back_on_the_frame_that_was_drawn_on(stream: Stream) -> None:

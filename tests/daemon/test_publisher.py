@@ -11,6 +11,7 @@ import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import zmq
@@ -272,6 +273,35 @@ def test_previews_are_made_while_someone_subscribes_to_that_stream():
         publisher.tracked(tracked(40, **pictures, tracked_s=110.0))
         wait_until(lambda: publisher.status().sent["masks"] == 33)
         assert publisher.status().sent["frames"] == before
+
+
+def test_a_size_is_made_once_and_only_for_those_who_name_it():
+    image = np.full((1080, 1920, 3), 90, np.uint8)
+    seen = (found(1, disc(9, 9, height=1080, width=1920)),)
+    with publishing() as publisher, subscriber(publisher.endpoint, "", "frames-") as everything:
+        wait_for_subscriptions(publisher, 2)
+        with subscriber(publisher.endpoint, "frames-tile.cam1") as one:
+            wait_for_subscriptions(publisher, 3)
+            with subscriber(publisher.endpoint, "frames-tile.cam1", "frames-small.cam1") as two:
+                wait_for_subscriptions(publisher, 4)
+                publisher.tracked(tracked(7, seen, image=image, tracked_s=100.0))
+                got = [one.recv_multipart(), *(two.recv_multipart() for _ in range(2))]
+        sent = publisher.status().sent
+        assert (sent["frames-tile"], sent["frames-small"], sent["frames-large"]) == (1, 1, 0)
+        shown = [FrameMessage.model_validate_json(text) for _, text, _ in got]
+        assert [message.size for message in shown] == ["tile", "tile", "small"]
+        sides = [max(cv2.imdecode(np.frombuffer(m[2], np.uint8), 1).shape) for m in got]
+        assert sides == [320, 320, 480]
+        topics = [everything.recv_multipart()[0] for _ in range(2)]
+        assert topics[:2] == [b"masks.cam1", b"frames.cam1"]  # the picture after its masks
+
+
+def test_a_stream_without_previews_shows_none_of_any_size():
+    with publishing() as publisher, subscriber(publisher.endpoint, "frames-large.cam1", "frames."):
+        wait_for_subscriptions(publisher, 2)
+        publisher.tracked(tracked(0, preview={"fps": 0}))
+        wait_until(lambda: publisher.status().sent["masks"] == 1 and not publisher.status().waiting)
+        assert sum(publisher.status().sent.values()) == 2  # masks, on both sockets
 
 
 # --- start and stop

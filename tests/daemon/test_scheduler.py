@@ -427,6 +427,8 @@ class TestCommands:
         costs_s = {b"dear": 1.0, b"cheap": 0.25}
 
         class CostlyLane:
+            is_behind = False
+
             def waits(self, command: object) -> bool:
                 return False
 
@@ -446,6 +448,37 @@ class TestCommands:
         assert names[6:] == [b"cheap"] * 2 + [b"dear"] * 4
         for client in costs_s:
             assert [n for name, n in order if name == client] == list(range(6)), "in order"
+
+    def test_a_deferred_replay_comes_after_the_reply_and_before_the_next_frame(
+        self, daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """And a second click is answered in between."""
+        order: list[str] = []
+        replay, go_on = Session._replay, threading.Event()
+
+        def held(self: Session, obj: Any) -> None:
+            order.append("replay")
+            assert go_on.wait(DEADLINE_S)
+            replay(self, obj)
+
+        monkeypatch.setattr(Session, "_replay", held)
+        daemon.add("cam")
+        daemon.put("cam", 0, 1, 2, 3)
+        daemon.scheduler.start()
+        daemon.wait_for(4)
+        click = drawn(1, 1, frame=FrameAddress(seq=1), defer_replay=True, return_mask=True)
+        first = daemon.submit("cam", click).result(DEADLINE_S)
+        assert isinstance(first, PromptResult) and first.mask is not None
+        assert (first.replayed_frames, first.deferred_frames) == (0, 2)
+        assert not first.object.updated and first.object.box is None
+        second = daemon.submit("cam", click)
+        daemon.put("cam", 4)
+        second.add_done_callback(lambda _: order.append("reply"))
+        go_on.set()
+        daemon.wait_for(5)
+        assert order == ["replay", "reply", "replay", "replay"]
+        (obj,) = daemon.tracked[-1].result.objects
+        assert obj.fresh and obj.box_xyxy is not None
 
     def test_a_command_that_nobody_waits_for_is_not_applied(self, daemon: Daemon) -> None:
         daemon.add("cam")

@@ -23,7 +23,6 @@ from tests.support.numbered_clip import (
 from tests.support.studio import Served, serving_studio
 from tools.serving import Daemon
 from tracker.client import AsyncClient
-from tracker.studio.app import PREVIEW
 
 pytestmark = [pytest.mark.system, pytest.mark.slow]
 
@@ -54,7 +53,7 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     folder = tmp_path_factory.mktemp("daemon")
     with Daemon(folder / "daemon") as running, running.client() as client:
         clip = write_numbered(folder / "numbered.mp4", FRAMES)
-        client.add_stream("numbers", str(clip), realtime=True, loop=True, preview=PREVIEW)
+        client.add_stream("numbers", str(clip), realtime=True, loop=True)
         yield running
 
 
@@ -228,7 +227,7 @@ def test_the_page_says_that_the_daemon_is_gone_and_recovers(page: Any, daemon: D
     daemon.start()
     with daemon.client() as client:
         clip = str(daemon.folder.parent / "numbered.mp4")
-        client.add_stream("numbers", clip, realtime=True, loop=True, preview=PREVIEW)
+        client.add_stream("numbers", clip, realtime=True, loop=True)
     until(page, "document.getElementById('banner').textContent.includes('1 running')")
     page.evaluate("delete document.getElementById('canvas').dataset.seq")
     until(page, "document.getElementById('canvas').dataset.seq !== undefined")

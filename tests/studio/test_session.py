@@ -12,9 +12,18 @@ from starlette.websockets import WebSocketDisconnect
 
 from tests.studio.test_joining import picture, result
 from tracker.client.errors import DaemonError
+from tracker.protocol.data import BitsMask
+from tracker.protocol.fields import PreviewSize
 from tracker.protocol.replies import ErrorBody, ErrorCode
+from tracker.studio import picture_size
 from tracker.studio.joining import Scene
-from tracker.studio.session import IN_FLIGHT, MAX_CALLS, MAX_TOLD, PageSession
+from tracker.studio.session import (
+    IN_FLIGHT,
+    MAX_CALLS,
+    MAX_TOLD,
+    MESSAGES_BURST,
+    PageSession,
+)
 
 PATIENCE_S = 20.0
 
@@ -56,16 +65,16 @@ class Socket:
 
 class Hub:
     def __init__(self) -> None:
-        self.watched: set[str] = set()
+        self.watched: dict[str, PreviewSize] = {}
 
     def join(self, viewer: object) -> None:
         pass
 
     def leave(self, viewer: object) -> None:
-        self.watched = {"left"}
+        self.watched = {"left": PreviewSize.TILE}
 
-    def watch(self, viewer: object, streams: set[str]) -> None:
-        self.watched = streams
+    def watch(self, viewer: object, sizes: dict[str, PreviewSize]) -> None:
+        self.watched = sizes
 
 
 class Client:
@@ -86,10 +95,12 @@ class Client:
         pass
 
 
-def scene(seq: int, stream: str = "cam1") -> Scene:
-    of, masks = picture(seq), result(seq)
+def scene(
+    seq: int, stream: str = "cam1", size: PreviewSize = PreviewSize.MEDIUM, number: int = 0
+) -> Scene:
+    of, masks = picture(seq, size=size), result(seq)
     named = replace(masks, message=masks.message.model_copy(update={"stream": stream}))
-    return Scene(of, named)
+    return Scene(of, named, number or seq)
 
 
 def with_page(test: Callable[[PageSession, Socket, Hub, Client], Awaitable[None]]) -> None:
@@ -101,14 +112,14 @@ def with_page(test: Callable[[PageSession, Socket, Hub, Client], Awaitable[None]
         await asyncio.wait_for(test(session, socket, hub, client), PATIENCE_S)
         socket.came.put_nowait(None)
         await asyncio.wait_for(serving, PATIENCE_S)
-        assert hub.watched == {"left"}
+        assert "left" in hub.watched
 
     asyncio.run(run())
 
 
 async def watch(socket: Socket, hub: Hub, stage: str | None, *tiles: str) -> None:
-    socket.say(type="watch", stage=stage, tiles=tiles)
-    while hub.watched != {*tiles, *([stage] if stage else [])}:
+    socket.say(type="watch", stage=stage, stage_px=1000, tiles=tiles)
+    while hub.watched.keys() != {*tiles, *([stage] if stage else [])}:
         await asyncio.sleep(0.001)
 
 
@@ -132,22 +143,56 @@ def test_a_page_that_shows_nothing_gets_two_scenes_then_the_newest() -> None:
 def test_the_large_picture_comes_before_tiles() -> None:
     async def test(session: PageSession, socket: Socket, hub: Hub, _: Client) -> None:
         await watch(socket, hub, "cam1", "cam2")
-        damaged = scene(1, "cam2")  # whose JPEG no tile can be made of
-        session.show(damaged)
+        assert hub.watched == {"cam1": "medium", "cam2": "tile"}
+        session.show(scene(1, "cam2", PreviewSize.TILE))
         session.show(scene(5))
-        first = await socket.scenes.get()
-        assert (first["stream"], first["stage"]) == ("cam1", True)
+        got = [await socket.scenes.get() for _ in range(2)]
+        assert [(one["stream"], one["size"]) for one in got] == [
+            ("cam1", "medium"),
+            ("cam2", "tile"),
+        ]
+        assert ["mask" in one["objects"][0] for one in got] == [True, False]
 
     with_page(test)
 
 
-def test_a_picture_that_cannot_be_shrunk_is_left_out() -> None:
+def test_a_page_that_is_late_gets_smaller_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(picture_size, "LATE_S", -1.0)
+
     async def test(session: PageSession, socket: Socket, hub: Hub, _: Client) -> None:
         await watch(socket, hub, "cam1", "cam2")
-        session.show(scene(1, "cam2"))
+        for seq in range(1, picture_size.LATE_IN_A_ROW + 1):
+            session.show(scene(2 * seq, "cam2", PreviewSize.TILE))
+            session.show(scene(2 * seq + 1))
+            for _ in range(2):
+                socket.say(type="shown", n=(await socket.scenes.get())["n"])
+        while hub.watched["cam1"] != "small":
+            await asyncio.sleep(0.001)
+        assert hub.watched["cam2"] == "tile"
+
+    with_page(test)
+
+
+def test_masks_that_are_damaged_are_left_out() -> None:
+    async def test(session: PageSession, socket: Socket, hub: Hub, _: Client) -> None:
+        await watch(socket, hub, "cam1")
+        whole = scene(1)
+        (obj,) = whole.result.message.objects
+        damaged = obj.model_copy(update={"mask": BitsMask(part=9, size=(3, 3))})
+        message = whole.result.message.model_copy(update={"objects": [damaged]})
+        session.show(replace(whole, result=replace(whole.result, message=message)))
         await asyncio.sleep(0.05)
         session.show(scene(5))
-        assert (await socket.scenes.get())["stream"] == "cam1"
+        assert (await socket.scenes.get())["frame"]["seq"] == 5
+
+    with_page(test)
+
+
+def test_a_page_that_sends_too_much_is_closed() -> None:
+    async def test(session: PageSession, socket: Socket, hub: Hub, _: Client) -> None:
+        for number in range(MESSAGES_BURST + 100):
+            socket.say(type="shown", n=number)
+        assert await socket.closed == 1008
 
     with_page(test)
 
@@ -223,7 +268,7 @@ def test_masks_of_every_encoding_come_as_run_lengths() -> None:
         encoded = encode_objects(one.result.objects, encoding, 48, 64)
         message = masks_message(one, encoded, seq=3, encoded_s=one.tracked_s)
         parts = (b"masks.cam1", to_json(message), *encoded.blobs)
-        data = scene_message(Scene(picture(3), Result(message, parts)), number=1, stage=True)
+        data = scene_message(picture(3), Result(message, parts), 1)
         head = json.loads(data[4 : 4 + int.from_bytes(data[:4], "big")])
         assert head["objects"][0]["mask"] == right
     assert np.count_nonzero(disc(20, 20)) > 0

@@ -17,6 +17,7 @@ import uvicorn
 
 from tracker.studio.access import Access
 from tracker.studio.app import studio_app
+from tracker.studio.launch import server_config
 
 
 @dataclass(frozen=True)
@@ -40,10 +41,7 @@ def serving_studio(
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         access = Access(frozenset({f"http://127.0.0.1:{port}"}), password)
-        config = uvicorn.Config(
-            studio_app(connect, access), log_level="warning", timeout_graceful_shutdown=1
-        )
-        server = uvicorn.Server(config)
+        server = uvicorn.Server(server_config(studio_app(connect, access), drain_s=1))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         try:

@@ -50,6 +50,7 @@ class Place(TypedDict, total=False):
         wait_s: Longest wait for the first frame of a stream that has none yet, on top of the
             client's timeout; none where left out.
         return_mask: The reply holds the object's mask on that frame.
+        defer_replay: The reply comes before the object is tracked again on the frames since.
     """
 
     points: Sequence[XY]
@@ -60,6 +61,7 @@ class Place(TypedDict, total=False):
     normalized: bool
     wait_s: float
     return_mask: bool
+    defer_replay: bool
 
 
 class NewPlace(Place, total=False):

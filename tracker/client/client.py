@@ -20,6 +20,7 @@ from tracker.client.sockets import (
     new_routing_id,
 )
 from tracker.client.timing import ATTEMPTS, DEFAULT_TIMEOUT_S, Deadline, no_answer, no_message
+from tracker.protocol.fields import PreviewSize
 from tracker.protocol.replies import Reply
 
 T = TypeVar("T")
@@ -173,16 +174,34 @@ class Client(CallMethods):
         return self._subscribe(received.events(stream, self._tally), timeout_s)
 
     def frames(
-        self, stream: str | None = None, *, timeout_s: float | None = None
+        self,
+        stream: str | None = None,
+        size: PreviewSize | None = None,
+        *,
+        timeout_s: float | None = None,
     ) -> Subscription[Picture]:
-        """Subscribe to JPEG previews; arguments as in `results`."""
-        return self._subscribe(received.frames(stream, self._tally), timeout_s)
+        """Subscribe to JPEG previews.
+
+        Args:
+            stream: As in `results`.
+            size: Of `PREVIEW_SIZES`, and then of one stream; None for those that the stream's own
+                settings name.
+            timeout_s: As in `results`.
+        """
+        return self._subscribe(received.frames(stream, size, self._tally), timeout_s)
 
     def scenes(
-        self, stream: str, *, timeout_s: float | None = None
+        self, stream: str, *sizes: PreviewSize, timeout_s: float | None = None
     ) -> Subscription[Result | Picture]:
-        """Subscribe to JPEG previews and the objects on each frame; `frame.seq` joins them."""
-        return self._subscribe(received.scenes(stream, self._tally), timeout_s)
+        """Subscribe to the objects on each frame and to JPEG previews, which come after them.
+
+        Args:
+            stream: The stream's name.
+            sizes: As in `frames`; none for the previews that the stream's own settings name.
+            timeout_s: As in `results`.
+        """
+        reader = received.scenes(stream, sizes or (None,), self._tally)
+        return self._subscribe(reader, timeout_s)
 
     def results_and_events(
         self, *streams: str, timeout_s: float | None = None

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from tracker.client.errors import BadMessage, not_understood
 from tracker.errors import UsageError
 from tracker.protocol.data import EventMessage, FrameMessage, MasksMessage, ObjectMessage, Topic
+from tracker.protocol.fields import PreviewSize
 from tracker.protocol.masks import masks_of
 
 if TYPE_CHECKING:
@@ -287,14 +288,23 @@ def events(stream: str | None, tally: Tally) -> Reader[Event]:
     return Reader({Topic.EVENTS: _read_event}, _named(stream), tally)
 
 
-def frames(stream: str | None, tally: Tally) -> Reader[Picture]:
-    """Reads `frames` of a stream, or of all."""
-    return Reader({Topic.FRAMES: _read_picture}, _named(stream), tally)
+def frames(stream: str | None, size: PreviewSize | None, tally: Tally) -> Reader[Picture]:
+    """Reads the `frames` of a size, of a stream or of all.
+
+    Raises:
+        UsageError: A size without a stream: nobody is sent the previews of all.
+    """
+    if size is not None and stream is None:
+        raise UsageError(f"previews of size {size} are those of one stream", "name the stream")
+    return Reader({Topic.frames(size): _read_picture}, _named(stream), tally)
 
 
-def scenes(stream: str, tally: Tally) -> Reader[Result | Picture]:
-    """Reads `masks` and `frames` of a stream."""
-    return Reader({Topic.MASKS: _read_result, Topic.FRAMES: _read_picture}, (stream,), tally)
+def scenes(
+    stream: str, sizes: Sequence[PreviewSize | None], tally: Tally
+) -> Reader[Result | Picture]:
+    """Reads `masks` of a stream, and its `frames` of some sizes."""
+    pictures = {Topic.frames(size): _read_picture for size in sizes}
+    return Reader({Topic.MASKS: _read_result, **pictures}, (stream,), tally)
 
 
 def results_and_events(streams: Sequence[str], tally: Tally) -> Reader[Result | Event]:

@@ -97,6 +97,7 @@ class PromptCommand:
         wait_s: Longest wait for the first frame of the stream.
         draft: A new object is a draft, see `tracker.daemon.tracking.drafts`.
         return_mask: The reply holds the mask on the frame that the prompt was drawn on.
+        defer_replay: The object is tracked again on the frames since after the reply.
     """
 
     object_id: int | None
@@ -111,6 +112,7 @@ class PromptCommand:
     wait_s: float = 0.0
     draft: bool = False
     return_mask: bool = False
+    defer_replay: bool = False
 
 
 @dataclass(frozen=True, slots=True)

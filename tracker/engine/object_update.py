@@ -1,7 +1,7 @@
 """Update of objects on one frame: tracked from memory, or prompted; and remembered."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -101,22 +101,14 @@ class ObjectUpdate:
         obj.prompts[frame.step] = replace(prompt, mask_hw=None)
         obj.put(frame.step, decoded)
 
-    def replay(
-        self,
-        obj: TrackedObject,
-        later: Iterable[HistoryFrame],
-        rebalance: Rebalance,
-        pause: Callable[[], None],
-    ) -> None:
-        """Track one object again on past frames, prompts on them included."""
+    def replay(self, obj: TrackedObject, frame: HistoryFrame, rebalance: Rebalance) -> None:
+        """Track one object again on a past frame, a prompt on it included."""
+        if frame.step in obj.given:
+            return
         row = self.objects.row(obj.id)
-        for frame in later:
-            if frame.step in obj.given:
-                continue
-            pause()
-            self.track([np.array([row])], frame.step, frame.features, rebalance)
-            if frame.step in obj.prompts:
-                self.prompt(obj.prompts[frame.step], frame)
+        self.track([np.array([row])], frame.step, frame.features, rebalance)
+        if frame.step in obj.prompts:
+            self.prompt(obj.prompts[frame.step], frame)
 
     def _carried_over(self, rows: Rows, step: int) -> Tensor | None:
         """The last masks of objects before a step, [n, 1, s, s]; None for a network without use."""

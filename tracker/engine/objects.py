@@ -37,6 +37,7 @@ class TrackedObject:
             and `AREAS` before. Empty unless the policy keeps distractor memories.
         presence: Its state.
         result: Its result on the newest frame, None until it is asked for.
+        replay_from: Step from which it is still to be tracked again; None where it is up to date.
     """
 
     id: int
@@ -48,6 +49,7 @@ class TrackedObject:
     areas: dict[int, int] = field(default_factory=dict)
     presence: Presence = field(default_factory=Presence)
     result: ObjectResult | None = None
+    replay_from: int | None = None
 
     @property
     def tracked_step(self) -> int:
@@ -56,7 +58,9 @@ class TrackedObject:
 
     def is_fresh(self, step: int) -> bool:
         """True if what is known of it is of a step; one that nobody has shown is never stale."""
-        return self.born_step is None or self.tracked_step == step
+        if self.born_step is None:
+            return True
+        return self.tracked_step == step and self.replay_from is None
 
     def output_at(self, step: int) -> Decoded | None:
         """Output of a step of the history; None where the object was not there yet."""

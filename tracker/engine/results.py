@@ -29,7 +29,7 @@ def publish(
     hidden: list[TrackedObject] = []
     for obj in objects:
         if obj.result is None:
-            is_shown = obj.tracked_step == step and obj.presence.state in SHOWN
+            is_shown = obj.is_fresh(step) and obj.presence.state in SHOWN
             (shown if is_shown else hidden).append(obj)
     for obj in hidden:
         nothing_hw = np.zeros((height, width), np.bool_)

@@ -133,6 +133,7 @@ class Session:
             raise UsageError(
                 f"frame is {image_hwc.dtype} {list(image_hwc.shape)}", "give RGB uint8 [H, W, 3]"
             )
+        self._replay_all()
         with self._sharing_threads() as rebalance:
             return self._step(image_hwc, budget, rebalance)
 
@@ -165,6 +166,7 @@ class Session:
         prompt: Prompt,
         step: int | None = None,
         *,
+        replay: bool = True,
         pause: Callable[[], None] = lambda: None,
     ) -> Prompted:
         """Apply a prompt and return the object as it then stands on the newest frame.
@@ -172,9 +174,13 @@ class Session:
         A new id adds an object. For a known one, clicks correct the mask that it has there; clicks
         after clicks on the same frame add to them, while a box or a mask starts afresh.
 
+        Then the object is tracked again on the frames since. Without `replay` that is left to
+        `replay_next`, and the object has no mask on the newest frame until it is done.
+
         Args:
             prompt: Where the object is.
             step: The step of the frame that the prompt was drawn on; None for the newest.
+            replay: Track the object again on the frames since, now.
             pause: Called before the object is tracked again on each later frame, so that other
                 sessions need not wait for all of them; must leave this one alone.
 
@@ -193,18 +199,33 @@ class Session:
                 f"object {prompt.object_id} has {prompt.click_count} clicks on one frame",
                 f"use at most {self.policy.max_points}; a mask says more",
             )
-        with self._inference(), self._sharing_threads() as rebalance:
+        with self._inference(), self._sharing_threads():
             self._update.prompt(prompt, frame)
-            obj = state.objects.get(prompt.object_id)
-            later = [newer for newer in state.history if newer.step > frame.step]
-            self._update.replay(obj, later, rebalance, pause)
-        state.trim_history()
+        obj = state.objects.get(prompt.object_id)
         obj.label = obj.label if prompt.label is None else prompt.label
-        obj.presence.prompt(obj.outputs[-1].decoded.presence_n1.sigmoid().item())
-        obj.result = None
+        self._begin_replay(obj, frame.step + 1)
+        left = self._frames_behind(obj)
+        while replay and obj.replay_from is not None:
+            pause()
+            self._replay(obj)
         self._publish([obj])
         assert obj.result is not None
-        return Prompted(obj.result, frame.step, len(later))
+        replayed = left if replay else 0
+        return Prompted(obj.result, frame.step, replayed, left - replayed)
+
+    @property
+    def is_behind(self) -> bool:
+        """True if `replay_next` has something to do."""
+        return any(obj.replay_from is not None for obj in self.state.objects.rows)
+
+    def replay_next(self) -> None:
+        """Track an object whose replay was left for later on one frame more, if there is one.
+
+        Commands may come in between; the next step and a snapshot do all that is left.
+        """
+        behind = (obj for obj in self.state.objects.rows if obj.replay_from is not None)
+        if (obj := next(behind, None)) is not None:
+            self._replay(obj)
 
     def result(self) -> TrackResult:
         """All objects on the newest frame, prompts applied since included.
@@ -280,6 +301,7 @@ class Session:
 
     def to_bytes(self) -> bytes:
         """A snapshot, as the file that `load` reads."""
+        self._replay_all()
         return snapshot.to_bytes(self.state)
 
     def save(self, path: Path) -> None:
@@ -288,6 +310,7 @@ class Session:
         Raises:
             SnapshotError: It cannot be written; what was at `path` is still there.
         """
+        self._replay_all()
         snapshot.save(self.state, path)
 
     @classmethod
@@ -369,6 +392,43 @@ class Session:
 
     def _sharing_threads(self) -> AbstractContextManager[Rebalance]:
         return nullcontext(lambda: None) if self.helper is None else self.helper.sharing_threads()
+
+    def _begin_replay(self, obj: TrackedObject, step: int) -> None:
+        """Have an object tracked again from a step on, if there is a frame of it."""
+        steps = [step] if obj.replay_from is None else [step, obj.replay_from]
+        obj.replay_from = min(steps)
+        self._end_replay(obj)
+
+    def _replay(self, obj: TrackedObject) -> None:
+        """Track an object again on the next frame that it lacks; it goes on as it is on failure."""
+        assert obj.replay_from is not None
+        frame = self.state.frame_of(obj.id, obj.replay_from)
+        try:
+            with self._inference(), self._sharing_threads() as rebalance:
+                self._update.replay(obj, frame, rebalance)
+        except BaseException:
+            obj.replay_from = None
+            raise
+        obj.replay_from = frame.step + 1
+        self._end_replay(obj)
+
+    def _end_replay(self, obj: TrackedObject) -> None:
+        """Take in how an object is, once there is no frame left that it lacks."""
+        obj.result = None
+        if not self._frames_behind(obj):
+            obj.replay_from = None
+            self.state.trim_history()
+        obj.presence.prompt(obj.outputs[-1].decoded.presence_n1.sigmoid().item())
+
+    def _frames_behind(self, obj: TrackedObject) -> int:
+        """Frames on which an object is still to be tracked again."""
+        newest = self.state.newest
+        assert newest is not None
+        return 0 if obj.replay_from is None else newest.step + 1 - obj.replay_from
+
+    def _replay_all(self) -> None:
+        while self.is_behind:
+            self.replay_next()
 
     def _publish(self, objects: list[TrackedObject]) -> None:
         """Fill in the missing results of objects on the newest frame."""

@@ -3,7 +3,15 @@
 from enum import StrEnum
 from typing import Literal
 
-from tracker.protocol.fields import BudgetInfo, Encoding, Epoch, Message, RleMask, renamed
+from tracker.protocol.fields import (
+    BudgetInfo,
+    Encoding,
+    Epoch,
+    Message,
+    PreviewSize,
+    RleMask,
+    renamed,
+)
 from tracker.types import ObjectState
 
 
@@ -13,6 +21,15 @@ class Topic(StrEnum):
     MASKS = "masks"
     EVENTS = "events"
     FRAMES = "frames"
+    FRAMES_TILE = "frames-tile"
+    FRAMES_SMALL = "frames-small"
+    FRAMES_MEDIUM = "frames-medium"
+    FRAMES_LARGE = "frames-large"
+
+    @classmethod
+    def frames(cls, size: PreviewSize | None) -> "Topic":
+        """Kind of the previews of a size; of those that the stream's settings name for None."""
+        return cls.FRAMES if size is None else cls(f"{cls.FRAMES}-{size}")
 
     def of(self, stream: str) -> bytes:
         """The topic as sent, such as b"masks.cam1"."""
@@ -192,9 +209,12 @@ class EventMessage(Message):
 
 
 class FrameMessage(Message):
-    """A JPEG preview, in part 2 of the message; topic `frames.<stream>`.
+    """A JPEG preview, in part 2 of the message; topics `frames.<stream>`, `frames-<size>.<stream>`.
+
+    It follows the `masks` message of its frame.
 
     Attributes:
+        size: Of the topic; None for the previews that the stream's settings name.
         scale: Preview pixels per source pixel; prompts are in source pixels.
     """
 
@@ -203,4 +223,5 @@ class FrameMessage(Message):
     stream: str
     seq: int
     frame: FrameStamp
+    size: PreviewSize | None = None
     scale: float

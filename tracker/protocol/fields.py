@@ -1,6 +1,7 @@
 """Fields that several messages share."""
 
 import re
+from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -96,7 +97,7 @@ class Preview(Message):
     """The JPEG pictures of topic `frames.<stream>`, made only while someone subscribes.
 
     Attributes:
-        fps: At most so many a second; 0 for none.
+        fps: At most so many a second; 0 for none, not even those of `PREVIEW_SIZES`.
         max_side_px: The longer side is shrunk to this.
         quality: JPEG quality.
     """
@@ -104,6 +105,24 @@ class Preview(Message):
     fps: Annotated[float, Field(ge=0, le=60)] = 5.0
     max_side_px: Annotated[int, Field(ge=16, le=8192)] = 640
     quality: Annotated[int, Field(ge=1, le=100)] = 80
+
+
+class PreviewSize(StrEnum):
+    """Size of previews that a subscriber chooses by its topic, `frames-<size>.<stream>`."""
+
+    TILE = "tile"
+    SMALL = "small"
+    MEDIUM = "medium"
+    LARGE = "large"
+
+
+PREVIEW_SIZES: dict[PreviewSize, Preview] = {
+    PreviewSize.TILE: Preview(fps=2, max_side_px=320, quality=70),
+    PreviewSize.SMALL: Preview(fps=30, max_side_px=480, quality=60),
+    PreviewSize.MEDIUM: Preview(fps=30, max_side_px=1280, quality=75),
+    PreviewSize.LARGE: Preview(fps=30, max_side_px=1920, quality=80),
+}
+"""The pictures of each size. A stream has each of them once, however many subscribe."""
 
 
 class DeadlineSettings(Message):

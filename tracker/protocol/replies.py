@@ -93,6 +93,7 @@ class PromptResult(Message):
         frame_seq: `frame.seq` of the frame that the prompt was applied to.
         newest_seq: `frame.seq` of the newest frame.
         replayed_frames: Frames tracked again from there to the newest.
+        deferred_frames: Frames that are still to be, where `defer_replay` asked for it.
         mask: On the frame that the prompt was applied to, where `return_mask` asked for it.
     """
 
@@ -101,6 +102,7 @@ class PromptResult(Message):
     frame_seq: int
     newest_seq: int
     replayed_frames: int = renamed("replayed_frames", before="caught_up")
+    deferred_frames: int = 0
     mask: RleMask | None = None
 
 

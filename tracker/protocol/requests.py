@@ -188,6 +188,7 @@ class _Place(Request):
     normalized: bool = False
     wait_s: Annotated[float, Field(ge=0, le=300)] = 0.0
     return_mask: bool = False
+    defer_replay: bool = False
 
     @model_validator(mode="after")
     def _says_where(self) -> Self:
@@ -217,6 +218,9 @@ class PromptObject(_Place):
             source that fails meanwhile is an error at once. No longer than the daemon's
             `control.timeout_s` allows.
         return_mask: The reply holds the object's mask on the frame that this was drawn on.
+        defer_replay: Reply before the object is tracked again on the frames since, which is done
+            next: the reply says how many are left, and the object has no box and no mask on the
+            newest frame until then. For people, who wait for `return_mask`.
         draft: A new object is a draft: tracked, but in no message and no list until
             `object.accept`. One that nobody corrects or accepts for two minutes is given up.
     """

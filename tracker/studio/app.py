@@ -13,14 +13,10 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
 from tracker.client import AsyncClient
-from tracker.protocol.fields import Preview
 from tracker.studio.access import LOGIN, Access, App, Guard, enter
 from tracker.studio.hub import Hub
 from tracker.studio.palette import css_colours
 from tracker.studio.session import PageSession
-
-PREVIEW = Preview(fps=30, max_side_px=1280, quality=80)
-"""Of the streams that are added here: as large as the page shows them."""
 
 MAX_PAGES = 32
 _MAX_FORM_BYTES = 4096
@@ -78,7 +74,7 @@ class _Pages:
 
     async def settings(self, request: Request) -> Response:
         """Constants that the page shares with the rest of trackd."""
-        return JSONResponse({"colours": css_colours(), "preview": PREVIEW.model_dump()})
+        return JSONResponse({"colours": css_colours()})
 
     async def login(self, request: Request) -> Response:
         """The form for the password, or the answer to one that was typed."""

@@ -1,19 +1,23 @@
 """Hub of all pages: the daemon's streams and events, and a subscription for each stream shown.
 
-Pages come and go; a stream that nobody looks at is not subscribed to, so that the daemon makes no
-pictures of it. Where the daemon is gone the hub says so to all pages and goes on when it is back.
+Pages come and go. A stream has one subscription, however many pages show it, to the sizes of
+pictures that they show; a scene is packed once for all. A stream that nobody looks at is not
+subscribed to, so that the daemon makes no pictures of it. Where the daemon is gone the hub says so
+to all pages and goes on when it is back.
 """
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from tracker.client import AsyncClient
 from tracker.client.asynchronous import AsyncSubscription
 from tracker.client.received import R
 from tracker.errors import TrackdError
+from tracker.protocol.fields import PreviewSize
 from tracker.studio.joining import Scene, SceneJoiner
 
 LIST_EVERY_S = 1.0
@@ -31,6 +35,14 @@ class Viewer(Protocol):
         """Take a message for its JSON channel."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Following:
+    """The subscription to one stream."""
+
+    sizes: frozenset[PreviewSize]
+    task: "asyncio.Task[None]"
+
+
 class Hub:
     """Follows a daemon for all pages.
 
@@ -40,9 +52,8 @@ class Hub:
 
     def __init__(self, connect: Callable[[], AsyncClient]) -> None:
         self._connect = connect
-        self._viewers: set[Viewer] = set()
-        self._watchers: dict[str, set[Viewer]] = {}
-        self._following: dict[str, asyncio.Task[None]] = {}
+        self._wanted: dict[Viewer, Mapping[str, PreviewSize]] = {}
+        self._following: dict[str, _Following] = {}
         self._state: dict[str, Any] = {"type": "streams", "reachable": None, "streams": []}
 
     @asynccontextmanager
@@ -53,36 +64,42 @@ class Hub:
             try:
                 yield
             finally:
-                tasks = [*always, *self._following.values()]
+                tasks = [*always, *(one.task for one in self._following.values())]
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
 
     def join(self, viewer: Viewer) -> None:
         """Report to a page from now on how the daemon is, beginning with how it is now."""
-        self._viewers.add(viewer)
+        self._wanted[viewer] = {}
         viewer.tell(self._state)
 
     def leave(self, viewer: Viewer) -> None:
         """Forget a page."""
-        self._viewers.discard(viewer)
-        self.watch(viewer, set())
+        self.watch(viewer, {})
+        del self._wanted[viewer]
 
-    def watch(self, viewer: Viewer, streams: set[str]) -> None:
-        """Send a page the scenes of these streams and no others."""
-        for stream in list(self._watchers):
-            if stream not in streams:
-                self._watchers[stream].discard(viewer)
-                if not self._watchers[stream]:
-                    del self._watchers[stream]
-                    self._following.pop(stream).cancel()
-        for stream in streams:
-            self._watchers.setdefault(stream, set()).add(viewer)
-            if stream not in self._following:
-                self._following[stream] = asyncio.create_task(self._follow(stream))
+    def watch(self, viewer: Viewer, sizes: Mapping[str, PreviewSize]) -> None:
+        """Send a page the scenes of these streams, in these sizes, and no others."""
+        before, self._wanted[viewer] = self._wanted[viewer], dict(sizes)
+        for stream in before.keys() | sizes.keys():
+            self._subscribe(stream)
+
+    def _subscribe(self, stream: str) -> None:
+        """Subscribe to the sizes of a stream that pages show, and to no others."""
+        sizes = frozenset(wanted[stream] for wanted in self._wanted.values() if stream in wanted)
+        following = self._following.pop(stream, None)
+        if following is not None and following.sizes == sizes:
+            self._following[stream] = following
+            return
+        if following is not None:
+            following.task.cancel()
+        if sizes:
+            task = asyncio.create_task(self._follow(stream, sizes))
+            self._following[stream] = _Following(sizes, task)
 
     def _tell_all(self, message: dict[str, Any]) -> None:
-        for viewer in list(self._viewers):
+        for viewer in list(self._wanted):
             viewer.tell(message)
 
     async def _list(self) -> None:
@@ -106,16 +123,16 @@ class Hub:
                 if not received.message.repeated:
                     self._tell_all(received.message.model_dump(mode="json"))
 
-    async def _follow(self, stream: str) -> None:
+    async def _follow(self, stream: str, sizes: frozenset[PreviewSize]) -> None:
         """Join pictures and masks of a stream, for those who watch it."""
         joiner = SceneJoiner()
-        async with self._client.scenes(stream) as scenes:
+        async with self._client.scenes(stream, *sizes) as scenes:
             async for received in _readable(scenes):
-                if received.restarted:
-                    joiner = SceneJoiner()
                 scene = joiner.add(received)
-                if scene is not None:
-                    for viewer in list(self._watchers.get(stream, ())):
+                if scene is None:
+                    continue
+                for viewer, wanted in list(self._wanted.items()):
+                    if wanted.get(stream) is scene.size:
                         viewer.show(scene)
 
 

@@ -1,45 +1,68 @@
-"""Pictures with the masks that belong to them: `frames` and `masks` messages joined by frame."""
+"""Scenes: pictures joined with the masks of the same frame."""
 
+import itertools
 from collections import OrderedDict
 from dataclasses import dataclass
+from functools import cached_property
 
 from tracker.client.received import Picture, Result
+from tracker.protocol.fields import PreviewSize
+from tracker.studio.scene_message import scene_message
 
-KEPT = 128  # frames of which only one message came
+KEPT = 64  # frames whose masks wait for their pictures
+_NUMBERS = itertools.count(1)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Scene:
-    """A picture and what was tracked on it."""
+    """A picture and what was tracked on it.
+
+    Attributes:
+        number: Of all scenes of this program; a page says which it has shown.
+    """
 
     picture: Picture
     result: Result
+    number: int
+
+    @property
+    def stream(self) -> str:
+        """The stream's name."""
+        return self.result.stream
+
+    @property
+    def size(self) -> PreviewSize | None:
+        """Size of the picture."""
+        return self.picture.message.size
+
+    @cached_property
+    def packed(self) -> bytes:
+        """The scene as sent; made once, for all pages.
+
+        Raises:
+            TrackdError: The masks are damaged.
+        """
+        return scene_message(self.picture, self.result, self.number)
 
 
 class SceneJoiner:
     """Pairs the messages of one stream by epoch and number of their frame.
 
-    At most `KEPT` frames wait for their other message; the oldest goes. What is older than a scene
-    that was found is dropped: it would never be shown.
+    The masks of a frame come before its pictures, of which there may be several, one a size. The
+    masks of the newest `KEPT` frames are kept.
     """
 
     def __init__(self) -> None:
-        self._waiting: OrderedDict[tuple[str | None, int], Result | Picture] = OrderedDict()
+        self._results: OrderedDict[tuple[str | None, int], Result] = OrderedDict()
 
     def add(self, received: Result | Picture) -> Scene | None:
         """Take in a message; return the scene that it completes."""
         frame = received.message.frame
         key = (frame.epoch, frame.seq)
-        other = self._waiting.pop(key, None)
-        if isinstance(received, Picture) and isinstance(other, Result):
-            scene = Scene(received, other)
-        elif isinstance(received, Result) and isinstance(other, Picture):
-            scene = Scene(other, received)
-        else:
-            self._waiting[key] = received
-            if len(self._waiting) > KEPT:
-                self._waiting.popitem(last=False)
+        if isinstance(received, Result):
+            self._results[key] = received
+            if len(self._results) > KEPT:
+                self._results.popitem(last=False)
             return None
-        for old in [k for k in self._waiting if k[0] != key[0] or k[1] < key[1]]:
-            del self._waiting[old]
-        return scene
+        result = self._results.get(key)
+        return None if result is None else Scene(received, result, next(_NUMBERS))

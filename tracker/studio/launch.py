@@ -21,13 +21,14 @@ from tracker.client import AsyncClient, Client
 from tracker.client.reach import why_unreachable
 from tracker.client.sockets import endpoints
 from tracker.errors import TrackdError, UsageError
-from tracker.studio.access import Access
-from tracker.studio.app import PREVIEW, studio_app
+from tracker.studio.access import Access, App
+from tracker.studio.app import studio_app
 from tracker.studio.session import MAX_TEXT
 
 _START_S = 120.0
 _STOP_S = 15.0
 _DRAIN_S = 3
+MAX_CONNECTIONS = 128
 _MAX_PASSWORD_BYTES = 1024
 _LEAST_PASSWORD = 12
 
@@ -129,28 +130,34 @@ def serve(launch: Launch) -> int:
         if launch.opens_browser:
             with suppress(webbrowser.Error):
                 webbrowser.open(address)
-        config = uvicorn.Config(
-            studio_app(launch.connect, access),
-            log_level="warning",
-            access_log=False,
-            ws="websockets-sansio",
-            ws_max_size=MAX_TEXT,
-            ws_max_queue=8,
-            ws_ping_interval=20.0,
-            ws_ping_timeout=20.0,
-            timeout_graceful_shutdown=_DRAIN_S,
-            limit_concurrency=128,
-            h11_max_incomplete_event_size=16 * 1024,
-            proxy_headers=False,
-            server_header=False,
-            date_header=False,
-        )
+        config = server_config(studio_app(launch.connect, access))
         server = uvicorn.Server(config)
         config.load()
         config.ssl = context
         with suppress(KeyboardInterrupt):
             server.run(sockets=[listener])
     return 0
+
+
+def server_config(app: App, drain_s: int = _DRAIN_S) -> uvicorn.Config:
+    """The web server and its limits."""
+    return uvicorn.Config(
+        app,
+        log_level="warning",
+        access_log=False,
+        ws="websockets-sansio",
+        ws_max_size=MAX_TEXT,
+        ws_max_queue=8,
+        ws_per_message_deflate=False,  # JPEGs get no smaller
+        ws_ping_interval=20.0,
+        ws_ping_timeout=20.0,
+        timeout_graceful_shutdown=drain_s,
+        limit_concurrency=MAX_CONNECTIONS,
+        h11_max_incomplete_event_size=16 * 1024,
+        proxy_headers=False,
+        server_header=False,
+        date_header=False,
+    )
 
 
 def _origins(launch: Launch, port: int) -> frozenset[str]:
@@ -258,7 +265,7 @@ def _add_sources(launch: Launch) -> None:
             taken.add(name)
             path = local_path(source)  # the daemon may run in another folder
             url = source if path is None else str(path.absolute())
-            client.add_stream(name, url, realtime=True, loop=True, preview=PREVIEW)
+            client.add_stream(name, url, realtime=True, loop=True)
             print(f"stream {name}: {redact(source)}", file=sys.stderr, flush=True)
 
 

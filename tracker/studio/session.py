@@ -2,7 +2,7 @@
 
 Pictures go out by back-pressure: the page says which it has shown, and never more than `IN_FLIGHT`
 are on the way. Of each stream only the newest scene waits, so that a slow page skips frames and
-never sees old ones.
+never sees old ones; where they come late all the same, they get smaller.
 """
 
 import asyncio
@@ -10,7 +10,6 @@ import json
 import logging
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -19,17 +18,18 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from tracker.client import AsyncClient
 from tracker.client.errors import DaemonError
 from tracker.errors import TrackdError
-from tracker.protocol.fields import StreamName
+from tracker.protocol.fields import PreviewSize, StreamName
 from tracker.studio.hub import Hub
 from tracker.studio.joining import Scene
-from tracker.studio.scene_message import scene_message, tile_message
+from tracker.studio.picture_size import PictureSize
+from tracker.studio.token_bucket import TokenBucket
 
 IN_FLIGHT = 2
 MAX_TOLD = 256  # JSON messages that wait for a page; a page that leaves more is closed
 MAX_CALLS = 8  # commands of one page at a time
 MAX_TEXT = 2 * 2**20
-TILE_EVERY_S = 0.5
-TILE_SIDE_PX = 320
+MESSAGES_PER_S = 200  # of one page; one that sends more is closed
+MESSAGES_BURST = 400
 _CALLABLE = frozenset(
     {
         "prompt",
@@ -51,10 +51,15 @@ class _Strict(BaseModel):
 
 
 class Watch(_Strict):
-    """Selection of the stream shown large, and of those shown as tiles."""
+    """The stream that is shown large, and those that are shown as tiles.
+
+    Attributes:
+        stage_px: The longer side of the place for the large picture, in pixels of the screen.
+    """
 
     type: Literal["watch"]
     stage: StreamName | None
+    stage_px: Annotated[int, Field(ge=0, le=65536)]
     tiles: Annotated[list[StreamName], Field(max_length=256)]
 
 
@@ -85,13 +90,15 @@ class PageSession:
     def __init__(self, socket: WebSocket, hub: Hub, connect: Callable[[], AsyncClient]) -> None:
         self._socket = socket
         self._hub = hub
-        self._client = connect()
+        self._connect = connect
+        self._client: AsyncClient | None = None
         self._stage: str | None = None
+        self._tiles: list[str] = []
+        self._size = PictureSize()
         self._newest: dict[str, Scene] = {}
-        self._tile_due_s: dict[str, float] = {}
         self._told: list[dict[str, Any]] = []
-        self._in_flight: set[int] = set()
-        self._sent = 0
+        self._in_flight: dict[int, float | None] = {}  # when large ones were sent, by number
+        self._messages = TokenBucket(MESSAGES_PER_S, MESSAGES_BURST)
         self._wake = asyncio.Event()
         self._calls: set[asyncio.Task[None]] = set()
 
@@ -108,13 +115,14 @@ class PageSession:
             for task in (sending, receiving, *self._calls):
                 task.cancel()
             await asyncio.gather(sending, receiving, *self._calls, return_exceptions=True)
-            self._client.close()
+            if self._client is not None:
+                self._client.close()
 
     # --- called by the hub
 
     def show(self, scene: Scene) -> None:
         """Keep a scene as the newest of its stream."""
-        self._newest[scene.result.stream] = scene
+        self._newest[scene.stream] = scene
         self._wake.set()
 
     def tell(self, message: dict[str, Any]) -> None:
@@ -136,38 +144,25 @@ class PageSession:
                 continue
             if not self._told:
                 self._wake.clear()
-                with_tiles_s = TILE_EVERY_S if self._newest else None
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), with_tiles_s)
+                await self._wake.wait()
         await self._socket.close(1013, "the page does not read what it is sent")
 
     def _next_scene(self) -> Scene | None:
-        """Scene to send now: the large view first; None where nothing is due."""
-        if len(self._in_flight) >= IN_FLIGHT:
+        """Scene to send now: the large view first; None where nothing waits or may go out."""
+        if len(self._in_flight) >= IN_FLIGHT or not self._newest:
             return None
         if self._stage in self._newest:
             return self._newest.pop(self._stage)
-        now_s = time.monotonic()
-        for stream in self._newest:
-            if self._tile_due_s.get(stream, 0.0) <= now_s:
-                self._tile_due_s[stream] = now_s + TILE_EVERY_S
-                return self._newest.pop(stream)
-        return None
+        return self._newest.pop(next(iter(self._newest)))
 
     async def _send_scene(self, scene: Scene) -> None:
-        self._sent += 1
-        number, stage = self._sent, scene.result.stream == self._stage
         try:
-            if stage:
-                message = scene_message(scene, number=number, stage=True)
-            else:
-                message = await asyncio.to_thread(
-                    tile_message, scene, number=number, side_px=TILE_SIDE_PX
-                )
-        except (ValueError, TrackdError) as error:  # a damaged picture, or masks
-            _LOG.warning("stream %s: a scene was left out: %s", scene.result.stream, error)
+            message = scene.packed
+        except TrackdError as error:  # damaged masks
+            _LOG.warning("stream %s: a scene was left out: %s", scene.stream, error)
             return
-        self._in_flight.add(number)
+        is_tile = scene.size is PreviewSize.TILE
+        self._in_flight[scene.number] = None if is_tile else time.monotonic()
         await self._socket.send_bytes(message)
 
     # --- in
@@ -178,6 +173,9 @@ class PageSession:
                 text = await self._socket.receive_text()
                 if len(text) > MAX_TEXT:
                     await self._socket.close(1009, "too long a message")
+                    return
+                if not self._messages.take():
+                    await self._socket.close(1008, "too many messages")
                     return
                 try:
                     self._take(_MESSAGE.validate_json(text))
@@ -190,16 +188,33 @@ class PageSession:
     def _take(self, message: Watch | Shown | CallRequest) -> None:
         match message:
             case Watch():
-                self._stage = message.stage
-                wanted = {*message.tiles, *([] if message.stage is None else [message.stage])}
-                self._newest = {s: scene for s, scene in self._newest.items() if s in wanted}
-                self._tile_due_s = {s: at for s, at in self._tile_due_s.items() if s in wanted}
-                self._hub.watch(self, wanted)
+                self._stage, self._tiles = message.stage, message.tiles
+                self._size.fit(message.stage_px)
+                self._watch()
             case Shown():
-                self._in_flight.discard(message.n)
+                self._note_shown(message.n)
                 self._wake.set()
             case CallRequest():
                 self._begin(message)
+
+    def _watch(self) -> None:
+        """Have the hub send what is shown, in the sizes in which it is."""
+        sizes = dict.fromkeys(self._tiles, PreviewSize.TILE)
+        if self._stage is not None:
+            sizes[self._stage] = self._size.size
+        waiting = self._newest.items()
+        self._newest = {stream: one for stream, one in waiting if sizes.get(stream) is one.size}
+        self._hub.watch(self, sizes)
+
+    def _note_shown(self, number: int) -> None:
+        """Take in that a scene was shown, and how long that took."""
+        sent_s = self._in_flight.pop(number, None)
+        if sent_s is None:
+            return
+        before = self._size.size
+        self._size.note(time.monotonic() - sent_s)
+        if self._size.size is not before:
+            self._watch()
 
     def _begin(self, call: CallRequest) -> None:
         if len(self._calls) >= MAX_CALLS:
@@ -214,6 +229,8 @@ class PageSession:
         if op not in _CALLABLE:
             self._answer(call.id, error="the page may not ask for this")
             return
+        if self._client is None:
+            self._client = self._connect()
         try:
             result = await self._client.call(op, **fields)
         except DaemonError as error:

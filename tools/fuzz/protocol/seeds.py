@@ -57,7 +57,15 @@ SEEDS: tuple[dict[str, Any], ...] = (
         "frame": {"seq": 7},
         "wait_s": 0.1,
     },
-    {"op": "prompt", "stream": STEADY, "box": [0.1, 0.1, 0.9, 0.9], "normalized": True},
+    {
+        "op": "prompt",
+        "stream": STEADY,
+        "box": [0.1, 0.1, 0.9, 0.9],
+        "normalized": True,
+        "draft": True,
+        "return_mask": True,
+        "defer_replay": True,
+    },
     {"op": "prompt", "stream": STREAMS[0], "points": _POINTS, "wait_s": 1},
     {"op": "prompt", "stream": STEADY, "object": 2, "mask": _MASK},
     {

@@ -273,6 +273,7 @@ def _prompt_command(
         wait_s=request.wait_s,
         draft=isinstance(request, ask.PromptObject) and request.draft,
         return_mask=request.return_mask,
+        defer_replay=request.defer_replay,
     )
 
 

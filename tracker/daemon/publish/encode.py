@@ -18,7 +18,7 @@ from tracker.protocol.data import (
     PolygonMask,
     Timings,
 )
-from tracker.protocol.fields import Encoding, RleMask
+from tracker.protocol.fields import Encoding, PreviewSize, RleMask
 from tracker.rle import encode_rle_in_box
 from tracker.types import ObjectResult, ObjectState
 
@@ -195,11 +195,17 @@ def event_message(event: Event, *, seq: int) -> EventMessage:
     )
 
 
-def frame_message(tracked: Tracked, *, seq: int, scale: float) -> FrameMessage:
+def frame_message(
+    tracked: Tracked, *, seq: int, scale: float, size: PreviewSize | None = None
+) -> FrameMessage:
     """The `frame` message of a preview of `scale` pixels per source pixel."""
     live = tracked.live
     return FrameMessage(
-        stream=live.frame.stream, seq=seq, frame=frame_stamp(live), scale=round(scale, 6)
+        stream=live.frame.stream,
+        seq=seq,
+        frame=frame_stamp(live),
+        size=size,
+        scale=round(scale, 6),
     )
 
 

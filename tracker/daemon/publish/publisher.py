@@ -27,6 +27,7 @@ from tracker.daemon.telemetry.histogram import LatencyHistogram
 from tracker.daemon.telemetry.latency import LatencyWindow
 from tracker.daemon.telemetry.status import DataStatus, PublishingStatus
 from tracker.protocol.data import EventName, MasksMessage, Topic
+from tracker.protocol.fields import PREVIEW_SIZES, Preview, PreviewSize
 
 _log = logging.getLogger(__name__)
 
@@ -40,9 +41,13 @@ class _Channel:
     """State of one stream: the next numbers of its messages, pace and times."""
 
     seq: dict[Topic, int] = field(default_factory=lambda: dict.fromkeys(Topic, 0))
-    pace: PreviewPace = field(default_factory=PreviewPace)
+    paces: dict[Topic, PreviewPace] = field(default_factory=dict)
     wire: LatencyWindow = field(default_factory=LatencyWindow)
     total: LatencyHistogram = field(default_factory=LatencyHistogram)
+
+    def is_due(self, topic: Topic, now_s: float, fps: float) -> bool:
+        """True if a preview of a topic may be sent; asking takes its turn."""
+        return self.paces.setdefault(topic, PreviewPace()).is_due(now_s, fps)
 
     def number(self, topic: Topic) -> int:
         """The next number of a topic."""
@@ -202,7 +207,7 @@ class Publisher:
                     self._publish_event(item)
                 case Tracked():
                     self._publish_masks(item)
-                    self._publish_preview(item)
+                    self._publish_previews(item)
         except Exception:
             # One frame that cannot be encoded must not end the streams of all others.
             self._status.failed += 1
@@ -244,19 +249,38 @@ class Publisher:
                 message = masks_message(tracked, rle, seq=seq, encoded_s=encoded_s)
             self._send_latest(self._latest, message)
 
-    def _publish_preview(self, tracked: Tracked) -> None:
-        frame, preview = tracked.live.frame, tracked.settings.preview
-        channel = self._channel(frame.stream)
-        if not self._data.wants(Topic.FRAMES.of(frame.stream)):
+    def _publish_previews(self, tracked: Tracked) -> None:
+        """Send the previews that someone subscribes to.
+
+        Those of a size are asked for by their whole topic: who takes everything asks for none.
+        """
+        stream, own = tracked.live.frame.stream, tracked.settings.preview
+        if own.fps <= 0:
             return
-        if not channel.pace.is_due(tracked.tracked_s, preview.fps):
+        if self._data.wants(Topic.FRAMES.of(stream)):
+            self._publish_preview(tracked, own, None)
+        for size, preview in PREVIEW_SIZES.items():
+            if self._data.names(Topic.frames(size).of(stream)):
+                self._publish_preview(tracked, preview, size)
+
+    def _publish_preview(
+        self, tracked: Tracked, preview: Preview, size: PreviewSize | None
+    ) -> None:
+        """Send one, where it is due."""
+        topic, channel = Topic.frames(size), self._channel(tracked.live.frame.stream)
+        if not channel.is_due(topic, tracked.tracked_s, preview.fps):
             return
-        jpeg, scale = encode_preview(frame.image, preview)
-        message = frame_message(tracked, seq=channel.number(Topic.FRAMES), scale=scale)
-        self._send(Topic.FRAMES, message, (jpeg,), keep=False)
+        jpeg, scale = encode_preview(tracked.live.frame.image, preview)
+        seq = channel.number(topic)
+        self._send(topic, frame_message(tracked, seq=seq, scale=scale, size=size), (jpeg,))
 
     def _send(
-        self, kind: Topic, message: DataMessage, blobs: tuple[bytes, ...], *, keep: bool
+        self,
+        kind: Topic,
+        message: DataMessage,
+        blobs: tuple[bytes, ...],
+        *,
+        keep: bool = False,
     ) -> None:
         topic = kind.of(message.stream)
 

@@ -40,6 +40,10 @@ class Subscriptions:
         """True if someone subscribes to `topic` or to a beginning of it."""
         return any(topic[:length] in self._topics for length in range(len(topic) + 1))
 
+    def names(self, topic: bytes) -> bool:
+        """True if someone subscribes to just this `topic`, not to a beginning of it."""
+        return topic in self._topics
+
     def take_in(self, notice: zmq.Frame) -> bytes | None:
         """Note a subscription or the end of one; anything else that a client sends is nothing.
 
@@ -109,6 +113,11 @@ class CheckedSubscriptions(Subscriptions):
         self._authenticator = guarded
         self._known: set[bytes] = set()
         self._subscribers: dict[Connection, _Subscriber] = {}
+
+    def names(self, topic: bytes) -> bool:
+        """As in `Subscriptions`; libzmq is told whole topics for beginnings that were asked for."""
+        subscribers = self._subscribers.values()
+        return any(topic in one.asked and topic in one.applied for one in subscribers)
 
     def take_in(self, notice: zmq.Frame) -> bytes | None:
         """As in `Subscriptions`.

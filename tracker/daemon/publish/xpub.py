@@ -152,6 +152,10 @@ class XpubSocket:
         """True if someone subscribes to `topic` or to a beginning of it."""
         return self._subscriptions.wants(topic)
 
+    def names(self, topic: bytes) -> bool:
+        """True if someone subscribes to just this `topic`, not to a beginning of it."""
+        return self._subscriptions.names(topic)
+
     def send(
         self, topic: bytes, parts: list[bytes], repeat: Callable[[], list[bytes]] | None = None
     ) -> None:

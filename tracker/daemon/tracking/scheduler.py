@@ -32,7 +32,9 @@ class Scheduler:
     """Tracks all streams in one thread, in turns.
 
     A turn applies waiting commands, one stream after the other, then tracks one frame of the next
-    stream that has one. Results and events of a stream end with its removal.
+    stream that has one. Where a prompt on an older frame was answered with its mask alone, that
+    stream's turns replay the frames since, one each, before it has new ones. Results and events of
+    a stream end with its removal.
 
     What a stream's commands cost is its own. Between two of them, and between two frames on which a
     correction tracks an object again, each other stream may have one of its frames tracked.
@@ -221,13 +223,13 @@ class Scheduler:
         return None if deadline_s is None else max(0.0, deadline_s - time.monotonic())
 
     def _turn(self) -> bool:
-        """Apply commands, then track a frame; False where there was nothing to do."""
+        """Apply commands, then replay or track a frame; False where there was nothing to do."""
         with self._lock:
             for slot in self._frame_turns:
                 slot.release()
         applied = self._apply_commands()
         self.activity.begin()
-        return self._track_next() or applied
+        return self._replay_next() or self._track_next() or applied
 
     def _apply_commands(self) -> bool:
         begun_s = time.monotonic()
@@ -246,7 +248,7 @@ class Scheduler:
     def _let_others(self, slot: Slot) -> None:
         """Track a frame of each other stream that has one."""
         with self._lock:
-            others = [other for other in self._frame_turns if other is not slot]
+            others = [one for one in self._frame_turns if one is not slot and not one.is_behind]
         for other in others:
             taken = self._take_of(other)
             if taken is not None:
@@ -276,6 +278,17 @@ class Scheduler:
                     _to_the_end(self._command_turns, slot)
                     return slot, waiting
         return None
+
+    def _replay_next(self) -> bool:
+        """Replay a frame for a prompt that was answered already; False where there is none."""
+        with self._lock:
+            slot = next((one for one in self._frame_turns if one.is_behind), None)
+            if slot is None:
+                return False
+            _to_the_end(self._frame_turns, slot)
+        slot.replay_next()
+        self._let_others(slot)
+        return True
 
     def _track_next(self) -> bool:
         """Track a frame of the stream that waited longest for its turn and has one."""

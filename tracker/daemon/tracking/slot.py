@@ -17,6 +17,8 @@ from tracker.protocol.replies import ErrorCode
 
 _LOG = logging.getLogger("trackd.scheduler")
 _CLIENTS_COUNTED = 1024
+#: A stream that prompts keep behind for so long has its next frame all the same.
+BEHIND_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,7 @@ class Slot:
         self._failed_in_a_row = 0
         self._dropped = mailbox.dropped
         self._in_hand = 0  # frames taken and not yet tracked
+        self._behind_since_s: float | None = None
 
     def __len__(self) -> int:
         """Commands that wait."""
@@ -166,6 +169,7 @@ class Slot:
             The limit of the system that it met, if it did.
         """
         self._in_hand -= 1
+        self._behind_since_s = None
         self.pixels = live.frame.image.shape[0] * live.frame.image.shape[1]
         try:
             tracked = self.stream_tracker.track(live, dropped=dropped - self._dropped)
@@ -186,6 +190,28 @@ class Slot:
             self._failed_in_a_row = 0
         return None
 
+    @property
+    def is_behind(self) -> bool:
+        """True if its tracker is to replay frames before it takes new ones."""
+        if self._behind_since_s is None:
+            return False
+        overdue = self._clock() - self._behind_since_s > BEHIND_S
+        return not (overdue and len(self.mailbox))
+
+    def replay_next(self) -> None:
+        """Track an object whose replay was deferred on one frame more."""
+        try:
+            self.stream_tracker.replay_next()
+        except Exception:
+            _LOG.exception("stream %s: an object was not replayed", self.stream_tracker.stream)
+        self._note_behind()
+
+    def _note_behind(self) -> None:
+        if not self.stream_tracker.is_behind:
+            self._behind_since_s = None
+        elif self._behind_since_s is None:
+            self._behind_since_s = self._clock()
+
     def give_up(self, limit: ExhaustedError) -> None:
         """Let its source be closed, since its frames need more than the system gives."""
         self.pixels = 0
@@ -197,6 +223,7 @@ class Slot:
             return
         begun_s = self._clock()
         self._do(waiting, pause)
+        self._note_behind()
         if len(self._spent_s) >= _CLIENTS_COUNTED:
             self._spent_s.clear()
         spent_s = self._clock() - begun_s

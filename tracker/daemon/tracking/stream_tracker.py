@@ -176,6 +176,17 @@ class StreamTracker:
                 return self._restore(command)
 
     @property
+    def is_behind(self) -> bool:
+        """True if `replay_next` has something to do."""
+        return "_session" in self.__dict__ and self._session.is_behind
+
+    def replay_next(self) -> None:
+        """Track an object whose replay was deferred on one frame more; see `Session`."""
+        self._session.replay_next()
+        if not self._session.is_behind:
+            self._look()
+
+    @property
     def counts(self) -> TrackingStatus:
         """Counters, some of which are counted by others in the thread that tracks."""
         return self._clock.counts
@@ -225,7 +236,9 @@ class StreamTracker:
             self._check_room()
         try:
             prompt = prompt_on(command, object_id, frame)
-            prompted = self._prompted(prompt, frame, pause, created=created)
+            prompted = self._prompted(
+                prompt, frame, pause, created=created, replay=not command.defer_replay
+            )
         except PromptError as err:
             raise RequestError(ErrorCode.BAD_PROMPT, err.message, err.hint) from err
         self._ids.use(object_id)
@@ -244,6 +257,7 @@ class StreamTracker:
             frame_seq=frame.seq,
             newest_seq=newest.seq,
             replayed_frames=prompted.caught_up,
+            deferred_frames=prompted.left,
             mask=self._mask_on(object_id, frame) if command.return_mask else None,
         )
 
@@ -261,7 +275,13 @@ class StreamTracker:
         return info
 
     def _prompted(
-        self, prompt: Prompt, frame: HistoryFrame, pause: Callable[[], None], *, created: bool
+        self,
+        prompt: Prompt,
+        frame: HistoryFrame,
+        pause: Callable[[], None],
+        *,
+        created: bool,
+        replay: bool,
     ) -> Prompted:
         """Prompt the session; a new object whose catching up failed does not stay half done."""
         if self._session.click_count(prompt, frame.step) > self._policy.max_points:
@@ -272,7 +292,7 @@ class StreamTracker:
                 "give a box or a mask, which starts afresh",
             )
         try:
-            return self._session.prompt(prompt, frame.step, pause=pause)
+            return self._session.prompt(prompt, frame.step, replay=replay, pause=pause)
         except Exception:
             if created and prompt.object_id in self._session.object_ids:
                 self._session.remove(prompt.object_id)

@@ -10,6 +10,7 @@ import { Tiles, element } from "./tiles.js";
 const LOG_LINES = 60;
 const NEWS_MS = 3000;
 const BAD_NEWS_MS = 8000;
+const RESIZED_MS = 300;
 const KEYS = [
   ["Click", "on an object: begin or correct it; on a mask: choose its object"],
   ["Right or Alt click, long press", "this is not part of the object"],
@@ -73,11 +74,11 @@ function inWords({ event, text, state, label }) {
 
 connection.addEventListener("scene", async ({ detail: scene }) => {
   try {
-    if (scene.stream === tiles.chosen && scene.stage) {
+    if (scene.size === "tile") {
+      await tiles.show(scene);
+    } else if (scene.stream === tiles.chosen) {
       await stage.show(scene);
       tiles.mirror(scene, get("canvas"));
-    } else {
-      await tiles.show(scene);
     }
   } finally {
     connection.shown(scene.n);
@@ -134,7 +135,7 @@ function refine(place) {
       ? await commands.draft(place, draft.frame)
       : await commands.refineDraft(draft.id, place, draft.frame);
     draft.id = result.object.id;
-    if (result.mask) draft.mask = new Mask(result.mask.counts, result.mask.size[1], result.mask.size[0]);
+    if (result.mask) draft.mask = Mask.of(result.mask);
     if (stage.draft !== draft) { await commands.giveUp(draft.id); return; } // given up meanwhile
     stage.draw();
     const took = Math.round(performance.now() - began);
@@ -148,7 +149,8 @@ function correct(place) {
   const { frame } = stage.scene;
   work(async () => {
     const result = await commands.correct(before, place, frame);
-    status(`object ${before.id} corrected; ${replayed(result)} frames tracked again`);
+    if (result.mask) stage.replaceMask(before.id, frame, Mask.of(result.mask));
+    status(`object ${before.id} corrected; ${result.deferred_frames} frames are tracked again`);
   });
 }
 
@@ -237,12 +239,24 @@ function choose(name) {
 }
 
 let watched = "";
+/** Have sent what is shown; nothing while the page is hidden. */
 function watch() {
-  const now = JSON.stringify([tiles.chosen, tiles.names]);
+  const shows = document.visibilityState === "visible";
+  const large = shows ? tiles.chosen : null;
+  const small = shows ? tiles.names.filter((name) => name !== tiles.chosen) : [];
+  const { width, height } = get("canvas").getBoundingClientRect();
+  const sidePx = Math.round(devicePixelRatio * Math.max(width, height));
+  const now = JSON.stringify([large, sidePx, small]);
   if (now === watched) return;
   watched = now;
-  connection.watch(tiles.chosen, tiles.names.filter((name) => name !== tiles.chosen));
+  connection.watch(large, sidePx, small);
 }
+document.addEventListener("visibilitychange", watch);
+let resized = 0;
+addEventListener("resize", () => {
+  clearTimeout(resized);
+  resized = setTimeout(watch, RESIZED_MS);
+});
 
 function step(by) {
   const { names } = tiles;
@@ -276,8 +290,6 @@ function say(id, text, bad = false) {
   get(id).textContent = text;
   get(id).classList.toggle("bad", bad);
 }
-
-const replayed = (result) => result.replayed_frames;
 
 function theme(next) {
   const now = next ?? (document.documentElement.dataset.theme === "light" ? "dark" : "light");
@@ -331,7 +343,7 @@ get("add-dialog").querySelector("form").addEventListener("submit", async (event)
   try {
     await connection.call({
       op: "stream.add", stream: get("add-name").value, url: get("add-url").value,
-      realtime: loop, loop, preview: settings.preview,
+      realtime: loop, loop,
     });
     const name = get("add-name").value;
     get("add-url").value = get("add-name").value = "";

@@ -1,6 +1,8 @@
 // What a person does to objects, as requests to the daemon, each with its way back.
 
 const UNDO_LIMIT = 50;
+// The mask on the frame that was clicked on comes at once; the frames since are tracked after that.
+const MASK_FIRST = { return_mask: true, defer_replay: true };
 
 export class Commands extends EventTarget {
   #connection;
@@ -18,11 +20,11 @@ export class Commands extends EventTarget {
 
   /** Begin an object that is not kept yet; its mask comes back. */
   draft(place, frame) {
-    return this.#ask({ op: "prompt", ...place, frame: address(frame), draft: true, return_mask: true });
+    return this.#ask({ op: "prompt", ...place, frame: address(frame), draft: true, ...MASK_FIRST });
   }
 
   refineDraft(object, place, frame) {
-    return this.#ask({ op: "object.correct", object, ...place, frame: address(frame), return_mask: true });
+    return this.#ask({ op: "object.correct", object, ...place, frame: address(frame), ...MASK_FIRST });
   }
 
   async accept(object) {
@@ -43,7 +45,7 @@ export class Commands extends EventTarget {
 
   /** Correct an object that is tracked; `before` is how it was on that frame. */
   async correct(before, place, frame) {
-    const result = await this.#ask({ op: "object.correct", object: before.id, ...place, frame: address(frame) });
+    const result = await this.#ask({ op: "object.correct", object: before.id, ...place, frame: address(frame), ...MASK_FIRST });
     this.#remember("the correction", () => this.#back(before));
     return result;
   }

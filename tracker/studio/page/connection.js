@@ -33,9 +33,9 @@ export class Connection extends EventTarget {
     };
   }
 
-  /** Say which stream is shown large, and which as tiles. */
-  watch(stage, tiles) {
-    this.#watch = { type: "watch", stage, tiles };
+  /** Say which stream is shown large, in how many pixels, and which as tiles. */
+  watch(stage, stagePx, tiles) {
+    this.#watch = { type: "watch", stage, stage_px: stagePx, tiles };
     this.#send(this.#watch);
   }
 

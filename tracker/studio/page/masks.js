@@ -59,6 +59,11 @@ export class Mask {
     }
   }
 
+  /** A mask as replies have it. */
+  static of({ counts, size: [height, width] }) {
+    return new Mask(counts, width, height);
+  }
+
   has(x, y) {
     return x >= 0 && y >= 0 && x < this.width && y < this.height
       && this.pixels[Math.floor(y) * this.width + Math.floor(x)] === 1;

@@ -87,6 +87,15 @@ export class Stage extends EventTarget {
     this.#emit("selected");
   }
 
+  /** Show a corrected mask, where its frame is still shown. */
+  replaceMask(id, { seq, epoch }, mask) {
+    const { frame, objects } = this.scene ?? { frame: {}, objects: [] };
+    const at = objects.findIndex((one) => one.id === id);
+    if (at < 0 || frame.seq !== seq || frame.epoch !== epoch) return;
+    objects[at] = { ...objects[at], mask, box: boxOf(mask) };
+    this.draw();
+  }
+
   /** What was painted with the brush, as run lengths; null where nothing was. */
   painted() {
     if (!this.#brush) return null;
