@@ -383,6 +383,19 @@ class AvSource(Closing):
             return Fraction(1)
         return 1 / ratio if self._orientation.transposed else ratio
 
+    def seek(self, pts: int) -> None:
+        """Go on at the last key frame that is shown at `pts` or before.
+
+        Frames are counted from 0 there, and the iterator is a new one. Only of files.
+
+        Raises:
+            StreamError: It cannot be moved.
+        """
+        with translated(self._address, self._read_timeout_s):
+            self._container.seek(pts, stream=self._video)
+        self._decoder.flush_buffers()
+        self._frames = self._until_closed(self._decoded_frames())
+
     def __iter__(self) -> Iterator[Frame]:
         """Return the one iterator over the frames; a second call goes on where it stands."""
         return self._frames

@@ -159,6 +159,20 @@ class ImageFolderSource(Closing):
             self.stats.frames += 1
             yield Frame(self._stream, seq, None, None, captured_ns, image, name=path.name)
 
+    def picture(self, seq: int) -> Frame | None:
+        """The frame of a number, whatever was read before; None where there is none or is damaged.
+
+        Raises:
+            StreamError: The file cannot be read, or holds several pictures.
+        """
+        if not 0 <= seq < len(self._images):
+            return None
+        path, captured_ns = self._images[seq], time.time_ns()
+        image = self._read(path)
+        if image is None:
+            return None
+        return Frame(self._stream, seq, None, None, captured_ns, image, name=path.name)
+
     def _note_damaged(self, name: str) -> None:
         self.stats.corrupt_packets += 1
         if len(self.stats.damaged_names) < MAX_DAMAGED_NAMES:

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from typing import Protocol
 
 from streams.frame import Frame
 from tracker.annotate.first_masks import FirstMasks
@@ -26,6 +27,19 @@ _HELD_BYTES = 256 * 2**20
 _NOT_TRACKED = -1
 
 OpenFrames = Callable[[], AbstractContextManager[Iterable[Frame]]]
+
+
+class KeptResults(Protocol):
+    """Results of a backward pass, frame by frame."""
+
+    def put(self, frame: int, result: TrackResult) -> None:
+        """Keep the results of a frame."""
+
+    def get(self, frame: int) -> TrackResult | None:
+        """The results of a frame; None where there are none."""
+
+    def close(self) -> None:
+        """Let them go."""
 
 
 class BackwardResults:
@@ -71,11 +85,16 @@ class BackwardPass:
     """Tracks each object from its first prompt towards the start of the range."""
 
     def __init__(
-        self, session: TrackSession, plan: PromptPlan, first_masks: FirstMasks | None = None
+        self,
+        session: TrackSession,
+        plan: PromptPlan,
+        first_masks: FirstMasks | None = None,
+        results: KeptResults | None = None,
     ) -> None:
         """Prepare; `session` is a new one, that tracks nothing else.
 
-        `first_masks` makes the first mask of each object; without, the session does.
+        `first_masks` makes the first mask of each object; without, the session does. `results`
+        takes what is found; without, a temporary file does.
         """
         self._session = session
         self._first_masks = first_masks
@@ -83,7 +102,7 @@ class BackwardPass:
         self._start = plan.frames.start
         self._first_frames = plan.first_frames
         self._stop = max(self._first_frames.values()) + 1
-        self.results = BackwardResults(self._start, self._stop)
+        self.results: KeptResults = results or BackwardResults(self._start, self._stop)
         self.tally = Tally()
 
     @property
@@ -184,7 +203,7 @@ class BackwardPass:
 class MergedTracker:
     """Before its first prompt an object is as the backward pass found it, from there on as ever."""
 
-    def __init__(self, tracker: FrameTracker, results: BackwardResults, plan: PromptPlan) -> None:
+    def __init__(self, tracker: FrameTracker, results: KeptResults, plan: PromptPlan) -> None:
         """Add to what `tracker` finds."""
         self._tracker = tracker
         self._results = results

@@ -165,6 +165,21 @@ def load_prompts(path: Path, pictures: Pictures | None = None) -> FileContent:
         raise UsageError(f"{path}: {error.strerror}", "check --prompts") from error
     except ValueError as error:
         raise UsageError(f"{path}: {error}") from error
+    return parse_prompts(text, path, pictures)
+
+
+def parse_prompts(text: str, path: Path, pictures: Pictures | None = None) -> FileContent:
+    """Read the text of a prompts file.
+
+    Args:
+        text: What it holds.
+        path: What it is called in errors; masks are beside it.
+        pictures: As in `load_prompts`.
+
+    Raises:
+        UsageError: It does not follow the format.
+        PromptError: As `load_prompts`.
+    """
     try:
         content = PromptsFile.model_validate_json(text)
     except ValidationError as error:

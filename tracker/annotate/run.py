@@ -132,7 +132,7 @@ class Annotation:
             frames = checked_frames(_frames_of(stack, source), self.plan, self.outputs)
             pictures.check_prompted(self.plan)
             model, session = loaded or self._load(stack)
-            _check_policy(self.plan, session.policy, backward=self.backward)
+            check_policy(self.plan, session.policy, backward=self.backward)
             first_masks = None
             if segmenter is not None:
                 first_masks = FirstMasks(segmenter.make(model), segmenter.name)
@@ -326,7 +326,12 @@ def _frames_of(stack: ExitStack, source: Source) -> Iterable[Frame]:
     return stack.enter_context(LiveFrames(source, frame_bytes=frame_bytes))
 
 
-def _check_policy(plan: PromptPlan, policy: Policy, *, backward: bool) -> None:
+def check_policy(plan: PromptPlan, policy: Policy, *, backward: bool) -> None:
+    """Check a plan against the limits of a session.
+
+    Raises:
+        PromptError: It has more objects at a time, or more clicks on a frame.
+    """
     objects = plan.most_at_once
     if objects > policy.max_objects:
         raise PromptError(

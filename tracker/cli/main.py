@@ -8,6 +8,7 @@ from tracker.cli import (
     checkpoints,
     config,
     doctor,
+    export,
     failures,
     keys,
     objects,
@@ -25,6 +26,7 @@ from tracker.signals import signals_reach_main_thread
 
 _COMMANDS = {
     "track": track.run,
+    "export": export.run,
     "serve": serve.run,
     "config": config.run,
     "keys": keys.run,
@@ -78,6 +80,7 @@ def build_parser() -> failures.Parser:
     parser.add_argument("--version", action="version", version=f"trackd {tracker.__version__}")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     track.add_parser(subparsers)
+    export.add_parser(subparsers)
     serve.add_parser(subparsers)
     checkpoints.add_parser(subparsers)
     config.add_parser(subparsers)

@@ -23,6 +23,7 @@ examples:
   trackd track clip.mp4 --prompts prompts.json --start 100 --stop 400 --json
   trackd track clip.mp4 --box 1:120,80,340,400@90 --remove 1@250 --backward --coco masks.json
   trackd track long.mp4 --prompts prompts.json --coco masks.json --resume state
+  trackd track clip.mp4 --box 1:120,80,340,400 --project annotations/dog
 
 Coordinates are pixels of the source, x to the right, y down. A box holds its left and top edge
 and ends before its right and bottom edge. FRAME is a number from 0 (in a folder the place in its
@@ -127,6 +128,13 @@ def _add_output_options(parser: argparse.ArgumentParser) -> None:
         help="keep results and snapshots in this folder; after an interruption or a crash the same "
         "command goes on from there, with the same output as one that ran through",
     )
+    group.add_argument(
+        "--project",
+        type=Path,
+        metavar="DIR",
+        help="keep prompts and results as a project, for trackd export and trackd studio; the same "
+        "folder with other prompts tracks only from the first frame that they change",
+    )
     group.add_argument("--quiet", action="store_true", help="show no progress")
     group.add_argument("--json", action="store_true", help="print the summary as JSON")
 
@@ -143,12 +151,34 @@ def run(args: argparse.Namespace) -> int:
     from tracker.cli.progress import show_progress
     from tracker.cli.summary import summary_text
 
+    if args.project is not None:
+        return _run_project(args)
     with (
         _annotation(args).open() as opened,
         stop_on_signal() as stop_asked,
     ):
         summary = opened.run(progress=show_progress(quiet=args.quiet), stop_asked=stop_asked)
     print(summary.as_json() if args.json else summary_text(summary))
+    return INTERRUPTED if summary.stopped_early else 0
+
+
+def _run_project(args: argparse.Namespace) -> int:
+    from tracker.cli.export import print_summary
+    from tracker.cli.failures import INTERRUPTED
+    from tracker.cli.interrupt import stop_on_signal
+    from tracker.cli.progress import show_progress
+    from tracker.project.run import project_of, run_project
+
+    annotation = _annotation(args)
+    project = project_of(annotation, args.project, policy=args.policy)
+    with stop_on_signal() as stop_asked:
+        summary = run_project(
+            project,
+            annotation.outputs,
+            progress=show_progress(quiet=args.quiet),
+            stop_asked=stop_asked,
+        )
+    print_summary(summary, project.folder, as_json=args.json)
     return INTERRUPTED if summary.stopped_early else 0
 
 

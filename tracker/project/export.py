@@ -1,0 +1,74 @@
+"""Export of a project: what was tracked, into any format of the exporters' registry."""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+
+from streams.address import local_path
+from streams.sources.images import images_folder
+from tracker.annotate.first_frame import checked_frames
+from tracker.annotate.job import Job, Tally
+from tracker.annotate.outputs import Outputs
+from tracker.annotate.pictures import Pictures
+from tracker.annotate.plan import PromptPlan
+from tracker.annotate.source_name import source_name
+from tracker.errors import UsageError
+from tracker.exporters.base import ExportSource
+from tracker.project.folder import Project
+from tracker.project.results import ResultStore
+from tracker.project.stored import stored_tracker
+
+
+def check_outputs(project: Project, plan: PromptPlan | None, outputs: Outputs) -> PromptPlan:
+    """Check that a project can be written into outputs, before anything is tracked or written.
+
+    Raises:
+        UsageError: There is nothing to export, or an output cannot hold it.
+        OutputError: An output cannot be written there.
+        StreamError: The source cannot be read.
+    """
+    if plan is None:
+        raise UsageError(
+            f"nothing is prompted in the project {project.folder}", "prompt an object first"
+        )
+    path = local_path(project.source)
+    assert path is not None  # a project is of a file
+    inputs = [images_folder(path) or path, project.folder]
+    outputs.check(inputs, plan.object_ids)
+    pictures = Pictures.of(project.source)
+    for export in outputs.exports:
+        if export.spec.is_folder:
+            pictures.check_stems(plan.frames, export.spec.option, export.spec.suffix)
+    return plan
+
+
+def export_project(
+    project: Project,
+    plan: PromptPlan,
+    store: ResultStore,
+    outputs: Outputs,
+    *,
+    on_frame: Callable[[Tally], None] = lambda tally: None,
+    stop_asked: Callable[[], bool] = lambda: False,
+) -> Tally:
+    """Write what was tracked; the same bytes as `trackd track` writes with the same prompts.
+
+    Args:
+        project: What is exported.
+        plan: Its prompts, for which everything is tracked.
+        store: Its results.
+        outputs: What is written, already checked.
+        on_frame: Called after each frame.
+        stop_asked: Asked before each frame; what was written up to then is valid.
+
+    Raises:
+        TrackdError: An output cannot be written, or the results are damaged.
+        StreamError: The source failed.
+    """
+    with ExitStack() as stack:
+        source = stack.enter_context(project.open_source())
+        frames = checked_frames(source, plan, outputs)
+        tracker = stored_tracker(store, plan, backward=project.settings.backward)
+        named = ExportSource(source_name(project.source), source.info.fps)
+        writers = outputs.open(named)
+        job = Job(tracker, plan, writers, len(Pictures.of(project.source).paths))
+        return job.run(frames, on_frame=on_frame, stop_asked=stop_asked)
