@@ -9,10 +9,12 @@ from tracker.cli import (
     config,
     doctor,
     failures,
+    find,
     keys,
     objects,
     prompt,
     schema,
+    segment,
     serve,
     streams,
     studio,
@@ -25,6 +27,8 @@ from tracker.signals import signals_reach_main_thread
 
 _COMMANDS = {
     "track": track.run,
+    "find": find.run,
+    "segment": segment.run,
     "serve": serve.run,
     "config": config.run,
     "keys": keys.run,
@@ -78,6 +82,8 @@ def build_parser() -> failures.Parser:
     parser.add_argument("--version", action="version", version=f"trackd {tracker.__version__}")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     track.add_parser(subparsers)
+    find.add_parser(subparsers)
+    segment.add_parser(subparsers)
     serve.add_parser(subparsers)
     checkpoints.add_parser(subparsers)
     config.add_parser(subparsers)
