@@ -47,5 +47,9 @@ class OutputError(TrackdError):
     """An output that cannot be written."""
 
 
+class FinderError(TrackdError):
+    """A finder that raised, took too long, or returned nonsense; tracking goes on without it."""
+
+
 class SnapshotError(TrackdError):
     """A snapshot that cannot be written, or is damaged, or belongs to other weights."""

@@ -144,6 +144,12 @@ class Outputs:
             yield _STATE_OPTION, self.state
 
     @property
+    def max_object_id(self) -> int | None:
+        """The largest id that every format holds; None for no limit."""
+        limits = [export.spec.max_object_id for export in self.exports]
+        return min((limit for limit in limits if limit is not None), default=None)
+
+    @property
     def by_key(self) -> dict[str, str]:
         """The path of each output by its key in the summary."""
         paths = {export.spec.key: str(export.path) for export in self.exports}

@@ -105,8 +105,12 @@ class PromptPlan:
         placed: Iterable[PlacedPrompt],
         frames: FrameRange | None = None,
         removals: Iterable[Removal] = (),
+        *,
+        finds: bool = False,
     ) -> None:
         """Combine prompts that name the same object and frame; without a range, all are tracked.
+
+        With `finds` a finder brings objects, and prompts need not be there.
 
         Raises:
             PromptError: There is none, two for one object and frame contradict each other, one
@@ -116,11 +120,13 @@ class PromptPlan:
         for item in placed:
             key = (item.frame, item.prompt.object_id)
             merged[key] = _combine(merged[key], item) if key in merged else item
-        if not merged:
+        if not merged and not finds:
             raise PromptError(
                 "nothing to track: no prompt was given",
-                "add --box ID:X0,Y0,X1,Y1, --point ID:X,Y, --mask ID:FILE.png or --prompts FILE",
+                "add --box ID:X0,Y0,X1,Y1, --point ID:X,Y, --mask ID:FILE.png or --prompts FILE, "
+                "or have objects found by --text, --everything, --motion or --detect",
             )
+        self.finds = finds
         self.frames = frames or FrameRange()
         self.placed = tuple(merged[key] for key in sorted(merged))
         self._by_frame: dict[int, list[PlacedPrompt]] = {}
@@ -132,6 +138,11 @@ class PromptPlan:
             self._removed_by_frame.setdefault(removal.frame, []).append(removal.object_id)
         self.check_range(None)
         self._check_removals()
+
+    @property
+    def first_frame(self) -> int:
+        """The session's first frame: that of the first prompt, or of the range for a finder."""
+        return self.frames.start if self.finds else self.placed[0].frame
 
     @property
     def first_frames(self) -> dict[int, int]:

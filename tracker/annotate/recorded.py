@@ -44,7 +44,7 @@ class RecordedTracker:
         self.replayed = 0
         self._tracker = tracker
         self._session = session
-        self._first_prompt = plan.placed[0].frame
+        self._first_prompt = plan.first_frame
         self._journal = journal
         self._state = state
         self._next = plan.frames.start

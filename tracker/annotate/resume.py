@@ -48,7 +48,7 @@ def record(
         session = Session.load(state.snapshot_path, parts.model, helper=session.helper)
         # The session's first frame was that of the first prompt.
         steps = session.result().step + 1
-        resumed_at = next_frame = journal.keep_session(plan.placed[0].frame, steps)
+        resumed_at = next_frame = journal.keep_session(plan.first_frame, steps)
     else:
         journal.keep(0)
     tracker = PlanTracker(session, plan, next_frame, parts.first_masks)

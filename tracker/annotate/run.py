@@ -15,6 +15,7 @@ from streams.sources.images import images_folder
 from streams.sources.registry import Source
 from tracker.annotate import resume as resuming
 from tracker.annotate.backward import BackwardPass, MergedTracker
+from tracker.annotate.finding import FinderChoice, FindingTracker
 from tracker.annotate.first_frame import checked_frames
 from tracker.annotate.first_masks import FirstMasks
 from tracker.annotate.job import Job, Tally
@@ -31,6 +32,7 @@ from tracker.annotate.trackers import FrameTracker, PlanTracker
 from tracker.engine import Policy, Session
 from tracker.errors import PromptError, UsageError
 from tracker.exporters.base import ExportSource
+from tracker.finders.guard import GuardedFinder
 from tracker.helper import HelperThread, helper_thread
 from tracker.models import Model, load_model
 from tracker.segmenters.registry import SEGMENTERS
@@ -93,6 +95,9 @@ class Annotation:
         outputs: What is written; with a state folder, an interrupted run goes on.
         model: What tracks.
         segmenter: Name of what makes the first mask of an object; None for the tracker itself.
+        box_padding: Share of its size by which a box grows on each side before the segmenter.
+        finder: What finds objects beside the prompts; goes with neither `backward` nor a state
+            folder.
         backward: Track each object from its first prompt towards the start as well; decodes the
             source again, once for every 256 MiB of pictures before the prompts.
         options: How a camera or a server is spoken to.
@@ -107,6 +112,8 @@ class Annotation:
     backward: bool = False
     options: SourceOptions | None = None
     inputs: tuple[Path, ...] = ()
+    box_padding: float = 0.0
+    finder: FinderChoice | None = None
 
     @contextmanager
     def open(self) -> Iterator["OpenAnnotation"]:
@@ -120,6 +127,8 @@ class Annotation:
         """
         if self.backward and self.outputs.state is not None:
             raise UsageError("--backward and --resume do not go together", "leave one out")
+        if self.finder is not None:
+            self._check_finder()
         pictures = Pictures.of(self.source)
         state = None if self.outputs.state is None else RunState(self.outputs.state)
         self._check_outputs(pictures, begun=state is not None and state.begun)
@@ -135,9 +144,30 @@ class Annotation:
             check_policy(self.plan, session.policy, backward=self.backward)
             first_masks = None
             if segmenter is not None:
-                first_masks = FirstMasks(segmenter.make(model), segmenter.name)
+                made = segmenter.make(model)
+                first_masks = FirstMasks(made, segmenter.name, self.box_padding)
+            finder = None
+            if self.finder is not None:
+                finder = self.finder.make(model)
+                stack.callback(finder.close)
             parts = resuming.Parts(model, session, self.plan, first_masks)
-            yield OpenAnnotation(self, parts, source, frames, state, len(pictures.paths))
+            count = len(pictures.paths)
+            yield OpenAnnotation(self, parts, source, frames, state, count, finder)
+
+    def _check_finder(self) -> None:
+        """Raise `UsageError` where a finder does not fit the rest."""
+        assert self.finder is not None
+        if self.backward or self.outputs.state is not None:
+            option = "--backward" if self.backward else "--resume"
+            raise UsageError(
+                f"{option} goes with prompts, not with a finder",
+                "leave it out, or write what is found with --json and prompt that",
+            )
+        limit = self.model.policy.max_objects
+        if self.finder.policy.max_objects > limit:
+            raise UsageError(
+                f"--max-objects {self.finder.policy.max_objects}", f"a session tracks {limit}"
+            )
 
     def _check_outputs(self, pictures: Pictures, *, begun: bool) -> None:
         inputs = list(self.inputs)
@@ -186,8 +216,10 @@ class OpenAnnotation:
         frames: Iterator[Frame],
         state: RunState | None,
         picture_count: int,
+        finder: GuardedFinder | None = None,
     ) -> None:
         """Take what was opened; `picture_count` is that of a folder, 0 for a video."""
+        self._finder = finder
         self._annotation = annotation
         self._parts = parts
         self._source = source
@@ -210,7 +242,7 @@ class OpenAnnotation:
         """
         parts, outputs, plan = self._parts, self._annotation.outputs, self._parts.plan
         tracker: FrameTracker = PlanTracker(parts.session, plan, first_masks=parts.first_masks)
-        recorded, back, resumed_at = None, None, 0
+        recorded, back, finding, resumed_at = None, None, None, 0
 
         def doing(tally: Tally) -> str:
             return "replay" if (tally.last_frame or 0) < resumed_at else "frame"
@@ -223,6 +255,8 @@ class OpenAnnotation:
                 back = self._track_back(progress, stop_asked)
                 stack.callback(back.results.close)
                 tracker = MergedTracker(tracker, back.results, plan)
+            if self._finder is not None:
+                tracker = finding = self._finding(tracker, self._finder)
             info = self._source.info
             named = ExportSource(source_name(self._annotation.source), info.fps)
             job = Job(tracker, plan, outputs.open(named), self._picture_count)
@@ -237,7 +271,28 @@ class OpenAnnotation:
         backward = 0 if back is None else back.tally.frames
         source = self._source
         return summarize(
-            tally, parts.model, plan, outputs, source, replayed=replayed, backward=backward
+            tally,
+            parts.model,
+            plan,
+            outputs,
+            source,
+            replayed=replayed,
+            backward=backward,
+            finding=finding,
+        )
+
+    def _finding(self, tracker: FrameTracker, finder: GuardedFinder) -> FindingTracker:
+        """The tracker with a finder beside it."""
+        asked, parts = self._annotation, self._parts
+        assert asked.finder is not None
+        return FindingTracker(
+            tracker,
+            parts.session,
+            finder,
+            asked.finder,
+            parts.plan,
+            first_masks=parts.first_masks,
+            last_id=asked.outputs.max_object_id,
         )
 
     def _description(self) -> RunDescription:
@@ -271,6 +326,8 @@ def run(
     backward: bool = False,
     resume: Path | str | None = None,
     options: SourceOptions | None = None,
+    box_padding: float = 0.0,
+    finder: FinderChoice | None = None,
     progress: Progress = no_progress,
     stop_asked: Callable[[], bool] = never,
 ) -> Summary:
@@ -287,6 +344,8 @@ def run(
         resume: Folder that keeps results and snapshots; after an interruption or a crash the same
             call goes on from there.
         options: As in `Annotation`.
+        box_padding: Likewise.
+        finder: Likewise; the plan needs `finds` then.
         progress: Shows how far it is.
         stop_asked: Asked before each frame; what was written up to then is valid.
 
@@ -303,6 +362,8 @@ def run(
         segmenter,
         backward,
         options,
+        box_padding=box_padding,
+        finder=finder,
     )
     with annotation.open() as opened:
         return opened.run(progress=progress, stop_asked=stop_asked)

@@ -4,6 +4,7 @@ import json
 from dataclasses import asdict, dataclass
 
 from streams.sources.registry import Source
+from tracker.annotate.finding import FindingTracker, FoundSummary
 from tracker.annotate.job import Tally
 from tracker.annotate.outputs import Outputs
 from tracker.annotate.plan import PromptPlan
@@ -62,7 +63,7 @@ class Summary:
     """One run. Frame numbers count from 0; `stopped_at` is None for a run to the end.
 
     `replayed` counts the frames whose results an interrupted run had left; `frames` holds them.
-    `backward` counts the frames of the pass towards the start.
+    `backward` counts the frames of the pass towards the start. `found` is None without a finder.
     """
 
     source: str
@@ -80,6 +81,7 @@ class Summary:
     lost: Loss
     damaged_pictures: DamagedPictures
     outputs: dict[str, str]
+    found: FoundSummary | None = None
 
     def as_json(self) -> str:
         """One JSON object on one line."""
@@ -100,11 +102,13 @@ def summarize(
     *,
     replayed: int,
     backward: int,
+    finding: FindingTracker | None = None,
 ) -> Summary:
     """The summary of what a run left behind.
 
     `replayed` frames had been tracked before; `backward` frames were tracked backward.
     """
+    labels = plan.labels if finding is None else plan.labels | finding.labels
     per_frame_ms = 1000 / max(tally.frames, 1)
     times = (tally.decode_s, tally.encode_s, tally.track_s, tally.write_s)
     return Summary(
@@ -120,12 +124,13 @@ def summarize(
         fps=round(tally.fps, 2),
         ms_per_frame=StageSummary(*(round(spent_s * per_frame_ms, 2) for spent_s in times)),
         objects=tuple(
-            ObjectSummary(object_id, plan.labels[object_id], tally.frames_by_object[object_id])
+            ObjectSummary(object_id, labels.get(object_id), tally.frames_by_object[object_id])
             for object_id in sorted(tally.frames_by_object)
         ),
         lost=_loss(tally, plan, source),
         damaged_pictures=_damaged(source),
         outputs=outputs.by_key if tally.frames else {},
+        found=None if finding is None else finding.summary(),
     )
 
 

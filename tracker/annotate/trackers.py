@@ -38,7 +38,7 @@ class TrackSession(Protocol):
 
 
 class PlanTracker:
-    """Tracks the objects of a plan; the session's first frame is that of the first prompt."""
+    """Tracks the objects of a plan; the session's first frame is the plan's."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class PlanTracker:
         """
         self._session = session
         self._plan = plan
-        self._first = plan.placed[0].frame
+        self._first = plan.first_frame
         self._next = self._first if next_frame is None else next_frame
         self._first_masks = first_masks
 

@@ -10,10 +10,12 @@ from tracker.cli import (
     doctor,
     export,
     failures,
+    find,
     keys,
     objects,
     prompt,
     schema,
+    segment,
     serve,
     streams,
     studio,
@@ -27,6 +29,8 @@ from tracker.signals import signals_reach_main_thread
 _COMMANDS = {
     "track": track.run,
     "export": export.run,
+    "find": find.run,
+    "segment": segment.run,
     "serve": serve.run,
     "config": config.run,
     "keys": keys.run,
@@ -81,6 +85,8 @@ def build_parser() -> failures.Parser:
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     track.add_parser(subparsers)
     export.add_parser(subparsers)
+    find.add_parser(subparsers)
+    segment.add_parser(subparsers)
     serve.add_parser(subparsers)
     checkpoints.add_parser(subparsers)
     config.add_parser(subparsers)

@@ -4,11 +4,18 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tracker.cli import export_options, source_address, source_options
+from tracker.cli import (
+    export_options,
+    finder_options,
+    model_options,
+    source_address,
+    source_options,
+)
 from tracker.errors import PromptError
 
 # The packages that do the work take seconds to import: only a run imports them.
 if TYPE_CHECKING:
+    from tracker.annotate.finding import FinderChoice
     from tracker.annotate.pictures import Pictures
     from tracker.annotate.plan import PromptPlan
     from tracker.annotate.run import Annotation
@@ -24,6 +31,8 @@ examples:
   trackd track clip.mp4 --box 1:120,80,340,400@90 --remove 1@250 --backward --coco masks.json
   trackd track long.mp4 --prompts prompts.json --coco masks.json --resume state
   trackd track clip.mp4 --box 1:120,80,340,400 --project annotations/dog
+  trackd track street.mp4 --motion --min-area 0.002 --coco masks.json
+  trackd track clip.mp4 --text "cat . dog" --every 50 --segmenter tracker --davis masks
 
 Coordinates are pixels of the source, x to the right, y down. A box holds its left and top edge
 and ends before its right and bottom edge. FRAME is a number from 0 (in a folder the place in its
@@ -53,17 +62,13 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     source_options.add_option(parser)
     _add_model_options(parser)
     _add_prompt_options(parser)
+    finder_options.add_finders(parser)
+    finder_options.add_births(parser)
     _add_output_options(parser)
 
 
 def _add_model_options(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("model")
-    group.add_argument(
-        "--model", default="pico", metavar="NAME", help="pico (default), sam2.1-tiny, ..."
-    )
-    group.add_argument("--checkpoint", type=Path, metavar="FILE", help="weights to load instead")
-    group.add_argument("--device", default="auto", help="auto (default), cpu, cuda or mps")
-    group.add_argument("--dtype", default="auto", choices=["auto", "fp32", "bf16", "int8"])
+    group = model_options.add_options(parser)
     group.add_argument(
         "--policy",
         default="default",
@@ -105,8 +110,16 @@ def _add_prompt_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--segmenter",
         metavar="NAME",
-        help="what makes the first mask of an object from its box or points: tracker, or one of an "
-        "installed package; without it, prompts go straight to the tracker",
+        help="what makes the first mask of an object from its box or points: tracker, one that "
+        "trackd models lists, or one of an installed package; without it, prompts go straight to "
+        "the tracker",
+    )
+    group.add_argument(
+        "--box-padding",
+        type=float,
+        default=0.0,
+        metavar="P",
+        help="share of its size by which a box grows on each side before the segmenter, as 0.05",
     )
 
 
@@ -202,7 +215,16 @@ def _annotation(args: argparse.Namespace) -> "Annotation":
         args.backward,
         options,
         () if args.prompts is None else (args.prompts,),
+        args.box_padding,
+        _finder(args),
     )
+
+
+def _finder(args: argparse.Namespace) -> "FinderChoice | None":
+    if not finder_options.asks_for_finder(args):
+        return None
+    policy = finder_options.birth_policy(args)
+    return finder_options.finder_choice(args, every=args.every, policy=policy)
 
 
 def _plan(args: argparse.Namespace, pictures: "Pictures") -> "PromptPlan":
@@ -224,4 +246,5 @@ def _plan(args: argparse.Namespace, pictures: "Pictures") -> "PromptPlan":
             f"object {min(both)} is in {args.prompts} and in the options", "keep it in one of them"
         )
     removals = (*options.removed(), *filed.removals)
-    return PromptPlan((*typed, *filed.placed), frames, removals)
+    finds = finder_options.asks_for_finder(args)
+    return PromptPlan((*typed, *filed.placed), frames, removals, finds=finds)

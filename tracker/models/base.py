@@ -8,7 +8,7 @@ low-resolution mask, size that of the picture.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import Protocol, Self, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,6 +101,23 @@ class Decoded:
         """Low-resolution pixels of each mask; 0 where the object is absent."""
         areas: list[int] = (self.logits_n1ss > 0).sum(dim=(1, 2, 3)).tolist()
         return areas
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """Masks that a decoder proposes for n objects, of which one each is taken.
+
+    Attributes:
+        logits_nass: Masks at low resolution, as if the object were there.
+        iou_na: Their predicted quality, 0..1.
+        tokens_nac: Output tokens of the masks, or of the one that is decoded alone.
+        presence_n1: Object score logits.
+    """
+
+    logits_nass: Tensor
+    iou_na: Tensor
+    tokens_nac: Tensor
+    presence_n1: Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,3 +225,20 @@ class VideoModel(Protocol):
 
     def with_whole_memories(self) -> Self:
         """The same weights with memories that keep every token; itself where they do."""
+
+
+@runtime_checkable
+class CandidateModel(Protocol):
+    """A model that gives every candidate of a prompt, which automatic mask generation needs."""
+
+    def decode_candidates(
+        self,
+        features: Features,
+        conditioned_nchw: Tensor,
+        *,
+        first: bool,
+        clicks: Clicks | None,
+        previous_n1ss: Tensor | None,
+        shows_masks: bool,
+    ) -> Candidates:
+        """All candidates of n prompts, with the arguments of `VideoModel.decode`."""

@@ -27,7 +27,6 @@ VIDEO_SUFFIXES = frozenset(
         *("wmv", "flv", "ogv", "3gp", "gif", "webp"),
     )
 )
-)
 
 
 @dataclass(frozen=True, slots=True)

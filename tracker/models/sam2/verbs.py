@@ -7,7 +7,7 @@ pools memories.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +15,7 @@ from sam2.modeling.sam2_base import NO_OBJ_SCORE, SAM2Base
 from sam2.modeling.sam2_utils import get_1d_sine_pe
 from torch import Tensor
 
-from tracker.models.base import Clicks, Decoded, Features, Memories
+from tracker.models.base import Candidates, Clicks, Decoded, Features, Memories
 from tracker.models.optim.dtype_cache import compute_dtype
 from tracker.models.optim.mask_decoder import TokenMaskDecoder
 from tracker.models.optim.memory_encoder import FastMemoryEncoder
@@ -26,23 +26,6 @@ from tracker.models.sam2.extensions import has_fine_prompts, memory_stride
 
 PREVIOUS_LOGITS_LIMIT = 32.0
 SURELY_THERE = 3.0  # object score logit, a score of 0.95
-
-
-@dataclass(frozen=True, slots=True)
-class Candidates:
-    """Masks that the decoder proposes for n objects, of which one each is taken.
-
-    Attributes:
-        logits_nass: Masks at low resolution, as if the object were there.
-        iou_na: Their predicted quality, 0..1.
-        tokens_nac: Output tokens of the masks, or of the one that is decoded alone.
-        presence_n1: Object score logits.
-    """
-
-    logits_nass: Tensor
-    iou_na: Tensor
-    tokens_nac: Tensor
-    presence_n1: Tensor
 
 
 class Sam2Network:

@@ -1,0 +1,1 @@
+"""Finders: proposals of objects on a picture from words, classes, motion or nothing at all."""

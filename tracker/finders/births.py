@@ -1,0 +1,140 @@
+"""Births and deaths of tracked objects: which proposals become objects, and when objects expire."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from tracker.errors import UsageError
+from tracker.finders.base import Proposal
+from tracker.finders.boxes import box_iou, mask_iou
+from tracker.types import ObjectResult, ObjectState
+
+
+@dataclass(frozen=True, slots=True)
+class BirthPolicy:
+    """Limits on new objects and on lost ones.
+
+    Attributes:
+        min_score: Least score of a proposal.
+        min_area: Least area of a proposal, as a share of the picture.
+        max_overlap: IoU with an object that is tracked, or was born on the same frame, from which
+            a proposal is taken for the same object.
+        max_objects: Objects at a time, those that were prompted included.
+        expire_after_s: Seconds without a mask after which an object that was found is removed;
+            None keeps it for ever.
+    """
+
+    min_score: float = 0.0
+    min_area: float = 0.0005
+    max_overlap: float = 0.3
+    max_objects: int = 16
+    expire_after_s: float | None = 5.0
+
+    def __post_init__(self) -> None:
+        """Raise `UsageError` where a limit is out of its range."""
+        for name in ("min_score", "min_area", "max_overlap"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise UsageError(f"{name} {getattr(self, name):g}", "give a number from 0 to 1")
+        if self.max_objects < 1:
+            raise UsageError(f"max_objects {self.max_objects}", "give 1 or more")
+        if self.expire_after_s is not None and not self.expire_after_s > 0:
+            raise UsageError(f"expire_after_s {self.expire_after_s:g}", "give more than 0")
+
+
+class Refusal(StrEnum):
+    """Reason for which a proposal becomes no object."""
+
+    LOW_SCORE = "low score"
+    SMALL = "small"
+    TRACKED = "tracked already"
+    FULL = "too many objects"
+    NO_MASK = "no mask"
+    NO_ID = "no id left"
+
+
+class Births:
+    """Chooses the proposals that become objects, and the objects that expire.
+
+    It counts time by what it is told, so that a file gives the same objects on every run.
+
+    Attributes:
+        policy: The limits.
+        refused: Proposals that became no objects, by the reason; `Refusal.NO_MASK` and
+            `Refusal.NO_ID` are its owner's to count.
+    """
+
+    def __init__(self, policy: BirthPolicy) -> None:
+        """Begin with no object."""
+        self.policy = policy
+        self.refused: Counter[Refusal] = Counter()
+        self._seen_s: dict[int, float] = {}
+
+    def chosen(
+        self,
+        proposals: Sequence[Proposal],
+        tracked: Sequence[ObjectResult],
+        picture_px: int,
+    ) -> list[Proposal]:
+        """The proposals of one picture that are new objects, best first.
+
+        Args:
+            proposals: Checked ones.
+            tracked: All objects on the picture.
+            picture_px: Pixels of the picture.
+        """
+        policy = self.policy
+        born: list[Proposal] = []
+        for proposal in sorted(proposals, key=lambda p: -p.score):
+            if proposal.score < policy.min_score:
+                self.refused[Refusal.LOW_SCORE] += 1
+            elif proposal.area_px < policy.min_area * picture_px:
+                self.refused[Refusal.SMALL] += 1
+            elif self._is_known(proposal, tracked, born):
+                self.refused[Refusal.TRACKED] += 1
+            elif len(tracked) + len(born) >= policy.max_objects:
+                self.refused[Refusal.FULL] += 1
+            else:
+                born.append(proposal)
+        return born
+
+    def expired(self, tracked: Sequence[ObjectResult], time_s: float) -> list[int]:
+        """Ids of the objects that have had no mask for too long, by the clock of the video.
+
+        Args:
+            tracked: Those that were found, on the newest frame.
+            time_s: Its time.
+        """
+        gone: list[int] = []
+        for item in tracked:
+            if _is_there(item) or item.id not in self._seen_s:
+                self._seen_s[item.id] = time_s
+            limit_s = self.policy.expire_after_s
+            if limit_s is not None and time_s - self._seen_s[item.id] >= limit_s:
+                gone.append(item.id)
+        kept = {item.id for item in tracked} - set(gone)
+        self._seen_s = {i: seen_s for i, seen_s in self._seen_s.items() if i in kept}
+        return gone
+
+    def _is_known(
+        self, proposal: Proposal, tracked: Sequence[ObjectResult], born: Sequence[Proposal]
+    ) -> bool:
+        limit = self.policy.max_overlap
+        return any(_overlap(proposal, item) >= limit for item in (*tracked, *born))
+
+
+def _is_there(item: ObjectResult) -> bool:
+    """True if an object has a mask, or would have one were it its turn."""
+    if item.fresh:
+        return item.box_xyxy is not None
+    return item.state in (ObjectState.VISIBLE, ObjectState.REACQUIRED)
+
+
+def _overlap(proposal: Proposal, other: ObjectResult | Proposal) -> float:
+    """IoU of the masks where both have one, else of the boxes."""
+    if other.box_xyxy is None:
+        return 0.0
+    by_box = box_iou(proposal.box_xyxy, other.box_xyxy)
+    if by_box == 0 or proposal.mask_hw is None or other.mask_hw is None:
+        return by_box
+    return mask_iou(proposal.mask_hw, other.mask_hw)

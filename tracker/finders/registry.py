@@ -1,0 +1,70 @@
+"""Registry of finders; packages add theirs in the entry point group `trackd.finders`."""
+
+from typing import TYPE_CHECKING, Any
+
+from tracker.finders import settings as defaults
+from tracker.finders.base import Finder, FinderSpec, Query
+from tracker.plugins import Registry
+
+if TYPE_CHECKING:
+    from tracker.models import Model
+
+
+def _everything(model: "Model", settings: Any) -> Finder:
+    from tracker.finders.everything import EverythingFinder
+
+    return EverythingFinder(model, settings)
+
+
+def _motion(model: "Model", settings: Any) -> Finder:
+    from tracker.finders.motion import MotionFinder
+
+    return MotionFinder(settings)
+
+
+def _text(model: "Model", settings: Any) -> Finder:
+    from tracker.finders.text import TextFinder
+
+    return TextFinder(model.device, settings)
+
+
+def _detector(model: "Model", settings: Any) -> Finder:
+    from tracker.finders.detector import make_detector
+
+    return make_detector(model.device, settings)
+
+
+FINDERS = Registry(
+    "finder",
+    FinderSpec,
+    "trackd.finders",
+    (
+        FinderSpec(
+            "everything",
+            "all that the model that tracks can segment",
+            _everything,
+            defaults.AutomaticMaskSettings,
+        ),
+        FinderSpec(
+            "motion",
+            "what moves before a fixed camera",
+            _motion,
+            defaults.MotionSettings,
+            every_frame=True,
+        ),
+        FinderSpec(
+            "text",
+            "what words name, by an open-vocabulary detector",
+            _text,
+            defaults.TextSettings,
+            Query.PHRASES,
+        ),
+        FinderSpec(
+            "detector",
+            "objects of classes, by a detector",
+            _detector,
+            defaults.DetectorSettings,
+            Query.CLASSES,
+        ),
+    ),
+)
