@@ -1,27 +1,21 @@
-"""A real Chromium for tests of pages, which are skipped where there is none."""
+"""A real browser for tests of pages, which are skipped where there is none."""
 
-import os
-import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
 
-_FLAGS = ("--disable-gpu", "--disable-background-networking")
+from tools import studio_process
+from tracker.errors import TrackdError
 
 
 @contextmanager
 def chromium() -> Iterator[Any]:
     """A browser of Playwright's."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    path = shutil.which("chromium") or shutil.which("chromium-browser")
-    if path is None:
-        pytest.skip("there is no Chromium: install chromium")
-    flags = [*_FLAGS, *(["--no-sandbox"] if os.getuid() == 0 else [])]
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=path, args=flags)
+    with ExitStack() as stack:
         try:
-            yield browser
-        finally:
-            browser.close()
+            browser = stack.enter_context(studio_process.chromium())
+        except TrackdError as error:
+            pytest.skip(str(error))
+        yield browser

@@ -17,11 +17,24 @@ def encode_preview(image_hwc: NDArray[np.uint8], preview: Preview) -> tuple[byte
     scale = min(1.0, preview.max_side_px / max(height, width))
     if scale < 1:
         size_wh = (max(1, round(width * scale)), max(1, round(height * scale)))
-        resized = cv2.resize(image_hwc, size_wh, interpolation=cv2.INTER_AREA)
-        image_hwc = np.asarray(resized, np.uint8)
+        image_hwc = _shrunk(image_hwc, size_wh)
     bgr_hwc = cv2.cvtColor(image_hwc, cv2.COLOR_RGB2BGR)
     _, jpeg = cv2.imencode(".jpg", bgr_hwc, [cv2.IMWRITE_JPEG_QUALITY, preview.quality])
     return jpeg.tobytes(), scale
+
+
+def _shrunk(image_hwc: NDArray[np.uint8], size_wh: tuple[int, int]) -> NDArray[np.uint8]:
+    """The image at a smaller size: averaged by a whole factor, then interpolated.
+
+    OpenCV averages by whole factors several times as fast as by others.
+    """
+    height, width = image_hwc.shape[:2]
+    factor = min(width // size_wh[0], height // size_wh[1])
+    if factor > 1:
+        rough_wh = (width // factor, height // factor)
+        even_hwc = image_hwc[: rough_wh[1] * factor, : rough_wh[0] * factor]
+        image_hwc = np.asarray(cv2.resize(even_hwc, rough_wh, interpolation=cv2.INTER_AREA))
+    return np.asarray(cv2.resize(image_hwc, size_wh, interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
 class PreviewPace:

@@ -17,8 +17,8 @@ from tracker.protocol.replies import ErrorCode
 
 _LOG = logging.getLogger("trackd.scheduler")
 _CLIENTS_COUNTED = 1024
-#: A stream that prompts keep behind for so long has its next frame all the same.
-BEHIND_S = 1.0
+#: Commands of a stream that prompts keep behind for longer than this wait until it is not.
+BEHIND_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +123,8 @@ class Slot:
 
     def next_command(self) -> Waiting | None:
         """Take a command to apply; those that must wait for a frame are parked."""
+        if self._is_overdue:
+            return None
         while self.commands:
             waiting = self._first_by_turn()
             self.commands.remove(waiting)
@@ -169,7 +171,6 @@ class Slot:
             The limit of the system that it met, if it did.
         """
         self._in_hand -= 1
-        self._behind_since_s = None
         self.pixels = live.frame.image.shape[0] * live.frame.image.shape[1]
         try:
             tracked = self.stream_tracker.track(live, dropped=dropped - self._dropped)
@@ -193,10 +194,7 @@ class Slot:
     @property
     def is_behind(self) -> bool:
         """True if its tracker is to replay frames before it takes new ones."""
-        if self._behind_since_s is None:
-            return False
-        overdue = self._clock() - self._behind_since_s > BEHIND_S
-        return not (overdue and len(self.mailbox))
+        return self._behind_since_s is not None
 
     def replay_next(self) -> None:
         """Track an object whose replay was deferred on one frame more."""
@@ -205,6 +203,11 @@ class Slot:
         except Exception:
             _LOG.exception("stream %s: an object was not replayed", self.stream_tracker.stream)
         self._note_behind()
+
+    @property
+    def _is_overdue(self) -> bool:
+        since_s = self._behind_since_s
+        return since_s is not None and self._clock() - since_s > BEHIND_S
 
     def _note_behind(self) -> None:
         if not self.stream_tracker.is_behind:

@@ -117,6 +117,9 @@ export class Stage extends EventTarget {
     context.drawImage(this.#overlay, 0, 0, bitmap.width, bitmap.height);
     this.#drawNames(objects, scale);
     this.#drawMarks(scale);
+    if (this.draft?.mask) this.#canvas.dataset.draft = this.draft.id;
+    else delete this.#canvas.dataset.draft;
+    this.#canvas.dataset.capturedNs = frame.captured_ns;
     this.#canvas.dataset.seq = frame.seq;
     this.#canvas.dataset.stream = this.scene.stream;
   }
