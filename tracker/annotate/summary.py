@@ -62,7 +62,8 @@ class Summary:
     """One run. Frame numbers count from 0; `stopped_at` is None for a run to the end.
 
     `replayed` counts the frames whose results an interrupted run had left; `frames` holds them.
-    `backward` counts the frames of the pass towards the start.
+    `backward` counts the frames of the pass towards the start. `notes` say what an output could
+    not hold.
     """
 
     source: str
@@ -80,6 +81,7 @@ class Summary:
     lost: Loss
     damaged_pictures: DamagedPictures
     outputs: dict[str, str]
+    notes: tuple[str, ...] = ()
 
     def as_json(self) -> str:
         """One JSON object on one line."""
@@ -100,10 +102,12 @@ def summarize(
     *,
     replayed: int,
     backward: int,
+    notes: tuple[str, ...] = (),
 ) -> Summary:
     """The summary of what a run left behind.
 
-    `replayed` frames had been tracked before; `backward` frames were tracked backward.
+    `replayed` frames had been tracked before; `backward` frames were tracked backward; `notes`
+    say what outputs could not hold.
     """
     per_frame_ms = 1000 / max(tally.frames, 1)
     times = (tally.decode_s, tally.encode_s, tally.track_s, tally.write_s)
@@ -126,6 +130,7 @@ def summarize(
         lost=_loss(tally, plan, source),
         damaged_pictures=_damaged(source),
         outputs=outputs.by_key if tally.frames else {},
+        notes=notes,
     )
 
 

@@ -17,6 +17,7 @@ def summary_text(summary: Summary) -> str:
         name = f"{item.id} {item.label}" if item.label else f"{item.id}"
         lines.append(f"  object {name}: on {item.frames} of {summary.frames} frames")
     lines += [f"  {line}" for line in _mishaps(summary)]
+    lines += [f"  {note}" for note in summary.notes]
     lines += [f"  {kind}: {path}" for kind, path in summary.outputs.items()]
     if summary.stopped_at is not None and "state" in summary.outputs:
         lines.append("  the same command goes on from here")
