@@ -18,7 +18,8 @@ from tests.support.moving_square import HEIGHT, WIDTH, ColourSession, frames
 from tracker.effects.overlay import Overlay
 from tracker.errors import OutputError
 from tracker.exporters.coco import CocoFramesWriter
-from tracker.exporters.davis import DavisWriter, label_map
+from tracker.exporters.davis import DavisWriter
+from tracker.exporters.label_map import label_map
 from tracker.exporters.palette import davis_palette
 from tracker.exporters.video import EffectVideoWriter
 from tracker.exporters.youtube_vis import CocoWriter
@@ -118,7 +119,7 @@ def test_coco_json_gives_every_mask_back(tmp_path: Path):
 
 
 def test_coco_tracks_longer_than_memory_go_to_disk(tmp_path: Path, monkeypatch):
-    monkeypatch.setattr("tracker.exporters.youtube_vis._SPOOL_BYTES", 100)
+    monkeypatch.setattr("tracker.exporters.spooled.SPOOL_BYTES", 100)
     path = tmp_path / "out.json"
     path.write_text("what was here before")
     writer = CocoWriter(path, "clip")
@@ -188,7 +189,7 @@ def test_frames_of_a_video_have_their_times(tmp_path: Path):
 
 @pytest.mark.parametrize("spool_bytes", [2**18, 100])
 def test_coco_frames_load_and_evaluate_with_pycocotools(tmp_path: Path, monkeypatch, spool_bytes):
-    monkeypatch.setattr("tracker.exporters.coco._SPOOL_BYTES", spool_bytes)
+    monkeypatch.setattr("tracker.exporters.spooled.SPOOL_BYTES", spool_bytes)
     path, masks = tmp_path / "frames.json", tmp_path / "masks"
     pairs = renamed(tracked(12, {0: RED_PROMPT, 3: GREEN_PROMPT}))
     coco_writer, davis_writer = CocoFramesWriter(path, "shots"), DavisWriter(masks)

@@ -3,13 +3,21 @@
 import os
 import re
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 from tracker.errors import OutputError, UsageError
-from tracker.exporters.base import PART_NAME, ExporterSpec, ExportSource, Settings, Writer
+from tracker.exporters.base import (
+    PART_NAME,
+    ExporterSpec,
+    ExportSource,
+    Labels,
+    Layout,
+    Settings,
+    Writer,
+)
 from tracker.exporters.registry import EXPORTERS
 
 _STATE_OPTION = "--resume"
@@ -29,19 +37,25 @@ class Export:
             UsageError: It has the wrong suffix, or a setting is wrong.
             OutputError: It cannot be written.
         """
-        if self.spec.is_folder:
-            ours = rf"(?s:.+{re.escape(self.spec.suffix)})|{re.escape(PART_NAME)}"
-            _check_folder(self.spec.option, self.path, ours if begun else "")
-        else:
-            _check_file(self.spec.option, self.path, self.spec.suffix)
+        match self.spec.layout:
+            case Layout.FILE:
+                _check_file(self.spec.option, self.path, self.spec.suffixes)
+            case Layout.FRAMES:
+                ours = rf"(?s:.+{re.escape(self.spec.suffix)})|{re.escape(PART_NAME)}"
+                _check_folder(self.spec.option, self.path, ours if begun else "")
+            case Layout.DATASET:
+                _check_dataset(self.spec.option, self.path, begun=begun)
         self.spec.check_settings(settings)
+        self.spec.check_path(self.path, settings)
 
-    def check_ids(self, largest: int) -> None:
-        """Check that the format holds ids up to `largest`.
+    def check_objects(self, labels: Labels) -> None:
+        """Check that the format holds objects of these ids and labels.
 
         Raises:
             UsageError: It does not.
         """
+        self.spec.check_labels(labels)
+        largest = max(labels, default=0)
         limit = self.spec.max_object_id
         if limit is not None and largest > limit:
             raise UsageError(
@@ -84,29 +98,26 @@ class Outputs:
             raise _no_format_for(name)
         return cls(exports, state, given)
 
-    def check(
-        self, inputs: Sequence[Path], object_ids: Iterable[int], *, begun: bool = False
-    ) -> None:
+    def check(self, inputs: Sequence[Path], labels: Labels, *, begun: bool = False) -> None:
         """Check that all outputs can be written and harm nothing.
 
         Args:
             inputs: Files and folders that the run reads.
-            object_ids: Ids that will be written.
+            labels: Label of each object that will be written, by its id.
             begun: An interrupted run goes on, whose masks may be written over.
 
         Raises:
             UsageError: An output is an input or another output, has the wrong suffix, or cannot
-                hold the ids.
+                hold the objects.
             OutputError: An output cannot be written there.
         """
         self._check_overlaps(inputs)
-        largest = max(object_ids, default=0)
         for export in self.exports:
             export.check(self.settings, begun=begun)
         if self.state is not None:
             _check_folder(_STATE_OPTION, self.state, "(?s:.*)" if begun else "")
         for export in self.exports:
-            export.check_ids(largest)
+            export.check_objects(labels)
 
     def _check_overlaps(self, inputs: Sequence[Path]) -> None:
         wanted = list(self.wanted())
@@ -174,9 +185,11 @@ def _same(first: Path, second: Path) -> bool:
     return first.resolve() == second.resolve()
 
 
-def _check_file(option: str, path: Path, suffix: str) -> None:
-    if path.suffix.lower() != suffix:
-        raise UsageError(f"{option} {path} does not end in {suffix}", f"name it NAME{suffix}")
+def _check_file(option: str, path: Path, suffixes: tuple[str, ...]) -> None:
+    if path.suffix.lower() not in suffixes:
+        raise UsageError(
+            f"{option} {path} does not end in {' or '.join(suffixes)}", f"name it NAME{suffixes[0]}"
+        )
     if path.exists() and not path.is_file():
         raise OutputError(f"{option} {path} is not a file", "give a file name")
     _check_parent(option, path)
@@ -194,6 +207,21 @@ def _check_folder(option: str, path: Path, may_hold: str) -> None:
         raise OutputError(
             f"{option} {path} holds files already", "give a new folder, or empty this one"
         )
+
+
+def _check_dataset(option: str, path: Path, *, begun: bool) -> None:
+    """Check a folder that grows beside its place; a run that has begun finishes it again."""
+    part = path.with_name(path.name + ".part")
+    if part.exists() and not begun:
+        raise OutputError(
+            f"{option} {path}: an unfinished folder {part} is there already",
+            "delete it, or give a new folder",
+        )
+    if begun and path.is_dir() and any(path.iterdir()):
+        raise OutputError(
+            f"{option} {path} is written already", "delete it to have it written again"
+        )
+    _check_folder(option, path, "")
 
 
 def _check_parent(option: str, path: Path) -> None:

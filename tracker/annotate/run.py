@@ -31,7 +31,7 @@ from tracker.annotate.thread_share import sharing_processors
 from tracker.annotate.trackers import FrameTracker, PlanTracker
 from tracker.engine import Policy, Session
 from tracker.errors import PromptError, UsageError
-from tracker.exporters.base import ExportSource
+from tracker.exporters.base import ExportSource, Layout, notes_of
 from tracker.finders.guard import GuardedFinder
 from tracker.helper import HelperThread, helper_thread
 from tracker.models import Model, load_model
@@ -174,10 +174,10 @@ class Annotation:
         path = local_path(self.source)
         if path is not None:
             inputs.append(images_folder(path) or path)
-        self.outputs.check(inputs, self.plan.object_ids, begun=begun)
+        self.outputs.check(inputs, self.plan.labels, begun=begun)
         for export in self.outputs.exports:
             spec = export.spec
-            if spec.is_folder:
+            if spec.layout is not Layout.FILE:
                 pictures.check_stems(self.plan.frames, spec.option, spec.suffix)
 
     def _check_source(self, source: Source) -> None:
@@ -258,8 +258,8 @@ class OpenAnnotation:
             if self._finder is not None:
                 tracker = finding = self._finding(tracker, self._finder)
             info = self._source.info
-            named = ExportSource(source_name(self._annotation.source), info.fps)
-            job = Job(tracker, plan, outputs.open(named), self._picture_count)
+            writers = outputs.open(self._described())
+            job = Job(tracker, plan, writers, self._picture_count)
             adjust = stack.enter_context(sharing_processors(parts.model, live=info.live))
             with progress(plan.frames.count(info.frame_count), doing) as show:
                 frames = self._frames if info.live else read_ahead(self._frames, parts.session)
@@ -278,6 +278,7 @@ class OpenAnnotation:
             source,
             replayed=replayed,
             backward=backward,
+            notes=tuple(note for writer in writers for note in notes_of(writer)),
             finding=finding,
         )
 
@@ -294,6 +295,14 @@ class OpenAnnotation:
             first_masks=parts.first_masks,
             last_id=asked.outputs.max_object_id,
         )
+
+    def _described(self) -> ExportSource:
+        """What writers need to know of the source."""
+        asked = self._annotation
+        path = local_path(asked.source)
+        file = path if path is not None and path.is_file() else None
+        name = source_name(asked.source)
+        return ExportSource(name, self._source.info.fps, asked.plan.labels, file)
 
     def _description(self) -> RunDescription:
         asked = self._annotation
@@ -336,7 +345,7 @@ def run(
     Args:
         source: As in `Annotation`.
         plan: Likewise.
-        outputs: Path of each output by the name of its format: video, davis, coco, coco-frames.
+        outputs: Path of each output by the name of its format, such as video, davis or cvat.
         settings: Of these formats, such as `{"effect": "blur"}`.
         model: As in `Annotation`; None for pico.
         segmenter: Likewise.

@@ -63,7 +63,8 @@ class Summary:
     """One run. Frame numbers count from 0; `stopped_at` is None for a run to the end.
 
     `replayed` counts the frames whose results an interrupted run had left; `frames` holds them.
-    `backward` counts the frames of the pass towards the start. `found` is None without a finder.
+    `backward` counts the frames of the pass towards the start. `notes` say what an output could
+    not hold. `found` is None without a finder.
     """
 
     source: str
@@ -82,6 +83,7 @@ class Summary:
     damaged_pictures: DamagedPictures
     outputs: dict[str, str]
     found: FoundSummary | None = None
+    notes: tuple[str, ...] = ()
 
     def as_json(self) -> str:
         """One JSON object on one line."""
@@ -103,10 +105,12 @@ def summarize(
     replayed: int,
     backward: int,
     finding: FindingTracker | None = None,
+    notes: tuple[str, ...] = (),
 ) -> Summary:
     """The summary of what a run left behind.
 
-    `replayed` frames had been tracked before; `backward` frames were tracked backward.
+    `replayed` frames had been tracked before; `backward` frames were tracked backward; `notes`
+    say what outputs could not hold.
     """
     labels = plan.labels if finding is None else plan.labels | finding.labels
     per_frame_ms = 1000 / max(tally.frames, 1)
@@ -131,6 +135,7 @@ def summarize(
         damaged_pictures=_damaged(source),
         outputs=outputs.by_key if tally.frames else {},
         found=None if finding is None else finding.summary(),
+        notes=notes,
     )
 
 

@@ -5,34 +5,45 @@ from pathlib import Path
 from typing import Any
 
 from tracker.errors import UsageError
+from tracker.exporters.base import ExporterSpec, Layout, Setting
 from tracker.exporters.registry import EXPORTERS
 
 
 def add_options(group: "argparse._ActionsContainer") -> None:
     """Add the options of the built-in formats and their settings, and the one for all formats."""
     for spec in EXPORTERS.built_in:
-        metavar = "DIR" if spec.is_folder else f"FILE{spec.suffix}"
-        group.add_argument(
-            spec.shorthand, dest=_dest(spec.name), type=Path, metavar=metavar, help=spec.help
-        )
-        for setting in spec.settings:
+        if spec.shorthand:
+            metavar = f"FILE{spec.suffix}" if spec.layout is Layout.FILE else "DIR"
             group.add_argument(
-                setting.option,
-                dest=setting.name,
-                type=setting.type,
-                metavar=setting.metavar,
-                help=setting.help,
+                spec.shorthand, dest=_dest(spec.name), type=Path, metavar=metavar, help=spec.help
             )
+    for setting in _settings():
+        group.add_argument(
+            setting.option,
+            dest=setting.name,
+            type=setting.type,
+            action="append" if setting.repeats else "store",
+            metavar=setting.metavar,
+            help=setting.help,
+        )
     group.add_argument(
         "--export",
         dest="exports",
         action="append",
         default=[],
         metavar="FORMAT:PATH",
-        help="an output by the name of its format: "
-        f"{', '.join(spec.name for spec in EXPORTERS.built_in)}, or one of an installed package "
-        "(repeats)",
+        help="an output by the name of its format, or of one of an installed package (repeats): "
+        + "; ".join(_described(spec) for spec in EXPORTERS.built_in),
     )
+
+
+def _described(spec: ExporterSpec) -> str:
+    return f"{spec.name}, as {spec.shorthand}" if spec.shorthand else f"{spec.name}, {spec.help}"
+
+
+def _settings() -> list[Setting]:
+    """The settings of the built-in formats, each once."""
+    return list(dict.fromkeys(item for spec in EXPORTERS.built_in for item in spec.settings))
 
 
 def given(args: argparse.Namespace) -> dict[str, Path]:
@@ -41,7 +52,9 @@ def given(args: argparse.Namespace) -> dict[str, Path]:
     Raises:
         UsageError: A text is no FORMAT:PATH, or a format is given twice.
     """
-    typed = {spec.name: getattr(args, _dest(spec.name)) for spec in EXPORTERS.built_in}
+    typed = {
+        spec.name: getattr(args, _dest(spec.name)) for spec in EXPORTERS.built_in if spec.shorthand
+    }
     paths: dict[str, Path] = {}
     for text in args.exports:
         name, colon, path = text.partition(":")
@@ -58,8 +71,7 @@ def given(args: argparse.Namespace) -> dict[str, Path]:
 
 def settings(args: argparse.Namespace) -> dict[str, Any]:
     """The settings of the formats that were typed, by name."""
-    named = (setting.name for spec in EXPORTERS.built_in for setting in spec.settings)
-    return {name: getattr(args, name) for name in named}
+    return {setting.name: getattr(args, setting.name) for setting in _settings()}
 
 
 def _dest(name: str) -> str:

@@ -22,6 +22,7 @@ def summary_text(summary: Summary) -> str:
     if summary.found is not None:
         lines += [f"  {line}" for line in _found(summary.found)]
     lines += [f"  {line}" for line in _mishaps(summary)]
+    lines += [f"  {note}" for note in summary.notes]
     lines += [f"  {kind}: {path}" for kind, path in summary.outputs.items()]
     if summary.stopped_at is not None and "state" in summary.outputs:
         lines.append("  the same command goes on from here")

@@ -6,13 +6,11 @@ from pathlib import Path
 from typing import IO, Any
 
 from streams.frame import Frame
-from tracker.exporters.json_text import JsonExport, Spool, segmentation_of, write_list
+from tracker.exporters.spooled import Spool, SpooledExport, segmentation_of, write_list
 from tracker.types import TrackResult
 
-_SPOOL_BYTES = 256 * 1024
 
-
-class CocoFramesWriter(JsonExport):
+class CocoFramesWriter(SpooledExport):
     """COCO instances, as `pycocotools.coco.COCO` loads them: images, annotations, categories.
 
     Beside COCO's own keys an image has `frame`, its number in the source, and, unless it is a
@@ -28,8 +26,8 @@ class CocoFramesWriter(JsonExport):
 
     def _record(self, frame: Frame, result: TrackResult) -> None:
         if self._images is None or self._annotations is None:
-            self._images = Spool(self._path.parent, _SPOOL_BYTES)
-            self._annotations = Spool(self._path.parent, _SPOOL_BYTES)
+            self._images = Spool(self._path.parent)
+            self._annotations = Spool(self._path.parent)
         image_id = self._length + 1
         height, width = frame.image.shape[:2]
         image = {

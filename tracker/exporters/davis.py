@@ -2,50 +2,57 @@
 
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from streams.frame import Frame
-from streams.sources.images import stem_of
 from tracker.errors import OutputError
 from tracker.exporters.base import PART_NAME
+from tracker.exporters.frame_name import frame_stem
+from tracker.exporters.label_map import OverlapCounter, label_map
 from tracker.exporters.palette import davis_palette
 from tracker.types import TrackResult
 
-
-def label_map(result: TrackResult, height: int, width: int) -> NDArray[np.uint8]:
-    """Ids per pixel, uint8 [H, W], 0 where there is no object.
-
-    Where masks overlap, the object with the higher score is on top; with equal scores the one
-    with the better predicted mask, then the one with the lower id.
-    """
-    ids_hw = np.zeros((height, width), np.uint8)
-    for item in sorted(result.objects, key=lambda item: (item.score, item.iou, -item.id)):
-        ids_hw[item.mask_hw] = item.id
-    return ids_hw
+#: Ids of a palette PNG; more make the PNGs grey with 16 bits.
+MAX_PALETTE_ID = 255
+#: The largest value of 16 bits, 65535, marks pixels that nobody judged.
+MAX_ID = 65534
 
 
 class DavisWriter:
     """Writes a PNG per frame; pixel value = object id.
 
     The mask of a picture has the picture's name; those of a video are named by frame number,
-    `00000.png`, `00001.png`, ...
+    `00000.png`, `00001.png`, ... With an id beyond 255 the PNGs are grey with 16 bits.
     """
 
-    def __init__(self, folder: Path) -> None:
-        """Write into `folder`, which is made when the first frame comes."""
+    def __init__(self, folder: Path, largest_id: int = MAX_PALETTE_ID) -> None:
+        """Write into `folder`, which is made when the first frame comes.
+
+        Args:
+            folder: Where to.
+            largest_id: Of the objects that may come.
+        """
         self._folder = folder
-        self._palette = davis_palette()
+        self._palette = davis_palette() if largest_id <= MAX_PALETTE_ID else None
         self._part = folder / PART_NAME
+        self._overlaps = OverlapCounter("davis")
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the PNGs could not hold."""
+        return self._overlaps.notes
 
     def write(self, frame: Frame, result: TrackResult) -> None:
         """Write the masks of one frame."""
         height, width = frame.image.shape[:2]
-        image = Image.fromarray(label_map(result, height, width), mode="P")
-        image.putpalette(self._palette)
-        stem = f"{frame.seq:05d}" if frame.name is None else stem_of(frame.name)
-        target = self._folder / f"{stem}.png"
+        ids_hw = label_map(result, height, width)
+        self._overlaps.add(result, ids_hw)
+        if self._palette is None:
+            image = Image.fromarray(ids_hw)
+        else:
+            image = Image.fromarray(ids_hw.astype("uint8"), mode="P")
+            image.putpalette(self._palette)
+        target = self._folder / f"{frame_stem(frame)}.png"
         try:
             self._folder.mkdir(exist_ok=True)
             image.save(self._part, format="PNG")

@@ -6,11 +6,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from streams.frame import Frame
-from tracker.exporters.json_text import JsonExport, Spool, segmentation_of, write_list
+from tracker.exporters.spooled import Spool, SpooledExport, segmentation_of, write_list
 from tracker.types import ObjectResult, TrackResult
-
-# Small tracks stay in memory.
-_SPOOL_BYTES = 256 * 1024
 
 
 class _Track:
@@ -19,7 +16,7 @@ class _Track:
     def __init__(self, object_id: int, folder: Path) -> None:
         self.id = object_id
         self._score_sum = 0.0
-        self._spool = Spool(folder, _SPOOL_BYTES)
+        self._spool = Spool(folder)
         self.close = self._spool.close
 
     def add(self, index: int, item: ObjectResult) -> None:
@@ -53,7 +50,7 @@ class _Track:
         yield from (None for _ in range(index, length))
 
 
-class CocoWriter(JsonExport):
+class CocoWriter(SpooledExport):
     """One annotation per object, with lists over the frames that were written.
 
     Beside `file_names`, the video lists the `frames` by their numbers in the source and, unless
@@ -70,7 +67,7 @@ class CocoWriter(JsonExport):
 
     def _record(self, frame: Frame, result: TrackResult) -> None:
         if self._frames is None:
-            self._frames = Spool(self._path.parent, _SPOOL_BYTES)
+            self._frames = Spool(self._path.parent)
             self._size_hw = (frame.image.shape[0], frame.image.shape[1])
             self._has_times = frame.name is None
         self._frames.add(

@@ -1,4 +1,4 @@
-"""JSON files that grow with the video, while memory does not."""
+"""Text files that grow with the video, while memory does not: JSON, XML."""
 
 import json
 import tempfile
@@ -9,20 +9,22 @@ from typing import IO, Any
 
 from streams.frame import Frame
 from tracker.errors import OutputError
+from tracker.exporters.base import UNNAMED
 from tracker.rle import encode_rle
 from tracker.types import ObjectResult, TrackResult
 
-_UNNAMED = "object"
+#: Records that stay in memory before a spool goes to disk, in bytes.
+SPOOL_BYTES = 256 * 1024
 
 
 class Spool:
     """JSON records, appended one by one, then read back in the same order."""
 
-    def __init__(self, folder: Path, memory_bytes: int) -> None:
-        """Hold `memory_bytes` in memory; what goes beyond, in a nameless file in `folder`."""
+    def __init__(self, folder: Path) -> None:
+        """Hold `SPOOL_BYTES` in memory; what goes beyond, in a nameless file in `folder`."""
         self.count = 0
         self._file = tempfile.SpooledTemporaryFile(  # noqa: SIM115 - closed by `close`
-            memory_bytes, mode="w+", encoding="ascii", dir=str(folder)
+            SPOOL_BYTES, mode="w+", encoding="ascii", dir=str(folder)
         )
 
     def add(self, record: dict[str, Any]) -> None:
@@ -41,7 +43,7 @@ class Spool:
         self._file.close()
 
 
-class JsonExport(ABC):
+class SpooledExport(ABC):
     """A writer whose file is put together when it is closed: beside it, then renamed."""
 
     def __init__(self, path: Path, source_name: str) -> None:
@@ -56,7 +58,7 @@ class JsonExport(ABC):
     def write(self, frame: Frame, result: TrackResult) -> None:
         """Record the objects of one frame."""
         for item in result.objects:
-            self._labels[item.id] = item.label or self._labels.get(item.id, _UNNAMED)
+            self._labels[item.id] = item.label or self._labels.get(item.id, UNNAMED)
         try:
             self._record(frame, result)
         except OSError as error:
@@ -66,7 +68,7 @@ class JsonExport(ABC):
         self._length += 1
 
     def close(self) -> None:
-        """Assemble the JSON and put it in place."""
+        """Assemble the file and put it in place."""
         if self._length == 0 or self._closed:
             return
         self._closed = True
