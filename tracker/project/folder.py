@@ -155,13 +155,18 @@ class Project:
         """
         return ProjectPrompts.load(self.prompts_path, Pictures.of(self.source))
 
+    @property
+    def results_path(self) -> Path:
+        """The database of results, which need not be there."""
+        return self.folder / "results.sqlite"
+
     def results(self, *, read_only: bool = False) -> ResultStore:
         """The results; to be closed.
 
         Raises:
             TrackdError: As `ResultStore`.
         """
-        return ResultStore(self.folder / "results.sqlite", read_only=read_only)
+        return ResultStore(self.results_path, read_only=read_only)
 
     def open_source(self) -> Source:
         """The source, at its first frame.
@@ -183,6 +188,19 @@ class Project:
                 f"{self.source} is not what it was when the project {self.folder} was made",
                 "give the source back, or make another project",
             )
+
+    def with_settings(self, settings: ProjectSettings) -> "Project":
+        """The same with other settings, which are written to its file.
+
+        Raises:
+            OutputError: They cannot be written.
+        """
+        text = settings.model_dump_json(indent=1, exclude_none=True)
+        try:
+            write_atomically(self.folder / _SETTINGS, f"{text}\n".encode())
+        except OSError as error:
+            raise OutputError(f"cannot write {self.folder}: {error.strerror}") from error
+        return Project(self.folder, settings, self.access)
 
     @contextmanager
     def lock(self) -> Iterator[None]:

@@ -27,7 +27,14 @@ VIDEO_SUFFIXES = frozenset(
         *("wmv", "flv", "ogv", "3gp", "gif", "webp"),
     )
 )
-)
+
+
+def default_projects() -> Path:
+    """Folder of a user's projects: trackd/projects in $XDG_DATA_HOME or in ~/.local/share."""
+    data_home = Path(os.environ.get("XDG_DATA_HOME", ""))
+    if not data_home.is_absolute():
+        data_home = Path.home() / ".local" / "share"
+    return data_home / "trackd" / "projects"
 
 
 @dataclass(frozen=True, slots=True)
