@@ -59,7 +59,7 @@ def test_three_boxes_two_corrections_a_crash_and_export(browser: Any, tmp_path: 
         studio.kill()
         # On the disk is what the page had said was kept.
         assert json.loads((folder / "prompts.json").read_text()) == drawn
-    with studio.start() as studio:
+    with studio:
         page = opened(browser, studio)
         page.click("#project-list a >> text=discs")
         until(page, "document.querySelectorAll('#objects li').length === 3")

@@ -7,6 +7,7 @@ It holds `project.json` (the source, and how it is tracked), `prompts.json` (a p
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -32,6 +33,7 @@ from tracker.project.snapshots import Snapshots
 MAX_SETTINGS_BYTES = 64 * 1024
 PROJECT_VERSION: Literal[1] = 1
 _SETTINGS = "project.json"
+_LOCK_EVERY_S = 0.1
 _Name = Annotated[str, Field(min_length=1, max_length=4096)]
 
 
@@ -203,26 +205,37 @@ class Project:
         return Project(self.folder, settings, self.access)
 
     @contextmanager
-    def lock(self) -> Iterator[None]:
-        """Be the only one who tracks, for as long as the block lasts.
+    def lock(self, wait_s: float = 0.0) -> Iterator[None]:
+        """Be the only one who tracks, for as long as the block lasts; wait for another to end.
 
         Raises:
-            TrackdError: Another program does.
+            TrackdError: Another program tracks, and does not end in `wait_s`.
         """
         try:
             descriptor = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise OutputError(f"cannot write into {self.folder}: {error.strerror}") from error
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not _locked(descriptor, wait_s):
+                raise TrackdError(
+                    f"another program tracks the project {self.folder}",
+                    "wait until it is done, or close the project there",
+                )
             yield
-        except BlockingIOError as error:
-            raise TrackdError(
-                f"another program tracks the project {self.folder}",
-                "wait until it is done, or close the project there",
-            ) from error
         finally:
             os.close(descriptor)
+
+
+def _locked(descriptor: int, wait_s: float) -> bool:
+    end_s = time.monotonic() + wait_s
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if time.monotonic() >= end_s:
+                return False
+        time.sleep(_LOCK_EVERY_S)
 
 
 def described_source(source: str, folder: Path) -> tuple[str, str]:
