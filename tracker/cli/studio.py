@@ -14,8 +14,9 @@ PORT = 8570
 _ABOUT = """\
 Opens a page on which streams are shown live: click an object, and its mask follows. The page is a
 client of a daemon: of the one that runs, or of one that is started for as long as the page is
-served. Only this machine is served unless --host says else, which needs a certificate and a
-password.
+served. Another page annotates files of --folder, or that are dropped on it; what is done there is
+kept in projects, for trackd export too. Only this machine is served unless --host says else, which
+needs a certificate and a password.
 """
 
 
@@ -23,9 +24,9 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     """Add the command to `trackd`."""
     parser = subparsers.add_parser(
         "studio",
-        help="see streams in a browser, and prompt by clicking",
+        help="see streams and annotate files in a browser, by clicking",
         description=_ABOUT,
-        epilog="example: trackd studio clip.mp4 webcam:0",
+        epilog="example: trackd studio clip.mp4 webcam:0 --folder videos",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
@@ -41,6 +42,29 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
         default=[],
         metavar="FILE",
         help="a source whose address, with its password, is in this file; repeats",
+    )
+    files = parser.add_argument_group("annotation of files")
+    files.add_argument(
+        "--folder",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="a folder whose videos and pictures may be annotated, and those in its folders; "
+        "repeats; without it only files that are dropped on the page",
+    )
+    files.add_argument(
+        "--projects",
+        type=Path,
+        metavar="DIR",
+        help="where projects are kept (~/.local/share/trackd/projects)",
+    )
+    files.add_argument(
+        "--max-upload",
+        type=float,
+        default=4.0,
+        metavar="GIB",
+        help="size of a file that may be dropped on the page (4)",
     )
     page = parser.add_argument_group("page")
     page.add_argument("--port", type=int, default=PORT, help=f"of the page ({PORT}); 0 takes any")
@@ -80,6 +104,12 @@ def run(args: argparse.Namespace) -> int:
     return serve(_launch(args))
 
 
+def _bytes(gib: float) -> int:
+    if not 0 <= gib <= 1024:
+        raise UsageError(f"--max-upload {gib:g}: not a size", "give GiB, from 0 to 1024")
+    return round(gib * 2**30)
+
+
 def _launch(args: argparse.Namespace) -> "Launch":
     from tracker.studio.launch import Launch
 
@@ -98,4 +128,7 @@ def _launch(args: argparse.Namespace) -> "Launch":
         tls_key=args.tls_key,
         password_file=args.password_file,
         opens_browser=not args.no_browser,
+        folders=tuple(args.folder),
+        projects=args.projects,
+        max_upload_bytes=_bytes(args.max_upload),
     )

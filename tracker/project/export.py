@@ -14,8 +14,8 @@ from tracker.annotate.source_name import source_name
 from tracker.errors import UsageError
 from tracker.exporters.base import ExportSource
 from tracker.project.folder import Project
+from tracker.project.replay import stored_tracker
 from tracker.project.results import ResultStore
-from tracker.project.stored import stored_tracker
 
 
 def check_outputs(project: Project, plan: PromptPlan | None, outputs: Outputs) -> PromptPlan:

@@ -7,6 +7,7 @@ It holds `project.json` (the source, and how it is tracked), `prompts.json` (a p
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -32,6 +33,7 @@ from tracker.project.snapshots import Snapshots
 MAX_SETTINGS_BYTES = 64 * 1024
 PROJECT_VERSION: Literal[1] = 1
 _SETTINGS = "project.json"
+_LOCK_EVERY_S = 0.1
 _Name = Annotated[str, Field(min_length=1, max_length=4096)]
 
 
@@ -155,13 +157,18 @@ class Project:
         """
         return ProjectPrompts.load(self.prompts_path, Pictures.of(self.source))
 
+    @property
+    def results_path(self) -> Path:
+        """The database of results, which need not be there."""
+        return self.folder / "results.sqlite"
+
     def results(self, *, read_only: bool = False) -> ResultStore:
         """The results; to be closed.
 
         Raises:
             TrackdError: As `ResultStore`.
         """
-        return ResultStore(self.folder / "results.sqlite", read_only=read_only)
+        return ResultStore(self.results_path, read_only=read_only)
 
     def open_source(self) -> Source:
         """The source, at its first frame.
@@ -184,27 +191,51 @@ class Project:
                 "give the source back, or make another project",
             )
 
-    @contextmanager
-    def lock(self) -> Iterator[None]:
-        """Be the only one who tracks, for as long as the block lasts.
+    def with_settings(self, settings: ProjectSettings) -> "Project":
+        """The same with other settings, which are written to its file.
 
         Raises:
-            TrackdError: Another program does.
+            OutputError: They cannot be written.
+        """
+        text = settings.model_dump_json(indent=1, exclude_none=True)
+        try:
+            write_atomically(self.folder / _SETTINGS, f"{text}\n".encode())
+        except OSError as error:
+            raise OutputError(f"cannot write {self.folder}: {error.strerror}") from error
+        return Project(self.folder, settings, self.access)
+
+    @contextmanager
+    def lock(self, wait_s: float = 0.0) -> Iterator[None]:
+        """Be the only one who tracks, for as long as the block lasts; wait for another to end.
+
+        Raises:
+            TrackdError: Another program tracks, and does not end in `wait_s`.
         """
         try:
             descriptor = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise OutputError(f"cannot write into {self.folder}: {error.strerror}") from error
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not _locked(descriptor, wait_s):
+                raise TrackdError(
+                    f"another program tracks the project {self.folder}",
+                    "wait until it is done, or close the project there",
+                )
             yield
-        except BlockingIOError as error:
-            raise TrackdError(
-                f"another program tracks the project {self.folder}",
-                "wait until it is done, or close the project there",
-            ) from error
         finally:
             os.close(descriptor)
+
+
+def _locked(descriptor: int, wait_s: float) -> bool:
+    end_s = time.monotonic() + wait_s
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if time.monotonic() >= end_s:
+                return False
+        time.sleep(_LOCK_EVERY_S)
 
 
 def described_source(source: str, folder: Path) -> tuple[str, str]:

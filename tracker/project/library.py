@@ -29,6 +29,14 @@ VIDEO_SUFFIXES = frozenset(
 )
 
 
+def default_projects() -> Path:
+    """Folder of a user's projects: trackd/projects in $XDG_DATA_HOME or in ~/.local/share."""
+    data_home = Path(os.environ.get("XDG_DATA_HOME", ""))
+    if not data_home.is_absolute():
+        data_home = Path.home() / ".local" / "share"
+    return data_home / "trackd" / "projects"
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One name in a folder that is browsed; `kind` is folder or video."""

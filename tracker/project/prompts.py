@@ -1,5 +1,6 @@
 """The prompts of a project: a prompts file of `trackd track`, and the edits that people make."""
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -263,3 +264,11 @@ def first_change(before: ProjectPrompts, after: ProjectPrompts) -> int | None:
     """
     differing = before.unnamed ^ after.unnamed
     return min((item.frame for item in differing), default=None)
+
+
+def first_prompts_digest(plan: PromptPlan) -> str:
+    """Digest of what a backward pass depends on: the first prompt of each object."""
+    first = plan.first_frames
+    begun = [p for p in plan.placed if first[p.prompt.object_id] == p.frame]
+    bare = [replace(item, prompt=replace(item.prompt, label=None)) for item in begun]
+    return hashlib.sha256(repr(bare).encode()).hexdigest()

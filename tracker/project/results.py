@@ -132,6 +132,11 @@ class ResultStore:
         return self._meta("prompts")
 
     @property
+    def settings_json(self) -> str:
+        """The project's settings that the results were tracked with."""
+        return self._meta("settings")
+
+    @property
     def tracked_to(self) -> int:
         """The first frame that is not tracked with these prompts."""
         return int(self._meta("tracked_to") or 0)
@@ -146,9 +151,10 @@ class ResultStore:
         """Digest of the first prompts from which the backward pass ran to its end; "" for none."""
         return self._meta("backward_of")
 
-    def begin(self, identity: str, prompts_json: str, tracked_to: int) -> None:
+    def begin(self, identity: str, prompts_json: str, tracked_to: int, settings_json: str) -> None:
         """Note what is tracked from now on; results before `tracked_to` hold for it, too."""
         self._set("identity", identity)
+        self._set("settings", settings_json)
         self._set("prompts", prompts_json)
         self._set("tracked_to", str(min(self.tracked_to, tracked_to)))
         self._set("forward_done", "0")

@@ -13,6 +13,7 @@ from tracker.errors import UsageError
 from tracker.project.export import check_outputs, export_project
 from tracker.project.folder import Project, ProjectSettings, described_source
 from tracker.project.prompts import ProjectPrompts
+from tracker.project.stored import is_tracked
 from tracker.project.tracking import LoadedModel, ProjectTracking
 
 
@@ -101,31 +102,35 @@ def run_project(
         TrackdError: Wrong usage, another program tracks it, or something is missing or broken.
         StreamError: The source cannot be read.
     """
+    prompts = project.prompts()
+    plan = prompts.plan(project.frames)
     if outputs.exports:
-        check_outputs(project, project.prompts().plan(project.frames), outputs)
-    with ExitStack() as stack:
-        stack.enter_context(project.lock())
-        store = stack.enter_context(project.results())
-        loaded = LoadedModel(project)
-        stack.callback(loaded.close)
-        tracking = ProjectTracking(project, loaded, store)
-        plan = tracking.plan()
-        tracked = 0
-        if plan is not None and not tracking.is_done:
-            tracked, done = _track(tracking, progress, stop_asked)
-            if not done:
-                return ProjectSummary(tracked, 0, True, {})
-        if plan is None or not outputs.exports:
-            return ProjectSummary(tracked, 0, False, {})
-        with progress(None, lambda tally: "export") as show:
-            tally = export_project(
-                project, plan, store, outputs, on_frame=show, stop_asked=stop_asked
-            )
+        check_outputs(project, plan, outputs)
+    tracked = 0
+    if not _is_tracked(project, prompts):
+        tracked, done = _track(project, progress, stop_asked)
+        if not done:
+            return ProjectSummary(tracked, 0, True, {})
+    if plan is None or not outputs.exports:
+        return ProjectSummary(tracked, 0, False, {})
+    with (
+        project.results(read_only=True) as store,
+        progress(plan.frames.count(None), lambda tally: "export") as show,
+    ):
+        tally = export_project(project, plan, store, outputs, on_frame=show, stop_asked=stop_asked)
     return ProjectSummary(tracked, tally.frames, tally.stopped_early, outputs.by_key)
 
 
+def _is_tracked(project: Project, prompts: ProjectPrompts) -> bool:
+    """True if nothing is left to track; a studio may have the project open."""
+    if not project.results_path.exists():
+        return False
+    with project.results(read_only=True) as store:
+        return is_tracked(project, prompts, store)
+
+
 def _track(
-    tracking: ProjectTracking, progress: Progress, stop_asked: Callable[[], bool]
+    project: Project, progress: Progress, stop_asked: Callable[[], bool]
 ) -> tuple[int, bool]:
     """Frames that were tracked, and whether it came to the end."""
     frames = {"frame": 0, "backward": 0}
@@ -137,7 +142,14 @@ def _track(
         frames[word] = tally.frames
         show(tally)
 
-    with progress(None, lambda tally: doing) as show:
+    with ExitStack() as stack:
+        stack.enter_context(project.lock())
+        store = stack.enter_context(project.results())
+        loaded = LoadedModel(project)
+        stack.callback(loaded.close)
+        tracking = ProjectTracking(project, loaded, store)
+        tracking.plan()
+        show = stack.enter_context(progress(None, lambda tally: doing))
         done = tracking.track(
             on_forward=lambda tally: note("frame", tally, show),
             on_backward=lambda tally: note("backward", tally, show),

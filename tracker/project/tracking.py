@@ -10,7 +10,7 @@ import hashlib
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 from streams.frame import Frame
@@ -28,10 +28,10 @@ from tracker.annotate.trackers import FrameTracker, PlanTracker
 from tracker.engine import POLICIES, Session
 from tracker.helper import HelperThread, helper_thread
 from tracker.project.folder import Project
-from tracker.project.prompts import ProjectPrompts, first_change
+from tracker.project.prompts import ProjectPrompts, first_change, first_prompts_digest
+from tracker.project.replay import StoredBackward
 from tracker.project.results import Direction, ResultStore
 from tracker.project.snapshots import Snapshots
-from tracker.project.stored import StoredBackward
 from tracker.segmenters.registry import SEGMENTERS
 from tracker.types import TrackResult
 
@@ -161,7 +161,7 @@ class ProjectTracking:
                 store.rename(text)
         if changed is not None:
             self._snapshots.drop_after(changed)
-            store.begin(identity, text, changed)
+            store.begin(identity, text, changed, self.project.settings.model_dump_json())
         self._plan = prompts.plan(self.project.frames)
         if self._plan is None:
             store.clear()
@@ -291,14 +291,6 @@ class StoringTracker:
         self._store.commit()
         self._snapshots.put(self._next, self._session)
         self._unsaved, self._saved_s = 0, time.monotonic()
-
-
-def first_prompts_digest(plan: PromptPlan) -> str:
-    """Digest of what a backward pass depends on: the first prompt of each object."""
-    first = plan.first_frames
-    begun = [p for p in plan.placed if first[p.prompt.object_id] == p.frame]
-    bare = [replace(item, prompt=replace(item.prompt, label=None)) for item in begun]
-    return hashlib.sha256(repr(bare).encode()).hexdigest()
 
 
 def _since(frames: Iterator[Frame], first: int, stop_asked: StopAsked) -> Iterator[Frame]:

@@ -49,6 +49,7 @@ from tracker.project.tracking import LoadedModel, ProjectTracking
 from tracker.rle import encode_rle
 
 STATUS_EVERY_S = 0.25
+LOCK_WAIT_S = 30.0  # for a worker whose studio was killed to end
 MAX_WAITING = 64  # requests; beyond, reading them waits
 
 _State = Literal["loading", "tracking", "backward", "idle", "stopped", "failed"]
@@ -199,7 +200,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         emit(Status(state="loading"))
         project = Project.open(folder, access)
-        with project.lock(), project.results() as store:
+        with project.lock(LOCK_WAIT_S), project.results() as store:
             loaded = LoadedModel(project)
             tracking = ProjectTracking(project, loaded, store)
             Worker(tracking, loaded, store, emit).run(sys.stdin.buffer)

@@ -27,6 +27,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 COOKIE = "trackd_studio"
 LOGIN = "/login"
+ANNOTATE = "/annotate.html"
 _OPEN = frozenset({LOGIN, "/style.css"})  # where there is a password to type
 _ATTEMPTS, _ATTEMPTS_EVERY_S = 5, 60.0  # wrong ones from one address
 _ADDRESSES = 1024  # that attempts are counted for; the one silent longest is forgotten
@@ -99,9 +100,9 @@ class Access:
                 self._wrong.popitem(last=False)
         return right
 
-    def let_in(self) -> Response:
+    def let_in(self, path: str = "/") -> Response:
         """Send the browser to the page, with the cookie and without the token in the address."""
-        response = RedirectResponse("/", status_code=303)
+        response = RedirectResponse(path, status_code=303)
         response.set_cookie(
             COOKIE, self.cookie(), httponly=True, samesite="strict", secure=self.over_tls, path="/"
         )
@@ -168,7 +169,8 @@ def enter(access: Access, typed: str, request: Request) -> Response:
     address = "" if request.client is None else request.client.host
     match access.is_right(typed, address):
         case True:
-            return access.let_in()
+            wanted = request.url.path
+            return access.let_in(wanted if wanted == ANNOTATE else "/")
         case None:
             return PlainTextResponse("too many attempts; wait a minute", 429)
         case _:

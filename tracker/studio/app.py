@@ -1,7 +1,7 @@
 """The ASGI program of the studio: the page, its files, and a WebSocket for each page."""
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from importlib.resources import files
 from typing import Any
 from urllib.parse import unquote_plus
@@ -16,6 +16,7 @@ from tracker.client import AsyncClient
 from tracker.studio.access import LOGIN, Access, App, Guard, enter
 from tracker.studio.hub import Hub
 from tracker.studio.palette import css_colours
+from tracker.studio.projects import ProjectPages
 from tracker.studio.session import PageSession
 
 MAX_PAGES = 32
@@ -28,19 +29,22 @@ _TYPES = {
 }
 
 
-def studio_app(connect: Callable[[], AsyncClient], access: Access) -> App:
+def studio_app(
+    connect: Callable[[], AsyncClient], access: Access, projects: ProjectPages | None = None
+) -> App:
     """The studio of one daemon.
 
     Args:
         connect: Makes a client of the daemon; each page has its own.
         access: Who is let in.
+        projects: Annotation of files; None for streams alone.
     """
     hub = Hub(connect)
     pages = _Pages(hub, connect, access)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        async with hub.running():
+        async with hub.running(), projects.running() if projects else nullcontext():
             yield
 
     routes = [
@@ -48,6 +52,7 @@ def studio_app(connect: Callable[[], AsyncClient], access: Access) -> App:
         Route("/settings.json", pages.settings),
         Route(LOGIN, pages.login, methods=["GET", "POST"]),
         WebSocketRoute("/socket", pages.socket),
+        *(projects.routes if projects else ()),
         Route("/{name}", pages.file),
     ]
     app: Any = Starlette(routes=routes, lifespan=lifespan)

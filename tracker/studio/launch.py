@@ -9,7 +9,7 @@ import sys
 import time
 import webbrowser
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
@@ -21,8 +21,12 @@ from tracker.client import AsyncClient, Client
 from tracker.client.reach import why_unreachable
 from tracker.client.sockets import endpoints
 from tracker.errors import TrackdError, UsageError
-from tracker.studio.access import Access, App
+from tracker.project.library import Library, default_projects
+from tracker.project.uploads import MAX_BYTES, Uploads
+from tracker.studio.access import ANNOTATE, Access, App
 from tracker.studio.app import studio_app
+from tracker.studio.project_session import MAX_TEXT as MAX_PROJECT_TEXT
+from tracker.studio.projects import ProjectPages
 from tracker.studio.session import MAX_TEXT
 
 _START_S = 120.0
@@ -46,6 +50,9 @@ class Launch:
         tls_cert: Certificate chain, PEM; needed off loopback, as are the next two.
         password_file: Holds the password that people type.
         opens_browser: Whether a browser is opened.
+        folders: Whose files may be annotated.
+        projects: Folder of the projects; None for that of this user.
+        max_upload_bytes: Of a file that is dropped on the page.
     """
 
     sources: tuple[str, ...] = ()
@@ -61,6 +68,9 @@ class Launch:
     tls_key: Path | None = None
     password_file: Path | None = None
     opens_browser: bool = True
+    folders: tuple[Path, ...] = ()
+    projects: Path | None = None
+    max_upload_bytes: int = MAX_BYTES
 
     @property
     def on_loopback(self) -> bool:
@@ -71,6 +81,11 @@ class Launch:
             return ip_address(self.host).is_loopback
         except ValueError:
             return False
+
+    @property
+    def only_files(self) -> bool:
+        """True if files are to be annotated, and no stream is to be shown."""
+        return bool(self.folders) and not self.sources and self.control is None
 
     def check(self) -> None:
         """Check what can be checked before anything is started.
@@ -118,11 +133,14 @@ def serve(launch: Launch) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     context = _tls(launch)
     password = None if launch.password_file is None else _read_password(launch.password_file)
-    with _listening(launch) as listener, _daemon(launch):
+    library = Library(launch.projects or default_projects(), launch.folders)
+    daemon = nullcontext() if launch.only_files else _daemon(launch)
+    with _listening(launch) as listener, library.lock(), daemon:
+        uploads = Uploads(library, launch.max_upload_bytes)
         _add_sources(launch)
         port = listener.getsockname()[1]
         access = Access(_origins(launch, port), password)
-        address = f"{sorted(access.origins)[0]}/"
+        address = sorted(access.origins)[0] + (ANNOTATE if launch.only_files else "/")
         if password is None:
             address += f"?token={access.token}"
         print(f"studio: {address}", file=sys.stderr, flush=True)
@@ -130,7 +148,8 @@ def serve(launch: Launch) -> int:
         if launch.opens_browser:
             with suppress(webbrowser.Error):
                 webbrowser.open(address)
-        config = server_config(studio_app(launch.connect, access))
+        pages = ProjectPages(library, uploads)
+        config = server_config(studio_app(launch.connect, access, pages))
         server = uvicorn.Server(config)
         config.load()
         config.ssl = context
@@ -146,7 +165,7 @@ def server_config(app: App, drain_s: int = _DRAIN_S) -> uvicorn.Config:
         log_level="warning",
         access_log=False,
         ws="websockets-sansio",
-        ws_max_size=MAX_TEXT,
+        ws_max_size=max(MAX_TEXT, MAX_PROJECT_TEXT),
         ws_max_queue=8,
         ws_per_message_deflate=False,  # JPEGs get no smaller
         ws_ping_interval=20.0,

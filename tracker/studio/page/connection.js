@@ -1,4 +1,4 @@
-// The WebSocket to the studio: JSON both ways, scenes as binary; it comes back by itself.
+// A WebSocket to the studio: JSON both ways, scenes as binary; it comes back by itself.
 
 const FIRST_MS = 500;
 const LONGEST_MS = 5000;
@@ -9,10 +9,16 @@ export class Connection extends EventTarget {
   #next = 1;
   #wait = FIRST_MS;
   #watch = null;
+  #path;
+
+  constructor(path = "/socket") {
+    super();
+    this.#path = path;
+  }
 
   open() {
     const scheme = location.protocol === "https:" ? "wss" : "ws";
-    const socket = new WebSocket(`${scheme}://${location.host}/socket`);
+    const socket = new WebSocket(`${scheme}://${location.host}${this.#path}`);
     socket.binaryType = "arraybuffer";
     this.#socket = socket;
     socket.onopen = () => {

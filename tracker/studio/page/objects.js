@@ -2,13 +2,20 @@
 
 import { button, element } from "./tiles.js";
 
+const ACTIONS = [
+  ["ask", "Rename", "R"], ["reset", "Reset", "Forget what it looks like"], ["remove", "Remove", "Delete"],
+];
+
 export class Objects extends EventTarget {
   #list;
   #colourOf;
   #rows = new Map();
 
-  constructor(list, colourOf) {
+  #actions;
+
+  constructor(list, colourOf, actions = ACTIONS) {
     super();
+    this.#actions = actions;
     this.#list = list;
     this.#colourOf = colourOf;
   }
@@ -64,9 +71,7 @@ export class Objects extends EventTarget {
     const name = element("span", "name");
     const state = element("span", "state");
     const row = element("div", "do");
-    for (const [type, text, title] of [
-      ["ask", "Rename", "R"], ["reset", "Reset", "Forget what it looks like"], ["remove", "Remove", "Delete"],
-    ]) {
+    for (const [type, text, title] of this.#actions) {
       const action = button(text, title);
       action.addEventListener("click", (event) => {
         event.stopPropagation();

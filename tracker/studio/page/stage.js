@@ -12,6 +12,7 @@ export class Stage extends EventTarget {
   selected = null;
   draft = null; // a new object that is not kept yet: clicks, box, mask, frame
   frozen = false;
+  brushStart = () => null; // the mask that painting begins with, as { id, pixels }; null for none
 
   #canvas;
   #context;
@@ -132,12 +133,13 @@ export class Stage extends EventTarget {
     }
     const context = overlay.getContext("2d");
     const image = context.createImageData(frame.width, frame.height);
+    const replaced = this.draft?.mask ? this.draft.id : this.#brush?.id;
     for (const item of objects) {
-      if (!item.mask) continue;
+      if (!item.mask || item.id === replaced) continue;
       paint(image, item.mask, item.box, this.colourOf(item.id), item.id === this.selected ? 160 : OPACITY);
     }
     if (this.draft?.mask) this.#paintWhole(image, this.draft.mask, this.colourOf(this.draft.id));
-    if (this.#brush) this.#paintWhole(image, this.#brush, [255, 255, 255]);
+    if (this.#brush) this.#paintWhole(image, this.#brush, this.#brush.id ? this.colourOf(this.#brush.id) : [255, 255, 255]);
     context.putImageData(image, 0, 0);
   }
 
@@ -250,7 +252,7 @@ export class Stage extends EventTarget {
 
   #paintAt([x, y], event) {
     const { width, height } = this.scene.frame;
-    this.#brush ??= { width, height, pixels: new Uint8Array(width * height) };
+    this.#brush ??= { width, height, pixels: new Uint8Array(width * height), ...this.brushStart() };
     const radius = Math.max(3, Math.round(Math.min(width, height) / 60));
     const value = event.altKey || event.buttons === 2 ? 0 : 1;
     for (let dy = -radius; dy <= radius; dy += 1) {
