@@ -285,7 +285,7 @@ def test_colours_are_rgb():
         np.zeros((100, 100, 3), np.uint8), result_of((1, 0.9, 0.9, mask_hw)).objects
     )
     red, green, blue = (int(v) for v in painted[80, 25])
-    assert blue > red > green  # the first colour of the palette is purple, A351FB
+    assert blue > red > green  # the first colour is violet, D073FF
 
 
 def test_an_object_out_of_sight_is_named_at_the_bottom():

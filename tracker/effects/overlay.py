@@ -6,6 +6,7 @@ import numpy as np
 import supervision as sv
 from numpy.typing import NDArray
 
+from tracker.colours import OBJECT_COLOURS
 from tracker.types import ObjectResult
 
 _MASK_OPACITY = 0.45
@@ -14,9 +15,9 @@ _MAX_NAME_CHARS = 32
 _WHITE, _BLACK = sv.Color(255, 255, 255), sv.Color(0, 0, 0)
 
 
-def _swapped(palette: sv.ColorPalette) -> sv.ColorPalette:
+def _swapped_palette() -> sv.ColorPalette:
     """The annotators draw BGR; our frames are RGB, so the colours are swapped, not the frames."""
-    return sv.ColorPalette([sv.Color(r=c.b, g=c.g, b=c.r) for c in palette.colors])
+    return sv.ColorPalette([sv.Color(r=b, g=g, b=r) for r, g, b in OBJECT_COLOURS])
 
 
 def _readable_on(palette: sv.ColorPalette) -> sv.ColorPalette:
@@ -34,7 +35,7 @@ class Overlay:
 
     def __init__(self, height: int, width: int) -> None:
         """Choose line and text sizes that are legible at `height` x `width` pixels."""
-        palette = _swapped(sv.ColorPalette.DEFAULT)
+        palette = _swapped_palette()
         resolution_wh = (width, height)
         thickness = sv.calculate_optimal_line_thickness(resolution_wh)
         self._masks = sv.MaskAnnotator(palette, _MASK_OPACITY)

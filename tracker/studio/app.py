@@ -13,9 +13,9 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
 from tracker.client import AsyncClient
+from tracker.colours import OBJECT_COLOURS, css
 from tracker.studio.access import LOGIN, Access, App, Guard, enter
 from tracker.studio.hub import Hub
-from tracker.studio.palette import css_colours
 from tracker.studio.projects import ProjectPages
 from tracker.studio.session import PageSession
 
@@ -79,7 +79,7 @@ class _Pages:
 
     async def settings(self, request: Request) -> Response:
         """Constants that the page shares with the rest of trackd."""
-        return JSONResponse({"colours": css_colours()})
+        return JSONResponse({"colours": [css(colour) for colour in OBJECT_COLOURS]})
 
     async def login(self, request: Request) -> Response:
         """The form for the password, or the answer to one that was typed."""

@@ -33,21 +33,55 @@ const stage = new Stage(get("canvas"), settings.colours);
 const tiles = new Tiles(get("tiles"), (id) => stage.colourOf(id));
 const objects = new Objects(get("objects"), (id) => stage.colourOf(id));
 const commands = new Commands(connection);
+
+/** Notes once that something is gone, and how long it was. */
+class Outage {
+  #what;
+  #since = null;
+
+  constructor(what) {
+    this.#what = what;
+  }
+
+  begin() {
+    if (this.#since !== null) return;
+    this.#since = performance.now();
+    note(`${this.#what} is not reached`, true);
+  }
+
+  end() {
+    if (this.#since === null) return;
+    const seconds = Math.round((performance.now() - this.#since) / 1000);
+    this.#since = null;
+    note(`${this.#what} is back after ${seconds} s`);
+  }
+}
+
 let working = Promise.resolve();
 let readUntil = 0;
 
 // --- what comes from the studio
 
-connection.addEventListener("open", () => say("banner", "connected"));
-connection.addEventListener("lost", ({ detail }) =>
-  say("banner", `the studio is not reached${detail ? `: ${detail}` : ""}; trying again`, true));
+const studioGone = new Outage("the studio");
+const daemonGone = new Outage("the daemon");
+
+connection.addEventListener("open", () => {
+  say("banner", "connected");
+  studioGone.end();
+});
+connection.addEventListener("lost", ({ detail }) => {
+  say("banner", `the studio is not reached${detail ? `: ${detail}` : ""}; trying again`, true);
+  studioGone.begin();
+});
 
 connection.addEventListener("streams", ({ detail }) => {
   if (detail.reachable === false) {
     say("banner", `the daemon is not reached: ${detail.error}; trying again`, true);
+    daemonGone.begin();
     return; // tiles stay as they were last seen
   }
   if (detail.reachable === null) return;
+  daemonGone.end();
   const running = detail.streams.filter(({ state }) => state === "running").length;
   say("banner", `${detail.streams.length} streams, ${running} running`);
   tiles.update(detail.streams);
@@ -59,12 +93,15 @@ connection.addEventListener("streams", ({ detail }) => {
 
 connection.addEventListener("event", ({ detail }) => {
   const what = detail.object === null ? "" : ` object ${detail.object}`;
-  const line = element("li", detail.event.endsWith("failed") ? "bad" : "");
-  const at = new Date(detail.at_ns / 1e6).toLocaleTimeString();
-  line.textContent = `${at} ${detail.stream}${what}: ${inWords(detail)}`;
-  get("log").prepend(line);
-  while (get("log").childElementCount > LOG_LINES) get("log").lastElementChild.remove();
+  const text = `${detail.stream}${what}: ${inWords(detail)}`;
+  note(text, detail.event.endsWith("failed"), new Date(detail.at_ns / 1e6));
 });
+
+/** Add a line to what happened. */
+function note(text, bad = false, at = new Date()) {
+  get("log").prepend(element("li", bad ? "bad" : "", `${at.toLocaleTimeString()} ${text}`));
+  while (get("log").childElementCount > LOG_LINES) get("log").lastElementChild.remove();
+}
 
 function inWords({ event, text, state, label }) {
   if (event === "object.state") return state;
