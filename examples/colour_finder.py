@@ -39,7 +39,7 @@ class ColourFinder:
         for phrase in phrases:
             away = np.abs((hue.astype(int) - _HUES[phrase] + 90) % 180 - 90)
             strong = (away <= self._settings.hue_range) & (saturation > 100) & (value > 60)
-            count, labels_hw, stats, _ = cv2.connectedComponentsWithStats(strong.astype(np.uint8))
+            _, labels_hw, stats, _ = cv2.connectedComponentsWithStats(strong.astype(np.uint8))
             for region, (x, y, width, height, area_px) in enumerate(stats.tolist()):
                 if region and area_px >= self._settings.min_area_px:
                     mask_hw = labels_hw == region

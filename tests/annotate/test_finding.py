@@ -180,7 +180,7 @@ def test_boxes_are_padded_before_the_segmenter():
     masks = FirstMasks(Noting(), "noting", box_padding=0.1)
     ids_by_frame(tracking(lambda search: both(0)[:1], first_masks=masks), 1)
     assert seen == [(2, 8, 26, 32)]
-    with pytest.raises(UsageError, match="box padding 0.6; give a number from 0 to 0.5"):
+    with pytest.raises(UsageError, match=r"box padding 0.6; give a number from 0 to 0.5"):
         FirstMasks(UpperHalf(), "x", box_padding=0.6)
 
 
