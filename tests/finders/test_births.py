@@ -43,11 +43,19 @@ def test_low_scores_and_small_areas_are_refused():
 
 
 def test_what_is_tracked_already_is_refused_by_iou():
-    births = Births(BirthPolicy(max_overlap=0.5))
-    half = Proposal((0, 0, 10, 20), 0.9)  # of the box below: IoU 0.5
-    less = Proposal((0, 0, 9, 20), 0.8)  # 0.45
-    assert boxes(births, [half, less], tracked(1, (0, 0, 20, 20))) == [(0, 0, 9, 20)]
+    births = Births(BirthPolicy(max_overlap=0.5, max_cover=1))
+    half = Proposal((0, 0, 20, 30), 0.9)  # 400 of 800 with the box below: IoU 0.5
+    less = Proposal((7, 0, 27, 20), 0.8)  # 260 of 540: 0.48
+    assert boxes(births, [half, less], tracked(1, (0, 10, 20, 40))) == [(7, 0, 27, 20)]
     assert births.refused == {Refusal.TRACKED: 1}
+
+
+def test_parts_of_what_is_tracked_and_groups_with_it_are_refused():
+    births = Births(BirthPolicy(max_overlap=1, max_cover=0.8))
+    part = Proposal((0, 0, 4, 10), 0.9)
+    group = Proposal((0, 0, 60, 60), 0.8)
+    beside = Proposal((13, 0, 33, 20), 0.7)
+    assert boxes(births, [part, group, beside], tracked(1, (0, 0, 20, 20))) == [(13, 0, 33, 20)]
 
 
 def test_masks_decide_where_both_have_one():
@@ -96,6 +104,7 @@ def test_without_a_limit_nothing_expires():
         {"min_score": 1.5},
         {"min_area": -0.1},
         {"max_overlap": float("nan")},
+        {"max_cover": 1.1},
         {"max_objects": 0},
         {"expire_after_s": -1.0},
     ],

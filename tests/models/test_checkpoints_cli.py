@@ -138,7 +138,7 @@ def test_an_interrupt_says_how_to_go_on(
 def test_a_terminal_gets_a_bar() -> None:
     text = io.StringIO()
     console = Console(file=text, force_terminal=True, width=80, _environ={"TERM": "xterm"})
-    with cli._progress(console) as on_progress:
+    with cli.transfer_progress(console) as on_progress:
         on_progress(500_000, 1_000_000)
         on_progress(1_000_000, 1_000_000)
     assert "1.0/1.0 MB" in text.getvalue()

@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
 
         print(models_dir())
         return 0
-    return _get(args.name, args.url, make_console(stderr=True))
+    return get(args.name, args.url)
 
 
 def _list(console: "Console") -> int:
@@ -74,11 +74,13 @@ def _list(console: "Console") -> int:
     return 0
 
 
-def _get(name: str, url: str | None, console: "Console") -> int:
+def get(name: str, url: str | None = None) -> int:
+    """Fetch the weights of an official model, from `url` instead of its own if given."""
     from tracker.models.checkpoints import checkpoint_path
     from tracker.models.download import download
     from tracker.models.registry import find_spec
 
+    console = make_console(stderr=True)
     spec = find_spec(name)
     target = checkpoint_path(spec)
     if spec.url is None:
@@ -89,7 +91,7 @@ def _get(name: str, url: str | None, console: "Console") -> int:
         return 0
     _say(console, f"{name}: downloading to {target}")
     try:
-        with _progress(console) as on_progress:
+        with transfer_progress(console) as on_progress:
             download(url or spec.url, target, sha256=spec.sha256, on_progress=on_progress)
     except KeyboardInterrupt:
         _say(console, f"stopped; `trackd checkpoints get {name}` goes on from here")
@@ -100,7 +102,7 @@ def _get(name: str, url: str | None, console: "Console") -> int:
 
 
 @contextlib.contextmanager
-def _progress(console: "Console") -> Iterator["OnProgress"]:
+def transfer_progress(console: "Console") -> Iterator["OnProgress"]:
     """A bar on a terminal, a line now and then elsewhere."""
     if not console.is_terminal:
         yield _ProgressLines(console)

@@ -76,6 +76,14 @@ def add_births(parser: argparse.ArgumentParser) -> None:
         help="from this IoU with a tracked object on it is the same (default 0.3)",
     )
     group.add_argument(
+        "--max-cover",
+        type=float,
+        default=0.7,
+        metavar="P",
+        help="a part of a tracked object is no new one, nor is a group with it: from this share of "
+        "the smaller in the other on (default 0.7)",
+    )
+    group.add_argument(
         "--max-objects", type=int, default=16, metavar="N", help="objects at a time (default 16)"
     )
     group.add_argument(
@@ -143,6 +151,7 @@ def birth_policy(args: argparse.Namespace) -> "BirthPolicy":
         min_score=args.min_score,
         min_area=args.min_area,
         max_overlap=args.max_overlap,
+        max_cover=args.max_cover,
         max_objects=args.max_objects,
         expire_after_s=None if args.expire_after == 0 else args.expire_after,
     )

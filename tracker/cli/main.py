@@ -6,12 +6,14 @@ from collections.abc import Sequence
 import tracker
 from tracker.cli import (
     checkpoints,
+    choose,
     config,
     doctor,
     export,
     failures,
     find,
     keys,
+    models,
     objects,
     prompt,
     schema,
@@ -42,6 +44,8 @@ _COMMANDS = {
     "schema": schema.run,
     "studio": studio.run,
     "checkpoints": checkpoints.run,
+    "models": models.run,
+    "choose": choose.run,
 }
 
 
@@ -89,6 +93,8 @@ def build_parser() -> failures.Parser:
     segment.add_parser(subparsers)
     serve.add_parser(subparsers)
     checkpoints.add_parser(subparsers)
+    models.add_parser(subparsers)
+    choose.add_parser(subparsers)
     config.add_parser(subparsers)
     keys.add_parser(subparsers)
     streams.add_parser(subparsers)

@@ -5,9 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+import numpy as np
+
 from tracker.errors import UsageError
 from tracker.finders.base import Proposal
-from tracker.finders.boxes import box_iou, mask_iou
+from tracker.finders.boxes import box_area, box_intersection
 from tracker.types import ObjectResult, ObjectState
 
 
@@ -20,6 +22,8 @@ class BirthPolicy:
         min_area: Least area of a proposal, as a share of the picture.
         max_overlap: IoU with an object that is tracked, or was born on the same frame, from which
             a proposal is taken for the same object.
+        max_cover: Likewise, the share of the smaller of the two that lies in the other: parts of an
+            object, and groups that it is part of, are no new objects.
         max_objects: Objects at a time, those that were prompted included.
         expire_after_s: Seconds without a mask after which an object that was found is removed;
             None keeps it for ever.
@@ -28,12 +32,13 @@ class BirthPolicy:
     min_score: float = 0.0
     min_area: float = 0.0005
     max_overlap: float = 0.3
+    max_cover: float = 0.7
     max_objects: int = 16
     expire_after_s: float | None = 5.0
 
     def __post_init__(self) -> None:
         """Raise `UsageError` where a limit is out of its range."""
-        for name in ("min_score", "min_area", "max_overlap"):
+        for name in ("min_score", "min_area", "max_overlap", "max_cover"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UsageError(f"{name} {getattr(self, name):g}", "give a number from 0 to 1")
         if self.max_objects < 1:
@@ -119,8 +124,12 @@ class Births:
     def _is_known(
         self, proposal: Proposal, tracked: Sequence[ObjectResult], born: Sequence[Proposal]
     ) -> bool:
-        limit = self.policy.max_overlap
-        return any(_overlap(proposal, item) >= limit for item in (*tracked, *born))
+        policy = self.policy
+        for other in (*tracked, *born):
+            iou, cover = _overlap(proposal, other)
+            if iou >= policy.max_overlap or cover >= policy.max_cover:
+                return True
+        return False
 
 
 def _is_there(item: ObjectResult) -> bool:
@@ -130,11 +139,15 @@ def _is_there(item: ObjectResult) -> bool:
     return item.state in (ObjectState.VISIBLE, ObjectState.REACQUIRED)
 
 
-def _overlap(proposal: Proposal, other: ObjectResult | Proposal) -> float:
-    """IoU of the masks where both have one, else of the boxes."""
+def _overlap(proposal: Proposal, other: ObjectResult | Proposal) -> tuple[float, float]:
+    """IoU, and share of the smaller that lies in the other: of masks if both have one, or boxes."""
     if other.box_xyxy is None:
-        return 0.0
-    by_box = box_iou(proposal.box_xyxy, other.box_xyxy)
-    if by_box == 0 or proposal.mask_hw is None or other.mask_hw is None:
-        return by_box
-    return mask_iou(proposal.mask_hw, other.mask_hw)
+        return 0.0, 0.0
+    inside = box_area(box_intersection(proposal.box_xyxy, other.box_xyxy))
+    first, second = box_area(proposal.box_xyxy), box_area(other.box_xyxy)
+    if inside and proposal.mask_hw is not None and other.mask_hw is not None:
+        inside = float(np.count_nonzero(proposal.mask_hw & other.mask_hw))
+        first, second = proposal.area_px, float(np.count_nonzero(other.mask_hw))
+    if not inside:
+        return 0.0, 0.0
+    return inside / (first + second - inside), inside / min(first, second)

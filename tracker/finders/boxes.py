@@ -12,16 +12,19 @@ def box_area(box_xyxy: BoxXyxy) -> float:
     return max(0.0, x1 - x0) * max(0.0, y1 - y0)
 
 
+def box_intersection(first_xyxy: BoxXyxy, second_xyxy: BoxXyxy) -> BoxXyxy:
+    """The box that two have in common; one without area where there is none."""
+    return (
+        max(first_xyxy[0], second_xyxy[0]),
+        max(first_xyxy[1], second_xyxy[1]),
+        min(first_xyxy[2], second_xyxy[2]),
+        min(first_xyxy[3], second_xyxy[3]),
+    )
+
+
 def box_iou(first_xyxy: BoxXyxy, second_xyxy: BoxXyxy) -> float:
     """Intersection over union of two boxes."""
-    inside = box_area(
-        (
-            max(first_xyxy[0], second_xyxy[0]),
-            max(first_xyxy[1], second_xyxy[1]),
-            min(first_xyxy[2], second_xyxy[2]),
-            min(first_xyxy[3], second_xyxy[3]),
-        )
-    )
+    inside = box_area(box_intersection(first_xyxy, second_xyxy))
     union = box_area(first_xyxy) + box_area(second_xyxy) - inside
     return inside / union if union > 0 else 0.0
 

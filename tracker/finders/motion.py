@@ -14,6 +14,7 @@ from tracker.finders.base import BoxXyxy, Proposal
 from tracker.finders.boxes import box_iou
 from tracker.finders.settings import MotionSettings
 
+_OWN_RATE = -1.0
 _CHAIN_IOU = 0.1  # with a blob of the frame before, to be taken for the same
 
 
@@ -41,9 +42,12 @@ class MotionFinder:
         if image_hwc.shape[:2] != self._size_hw:
             self._size_hw = image_hwc.shape[:2]
             self._forget()
-        foreground_hw = self._background.apply(image_hwc)
         self._frames += 1
-        if self._frames <= self._settings.warm_up:
+        learned = self._frames > self._settings.warm_up
+        # OpenCV's own rate is 1 / frames so far, by which what comes early is soon background.
+        rate = 1 / self._settings.history if learned else _OWN_RATE
+        foreground_hw = self._background.apply(image_hwc, learningRate=rate)
+        if not learned:
             return []
         self._blobs = self._linked(self._segmented(foreground_hw))
         return [

@@ -35,7 +35,8 @@ class MotionSettings(FinderSettings):
     """Settings of background subtraction.
 
     Attributes:
-        history: Frames that the model of the background covers.
+        history: Frames that the model of the background covers; what stands still becomes
+            background after about a tenth of them.
         var_threshold: Squared Mahalanobis distance from which a pixel is foreground.
         warm_up: Frames at the start, and after a change of the picture's size, that teach only.
         min_area: Of a blob, as a share of the picture.
@@ -47,10 +48,10 @@ class MotionSettings(FinderSettings):
     history: Annotated[int, Field(ge=1, le=10_000)] = 200
     var_threshold: Annotated[float, Field(gt=0, le=10_000)] = 25.0
     warm_up: Annotated[int, Field(ge=0, le=10_000)] = 10
-    min_area: Share = 0.002
+    min_area: Share = 0.004
     persistence: Annotated[int, Field(ge=1, le=1000)] = 3
     opening_px: Annotated[int, Field(ge=1, le=99)] = 3
-    closing_px: Annotated[int, Field(ge=1, le=99)] = 9
+    closing_px: Annotated[int, Field(ge=1, le=99)] = 5
     max_share: Share = 0.5
 
 

@@ -1,0 +1,1 @@
+"""Measures finders on data with true masks: `python -m tools.finding everything|motion DIR ...`."""

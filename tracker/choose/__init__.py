@@ -1,0 +1,1 @@
+"""Choice of a model for a machine: speeds measured on it, and what follows from them."""
