@@ -62,15 +62,21 @@ def read_mask_png(path: Path, chosen: int | None = None) -> NDArray[np.bool_]:
     return np.asarray(pixels.ids_hw == pixels.objects[0], np.bool_)
 
 
-def read_object_masks(path: Path) -> Iterator[tuple[int, NDArray[np.bool_]]]:
+def read_object_masks(
+    path: Path, *, may_be_empty: bool = False
+) -> Iterator[tuple[int, NDArray[np.bool_]]]:
     """Read each id of the file, ascending, and its mask [H, W].
+
+    Args:
+        path: The file.
+        may_be_empty: A file of zeros holds no object, and is no error.
 
     Raises:
         PromptError: As `read_mask_png`, or there is no id.
     """
     pixels = _read(path)
     ids_hw = _ids_of(path, pixels)
-    if not pixels.objects:
+    if not pixels.objects and not (may_be_empty and pixels.present == (0,)):
         raise PromptError(
             f"{path} holds no object ids, but {_listed(pixels)}", f"a mask: --mask ID:{path}"
         )

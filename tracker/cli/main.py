@@ -16,6 +16,7 @@ from tracker.cli import (
     models,
     objects,
     prompt,
+    prompts,
     schema,
     segment,
     serve,
@@ -38,6 +39,7 @@ _COMMANDS = {
     "keys": keys.run,
     "streams": streams.run,
     "prompt": prompt.run,
+    "prompts": prompts.run,
     "objects": objects.run,
     "watch": watch.run,
     "doctor": doctor.run,
@@ -99,6 +101,7 @@ def build_parser() -> failures.Parser:
     keys.add_parser(subparsers)
     streams.add_parser(subparsers)
     prompt.add_parser(subparsers)
+    prompts.add_parser(subparsers)
     objects.add_parser(subparsers)
     watch.add_parser(subparsers)
     studio.add_parser(subparsers)
