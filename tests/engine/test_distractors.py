@@ -16,8 +16,8 @@ from tracker.engine.memory_policy import AREAS
 from tracker.engine.memory_policy.distractor import is_steady
 from tracker.models import Model, load_model
 from tracker.models.base import Decoded, Features
+from tracker.models.distractors import find_distractors
 from tracker.models.sam2 import verbs
-from tracker.models.sam2.distractors import find_distractors
 from tracker.models.sam2.verbs import Sam2Network
 from tracker.types import Prompt
 

@@ -69,9 +69,10 @@ def test_list_shows_every_model_and_what_is_here(
     assert shown["sam2.1-tiny"][:3] == ["present", "2.5 MB", "sam2.1_hiera_tiny.pt"]
     assert shown["sam2-large"][:2] == ["missing", ""]
     licenses = [line for line in lines if line.startswith("license of the weights of ")]
-    assert len(licenses) == 2
+    assert len(licenses) == 3
     assert "weights of pico: LicenseRef-trackd-pico-weights, for research" in licenses[0]
     assert "sam2.1-tiny" in licenses[1] and ": Apache-2.0, for any use" in licenses[1]
+    assert "weights of sam3-tracker: LicenseRef-SAM-License, Meta's" in licenses[2]
 
 
 def test_path_prints_the_directory_alone(models: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -117,6 +118,13 @@ def test_get_of_a_file_that_the_mirror_lacks(models: Path, served: tuple[Path, s
 def test_get_of_the_embedded_model(capsys: pytest.CaptureFixture[str]) -> None:
     assert trackd("get", "pico") == 0
     assert "nothing to download" in capsys.readouterr().err
+
+
+def test_get_of_gated_weights_says_where_they_are(models: Path) -> None:
+    with pytest.raises(ModelError, match="only to who accepts their license") as error:
+        trackd("get", "sam3-tracker")
+    assert "https://huggingface.co/facebook/sam3" in error.value.hint
+    assert str(models / "sam3.safetensors") in str(error.value)
 
 
 def test_get_of_an_unknown_model() -> None:

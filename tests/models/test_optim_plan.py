@@ -4,6 +4,7 @@ from copy import deepcopy
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -53,7 +54,8 @@ def on(target: Target, *off: str) -> set[str]:
 
 
 def target(device_type: str, precision: Precision, *, embedded: bool, fused: bool = True) -> Target:
-    return Target(device_type, precision, OFFICIAL_INPUT, embedded=embedded, has_fused_conv=fused)
+    trunk: Literal["convolutional", "hiera"] = "convolutional" if embedded else "hiera"
+    return Target(device_type, precision, OFFICIAL_INPUT, trunk=trunk, has_fused_conv=fused)
 
 
 def pico_target(dtype: str, *off: str) -> Target:
@@ -96,6 +98,32 @@ class TestConditions:
     def test_on_a_cpu(self, precision: Precision, embedded: bool, more: set[str]) -> None:
         assert on(target("cpu", precision, embedded=embedded)) == EVERYWHERE | more
 
+    @pytest.mark.parametrize(
+        ("modules", "trunk", "expected"),
+        [
+            ("sam2", "vit", EVERYWHERE - {"narrow_neck"} | {"memory_encoder"}),
+            ("transformers", "repvit", {"reparameterized_trunk", "channels_last"}),
+            ("transformers", "vit", set()),
+            ("other", "other", set()),
+        ],
+    )
+    def test_other_families_on_a_cpu(
+        self,
+        modules: Literal["sam2", "transformers", "other"],
+        trunk: Literal["vit", "repvit", "other"],
+        expected: set[str],
+    ) -> None:
+        family = Target(
+            "cpu",
+            "fp32",
+            OFFICIAL_INPUT,
+            modules=modules,
+            trunk=trunk,
+            high_res=modules != "sam2",
+            has_fused_conv=True,
+        )
+        assert on(family) == expected
+
     def test_a_torch_without_the_operators(self) -> None:
         wanted = target("cpu", "bf16", embedded=True, fused=False)
         assert on(wanted) == EVERYWHERE | {"plain_attention", "channels_last"}
@@ -104,7 +132,7 @@ class TestConditions:
         decisions = decide(target("cpu", "int8", embedded=True), switched_off(["channel_norm"]))
         why = {decision.optimization.name: decision.why for decision in decisions}
         assert list(why) == NAMES
-        assert why["narrow_neck"] == "always"
+        assert why["channels_last"] == "on a CPU, with a convolutional trunk"
         assert why["fused_conv"].startswith("only on a CPU in bf16")
         assert why["channel_norm"] == "switched off"
 

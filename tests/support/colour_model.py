@@ -9,8 +9,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tracker.models import InputSpec, Model, ModelSpec
+from tracker.models import InputSpec, ModelSpec
 from tracker.models.base import Capabilities, Clicks, Decoded, Features, Memories, MemorySpec
+from tracker.models.optim.plan import Target
 from tracker.models.registry import WeightsLicense
 
 SIZE, MASK_STRIDE = 128, 2
@@ -22,10 +23,10 @@ ROW = ModelSpec(
     name="colour",
     family="colour",
     config="",
-    filename="",
+    filename="pico.json",  # it has no weights
     license=WeightsLicense("Apache-2.0", "it has none"),
     url=None,
-    loader="tests.support.colour_model:load",
+    loader="tests.support.colour_model:FAMILY",
 )
 
 
@@ -90,7 +91,25 @@ class ColourModel:
         return Decoded(logits_n1ss, presence_n1, torch.ones(len(area_n1)), colours_nc)
 
 
-def load(spec: ModelSpec, checkpoint: Path | None, device: torch.device, dtype: str) -> Model:
-    """The loader that `ROW` names."""
-    pictures = InputSpec(SIZE, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), "linear")
-    return Model(spec.name, ColourModel(SIZE), device, torch.float32, pictures, "no weights")
+class ColourFamily:
+    """The family that `ROW` names; its network has no layers to optimize."""
+
+    def target(
+        self,
+        spec: ModelSpec,
+        weights: Path,
+        device: torch.device,
+        dtype: str,
+        off: frozenset[str],
+    ) -> Target:
+        pictures = InputSpec(SIZE, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), "linear")
+        return Target(device.type, "fp32", pictures, modules="other", trunk="other")
+
+    def build(self, spec: ModelSpec, weights: Path) -> torch.nn.Module:
+        return torch.nn.Identity()
+
+    def adapt(self, network: torch.nn.Module, spec: ModelSpec, target: Target) -> ColourModel:
+        return ColourModel(SIZE)
+
+
+FAMILY = ColourFamily()

@@ -1,6 +1,6 @@
 """Drives the official `SAM2VideoPredictor` and our session through the same scenario."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,7 +65,15 @@ def compare(
         frames: The frames, for us.
     """
     theirs = run_official(scenario, official, folder)
-    ours = run_ours(scenario, model, policy, frames)
+    return agreement(scenario, run_ours(scenario, model, policy, frames), theirs)
+
+
+def agreement(
+    scenario: Scenario,
+    ours: Mapping[FrameAndObject, Tensor],
+    theirs: Mapping[FrameAndObject, Tensor],
+) -> Agreement:
+    """Agreement of the logits of a scenario, ours and theirs."""
     assert ours.keys() == theirs.keys()
     ious, differences, filled = [], [], 0
     for key, logits in ours.items():

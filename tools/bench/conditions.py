@@ -13,6 +13,7 @@ from tools.bench.machine import describe_machine, versions
 from tools.bench.models import find_weights
 from tools.bench.record import Machine, Run, Subject
 from tracker.models import find_spec
+from tracker.models.checkpoints import weights_file
 from tracker.models.digest import file_sha256
 from tracker.models.load import choose_device, choose_target
 from tracker.models.optim.plan import switched_off
@@ -65,7 +66,7 @@ def conditions_of(options: argparse.Namespace) -> Conditions:
     target = choose_target(spec, weights.path, device, options.dtype, switched_off())
     subject = Subject(
         model=options.model,
-        weights=f"{weights.origin}, sha256 {file_sha256(weights.path)[:12]}",
+        weights=f"{weights.origin}, sha256 {file_sha256(weights_file(weights.path))[:12]}",
         input_px=weights.input_px,
         dtype=target.precision,
         device=str(device),

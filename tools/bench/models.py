@@ -2,21 +2,34 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import torch
+from safetensors.torch import save_file
 from sam2.modeling.sam2_base import SAM2Base
 from sam2.sam2_video_predictor import SAM2VideoPredictor
+from torch import nn
 
+from tools.bench.small import save_small
 from tracker.errors import UsageError
-from tracker.models import Model, find_spec, load_model
+from tracker.models import Model, ModelSpec, find_spec, load_model
 from tracker.models.checkpoints import checkpoint_path
-from tracker.models.load import pico_config
+from tracker.models.efficienttam.build import build_efficienttam, read_architecture
+from tracker.models.hugging_face.family import HuggingFaceFamily
+from tracker.models.load import choose_target, find_family
 from tracker.models.pico.build import build_pico, read_pico_config
-from tracker.models.sam2.build import OFFICIAL_INPUT, build_official
+from tracker.models.pico.family import pico_config
+from tracker.models.sam2.build import build_official
 from tracker.models.state_dict import load_strictly, read_state
 
 CACHE = Path("out", "bench")
 SEED = 0
+#: Last layers of the heads that say whether an object is there, of sam2 and of transformers.
+_PRESENCE = (
+    "sam_mask_decoder.pred_obj_score_head.layers.2",
+    "mask_decoder.pred_obj_score_head.proj_out",
+)
+Network = TypeVar("Network", bound=nn.Module)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,36 +42,41 @@ class Weights:
 
 
 def find_weights(name: str) -> Weights:
-    """Weights of a model of the registry, or of `pico@PIXELS` with another side of its input.
+    """Weights of a model of the registry, of `pico@PIXELS` or of `NAME@small`.
 
-    An official model whose file is not here gets random weights, kept in `out/bench`: speed does
-    not depend on them. They say that every object is there.
+    `pico@PIXELS` is pico with another side of its input, `NAME@small` a small network of a family.
+
+    Another model whose file is not here gets random weights, kept in `out/bench`: speed does not
+    depend on them. They say that every object is there.
 
     Raises:
         UnknownModelError: There is no such model.
-        UsageError: The input of an official model was to have another size.
+        UsageError: There is no such size of the model.
     """
     base, _, side = name.partition("@")
     spec = find_spec(base)
-    path = checkpoint_path(spec)
+    path, cpu = checkpoint_path(spec), torch.device("cpu")
+    if side == "small":
+        path = save_small(base, CACHE / f"{base}-small")
+        input_px = choose_target(spec, path, cpu, "fp32", frozenset()).input.size
+        return Weights(path, "random (seed 1)", input_px)
     if side:
         if not spec.embedded or not side.isdecimal() or int(side) % 32 or int(side) == 0:
             raise UsageError(
                 f"cannot make {name}",
-                "pico@PIXELS takes a multiple of 32, as in "
-                "pico@128; official models keep their size",
+                "pico@PIXELS takes a multiple of 32, as in pico@128; some others have NAME@small",
             )
         return Weights(_resized(path, int(side)), "the package's", int(side))
-    pico = pico_config(spec, path)
-    if pico is not None:
-        return Weights(path, "the package's", pico.input.size)
+    input_px = choose_target(spec, path, cpu, "fp32", frozenset()).input.size
+    if spec.embedded:
+        return Weights(path, "the package's", input_px)
     if path.is_file():
-        return Weights(path, "the official", OFFICIAL_INPUT.size)
-    path = CACHE / f"{base}-seed{SEED}.pt"
+        return Weights(path, "the official", input_px)
+    path = CACHE / f"{base}-seed{SEED}.safetensors"
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
-        torch.save({"model": seeded(build_official(spec), SEED).state_dict()}, path)
-    return Weights(path, f"random (seed {SEED})", OFFICIAL_INPUT.size)
+        save_file(seeded(random_network(spec), SEED).state_dict(), path)
+    return Weights(path, f"random (seed {SEED})", input_px)
 
 
 def _resized(weights: Path, side: int) -> Path:
@@ -74,15 +92,32 @@ def _resized(weights: Path, side: int) -> Path:
     return copy
 
 
-def seeded(network: SAM2Base, seed: int) -> SAM2Base:
+def random_network(spec: ModelSpec) -> nn.Module:
+    """A network of any family but pico's with random weights, on the CPU, in training mode."""
+    family = find_family(spec)
+    if isinstance(family, HuggingFaceFamily):
+        network: nn.Module = family.network_class()(family.default_config())
+        return network
+    return sam2_network(spec, checkpoint_path(spec), SAM2Base)
+
+
+def sam2_network(spec: ModelSpec, weights: Path, cls: type[SAM2Base]) -> SAM2Base:
+    """A network of sam2's modules, EfficientTAM's or an official one, with random weights."""
+    if spec.family == "efficienttam":
+        return build_efficienttam(read_architecture(spec.config, weights), cls)
+    return build_official(spec, cls)
+
+
+def seeded(network: Network, seed: int) -> Network:
     """Random weights that say that objects are there, so that there are masks to compare."""
     torch.manual_seed(seed)
     for parameter in network.parameters():
         if parameter.ndim > 1:
             torch.nn.init.normal_(parameter, std=0.02 if parameter.ndim == 2 else 0.05)
-    head = network.get_submodule("sam_mask_decoder.pred_obj_score_head")
-    last = [module for module in head.modules() if isinstance(module, torch.nn.Linear)][-1]
-    torch.nn.init.constant_(last.bias, 3.0)
+    modules = dict(network.named_modules())
+    (presence,) = (modules[name] for name in _PRESENCE if name in modules)
+    assert isinstance(presence, nn.Linear)
+    torch.nn.init.constant_(presence.bias, 3.0)
     return network
 
 
@@ -107,7 +142,9 @@ def official_predictor(
     """The official predictor with the very same weights, on `device`, ready to track."""
     weights = find_weights(name)
     spec = find_spec(name.partition("@")[0])
-    pico = pico_config(spec, weights.path)
-    predictor = build_official(spec, cls) if pico is None else build_pico(pico, cls)
+    if spec.embedded:
+        predictor = build_pico(pico_config(spec, weights.path), cls)
+    else:
+        predictor = sam2_network(spec, weights.path, cls)
     load_strictly(predictor, read_state(weights.path), path=weights.path, config=name)
     return predictor.eval().requires_grad_(False).to(device)

@@ -21,12 +21,14 @@ from tools.bench.conditions import Conditions, conditions_of
 from tools.bench.footage import find_clip, first_frames, square_masks
 from tools.bench.peers.catalogue import PEERS, Peer
 from tools.bench.peers.process import PeerError, PeerProcess
+from tools.bench.peers.worker import CLOCKS
 from tools.bench.record import Contender, Fact, Footage, Run, Series
 from tracker.errors import UsageError
 
 HELP = "ms a frame over the number of objects, ours and peers in turns"
 QUICK = {"model": "pico@128", "objects": (1, 2), "rounds": 2, "frames": 2, "warm_up": 2}
 OURS = "ours"
+_CPU_NOTE = "Times are processor time of one thread, since others used the machine."
 UNCOUNTED = 1  # frames at the start of a turn, while caches fill that others have used
 
 
@@ -35,6 +37,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     common.add_model(parser)
     common.add_clip(parser)
     common.add_rounds(parser, rounds=5, frames=4, warm_up=18)
+    parser.add_argument(
+        "--clock",
+        choices=CLOCKS,
+        default="wall",
+        help="cpu: processor time, for a machine that others use too; with one thread",
+    )
     parser.add_argument("--objects", type=common.wholes, default=(1, 2, 4, 8, 16, 32))
     parser.add_argument(
         "--against",
@@ -73,6 +81,7 @@ def measure(options: argparse.Namespace) -> Run:
     return conditions.run(
         suite="track",
         setting=f"{options.model} {conditions.dtype}, {counts} objects: {names}",
+        notes=() if options.clock == "wall" else (_CPU_NOTE,),
         footage=Footage(clip=clip.name, width=width, height=height, decoding_timed=False),
         warm_up=options.warm_up,
         contenders=tuple(turns.contenders.values()),
@@ -109,7 +118,11 @@ class Turns:
         with self._failures_of(peer.name):
             process = stack.enter_context(
                 PeerProcess(
-                    peer, model=options.model, dtype=conditions.dtype, device=options.device
+                    peer,
+                    model=options.model,
+                    dtype=conditions.dtype,
+                    device=options.device,
+                    clock=options.clock,
                 )
             )
             about = process.about

@@ -14,8 +14,8 @@ from tools.train.config import Start
 from tracker.errors import ModelError, UsageError
 from tracker.models import InputSpec, ModelSpec, find_spec
 from tracker.models.checkpoints import checkpoint_path
-from tracker.models.load import pico_config
 from tracker.models.pico.build import PicoConfig, build_pico
+from tracker.models.pico.family import pico_config
 from tracker.models.sam2.build import OFFICIAL_INPUT, build_official
 from tracker.models.state_dict import load_strictly, read_state
 
@@ -39,7 +39,7 @@ class Blueprint:
             ModelError: The configuration cannot be read.
         """
         spec = find_spec(start.name)
-        return cls(spec, pico_config(spec, Path(start.init)))
+        return cls(spec, pico_config(spec, Path(start.init)) if spec.embedded else None)
 
     def input_spec(self, size: int) -> InputSpec:
         """The pictures that a network of this size expects."""

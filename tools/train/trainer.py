@@ -227,7 +227,7 @@ class Run:
         network.load_state_dict(weights)
         network.eval().requires_grad_(False)
         precision: Precision = "bf16" if self._config.bf16 else "fp32"
-        on = optimize(network, Target(self._device.type, precision, spec, embedded=True))
+        on = optimize(network, Target(self._device.type, precision, spec, trunk="convolutional"))
         network.to(self._device)
         network.image_encoder.to(memory_format=torch.channels_last)
         return Model(

@@ -140,11 +140,16 @@ def _target(
 
 def weights(name: str, checkpoint: Path | None) -> Iterator[Check]:
     """The weights of the model that would track, and what other models are here."""
-    from tracker.models.checkpoints import CheckpointState, checkpoint_path, list_checkpoints
+    from tracker.models.checkpoints import (
+        CheckpointState,
+        checkpoint_path,
+        list_checkpoints,
+        weights_file,
+    )
     from tracker.models.registry import find_spec
 
     spec = find_spec(name)
-    path = checkpoint or checkpoint_path(spec)
+    path = weights_file(checkpoint or checkpoint_path(spec))
     if path.is_file():
         license = f", {spec.license.spdx}" if checkpoint is None else ""
         yield ok(f"model {name}: {path}, {path.stat().st_size / 1e6:.1f} MB{license}")
@@ -152,6 +157,8 @@ def weights(name: str, checkpoint: Path | None) -> Iterator[Check]:
         yield fail(f"model {name}: no file {path}", "correct model.checkpoint")
     elif spec.embedded:
         yield fail(f"model {name}: the packaged weights {path} are gone", _REINSTALL)
+    elif spec.gated is not None:
+        yield fail(f"model {name}: no weights in {path}", f"accept their license at {spec.gated}")
     else:
         yield fail(f"model {name}: no weights in {path}", f"trackd checkpoints get {name}")
     others = [item for item in list_checkpoints() if item.spec.name != name]

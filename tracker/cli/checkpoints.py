@@ -76,23 +76,26 @@ def _list(console: "Console") -> int:
 
 def get(name: str, url: str | None = None) -> int:
     """Fetch the weights of an official model, from `url` instead of its own if given."""
-    from tracker.models.checkpoints import checkpoint_path
+    from tracker.models.checkpoints import checkpoint_path, gated
     from tracker.models.download import download
     from tracker.models.registry import find_spec
 
     console = make_console(stderr=True)
     spec = find_spec(name)
     target = checkpoint_path(spec)
-    if spec.url is None:
+    if spec.embedded:
         _say(console, f"{name} comes with the package: nothing to download")
         return 0
     if target.is_file():
         _say(console, f"{name} is already here: {target}")
         return 0
+    address = url or spec.url
+    if address is None:
+        raise gated(spec, target)
     _say(console, f"{name}: downloading to {target}")
     try:
         with transfer_progress(console) as on_progress:
-            download(url or spec.url, target, sha256=spec.sha256, on_progress=on_progress)
+            download(address, target, sha256=spec.sha256, on_progress=on_progress)
     except KeyboardInterrupt:
         _say(console, f"stopped; `trackd checkpoints get {name}` goes on from here")
         return 130

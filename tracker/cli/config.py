@@ -67,7 +67,7 @@ def _check(args: argparse.Namespace) -> int:
 
     config = load_config(args.file)
     checkpoint = config.model.checkpoint
-    if checkpoint is not None and not checkpoint.is_file():
+    if checkpoint is not None and not checkpoint.exists():
         raise UsageError(f"{args.file}: model.checkpoint: no such file: {checkpoint}")
     try:
         security = CurveAuthenticator.from_config(config.security, list(listeners(config).values()))

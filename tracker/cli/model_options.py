@@ -14,7 +14,12 @@ def add_options(parser: argparse.ArgumentParser) -> "argparse._ArgumentGroup":
     group.add_argument(
         "--model", default="pico", metavar="NAME", help="pico (default), sam2.1-tiny, ..."
     )
-    group.add_argument("--checkpoint", type=Path, metavar="FILE", help="weights to load instead")
+    group.add_argument(
+        "--checkpoint",
+        type=Path,
+        metavar="PATH",
+        help="weights to load instead: a file, or a folder that transformers saved",
+    )
     group.add_argument("--device", default="auto", help="auto (default), cpu, cuda or mps")
     group.add_argument("--dtype", default="auto", choices=["auto", "fp32", "bf16", "int8"])
     return group

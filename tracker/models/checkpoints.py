@@ -5,8 +5,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from tracker.errors import ModelError
 from tracker.models.registry import REGISTRY, ModelSpec
 
+#: Weights in a folder that transformers saves a model to.
+FOLDER_WEIGHTS = "model.safetensors"
 _PACKAGED = Path(__file__).with_name("pico") / "weights"
 
 
@@ -45,6 +48,21 @@ def models_dir() -> Path:
 def checkpoint_path(spec: ModelSpec) -> Path:
     """Return where the weights of `spec` lie, or would lie once downloaded."""
     return (_PACKAGED if spec.embedded else models_dir()) / spec.filename
+
+
+def weights_file(path: Path) -> Path:
+    """The file of weights that a path names: itself, or the one in a folder of transformers'."""
+    return path / FOLDER_WEIGHTS if path.is_dir() else path
+
+
+def gated(spec: ModelSpec, path: Path) -> ModelError:
+    """Refusal to find or fetch weights that a user must fetch, with the way to do so."""
+    return ModelError(
+        f"no weights of {spec.name} in {path}: they are given out only to who accepts "
+        f"their license, {spec.license.spdx}",
+        f"accept it at {spec.gated}, then save model.safetensors from there under that name, or "
+        "give --checkpoint FILE",
+    )
 
 
 def list_checkpoints() -> tuple[Checkpoint, ...]:

@@ -19,7 +19,7 @@ def resize_to_square(image_hwc: NDArray[np.uint8], spec: InputSpec) -> NDArray[n
     """
     side = (spec.size, spec.size)
     if spec.resize == "pil":
-        return np.asarray(Image.fromarray(image_hwc).resize(side))
+        return np.array(Image.fromarray(image_hwc).resize(side))
     return np.asarray(cv2.resize(image_hwc, side, interpolation=cv2.INTER_LINEAR), np.uint8)
 
 

@@ -2,7 +2,7 @@
 
 import pickle
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -10,6 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from tracker.errors import ModelError
+from tracker.models.checkpoints import FOLDER_WEIGHTS
 
 _SHOWN_KEYS = 3
 
@@ -17,9 +18,13 @@ _SHOWN_KEYS = 3
 def read_state(path: Path) -> dict[str, torch.Tensor]:
     """Read the tensors of a `.safetensors` file, or of an official `.pt` on the CPU.
 
+    Of a folder that transformers saved, its `model.safetensors` is read.
+
     Raises:
         ModelError: The file is missing, unreadable or damaged, or holds anything but tensors.
     """
+    if (path / FOLDER_WEIGHTS).is_file():
+        path = path / FOLDER_WEIGHTS
     if not path.is_file():
         what = "is not a file" if path.exists() else "does not exist"
         raise ModelError(f"the checkpoint {path} {what}", "check the path")
@@ -60,7 +65,7 @@ def _read_official(path: Path) -> dict[str, torch.Tensor]:
 
 def _damaged(path: Path, reason: str) -> ModelError:
     return ModelError(
-        f"{path} is damaged or is not a SAM 2 checkpoint: {reason}",
+        f"{path} is damaged or is not a checkpoint: {reason}",
         "delete it and fetch it again, or give another --checkpoint",
     )
 
@@ -79,29 +84,41 @@ def load_strictly(
     Raises:
         ModelError: Names or shapes differ; the message shows the first of each kind.
     """
-    differences = _differences(network.state_dict(), state)
-    if differences:
+    expected = network.state_dict()
+    found = differences(
+        missing=[key for key in expected if key not in state],
+        unexpected=[key for key in state if key not in expected],
+        shapes=[
+            (key, state[key].shape, tensor.shape)
+            for key, tensor in expected.items()
+            if key in state and state[key].shape != tensor.shape
+        ],
+    )
+    if found:
         raise ModelError(
-            f"{path} does not fit the configuration {config}: {', '.join(differences)}",
+            f"{path} does not fit the configuration {config}: {', '.join(found)}",
             "choose the --model that these weights belong to",
         )
     network.load_state_dict(state, strict=True)
 
 
-def _differences(
-    expected: Mapping[str, torch.Tensor], given: Mapping[str, torch.Tensor]
+def differences(
+    *,
+    missing: Sequence[str],
+    unexpected: Sequence[str],
+    shapes: Sequence[tuple[str, Sequence[int], Sequence[int]]],
 ) -> list[str]:
+    """Descriptions of how weights differ from a network, the first few of each kind.
+
+    Args:
+        missing: Names that the network has alone.
+        unexpected: Names that the weights have alone.
+        shapes: Name, given and expected shape where these differ.
+    """
     found = []
-    for what, keys in (
-        ("missing", [key for key in expected if key not in given]),
-        ("unexpected", [key for key in given if key not in expected]),
-    ):
+    for what, keys in (("missing", missing), ("unexpected", unexpected)):
         if keys:
             more = f" and {len(keys) - _SHOWN_KEYS} more" if len(keys) > _SHOWN_KEYS else ""
             found.append(f"{what} {' '.join(keys[:_SHOWN_KEYS])}{more}")
-    for key in expected:
-        if key in given and expected[key].shape != given[key].shape:
-            want, got = list(expected[key].shape), list(given[key].shape)
-            found.append(f"{key} is {got} instead of {want}")
-            break
+    found += [f"{key} is {list(got)} instead of {list(want)}" for key, got, want in shapes[:1]]
     return found

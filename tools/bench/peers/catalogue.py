@@ -48,8 +48,7 @@ PEERS = {
         Peer(
             "transformers",
             f"{_PACKAGE}.hugging_face",
-            "`Sam2VideoModel`, streaming session, autocast unless fp32",
-            needs=("transformers==5.23.0", "tokenizers==0.23.3", "regex"),
+            "its class of the network, streaming session, autocast unless fp32",
         ),
         Peer("edgetam", f"{_PACKAGE}.edgetam", _RESAMPLED, needs=("edgetam-dimos==1.0.1",)),
         Peer(

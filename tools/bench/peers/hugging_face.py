@@ -1,11 +1,12 @@
-"""Hugging Face transformers: `Sam2VideoModel` with a streaming session.
+"""Hugging Face transformers: its class of a network with a streaming session.
 
-Its processor resizes each frame and enlarges the masks, which is in its times, as in ours. Its
-configuration is that of sam2.1-tiny; its weights are random, on which its speed does not depend.
+Its processor resizes each frame and enlarges the masks, which is in its times, as in ours. As
+sam2.1-tiny its weights are random, on which its speed does not depend; else they are those of ours.
 """
 
 import os
 from importlib.metadata import version
+from typing import Any
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 
@@ -18,6 +19,7 @@ from transformers import (
     Sam2VideoVideoProcessor,
 )
 
+from tools.bench.models import find_weights
 from tools.bench.peers.worker import (
     About,
     Image,
@@ -29,22 +31,25 @@ from tools.bench.peers.worker import (
     serve,
     to_masks,
 )
+from tracker.models import find_spec
+from tracker.models.hugging_face.family import HuggingFaceFamily
+from tracker.models.load import find_family
 
-MODEL = "sam2.1-tiny"
+TINY = "sam2.1-tiny"
 
 
 class HuggingFace:
     """A streaming session; it keeps every frame and every result."""
 
     def __init__(self, wish: Wish) -> None:
-        if wish.model != MODEL:
-            raise ValueError(f"it is compared as {MODEL}, not as {wish.model}")
         self._wish = wish
-        network = Sam2VideoModel(Sam2VideoConfig())
-        self._model = random_weights(network).to(wish.device)
-        self._processor = Sam2VideoProcessor(Sam2ImageProcessor(), Sam2VideoVideoProcessor())
+        network, weights, input_px = _network(wish.model)
+        self._model: Any = network.eval().requires_grad_(False).to(wish.device)
+        size = {"height": input_px, "width": input_px}
+        images, videos = Sam2ImageProcessor(size=size), Sam2VideoVideoProcessor(size=size)
+        self._processor = Sam2VideoProcessor(images, videos, target_size=input_px)
         versions = {"transformers": version("transformers")}
-        self.about = About(MODEL, "random (seed 0)", "1024 px", versions)
+        self.about = About(wish.model, weights, f"{input_px} px", versions)
 
     def start(self, frames_nhwc: Image, masks_khw: Masks) -> None:
         """Add the masks on the first frame."""
@@ -73,6 +78,22 @@ class HuggingFace:
         inputs = self._processor(images=image_hwc, device=self._wish.device, return_tensors="pt")
         pixels_13ss: torch.Tensor = inputs.pixel_values
         return pixels_13ss
+
+
+def _network(name: str) -> tuple[torch.nn.Module, str, int]:
+    """A network, whose its weights are, and the side of its input in pixels.
+
+    Raises:
+        ValueError: transformers has no class for the model.
+    """
+    if name == TINY:
+        return random_weights(Sam2VideoModel(Sam2VideoConfig())), "random (seed 0)", 1024
+    spec = find_spec(name.partition("@")[0])
+    family = find_family(spec)
+    if not isinstance(family, HuggingFaceFamily):
+        raise ValueError(f"transformers has no class for {name}")
+    weights = find_weights(name)
+    return family.build(spec, weights.path), weights.origin, weights.input_px
 
 
 if __name__ == "__main__":

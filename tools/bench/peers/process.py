@@ -61,8 +61,17 @@ def install(peer: Peer) -> Path | None:
 class PeerProcess:
     """A peer that runs; as a context manager it ends with the block."""
 
-    def __init__(self, peer: Peer, *, model: str, dtype: str, device: str) -> None:
+    def __init__(
+        self, peer: Peer, *, model: str, dtype: str, device: str, clock: str = "wall"
+    ) -> None:
         """Start it, and wait until its model is loaded.
+
+        Args:
+            peer: Which one.
+            model: A name of `tools.bench.models.find_weights`.
+            dtype: Precision, unless the peer has its own.
+            device: Of torch.
+            clock: Of a frame's time, see `tools.bench.peers.worker.CLOCKS`.
 
         Raises:
             PeerError: It cannot be installed or started.
@@ -71,6 +80,7 @@ class PeerProcess:
         prepare_process()  # what it sets in the environment, the peer's torch finds when it loads
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
         options = ["--model", model, "--dtype", peer.dtype or dtype, "--device", device]
+        options += ["--clock", clock]
         self._process = subprocess.Popen(
             [sys.executable, "-m", peer.module, *peer.arguments, *options],
             stdin=subprocess.PIPE,

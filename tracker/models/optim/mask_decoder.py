@@ -23,7 +23,7 @@ from tracker.models.optim.dtype_cache import DerivedCache, compute_dtype, in_dty
 
 
 class TokenMaskDecoder(MaskDecoder):  # type: ignore[misc]
-    """`MaskDecoder` in eval mode, of a network with high-resolution features."""
+    """`MaskDecoder` in eval mode, of a network with high-resolution features or without."""
 
     def __init__(self, original: MaskDecoder, fine_prompts: nn.Conv2d | None = None) -> None:
         """Take over an original.
@@ -48,20 +48,17 @@ class TokenMaskDecoder(MaskDecoder):  # type: ignore[misc]
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Masks [n, a, 4h, 4w], their qualities [n, a], tokens [n, a, c] and presences [n, 1].
 
-        The high-resolution features are those of the one image, with a first dimension of 1; after
-        them may come masks [n, 1, 4h, 4w] for `fine_prompts`.
+        The high-resolution features, if any, are those of the one image, with a first dimension of
+        1; after them may come masks [n, 1, 4h, 4w] for `fine_prompts`.
         """
         assert not repeat_image
         dtype = compute_dtype(image_embeddings)
         with torch.autocast(image_embeddings.device.type, enabled=False):
-            fine, middle, *mask_prompt = (level.to(dtype) for level in high_res_features)
             return self._decoder(dtype, image_embeddings.device).run(
                 _tokens(image_embeddings.to(dtype)) + _narrow(dense_prompt_embeddings).to(dtype),
                 image_pe,
                 sparse_prompt_embeddings.to(dtype),
-                middle,
-                fine,
-                *mask_prompt,
+                *(level.to(dtype) for level in high_res_features or ()),
             )
 
     def _decoder(self, dtype: torch.dtype, device: torch.device) -> "_OneDtypeDecoder":
@@ -96,8 +93,8 @@ class _OneDtypeDecoder:
         image_nqc: Tensor,
         image_pe_1chw: Tensor,
         prompts_ntc: Tensor,
-        middle_1dhw: Tensor,
-        fine_1dhw: Tensor,
+        fine_1dhw: Tensor | None = None,
+        middle_1dhw: Tensor | None = None,
         mask_prompt_n1hw: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """See `TokenMaskDecoder.predict_masks`."""
@@ -108,7 +105,7 @@ class _OneDtypeDecoder:
         )
         first = int(self._decoder.pred_obj_scores)
         masks_nac = tokens_ntc[:, first + 1 :][:, : self._decoder.num_mask_tokens]
-        pixels_npd = self._upscaled(image_nqc, middle_1dhw, fine_1dhw, mask_prompt_n1hw)
+        pixels_npd = self._upscaled(image_nqc, fine_1dhw, middle_1dhw, mask_prompt_n1hw)
         nested_nap = torch.bmm(self._weights_of_masks(masks_nac), pixels_npd.transpose(1, 2))
         iou_na = self._decoder.iou_prediction_head(tokens_ntc[:, first])
         presence_n1 = iou_na.new_full((n, 1), 10.0)  # as sam2's: there, as far as is known
@@ -130,18 +127,20 @@ class _OneDtypeDecoder:
     def _upscaled(
         self,
         image_nqc: Tensor,
-        middle_1dhw: Tensor,
-        fine_1dhw: Tensor,
+        fine_1dhw: Tensor | None,
+        middle_1dhw: Tensor | None,
         mask_prompt_n1hw: Tensor | None,
     ) -> Tensor:
         """Features of the pixels of a mask [n, 16q, c / 8], nested: see `_in_order`."""
         n = image_nqc.shape[0]
         first, second = self._doublings
-        pixels = first.onto(_nested(middle_1dhw, 1), image_nqc).reshape(n, -1, first.channels)
+        middle_1qo = None if middle_1dhw is None else _nested(middle_1dhw, 1)
+        fine_1qo = None if fine_1dhw is None else _nested(fine_1dhw, 2)
+        pixels = first.onto(middle_1qo, image_nqc).reshape(n, -1, first.channels)
         norm = self._norm
         pixels = F.layer_norm(pixels, (first.channels,), norm.weight, norm.bias, norm.eps)
         mask_prompt_nq4 = None if mask_prompt_n1hw is None else _nested(mask_prompt_n1hw, 2)
-        pixels = second.onto(_nested(fine_1dhw, 2), F.gelu(pixels), mask_prompt_nq4)
+        pixels = second.onto(fine_1qo, F.gelu(pixels), mask_prompt_nq4)
         return F.gelu(pixels).reshape(n, -1, second.channels)
 
     def _weights_of_masks(self, masks_nac: Tensor) -> Tensor:
@@ -227,15 +226,16 @@ class _Doubling:
             self._bias_with_mask_o = self._bias_o + of_mask.bias.repeat(4)
 
     def onto(
-        self, features_1qo: Tensor, image_nqc: Tensor, mask_prompt_nq4: Tensor | None = None
+        self, features_1qo: Tensor | None, image_nqc: Tensor, mask_prompt_nq4: Tensor | None = None
     ) -> Tensor:
         """The pixels of each token [n, q, 4 * channels], added to the features of an image."""
         weight_co, bias_o = self._weight_co, self._bias_o
         if mask_prompt_nq4 is not None:
             image_nqc = torch.cat([image_nqc, mask_prompt_nq4], dim=-1)
             weight_co, bias_o = self._weight_with_mask_co, self._bias_with_mask_o
+        base = bias_o if features_1qo is None else features_1qo + bias_o
         weight_nco = weight_co.expand(image_nqc.shape[0], -1, -1)
-        return torch.baddbmm(features_1qo + bias_o, image_nqc, weight_nco)
+        return torch.baddbmm(base, image_nqc, weight_nco)
 
 
 def _attend_to_image(

@@ -6,9 +6,9 @@ Each leaves the masks as they are up to rounding, and can be switched off by its
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import torch
-from sam2.modeling.sam2_base import SAM2Base
 
 from tracker.errors import UsageError
 from tracker.models.model import InputSpec
@@ -19,6 +19,7 @@ from tracker.models.optim.fusion import fold_batch_norms, use_channel_norm, use_
 from tracker.models.optim.int8.trunk import quantize
 from tracker.models.optim.mask_decoder import use_token_mask_decoder
 from tracker.models.optim.memory_encoder import use_fast_memory_encoder
+from tracker.models.optim.reparameterize import reparameterize_trunk
 from tracker.models.precision import Precision, torch_dtype
 
 #: Names of optimizations that are switched off, separated by commas.
@@ -33,7 +34,9 @@ class Target:
         device_type: Of torch: "cpu", "cuda" or "mps".
         precision: What it computes in.
         input: The pictures that it expects.
-        embedded: The weights come with the package: the image trunk is convolutional.
+        modules: The package whose modules the network is made of.
+        trunk: Kind of the image trunk: Hiera, a plain ViT, RepViT, or other convolutions.
+        high_res: The mask decoder takes features at strides 4 and 8 too.
         trunk_ranges: Ranges of the trunk's activations as calibrated, see `int8.trunk.quantize`;
             None where they were not.
         has_fused_conv: Torch has oneDNN's fused convolution, and the CPU has bf16 for it.
@@ -42,7 +45,9 @@ class Target:
     device_type: str
     precision: Precision
     input: InputSpec
-    embedded: bool = False
+    modules: Literal["sam2", "transformers", "other"] = "sam2"
+    trunk: Literal["hiera", "vit", "repvit", "convolutional", "other"] = "hiera"
+    high_res: bool = True
     trunk_ranges: tuple[tuple[float, float], ...] | None = None
     has_fused_conv: bool = field(default_factory=can_fuse)
 
@@ -50,6 +55,11 @@ class Target:
     def on_cpu(self) -> bool:
         """True for the CPU."""
         return self.device_type == "cpu"
+
+    @property
+    def of_sam2(self) -> bool:
+        """True for a network of the sam2 package's modules."""
+        return self.modules == "sam2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +79,7 @@ class Optimization:
     what: str
     when: str
     applies: Callable[[Target], bool]
-    apply: Callable[[SAM2Base, Target], None]
+    apply: Callable[[Any, Target], None]
     needs: tuple[str, ...] = ()
 
 
@@ -82,11 +92,19 @@ class Decision:
     why: str
 
 
-def _always(target: Target) -> bool:
-    return True
+_SAM2 = "with modules of the sam2 package"
 
 
-def _quantize(network: SAM2Base, target: Target) -> None:
+def _of_sam2(target: Target) -> bool:
+    return target.of_sam2
+
+
+def _channels_last(network: Any, target: Target) -> None:
+    encoder = network.image_encoder if target.of_sam2 else network.vision_encoder.backbone
+    encoder.to(memory_format=torch.channels_last)
+
+
+def _quantize(network: Any, target: Target) -> None:
     assert target.trunk_ranges is not None
     quantize(network.image_encoder, target.input, target.trunk_ranges)
 
@@ -96,65 +114,72 @@ PLAN: tuple[Optimization, ...] = (
     Optimization(
         "narrow_neck",
         "FPN laterals at strides 4 and 8 composed with the mask decoder's projections of them",
-        "always",
-        _always,
+        f"{_SAM2} and features at strides 4 and 8",
+        lambda target: target.of_sam2 and target.high_res,
         lambda network, _: use_narrow_neck(network),
     ),
     Optimization(
         "mask_decoder",
         "mask decoder as few large matrix products over tokens, in one dtype",
-        "always",
-        _always,
+        _SAM2,
+        _of_sam2,
         lambda network, _: use_token_mask_decoder(network),
     ),
     Optimization(
         "plain_attention",
         "attention as two matrix products instead of the fused kernel (FlashAttention)",
-        "on a CPU in bf16 or int8, for each tensor in bf16",
-        lambda target: target.on_cpu and target.precision != "fp32",
+        f"on a CPU in bf16 or int8, for each tensor in bf16, {_SAM2}",
+        lambda target: target.of_sam2 and target.on_cpu and target.precision != "fp32",
         lambda network, _: use_plain_attention(network),
     ),
     Optimization(
         "one_dtype",
         "memory attention in one dtype, without the conversions of autocast",
-        "always",
-        _always,
+        _SAM2,
+        _of_sam2,
         lambda network, _: use_one_dtype(network),
     ),
     Optimization(
         "composed_projections",
         "value and output projections of the memory attention composed into one",
-        "always",
-        _always,
+        _SAM2,
+        _of_sam2,
         lambda network, _: use_composed_projections(network),
     ),
     Optimization(
         "channel_norm",
         "layer norm over channels in one pass over memory",
-        "always",
-        _always,
+        _SAM2,
+        _of_sam2,
         lambda network, _: use_channel_norm(network),
     ),
     Optimization(
         "folded_batch_norm",
         "batch norms folded into the convolutions before them (Jacob et al. 2018)",
-        "always",
-        _always,
+        _SAM2,
+        _of_sam2,
         lambda network, _: fold_batch_norms(network),
     ),
     Optimization(
         "memory_encoder",
         "memory encoder from low-resolution logits, its linear layers composed, in one dtype",
-        "on a CPU with bf16, by oneDNN's fused convolutions",
-        lambda target: target.on_cpu and target.has_fused_conv,
+        f"on a CPU with bf16, by oneDNN's fused convolutions, {_SAM2}",
+        lambda target: target.of_sam2 and target.on_cpu and target.has_fused_conv,
         lambda network, target: use_fast_memory_encoder(network, torch_dtype(target.precision)),
+    ),
+    Optimization(
+        "reparameterized_trunk",
+        "parallel branches and batch norms of the image trunk merged (RepVGG, Ding et al. 2021)",
+        "with a RepViT trunk",
+        lambda target: target.trunk == "repvit",
+        lambda network, _: reparameterize_trunk(network),
     ),
     Optimization(
         "channels_last",
         "image encoder in channels-last (NHWC) memory layout",
-        "on a CPU, with an embedded model",
-        lambda target: target.on_cpu and target.embedded,
-        lambda network, _: network.image_encoder.to(memory_format=torch.channels_last),
+        "on a CPU, with a convolutional trunk",
+        lambda target: target.on_cpu and target.trunk in ("convolutional", "repvit"),
+        _channels_last,
     ),
     Optimization(
         "int8",
@@ -167,11 +192,11 @@ PLAN: tuple[Optimization, ...] = (
     Optimization(
         "fused_conv",
         "convolutions of the image trunk fused with the ReLU6 after them, by oneDNN",
-        "on a CPU in bf16, with an embedded model, by oneDNN's fused convolutions",
+        "on a CPU in bf16, with a convolutional trunk but RepViT, by oneDNN's fused convolutions",
         lambda target: (
             target.on_cpu
             and target.precision == "bf16"
-            and target.embedded
+            and target.trunk == "convolutional"
             and target.has_fused_conv
         ),
         lambda network, _: fuse_convolutions(network.image_encoder.trunk),
@@ -228,7 +253,7 @@ def _decide(row: Optimization, target: Target, off: frozenset[str]) -> Decision:
 
 
 def optimize(
-    network: SAM2Base, target: Target, off: frozenset[str] = frozenset()
+    network: torch.nn.Module, target: Target, off: frozenset[str] = frozenset()
 ) -> tuple[str, ...]:
     """Apply the table to a network in eval mode that is not trained, on the CPU, in place.
 

@@ -7,25 +7,23 @@ pools memories.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
-from sam2.modeling.sam2_base import NO_OBJ_SCORE, SAM2Base
+from sam2.modeling.sam2_base import SAM2Base
 from sam2.modeling.sam2_utils import get_1d_sine_pe
 from torch import Tensor
 
 from tracker.models.base import Candidates, Clicks, Decoded, Features, Memories
+from tracker.models.candidates import decoded_of, select_mask
 from tracker.models.optim.dtype_cache import compute_dtype
 from tracker.models.optim.mask_decoder import TokenMaskDecoder
 from tracker.models.optim.memory_encoder import FastMemoryEncoder
 from tracker.models.sam2.attention import Memory, attend_to_memory
 from tracker.models.sam2.derived import Derived
-from tracker.models.sam2.distractors import find_distractors
 from tracker.models.sam2.extensions import has_fine_prompts, memory_stride
 
 PREVIOUS_LOGITS_LIMIT = 32.0
-SURELY_THERE = 3.0  # object score logit, a score of 0.95
 
 
 class Sam2Network:
@@ -47,12 +45,12 @@ class Sam2Network:
         alike.
         """
         out = self.module.forward_image(image_13ss)
-        fine, middle, top = (level.contiguous() for level in out["backbone_fpn"][-3:])
+        *finer, top = (level.contiguous() for level in out["backbone_fpn"][-3:])
         dtype = compute_dtype(top)
         return Features(
             top_1chw=top.to(dtype),
             pos_1chw=self._top_positions(out["vision_pos_enc"][-1].to(dtype)),
-            high_res=(fine.to(dtype), middle.to(dtype)),
+            high_res=tuple(level.to(dtype) for level in finer),
         )
 
     def _top_positions(self, pos_1chw: Tensor) -> Tensor:
@@ -153,14 +151,9 @@ class Sam2Network:
             previous_n1ss=previous_n1ss,
             shows_masks=shows_masks,
         )
-        if is_there:
-            presence_n1 = candidates.presence_n1.clamp(min=SURELY_THERE)
-            candidates = replace(candidates, presence_n1=presence_n1)
-        decoded = self.select_mask(candidates)
-        if not want_distractors:
-            return decoded
-        distractor_n = find_distractors(candidates.logits_nass, candidates.iou_na)
-        return replace(decoded, distractor_n=distractor_n)
+        return decoded_of(
+            candidates, self._pointers, want_distractors=want_distractors, is_there=is_there
+        )
 
     def decode_candidates(
         self,
@@ -217,24 +210,15 @@ class Sam2Network:
         return kept[key]
 
     def select_mask(self, candidates: Candidates) -> Decoded:
-        """The best candidates by predicted quality, nothing where the object is absent."""
-        iou_na, tokens_nac = candidates.iou_na, candidates.tokens_nac
-        presence_n1 = candidates.presence_n1
-        row_n = torch.arange(len(iou_na), device=iou_na.device)
-        best_n = iou_na.argmax(dim=-1)
-        best_token_n = best_n.clamp(max=tokens_nac.shape[1] - 1)
-        logits_n1ss = candidates.logits_nass[row_n, best_n].unsqueeze(1).float()
-        pointers_nc = self.module.obj_ptr_proj(tokens_nac[row_n, best_token_n])
-        if self.module.pred_obj_scores:
-            present_n1 = presence_n1 > 0
-            logits_n1ss = torch.where(present_n1[..., None, None], logits_n1ss, NO_OBJ_SCORE)
-            pointers_nc = _pointer_of_absent(self.module, pointers_nc, presence_n1, present_n1)
-        return Decoded(
-            logits_n1ss=logits_n1ss,
-            presence_n1=presence_n1.float(),
-            iou_n=iou_na[row_n, best_n].float(),
-            pointers_nc=pointers_nc.float(),
-        )
+        """The best candidates by predicted quality; the second half of `decode`."""
+        return select_mask(candidates, self._pointers)
+
+    def _pointers(self, tokens_nc: Tensor, presence_n1: Tensor) -> Tensor:
+        """Object pointers of output tokens; those of absent objects are learned ones."""
+        pointers_nc: Tensor = self.module.obj_ptr_proj(tokens_nc)
+        if not self.module.pred_obj_scores:
+            return pointers_nc
+        return _pointer_of_absent(self.module, pointers_nc, presence_n1, presence_n1 > 0)
 
     def adopt_mask(self, features: Features, mask_11ss: Tensor) -> Decoded:
         """Take a given mask as the output, as `SAM2Base._use_mask_as_output`.

@@ -1,0 +1,1 @@
+"""Video networks of the transformers package, which families of models share."""

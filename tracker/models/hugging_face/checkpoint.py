@@ -1,0 +1,98 @@
+"""Networks of transformers from local files alone: safetensors and a configuration."""
+
+import json
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import nn
+
+from tracker.errors import ModelError
+from tracker.models.state_dict import differences, read_state
+
+MOST_CONFIG_BYTES = 1 << 20
+
+
+@cache
+def transformers() -> ModuleType:
+    """The package, imported when a model first needs it.
+
+    Raises:
+        ModelError: It is not installed.
+    """
+    try:
+        import transformers
+    except ImportError as err:
+        raise ModelError(
+            "this model needs the transformers package", "pip install 'trackd[transformers]'"
+        ) from err
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    return transformers
+
+
+def read_config(weights: Path, default: Any) -> Any:
+    """The configuration in the folder of weights, else the default; of the default's class.
+
+    One of another kind of model, as where the tracker's weights are part of a larger one's, leaves
+    the default.
+
+    Raises:
+        ModelError: It is not such a configuration.
+    """
+    path = weights / "config.json"
+    if not path.is_file():
+        return default
+    try:
+        if path.stat().st_size > MOST_CONFIG_BYTES:
+            raise ValueError(f"it has more than {MOST_CONFIG_BYTES} bytes")
+        content = json.loads(path.read_bytes())
+        if content["model_type"] != default.model_type:
+            return default
+        return type(default).from_dict(content)
+    except Exception as err:  # transformers' own checks raise many kinds
+        reason = str(err).partition("\n")[0]
+        raise ModelError(
+            f"{path} is not a configuration of {default.model_type}: {reason}",
+            "use the config.json that came with the weights",
+        ) from err
+
+
+def load_network(cls: Any, config: Any, weights: Path) -> nn.Module:
+    """A network with its weights, float32 on the CPU; every name and shape must agree.
+
+    Args:
+        cls: A class of transformers, which knows by what other names its weights are saved.
+        config: Its configuration.
+        weights: A `.safetensors` file, or a folder with `model.safetensors`.
+
+    Raises:
+        ModelError: The weights are missing, damaged, or of another architecture.
+    """
+    state = read_state(weights)
+    try:
+        network, info = cls.from_pretrained(
+            None,
+            config=config,
+            state_dict=state,
+            dtype=torch.float32,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+        )
+    except (RuntimeError, ValueError, ImportError) as err:
+        reason = str(err).partition("\n")[0]
+        raise ModelError(f"transformers cannot load {weights}: {reason}") from err
+    found = differences(
+        missing=sorted(info["missing_keys"]),
+        unexpected=sorted(info["unexpected_keys"]),
+        shapes=[(key, given, wanted) for key, given, wanted in info["mismatched_keys"]],
+    )
+    if found:
+        raise ModelError(
+            f"{weights} does not fit the configuration {config.model_type}: {', '.join(found)}",
+            "choose the --model that these weights belong to",
+        )
+    built: nn.Module = network
+    return built

@@ -1,0 +1,10 @@
+"""Structural re-parameterization of a RepViT trunk, by timm's own arithmetic."""
+
+from timm.utils.model import reparameterize_model
+from torch import nn
+
+
+def reparameterize_trunk(network: nn.Module) -> None:
+    """Merge the branches of a transformers network's trunk into single convolutions, in place."""
+    backbone = network.get_submodule("vision_encoder.backbone")
+    backbone.timm_model = reparameterize_model(backbone.get_submodule("timm_model"), inplace=True)

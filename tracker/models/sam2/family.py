@@ -1,0 +1,42 @@
+"""The official SAM 2 and SAM 2.1 as a `Family`."""
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from tracker.models.optim.plan import Target
+from tracker.models.precision import choose_precision
+from tracker.models.registry import ModelSpec
+from tracker.models.sam2.adapter import Sam2Model
+from tracker.models.sam2.build import OFFICIAL_INPUT, build_official
+from tracker.models.sam2.hugging_face_names import renamed
+from tracker.models.state_dict import load_strictly, read_state
+
+
+class Sam2Family:
+    """Networks of the sam2 package, with weights of Meta's or of `Sam2VideoModel`'s names."""
+
+    def target(
+        self,
+        spec: ModelSpec,
+        weights: Path,
+        device: torch.device,
+        dtype: str,
+        off: frozenset[str],
+    ) -> Target:
+        """See `Family.target`."""
+        return Target(device.type, choose_precision(dtype, device), OFFICIAL_INPUT)
+
+    def build(self, spec: ModelSpec, weights: Path) -> nn.Module:
+        """See `Family.build`."""
+        network = build_official(spec)
+        load_strictly(network, renamed(read_state(weights)), path=weights, config=spec.config)
+        return network
+
+    def adapt(self, network: nn.Module, spec: ModelSpec, target: Target) -> Sam2Model:
+        """See `Family.adapt`."""
+        return Sam2Model(network, target.input)
+
+
+FAMILY = Sam2Family()
