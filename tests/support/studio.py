@@ -17,6 +17,7 @@ import uvicorn
 
 from tracker.studio.access import Access
 from tracker.studio.app import studio_app
+from tracker.studio.projects import ProjectPages
 
 
 @dataclass(frozen=True)
@@ -35,13 +36,16 @@ class Served:
 
 @contextmanager
 def serving_studio(
-    connect: Callable[[], AsyncClient], *, password: str | None = None
+    connect: Callable[[], AsyncClient],
+    *,
+    password: str | None = None,
+    projects: ProjectPages | None = None,
 ) -> Iterator[Served]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         access = Access(frozenset({f"http://127.0.0.1:{port}"}), password)
         config = uvicorn.Config(
-            studio_app(connect, access), log_level="warning", timeout_graceful_shutdown=1
+            studio_app(connect, access, projects), log_level="warning", timeout_graceful_shutdown=1
         )
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
