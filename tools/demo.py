@@ -102,8 +102,10 @@ Next, try:
     {TRACKD} track YOUR.mp4 --point 1:X,Y --out out/yours.mp4
 - the rabbit's masks as PNGs, to annotate with
     {TRACKD} track {again} --davis out/masks
-- the same clip in a browser, where a click on the rabbit begins to follow it
+- the same clip in a browser, played live, where a click on the rabbit begins to follow it
     {TRACKD} studio {clip}
+- the same clip in a browser, frame by frame: prompt, correct, export
+    {TRACKD} studio --folder {clip.parent}
 - boxes, clicks, masks, corrections, several objects
     {TRACKD} track --help"""
 

@@ -47,11 +47,11 @@ def test_results_come_back_to_the_last_bit(tmp_path: Path) -> None:
 
 def test_a_frame_that_is_tracked_again_replaces_what_was_there(tmp_path: Path) -> None:
     with ResultStore(tmp_path / "results.sqlite") as store:
-        store.begin("model", "prompts", 0, "settings")
+        store.begin("model", 0)
         for frame in range(4):
             store.put(Direction.FORWARD, frame, result(frame, 5, 5))
         store.end_forward()
-        store.begin("model", "others", 2, "settings")
+        store.begin("model", 2)
         assert (store.tracked_to, store.is_forward_done) == (2, False)
         store.put(Direction.FORWARD, 2, result(2, 6))
         assert store.tracked_to == 3
@@ -67,7 +67,7 @@ from pathlib import Path
 from tests.project.test_results import result
 from tracker.project.results import Direction, ResultStore
 store = ResultStore(Path(sys.argv[1]))
-store.begin("model", "prompts", 0, "settings")
+store.begin("model", 0)
 for frame in range(50):
     store.put(Direction.FORWARD, frame, result(frame, 5))
 store.commit()
@@ -94,7 +94,7 @@ def test_a_process_that_is_killed_leaves_what_it_committed(tmp_path: Path) -> No
 def test_a_reader_sees_what_is_committed_while_another_writes(tmp_path: Path) -> None:
     path = tmp_path / "results.sqlite"
     with ResultStore(path) as store:
-        store.begin("model", "prompts", 0, "settings")
+        store.begin("model", 0)
         store.put(Direction.FORWARD, 0, result(0, 5))
         with ResultStore(path, read_only=True) as reader:
             assert reader.tracked_to == 0

@@ -86,7 +86,7 @@ def test_three_boxes_two_corrections_a_crash_and_export(browser: Any, tmp_path: 
                 page.click("#export")
             exported[name] = tmp_path / f"{name}.from-page"
             coming.value.save_as(exported[name])
-        print(f"from the first box to the last export: {time.monotonic() - began_s:.0f} s")
+        print(f"first box to last export: {time.monotonic() - began_s:.0f} s")
         assert page.wrong == []
 
     prompts = str(folder / "prompts.json")

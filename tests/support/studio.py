@@ -18,6 +18,7 @@ import uvicorn
 from tracker.studio.access import Access
 from tracker.studio.app import studio_app
 from tracker.studio.launch import server_config
+from tracker.studio.projects import ProjectPages
 
 
 @dataclass(frozen=True)
@@ -36,12 +37,15 @@ class Served:
 
 @contextmanager
 def serving_studio(
-    connect: Callable[[], AsyncClient], *, password: str | None = None
+    connect: Callable[[], AsyncClient],
+    *,
+    password: str | None = None,
+    projects: ProjectPages | None = None,
 ) -> Iterator[Served]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         access = Access(frozenset({f"http://127.0.0.1:{port}"}), password)
-        server = uvicorn.Server(server_config(studio_app(connect, access), drain_s=1))
+        server = uvicorn.Server(server_config(studio_app(connect, access, projects), drain_s=1))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         try:

@@ -30,9 +30,9 @@ class DrawnPrompt(_Strict):
     box: tuple[_Coordinate, _Coordinate, _Coordinate, _Coordinate] | None = None
     mask: RleMask | None = None
 
-    def placed(self, object_id: int, label: str | None = None) -> PlacedPrompt:
+    def placed(self, object_id: int) -> PlacedPrompt:
         """The prompt for an object."""
-        prompt = Prompt(object_id, self.points, self.labels, self.box, label=label)
+        prompt = Prompt(object_id, self.points, self.labels, self.box)
         mask = None if self.mask is None else Rle(*self.mask.size, self.mask.counts)
         return PlacedPrompt(self.frame, prompt, mask)
 

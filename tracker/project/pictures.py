@@ -122,6 +122,15 @@ class Thumbnails:
             raise OutputError(f"cannot write {self._folder}: {error.strerror}") from error
 
 
+@dataclass(frozen=True, slots=True)
+class FramePicture:
+    """A frame as JPEG; `width` and `height` are those of the source's frame, in pixels."""
+
+    data: bytes
+    width: int
+    height: int
+
+
 class FramePictures:
     """Frames as JPEG, of any thread; the newest that were asked for are kept."""
 
@@ -132,10 +141,10 @@ class FramePictures:
         self._reader = FrameReader(project.open_source)
         self._known = False
         self._lock = threading.Lock()
-        self._kept: OrderedDict[tuple[int, int], bytes] = OrderedDict()
+        self._kept: OrderedDict[tuple[int, int], FramePicture] = OrderedDict()
         self._kept_bytes = 0
 
-    def jpeg(self, number: int, side_px: int) -> bytes:
+    def jpeg(self, number: int, side_px: int) -> FramePicture:
         """A frame whose longer side has at most `side_px` pixels.
 
         Raises:
@@ -146,9 +155,11 @@ class FramePictures:
             if key in self._kept:
                 self._kept.move_to_end(key)
                 return self._kept[key]
-            data = jpeg(self._read(number), side_px, _FRAME_QUALITY)
-            self._keep(key, data)
-            return data
+            image_hwc = self._read(number)
+            height, width = image_hwc.shape[:2]
+            found = FramePicture(jpeg(image_hwc, side_px, _FRAME_QUALITY), width, height)
+            self._keep(key, found)
+            return found
 
     def close(self) -> None:
         """Close the source."""
@@ -165,12 +176,12 @@ class FramePictures:
             self._reader.close()
             raise
 
-    def _keep(self, key: tuple[int, int], data: bytes) -> None:
-        self._kept[key] = data
-        self._kept_bytes += len(data)
+    def _keep(self, key: tuple[int, int], found: FramePicture) -> None:
+        self._kept[key] = found
+        self._kept_bytes += len(found.data)
         while self._kept_bytes > CACHE_BYTES:
             _, dropped = self._kept.popitem(last=False)
-            self._kept_bytes -= len(dropped)
+            self._kept_bytes -= len(dropped.data)
 
 
 def jpeg(image_hwc: NDArray[np.uint8], side_px: int, quality: int) -> bytes:

@@ -151,18 +151,16 @@ class ResultStore:
         """Digest of the first prompts from which the backward pass ran to its end; "" for none."""
         return self._meta("backward_of")
 
-    def begin(self, identity: str, prompts_json: str, tracked_to: int, settings_json: str) -> None:
-        """Note what is tracked from now on; results before `tracked_to` hold for it, too."""
+    def begin(self, identity: str, tracked_to: int) -> None:
+        """Begin to track something else; results before the frame `tracked_to` hold for it, too."""
         self._set("identity", identity)
-        self._set("settings", settings_json)
-        self._set("prompts", prompts_json)
         self._set("tracked_to", str(min(self.tracked_to, tracked_to)))
         self._set("forward_done", "0")
-        self.commit()
 
-    def rename(self, prompts_json: str) -> None:
-        """Note prompts that differ in names only."""
+    def note(self, prompts_json: str, settings_json: str) -> None:
+        """Note the prompts and settings of what is tracked, and have all of it on the disk."""
         self._set("prompts", prompts_json)
+        self._set("settings", settings_json)
         self.commit()
 
     def end_forward(self) -> None:

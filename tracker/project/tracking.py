@@ -149,7 +149,8 @@ class ProjectTracking:
         Raises:
             UsageError: They cannot be read, or contradict each other.
         """
-        prompts = self.prompts = self.project.prompts()
+        prompts = self.project.prompts()
+        plan = prompts.plan(self.project.frames)
         identity, text = self._loaded.identity(self.project), prompts.to_json()
         store = self._store
         changed = None
@@ -157,15 +158,14 @@ class ProjectTracking:
             changed = 0
         elif store.prompts_json != text:
             changed = first_change(ProjectPrompts.from_json(store.prompts_json), prompts)
-            if changed is None:
-                store.rename(text)
         if changed is not None:
             self._snapshots.drop_after(changed)
-            store.begin(identity, text, changed, self.project.settings.model_dump_json())
-        self._plan = prompts.plan(self.project.frames)
-        if self._plan is None:
+            store.begin(identity, changed)
+        store.note(text, self.project.settings.model_dump_json())
+        if plan is None:
             store.clear()
-        return self._plan
+        self.prompts, self._plan = prompts, plan
+        return plan
 
     @property
     def is_done(self) -> bool:

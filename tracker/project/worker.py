@@ -51,6 +51,7 @@ from tracker.rle import encode_rle
 STATUS_EVERY_S = 0.25
 LOCK_WAIT_S = 30.0  # for a worker whose studio was killed to end
 MAX_WAITING = 64  # requests; beyond, reading them waits
+MAX_DRAFTS = 8  # that wait until tracking has reached their frames
 
 _State = Literal["loading", "tracking", "backward", "idle", "stopped", "failed"]
 
@@ -75,7 +76,7 @@ class Worker:
         reader = FrameReader(tracking.project.open_source, times)
         self._drafts = Drafts(tracking.project, loaded, reader)
         self._plan: PromptPlan | None = None
-        self._deferred: list[Draft] = []  # until the prompts are read again
+        self._waiting: list[Draft] = []
         self._wanted = True  # nobody asked to stop
         self._changed = True
         self._ended = False
@@ -91,6 +92,7 @@ class Worker:
             if self._wanted and not self._failure and not self._tracking.is_done:
                 self._track()
             elif not self._changed:
+                self._answer_drafts(is_at_rest=True)
                 self._tell(self._resting)
                 self._take(self._requests.get())
 
@@ -116,13 +118,11 @@ class Worker:
             case Changed():
                 self._changed = True
             case Track():
-                self._wanted, self._failure = True, ""
+                self._wanted = self._changed = True
             case Stop():
                 self._wanted = False
-            case Draft() if self._changed:
-                self._deferred.append(request)
             case Draft():
-                self._draft(request)
+                self._waiting.append(request)
 
     def _reload(self) -> None:
         """Read the prompts again."""
@@ -132,9 +132,6 @@ class Worker:
             self._plan = self._tracking.plan()
         except (TrackdError, StreamError) as error:
             self._failure = str(error)
-        deferred, self._deferred = self._deferred, []
-        for request in deferred:
-            self._draft(request)
 
     def _track(self) -> None:
         try:
@@ -150,7 +147,25 @@ class Worker:
         """Take what was asked meanwhile; True if tracking must not go on as it is."""
         while not self._requests.empty():
             self._take(self._requests.get())
-        return self._ended or self._changed or not self._wanted
+        stops = self._ended or self._changed or not self._wanted
+        if not stops:
+            self._answer_drafts(is_at_rest=False)
+        return stops
+
+    def _answer_drafts(self, *, is_at_rest: bool) -> None:
+        """Answer the drafts whose frames are reached, and the oldest where too many wait.
+
+        All are, where tracking is at rest: those of frames that it has not reached are refused.
+        """
+        waiting, self._waiting = self._waiting, []
+        excess = len(waiting) - MAX_DRAFTS
+        for place, request in enumerate(waiting):
+            frame = request.prompt.frame
+            into = self._tracking.prompts.is_tracked_into(request.object, frame)
+            if is_at_rest or place < excess or not into or frame <= self._store.tracked_to:
+                self._draft(request)
+            else:
+                self._waiting.append(request)
 
     def _draft(self, request: Draft) -> None:
         prompts = self._tracking.prompts

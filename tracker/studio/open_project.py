@@ -108,7 +108,6 @@ class OpenProject:
             "backward": settings.backward,
             "frames": scan.frame_count,
             "fps": scan.fps,
-            "size": [scan.width, scan.height],
             "thumbnails_every": scan.every if scan.is_whole else 0,
             "can_undo": bool(self._undo),
             "status": self.worker.status.model_dump(exclude={"event"}),
@@ -128,9 +127,7 @@ class OpenProject:
         found: DraftMask = await self.worker.draft(chosen, prompt)
         return {"object": found.object, "score": found.score, "mask": found.mask.model_dump()}
 
-    async def prompt(
-        self, object_id: int | None, label: str | None, prompt: DrawnPrompt
-    ) -> dict[str, Any]:
+    async def prompt(self, object_id: int | None, prompt: DrawnPrompt) -> dict[str, Any]:
         """Keep a prompt, for an object or a new one.
 
         Raises:
@@ -139,8 +136,7 @@ class OpenProject:
         async with self._editing:
             chosen = self._prompts.free_id() if object_id is None else object_id
             self._check(prompt)
-            item = prompt.placed(chosen, label)
-            await self._change(self._prompts.with_prompt(item))
+            await self._change(self._prompts.with_prompt(prompt.placed(chosen)))
         return {"object": chosen}
 
     async def remove_prompt(self, object_id: int, frame: int) -> None:
@@ -280,8 +276,9 @@ class OpenProject:
         prompt.placed(1).resolve().validate()
 
     async def _change(self, prompts: ProjectPrompts, *, can_undo: bool = True) -> None:
-        """Have other prompts on the disk, and tracked."""
+        """Have other prompts on the disk, and tracked; raises where they contradict each other."""
         before = self._prompts
+        prompts.plan(self.project.frames)
         await asyncio.to_thread(prompts.save, self.project.prompts_path)
         self._prompts = prompts
         if can_undo:

@@ -38,7 +38,6 @@ class PromptRequest(_Strict):
 
     op: Literal["prompt"]
     object: _Id | None = None
-    label: _Label | None = None
     prompt: DrawnPrompt
 
 
@@ -170,7 +169,7 @@ class ProjectSession:
             case DraftRequest():
                 return await opened.draft(request.object, request.prompt)
             case PromptRequest():
-                return await opened.prompt(request.object, request.label, request.prompt)
+                return await opened.prompt(request.object, request.prompt)
             case AtFrame(op="remove_prompt"):
                 return await opened.remove_prompt(request.object, request.frame)
             case AtFrame():

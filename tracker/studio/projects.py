@@ -196,8 +196,9 @@ class ProjectPages:
         asked = request.query_params.get("side", "1280")
         side_px = min(MAX_SIDE_PX, max(16, int(asked) if asked.isdecimal() else 1280))
         number = request.path_params["number"]
-        data = await asyncio.to_thread(opened.pictures.jpeg, number, side_px)
-        return Response(data, media_type="image/jpeg")
+        found = await asyncio.to_thread(opened.pictures.jpeg, number, side_px)
+        size = {"X-Frame-Size": f"{found.width}x{found.height}"}
+        return Response(found.data, media_type="image/jpeg", headers=size)
 
     @_answering
     async def thumbnail(self, request: Request) -> Response:

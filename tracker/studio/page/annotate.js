@@ -55,6 +55,10 @@ let working = Promise.resolve();
 let playing = false;
 let readUntil = 0;
 let timelineDue = 0;
+let asking = false;
+let askAgain = false;
+let previewing = false;
+let previewAgain = false;
 let results = { is_current: false, objects: [] };
 
 // --- frames
@@ -70,11 +74,10 @@ function go(number) {
 }
 
 async function show(number) {
-  const [jpeg, found] = await Promise.all([picture(number), ask(`${address}/results/${number}.json`)]);
+  const [{ jpeg, width, height }, found] = await Promise.all([picture(number), ask(`${address}/results/${number}.json`)]);
   if (frame !== number || isDrawn()) return;
   results = found;
   stage.hold(false);
-  const [width, height] = project.size;
   await stage.show({ jpeg, stream: id, frame: { seq: number, width, height }, objects: found.objects });
   get("canvas").dataset.current = found.is_current;
   listObjects();
@@ -85,7 +88,8 @@ async function show(number) {
 function picture(number) {
   if (!pictures.has(number)) {
     const coming = fetch(`${address}/frames/${number}.jpg`).then(async (answer) => {
-      if (answer.ok) return answer.blob();
+      const [width, height] = (answer.headers.get("X-Frame-Size") ?? "").split("x").map(Number);
+      if (answer.ok) return { jpeg: await answer.blob(), width, height };
       const { error } = await answer.json().catch(() => ({ error: `frame ${number} cannot be read` }));
       throw new Error(error);
     });
@@ -176,13 +180,17 @@ function tracking(now) {
 
 /** Ask for the bars, once a second while tracking goes on. */
 async function refreshBars(atOnce) {
+  if (asking) { askAgain ||= atOnce; return; }
   if (!atOnce && performance.now() < timelineDue) return;
-  timelineDue = performance.now() + TIMELINE_MS;
+  asking = true;
   try {
     const { objects: spans } = await ask(`${address}/timeline.json`);
     timeline.update({ spans });
     get("bars").dataset.spans = JSON.stringify(spans);
   } catch (error) { fail(error); }
+  asking = false;
+  timelineDue = performance.now() + TIMELINE_MS;
+  if (askAgain) { askAgain = false; refreshBars(true); }
 }
 
 // --- prompts
@@ -216,17 +224,31 @@ function refine(place) {
   draft.box = place.box ?? draft.box;
   stage.draw();
   showButtons();
-  const began = performance.now();
-  work(async () => {
-    if (stage.draft !== draft) return; // kept or given up meanwhile
-    const result = await call({ op: "draft", object: draft.object, prompt: promptOf(draft) });
-    if (stage.draft !== draft) return;
-    draft.id = result.object;
-    draft.mask = new Mask(result.mask.counts, result.mask.size[1], result.mask.size[0]);
-    stage.draw();
-    get("canvas").dataset.draft = draft.points.length + (draft.box ? 1 : 0);
-    status(`object ${draft.id} in ${Math.round(performance.now() - began)} ms: Enter keeps it, more clicks refine`);
-  });
+  preview();
+}
+
+/** Ask for the mask of what is drawn; what is drawn meanwhile is asked for together. */
+async function preview() {
+  if (previewing) { previewAgain = true; return; }
+  previewing = true;
+  previewAgain = false;
+  const { draft } = stage, began = performance.now();
+  const waits = draft.object !== null && draft.frame > project.status.tracked_to;
+  status(waits ? `the mask comes when frame ${draft.frame} is tracked; Enter keeps the prompt unseen` : "looking");
+  try {
+    const result = await connection.call({ op: "draft", object: draft.object, prompt: promptOf(draft) });
+    if (stage.draft === draft) {
+      draft.id = result.object;
+      draft.mask = new Mask(result.mask.counts, result.mask.size[1], result.mask.size[0]);
+      stage.draw();
+      get("canvas").dataset.draft = draft.points.length + (draft.box ? 1 : 0);
+      status(`object ${draft.id} in ${Math.round(performance.now() - began)} ms: Enter keeps it, more clicks refine`);
+    }
+  } catch (error) {
+    if (stage.draft === draft) fail(error);
+  }
+  previewing = false;
+  if (previewAgain && stage.draft) preview();
 }
 
 const promptOf = ({ frame: number, points, labels, box }) => ({ frame: number, points, labels, ...(box ? { box } : {}) });
