@@ -26,19 +26,25 @@ class Studio:
     """The studio of a daemon; a context manager that ends it.
 
     Attributes:
-        daemon: What it shows.
-        folder: For its log.
-        arguments: Of the command, besides those for the daemon and the port.
+        control: Address of the daemon's control socket.
+        data: Of its data socket.
+        folder: For its log, and for the annotation of files.
     """
 
-    daemon: Daemon
+    control: str
+    data: str
     folder: Path
-    arguments: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, daemon: Daemon) -> Self:
+        """The studio of a daemon, beside it."""
+        config = daemon.config
+        return cls(config["control"]["bind"], config["data"]["bind"], daemon.folder)
 
     def __enter__(self) -> Self:
-        control, data = self.daemon.config["control"]["bind"], self.daemon.config["data"]["bind"]
         command = [sys.executable, "-m", "tracker.cli.main", "studio", "--no-browser"]
-        command += ["--port", "0", "--control", control, "--data", data, *self.arguments]
+        command += ["--port", "0", "--control", self.control, "--data", self.data]
+        command += ["--projects", str(self.folder / "projects")]
         self._log = self.folder / "studio.txt"
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
