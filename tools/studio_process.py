@@ -1,5 +1,6 @@
 """`trackd studio` in a process of its own, and pages of it in a real Chromium."""
 
+import http.client
 import os
 import shutil
 import subprocess
@@ -80,6 +81,15 @@ class Studio:
     def token(self) -> str:
         """The token of the printed address."""
         return parse_qs(urlsplit(self.address).query)["token"][0]
+
+    def cookie(self) -> str:
+        """The cookie that the token is exchanged for, as browsers send it."""
+        parts = urlsplit(self.address)
+        connection = http.client.HTTPConnection(parts.netloc, timeout=START_S)
+        connection.request("GET", f"/?token={self.token}")
+        answer = connection.getresponse()
+        connection.close()
+        return str(answer.headers["set-cookie"]).partition(";")[0]
 
     def _printed_address(self) -> str:
         end_s = time.monotonic() + START_S

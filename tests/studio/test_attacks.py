@@ -50,12 +50,7 @@ def status(studio: Studio, path: str, **headers: str) -> int:
 
 @pytest.fixture(scope="module")
 def cookie(studio: Studio) -> str:
-    connection = http.client.HTTPConnection("127.0.0.1", port_of(studio), timeout=60)
-    connection.request("GET", f"/?token={studio.token}")
-    answer = connection.getresponse()
-    assert answer.status == 303
-    connection.close()
-    return str(answer.headers["set-cookie"]).partition(";")[0]
+    return studio.cookie()
 
 
 def opened(studio: Studio, cookie: str) -> Any:
