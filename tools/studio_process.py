@@ -1,5 +1,6 @@
 """`trackd studio` in a process of its own, and pages of it in a real Chromium."""
 
+import http.client
 import os
 import shutil
 import subprocess
@@ -26,19 +27,25 @@ class Studio:
     """The studio of a daemon; a context manager that ends it.
 
     Attributes:
-        daemon: What it shows.
-        folder: For its log.
-        arguments: Of the command, besides those for the daemon and the port.
+        control: Address of the daemon's control socket.
+        data: Of its data socket.
+        folder: For its log, and for the annotation of files.
     """
 
-    daemon: Daemon
+    control: str
+    data: str
     folder: Path
-    arguments: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, daemon: Daemon) -> Self:
+        """The studio of a daemon, beside it."""
+        config = daemon.config
+        return cls(config["control"]["bind"], config["data"]["bind"], daemon.folder)
 
     def __enter__(self) -> Self:
-        control, data = self.daemon.config["control"]["bind"], self.daemon.config["data"]["bind"]
         command = [sys.executable, "-m", "tracker.cli.main", "studio", "--no-browser"]
-        command += ["--port", "0", "--control", control, "--data", data, *self.arguments]
+        command += ["--port", "0", "--control", self.control, "--data", self.data]
+        command += ["--projects", str(self.folder / "projects")]
         self._log = self.folder / "studio.txt"
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
@@ -74,6 +81,15 @@ class Studio:
     def token(self) -> str:
         """The token of the printed address."""
         return parse_qs(urlsplit(self.address).query)["token"][0]
+
+    def cookie(self) -> str:
+        """The cookie that the token is exchanged for, as browsers send it."""
+        parts = urlsplit(self.address)
+        connection = http.client.HTTPConnection(parts.netloc, timeout=START_S)
+        connection.request("GET", f"/?token={self.token}")
+        answer = connection.getresponse()
+        connection.close()
+        return str(answer.headers["set-cookie"]).partition(";")[0]
 
     def _printed_address(self) -> str:
         end_s = time.monotonic() + START_S

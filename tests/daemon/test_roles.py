@@ -5,6 +5,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -371,6 +372,28 @@ def test_a_stream_whose_name_goes_on_where_another_ends_stays_hidden(keys: Keyri
             while stream_of(socket.recv_multipart()) == "cam1":
                 pass
             pytest.fail("it saw a stream that it may not see")
+
+
+def test_previews_of_a_size_are_those_of_the_streams_that_a_key_may_see(keys: Keyring) -> None:
+    """A stream that nobody who may see it asks for is not even encoded."""
+    narrow = keys.add("narrow", "watch")
+    topics = ("masks.", "frames-tile.cam1", "frames-medium.yard-1", "frames-small.")
+    with (
+        publishing_behind(keys.authenticator(streams={"narrow": ["cam1"]})) as publisher,
+        watching(publisher.endpoint, narrow, *topics) as socket,
+    ):
+        socket.rcvtimeo = 100
+        received: set[bytes] = set()
+        for seq in range(300):
+            publish(publisher, seq, "cam1", "yard-1")
+            with suppress(zmq.Again):
+                received.add(socket.recv_multipart()[0])
+            if b"frames-tile.cam1" in received:
+                break
+        assert received <= {b"masks.cam1", b"frames-tile.cam1"}
+        sent = publisher.status().sent
+        assert sent["frames-tile"] > 0
+        assert (sent["frames-medium"], sent["frames-small"]) == (0, 0)
 
 
 def test_a_removed_key_receives_nothing_more_and_others_do(keys: Keyring) -> None:

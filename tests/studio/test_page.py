@@ -27,6 +27,7 @@ from tracker.client import AsyncClient
 pytestmark = [pytest.mark.system, pytest.mark.slow]
 
 FRAMES = 500
+DRAWN = 60
 FRAME_STEP_PX = 5.6  # so far the disc moves from one frame to the next, about
 PATIENCE_MS = 60_000
 # What is drawn is read back in the turn of the browser in which it was drawn.
@@ -159,7 +160,7 @@ def test_masks_are_drawn_on_their_own_frames(page: Any, slow: int) -> None:
         session = page.context.new_cdp_session(page)
         session.send("Emulation.setCPUThrottlingRate", {"rate": slow})
     page.evaluate(RECORD)
-    until(page, "window.drawn.length >= 200", 240.0)
+    until(page, f"window.drawn.length >= {DRAWN}", 240.0)
     drawn = page.evaluate("window.drawn")
     offsets, wrong = set(), []
     for seq, url in drawn:

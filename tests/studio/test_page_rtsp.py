@@ -82,7 +82,7 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
 
 @pytest.fixture(scope="module")
 def studio(daemon: Daemon) -> Iterator[Studio]:
-    with Studio(daemon, daemon.folder) as running:
+    with Studio.of(daemon) as running:
         yield running
 
 

@@ -17,8 +17,8 @@ import uvicorn
 
 from tracker.studio.access import Access
 from tracker.studio.app import studio_app
-from tracker.studio.launch import server_config
 from tracker.studio.projects import ProjectPages
+from tracker.studio.server import server_config
 
 
 @dataclass(frozen=True)

@@ -111,7 +111,7 @@ def _busy(count: int) -> Iterator[None]:
 def _add(client: Client, clip: Path) -> None:
     client.add_stream(_STREAM, str(clip), realtime=True, loop=True)
     with client.results(_STREAM) as results:
-        _first(results.receive)
+        first(results.receive)
     client.prompt(_STREAM, box=_BOX, normalized=True)
     client.pause_stream(_STREAM)
 
@@ -121,19 +121,25 @@ def _rate(client: Client, options: argparse.Namespace) -> float:
     client.resume_stream(_STREAM)
     try:
         with client.results(_STREAM) as results:
-            _first(results.receive)
-            _count(results.receive, options.settle)
-            return _count(results.receive, options.seconds) / float(options.seconds)
+            first(results.receive)
+            results_in(results.receive, options.settle)
+            return results_in(results.receive, options.seconds) / float(options.seconds)
     finally:
         client.pause_stream(_STREAM)
 
 
-def _first(receive: Callable[[float], object]) -> None:
+def first(receive: Callable[[float], object]) -> None:
+    """Wait for a result.
+
+    Raises:
+        TrackdError: None came within a minute.
+    """
     if receive(_PATIENCE_S) is None:
         raise TrackdError(f"no result within {_PATIENCE_S:g} s")
 
 
-def _count(receive: Callable[[float], object], seconds: float) -> int:
+def results_in(receive: Callable[[float], object], seconds: float) -> int:
+    """Number of results that come within a time."""
     end_s, count = time.monotonic() + seconds, 0
     while (left_s := end_s - time.monotonic()) > 0:
         count += receive(left_s) is not None

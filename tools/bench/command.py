@@ -7,7 +7,20 @@ from pathlib import Path
 from types import ModuleType
 
 from streams.errors import StreamError
-from tools.bench import busy, deadline, decode, e2e, live, long, model, parity, track, wire
+from tools.bench import (
+    busy,
+    deadline,
+    decode,
+    e2e,
+    live,
+    long,
+    model,
+    parity,
+    studio,
+    studio_soak,
+    track,
+    wire,
+)
 from tools.bench.machine import slug
 from tools.bench.record import Record, Run
 from tools.bench.report import markdown
@@ -27,6 +40,8 @@ SUITES: dict[str, ModuleType] = {
     "live": live,
     "long": long,
     "busy": busy,
+    "studio": studio,
+    "studio-soak": studio_soak,
 }
 INTERRUPTED = 130
 

@@ -1,5 +1,6 @@
 """The ASGI program of the studio: the page, its files, and a WebSocket for each page."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, nullcontext
 from importlib.resources import files
@@ -21,6 +22,7 @@ from tracker.studio.session import PageSession
 
 MAX_PAGES = 32
 _MAX_FORM_BYTES = 4096
+_FORM_S = 10.0
 _TYPES = {
     ".html": "text/html",
     ".css": "text/css",
@@ -86,10 +88,14 @@ class _Pages:
         if request.method == "GET":
             return HTMLResponse(self._files["login.html"][0])
         body = b""
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > _MAX_FORM_BYTES:
-                return PlainTextResponse("too long a password", 413)
+        try:
+            async with asyncio.timeout(_FORM_S):
+                async for chunk in request.stream():
+                    body += chunk
+                    if len(body) > _MAX_FORM_BYTES:
+                        return PlainTextResponse("too long a password", 413)
+        except TimeoutError:
+            return PlainTextResponse("the password did not come", 408)
         typed = body.decode("utf-8", "replace").removeprefix("password=")
         return enter(self._access, unquote_plus(typed), request)
 

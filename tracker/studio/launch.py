@@ -23,16 +23,13 @@ from tracker.client.sockets import endpoints
 from tracker.errors import TrackdError, UsageError
 from tracker.project.library import Library, default_projects
 from tracker.project.uploads import MAX_BYTES, Uploads
-from tracker.studio.access import ANNOTATE, Access, App
+from tracker.studio.access import ANNOTATE, Access
 from tracker.studio.app import studio_app
-from tracker.studio.project_session import MAX_TEXT as MAX_PROJECT_TEXT
 from tracker.studio.projects import ProjectPages
-from tracker.studio.session import MAX_TEXT
+from tracker.studio.server import server_config
 
 _START_S = 120.0
 _STOP_S = 15.0
-_DRAIN_S = 3
-MAX_CONNECTIONS = 128
 _MAX_PASSWORD_BYTES = 1024
 _LEAST_PASSWORD = 12
 
@@ -156,27 +153,6 @@ def serve(launch: Launch) -> int:
         with suppress(KeyboardInterrupt):
             server.run(sockets=[listener])
     return 0
-
-
-def server_config(app: App, drain_s: int = _DRAIN_S) -> uvicorn.Config:
-    """The web server and its limits."""
-    return uvicorn.Config(
-        app,
-        log_level="warning",
-        access_log=False,
-        ws="websockets-sansio",
-        ws_max_size=max(MAX_TEXT, MAX_PROJECT_TEXT),
-        ws_max_queue=8,
-        ws_per_message_deflate=False,  # JPEGs get no smaller
-        ws_ping_interval=20.0,
-        ws_ping_timeout=20.0,
-        timeout_graceful_shutdown=drain_s,
-        limit_concurrency=MAX_CONNECTIONS,
-        h11_max_incomplete_event_size=16 * 1024,
-        proxy_headers=False,
-        server_header=False,
-        date_header=False,
-    )
 
 
 def _origins(launch: Launch, port: int) -> frozenset[str]:
