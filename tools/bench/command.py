@@ -7,7 +7,7 @@ from pathlib import Path
 from types import ModuleType
 
 from streams.errors import StreamError
-from tools.bench import busy, deadline, decode, e2e, live, long, model, parity, track, wire
+from tools.bench import busy, deadline, decode, e2e, live, long, model, parity, refind, track, wire
 from tools.bench.machine import slug
 from tools.bench.record import Record, Run
 from tools.bench.report import markdown
@@ -27,6 +27,7 @@ SUITES: dict[str, ModuleType] = {
     "live": live,
     "long": long,
     "busy": busy,
+    "refind": refind,
 }
 INTERRUPTED = 130
 
