@@ -146,6 +146,8 @@ class ObjectResult:
         mask_hw: Mask at source resolution, bool [H, W].
         fresh: Whether it was looked for on this frame. If not, state and scores are those of the
             frame of its last turn, and there is neither mask nor box.
+        identity: How sure it is that the mask is still of the same object, 0..1; None where there
+            is no mask, or the policy keeps no galleries.
     """
 
     id: int
@@ -156,6 +158,7 @@ class ObjectResult:
     box_xyxy: tuple[int, int, int, int] | None
     mask_hw: NDArray[np.bool_]
     fresh: bool = True
+    identity: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,7 +93,7 @@ def _without_holes(mask_hw: NDArray[np.bool_]) -> NDArray[np.bool_]:
 def three_objects() -> tuple[ObjectResult, ...]:
     """A cup, a hidden dog of which a mask was left behind, and a lost thing without name."""
     return (
-        found(3, disc(20, 20), score=0.98765),
+        found(3, disc(20, 20), score=0.98765, identity=0.87654),
         found(4, disc(40, 20), label="dog", state=ObjectState.OCCLUDED, score=0.25),
         found(9, np.zeros((HEIGHT, WIDTH), np.bool_), label=None, state=ObjectState.LOST, score=0),
     )
@@ -156,6 +156,7 @@ def test_a_message_reads_as_the_protocol_says():
                 },
                 "value": None,
                 "updated": True,
+                "identity": 0.8765,
             },
             {
                 "id": 4,
@@ -166,6 +167,7 @@ def test_a_message_reads_as_the_protocol_says():
                 "mask": None,
                 "value": None,
                 "updated": True,
+                "identity": None,
             },
         ],
     }

@@ -472,7 +472,7 @@ def test_the_reply_is_what_came_of_the_command() -> None:
     daemon.add()
     daemon.scheduler.answer = ObjectsResult(stream="cam1", objects=[CUP])
     told = {"id": 1, "label": "cup", "state": "visible", "score": 0.9, "box": [1, 2, 3, 4]}
-    told["updated"] = True
+    told |= {"updated": True, "identity": None}
     assert daemon.ask("object.list", stream="cam1") == {"stream": "cam1", "objects": [told]}
     daemon.scheduler.answer = CUP
     assert daemon.ask("object.relabel", stream="cam1", object=1, label="cup") == told

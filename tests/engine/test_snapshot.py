@@ -3,15 +3,17 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from tests.support.moving_scene import frame, square
-from tracker.engine import ComputeBudget, Policy, Session
+from tracker.engine import OFFICIAL, ComputeBudget, Policy, Session
 from tracker.errors import SnapshotError
 from tracker.models import Model, load_model
 from tracker.types import Prompt, TrackResult
@@ -152,26 +154,73 @@ def test_a_snapshot_of_another_version_is_told(
 ) -> None:
     session.save(tmp_path / "s")
     data = (tmp_path / "s").read_bytes()
-    older = data.replace(b'\\"version\\":7', b'\\"version\\":1')
+    older = data.replace(b'\\"version\\":8', b'\\"version\\":1')
     assert older != data
     (tmp_path / "s").write_bytes(older)
-    with pytest.raises(SnapshotError, match="of version 1, not 7"):
+    with pytest.raises(SnapshotError, match="of version 1, not 8"):
         Session.load(tmp_path / "s", model)
 
 
+def as_version_7(data: bytes) -> bytes:
+    """A snapshot as the version before wrote it, which knew no galleries."""
+    return rewritten(data, without_galleries)
+
+
 def as_version_6(data: bytes) -> bytes:
-    """A snapshot as the version before wrote it, with the older names."""
+    """A snapshot as an earlier version wrote it, with the older names."""
+
+    def older(meta: dict[str, Any]) -> None:
+        without_galleries(meta)
+        meta |= {"version": 6, "effort": meta.pop("budget")}
+        meta["policy"]["keep_memories"] = "sure"
+
+    return rewritten(data, older)
+
+
+def without_galleries(meta: dict[str, Any]) -> None:
+    meta["version"] = 7
+    for name in ("gallery_entries", "redetect"):
+        del meta["policy"][name]
+    for item in meta["objects"]:
+        for name in ("own", "distractors", "identity", "doubted"):
+            del item[name]
+
+
+def rewritten(data: bytes, change: Callable[[dict[str, Any]], None]) -> bytes:
+    """A snapshot with another header."""
     size = int.from_bytes(data[:8], "little")
     header = json.loads(data[8 : 8 + size])
     meta = json.loads(header["__metadata__"]["trackd"])
-    meta |= {"version": 6, "effort": meta.pop("budget")}
-    meta["policy"]["keep_memories"] = "sure"
+    change(meta)
     header["__metadata__"]["trackd"] = json.dumps(meta)
     text = json.dumps(header).encode()
     return len(text).to_bytes(8, "little") + text + data[8 + size :]
 
 
-def test_a_snapshot_of_the_version_before_goes_on_bit_for_bit(
+def test_a_snapshot_of_the_version_before_goes_on_with_new_galleries(
+    session: Session, model: Model, tmp_path: Path
+) -> None:
+    restored = Session.load(tmp_path / "s", model, data=as_version_7(session.to_bytes()))
+    assert restored.policy == session.policy
+    ours, theirs = restored.step(frame(5)), session.step(frame(5))
+    assert [obj.identity for obj in ours.objects] == [None, None]
+    for mine, other in zip(ours.objects, theirs.objects, strict=True):
+        assert np.array_equal(mine.mask_hw, other.mask_hw)
+    assert [len(obj.gallery) for obj in restored.state.objects.rows] == [1, 1]
+
+
+def test_an_official_snapshot_of_the_version_before_stays_official(
+    model: Model, tmp_path: Path
+) -> None:
+    session = Session(model, OFFICIAL)
+    session.step(frame(0))
+    session.prompt(Prompt(1, mask_hw=square(0)))
+    restored = Session.load(tmp_path / "s", model, data=as_version_7(session.to_bytes()))
+    assert restored.policy == OFFICIAL
+    assert_equal(restored.step(frame(1)), session.step(frame(1)))
+
+
+def test_a_snapshot_of_an_earlier_version_goes_on(
     session: Session, model: Model, tmp_path: Path
 ) -> None:
     session.step(frame(5), ComputeBudget(memories=1))
@@ -180,7 +229,10 @@ def test_a_snapshot_of_the_version_before_goes_on_bit_for_bit(
     assert restored.policy == session.policy
     assert restored.policy.keep_memories == "confident"
     assert restored.state.budget == ComputeBudget(memories=1)
-    assert_equal(restored.step(frame(6)), session.step(frame(6)))
+    for ours, theirs in zip(
+        restored.step(frame(6)).objects, session.step(frame(6)).objects, strict=True
+    ):
+        assert np.array_equal(ours.mask_hw, theirs.mask_hw)
 
 
 def test_a_snapshot_with_a_policy_that_nobody_knows_is_refused(

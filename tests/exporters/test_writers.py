@@ -118,6 +118,18 @@ def test_coco_json_gives_every_mask_back(tmp_path: Path):
         assert red["areas"][index] == item.mask_hw.sum()
 
 
+def test_coco_frames_say_how_sure_it_is_that_an_object_is_the_same(tmp_path: Path):
+    frame, result = tracked(1, {0: RED_PROMPT})[0]
+    known = replace(result, objects=tuple(replace(o, identity=0.25) for o in result.objects))
+    for name, shown in (("known", known), ("unknown", result)):
+        writer = CocoFramesWriter(tmp_path / name, "shots")
+        writer.write(frame, shown)
+        writer.close()
+    read = [json.loads((tmp_path / name).read_text()) for name in ("known", "unknown")]
+    assert read[0]["annotations"][0]["identity"] == 0.25
+    assert "identity" not in read[1]["annotations"][0]
+
+
 def test_coco_tracks_longer_than_memory_go_to_disk(tmp_path: Path, monkeypatch):
     monkeypatch.setattr("tracker.exporters.spooled.SPOOL_BYTES", 100)
     path = tmp_path / "out.json"

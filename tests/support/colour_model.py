@@ -65,9 +65,10 @@ class ColourModel:
         away_nchw = conditioned_nchw
         if clicks is not None:
             boxed = int(clicks.labels_nk[0, 0]) == 2
-            xy = clicks.coords_nk2[0, :2].mean(dim=0) if boxed else clicks.coords_nk2[0, 0]
-            x, y = (xy / MASK_STRIDE).long().tolist()
-            away_nchw = features.top_1chw - features.top_1chw[:, :, y, x][..., None, None]
+            xy_nk2 = clicks.coords_nk2[:, : 2 if boxed else 1]
+            x_n, y_n = (xy_nk2.mean(dim=1) / MASK_STRIDE).long().unbind(dim=1)
+            colours_nc = features.top_1chw[0, :, y_n, x_n].t()
+            away_nchw = features.top_1chw - colours_nc[..., None, None]
         away_n1ss = away_nchw.abs().amax(dim=1, keepdim=True)
         return self._decoded(features, STEEPNESS * (TOLERANCE - away_n1ss))
 

@@ -42,8 +42,10 @@ def found(
     label: str | None = "cup",
     state: ObjectState = ObjectState.VISIBLE,
     score: float = 0.9,
+    identity: float | None = None,
 ) -> ObjectResult:
-    return ObjectResult(object_id, label, state, score, 0.8, box_of(mask_hw), mask_hw)
+    box = box_of(mask_hw)
+    return ObjectResult(object_id, label, state, score, 0.8, box, mask_hw, identity=identity)
 
 
 def tracked(

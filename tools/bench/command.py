@@ -16,6 +16,7 @@ from tools.bench import (
     long,
     model,
     parity,
+    refind,
     studio,
     studio_soak,
     track,
@@ -42,6 +43,7 @@ SUITES: dict[str, ModuleType] = {
     "busy": busy,
     "studio": studio,
     "studio-soak": studio_soak,
+    "refind": refind,
 }
 INTERRUPTED = 130
 

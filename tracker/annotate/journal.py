@@ -31,6 +31,7 @@ class _Object(_Strict):
     iou: float
     box: tuple[int, int, int, int] | None
     mask: _Mask
+    identity: float | None = None
 
 
 class _Line(_Strict):
@@ -157,9 +158,19 @@ def _packed(item: ObjectResult) -> _Object:
         iou=item.iou,
         box=item.box_xyxy,
         mask=_Mask(size=(rle.height, rle.width), counts=rle.counts),
+        identity=item.identity,
     )
 
 
 def _unpacked(item: _Object) -> ObjectResult:
     mask_hw: np.ndarray = decode_rle(Rle(*item.mask.size, item.mask.counts))
-    return ObjectResult(item.id, item.label, item.state, item.score, item.iou, item.box, mask_hw)
+    return ObjectResult(
+        item.id,
+        item.label,
+        item.state,
+        item.score,
+        item.iou,
+        item.box,
+        mask_hw,
+        identity=item.identity,
+    )

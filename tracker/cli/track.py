@@ -72,9 +72,10 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--policy",
         default="default",
-        choices=["default", "official"],
-        help="official: masks as the official predictor gives them on a CPU, holes left and not "
-        "kept inside the box that prompted them",
+        choices=["default", "no-gallery", "official"],
+        help="no-gallery: lost objects are not looked for in the whole picture, and it is not said "
+        "how sure it is that an object is still the same; official: masks as the official "
+        "predictor gives them on a CPU, holes left and not kept inside the box that prompted them",
     )
 
 

@@ -16,6 +16,7 @@ from tracker.engine.objects import ObjectTable, Output, TrackedObject
 from tracker.engine.policy import Policy
 from tracker.engine.prefetch import Rebalance
 from tracker.engine.prompt_raster import carry_over, rasterize_prompts
+from tracker.engine.recognition import Recognition
 from tracker.models import Model
 from tracker.models.base import Decoded, Features
 from tracker.types import Prompt
@@ -57,6 +58,8 @@ class ObjectUpdate:
             shows_masks=self.policy.draw_prompts,
             want_distractors=self._keeps_distractors,
         )
+        if self.policy.gallery_entries:
+            decoded = self._recognition.check(rows, step, features, decoded)
         rebalance()
         memory_nqm = network.encode_memory(features, decoded, from_prompt=False)
         kept = self.policy.memory.remembers(decoded)
@@ -100,6 +103,8 @@ class ObjectUpdate:
             obj.given.add(frame.step)
         obj.prompts[frame.step] = replace(prompt, mask_hw=None)
         obj.put(frame.step, decoded)
+        if self.policy.gallery_entries:
+            self._recognition.learn(obj, frame.step, frame.features, decoded)
 
     def replay(self, obj: TrackedObject, frame: HistoryFrame, rebalance: Rebalance) -> None:
         """Track one object again on a past frame, a prompt on it included."""
@@ -117,6 +122,10 @@ class ObjectUpdate:
             return None
         last = [self.objects.rows[row].output_before(step) for row in rows]
         return carry_over(last, network.mask_side, self.model.device)
+
+    @property
+    def _recognition(self) -> Recognition:
+        return Recognition(self.policy, self.objects)
 
     @property
     def _keeps_distractors(self) -> bool:

@@ -7,6 +7,7 @@ import numpy as np
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
+from tracker.engine.gallery import Gallery
 from tracker.engine.memory_policy import AREAS
 from tracker.engine.visibility import Presence
 from tracker.errors import PromptError
@@ -36,6 +37,10 @@ class TrackedObject:
         areas: Low-resolution pixels of its mask by step, where it was there: those of the history
             and `AREAS` before. Empty unless the policy keeps distractor memories.
         presence: Its state.
+        gallery: How it looked when it was surely seen; empty unless the policy keeps galleries.
+        identity: How sure it is that its newest mask is still of it, 0..1; None without a mask or
+            a gallery.
+        doubted: Frames in a row, up to the newest, on which that was unlikely.
         result: Its result on the newest frame, None until it is asked for.
         replay_from: Step from which it is still to be tracked again; None where it is up to date.
     """
@@ -48,6 +53,9 @@ class TrackedObject:
     given: set[int] = field(default_factory=set)
     areas: dict[int, int] = field(default_factory=dict)
     presence: Presence = field(default_factory=Presence)
+    gallery: Gallery = field(default_factory=Gallery)
+    identity: float | None = None
+    doubted: int = 0
     result: ObjectResult | None = None
     replay_from: int | None = None
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from tracker.engine.gallery import MAX_ENTRIES
 from tracker.engine.memory_policy import MEMORY_POLICIES, MemoryPolicy, policy_name
 
 
@@ -13,6 +14,10 @@ class Policy:
     only on objects that were prompted often; up to them, `OFFICIAL` gives the official results.
 
     Attributes:
+        gallery_entries: Looks of an object that are kept, to tell how sure it is that it is still
+            the same; 0 for none, as the official predictor; at most 16.
+        redetect: Whether a lost object is looked for in the whole picture by its gallery, must be
+            recognised to come back, and is put back where another has its mask. Needs a gallery.
         max_objects: Objects tracked at a time; one more is refused.
         max_prompted_memories: Memories kept of frames with prompts: the first, which stays, and
             the newest of the rest.
@@ -47,9 +52,11 @@ class Policy:
         batch_objects: Objects in one pass through the network; more go in several passes.
 
     Raises:
-        ValueError: There is no memory policy of that name.
+        ValueError: There is no memory policy of that name, or a gallery of that size.
     """
 
+    gallery_entries: int = MAX_ENTRIES
+    redetect: bool = True
     max_objects: int = 64
     max_prompted_memories: int = 4
     max_points: int = 64
@@ -70,6 +77,8 @@ class Policy:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "keep_memories", policy_name(self.keep_memories))
+        if not 0 <= self.gallery_entries <= MAX_ENTRIES:
+            raise ValueError(f"a gallery has 0 to {MAX_ENTRIES} entries")
 
     @property
     def memory(self) -> MemoryPolicy:
@@ -91,8 +100,14 @@ OFFICIAL = Policy(
     follow_edges=False,
     whole_memories=True,
     keep_memories="all",
+    gallery_entries=0,
+    redetect=False,
     appear_score=0.5,
 )
 
 #: Policies by name, for commands.
-POLICIES = {"default": Policy(), "official": OFFICIAL}
+POLICIES = {
+    "default": Policy(),
+    "no-gallery": Policy(gallery_entries=0, redetect=False),
+    "official": OFFICIAL,
+}

@@ -43,9 +43,15 @@ def publish(
             logits_n1ss = guide.follow(logits_n1ss)
         for obj, mask_hw in zip(part, source_masks(logits_n1ss, height, width), strict=True):
             score, iou = _scores(obj.outputs[-1].decoded)
-            state = obj.presence.state
             obj.result = ObjectResult(
-                obj.id, obj.label, state, score, iou, mask_box(mask_hw), mask_hw
+                obj.id,
+                obj.label,
+                obj.presence.state,
+                score,
+                iou,
+                mask_box(mask_hw),
+                mask_hw,
+                identity=obj.identity,
             )
 
 

@@ -20,6 +20,7 @@ from tracker.engine.object_update import ObjectUpdate
 from tracker.engine.objects import TrackedObject
 from tracker.engine.policy import Policy
 from tracker.engine.prefetch import Helper, Prefetcher, Rebalance
+from tracker.engine.redetection import Redetection
 from tracker.engine.refine import GuidedFilter
 from tracker.engine.results import publish
 from tracker.engine.state import SessionState
@@ -356,6 +357,8 @@ class Session:
             for groups in batches:
                 assert features is not None
                 self._update.track(groups, step, features, rebalance)
+            if features is not None and self._searches:
+                self._redetection.search(step, features)
             self._advance(step)
         ahead_s = 0.0
         if prefetched is not None:
@@ -386,6 +389,17 @@ class Session:
     def _update(self) -> ObjectUpdate:
         state = self.state
         return ObjectUpdate(state.model, state.policy, state.bank, state.objects)
+
+    @property
+    def _redetection(self) -> Redetection:
+        state = self.state
+        return Redetection(state.model, state.policy, state.bank, state.objects)
+
+    @property
+    def _searches(self) -> bool:
+        """True if there is time to look for lost objects: nothing is saved on."""
+        policy = self.policy
+        return policy.redetect and policy.gallery_entries > 0 and self.state.budget == FULL
 
     def _inference(self) -> AbstractContextManager[None]:
         return inference(self.model)

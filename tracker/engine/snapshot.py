@@ -8,12 +8,19 @@ import json
 from collections import deque
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load as safetensors_load
 from safetensors.torch import save as safetensors_bytes
@@ -22,9 +29,10 @@ from torch import Tensor
 from tracker.atomic import write_atomically
 from tracker.engine.budget import ComputeBudget
 from tracker.engine.clicks import Click, clicks_of, prompt_of
+from tracker.engine.gallery import Gallery, Looks
 from tracker.engine.history import HistoryFrame, LazyFeatures
 from tracker.engine.objects import Output, TrackedObject
-from tracker.engine.policy import Policy
+from tracker.engine.policy import OFFICIAL, Policy
 from tracker.engine.refine import GuidedFilter
 from tracker.engine.state import SessionState
 from tracker.engine.visibility import Presence
@@ -34,9 +42,10 @@ from tracker.models.base import Decoded, Features
 from tracker.types import ObjectState, StageTimes
 
 HEADER = "trackd"
-SNAPSHOT_VERSION = 7
-#: Versions that are read: 6 has `budget` under its older name.
-_READ = (6, SNAPSHOT_VERSION)
+SNAPSHOT_VERSION = 8
+#: Versions that are read: 6 has `budget` under its older name, 6 and 7 have no galleries.
+_READ = (6, 7, SNAPSHOT_VERSION)
+_WITH_GALLERIES = 8
 #: Features in their order; a model may lack the last ones.
 _FEATURES = ("top", "pos", "fine", "middle")
 _NEWER = "take a new snapshot"
@@ -50,6 +59,11 @@ class _Version(BaseModel):
     version: int
 
 
+class _LooksMeta(_Strict):
+    steps: list[int] = []
+    areas: list[float] = []
+
+
 class _ObjectMeta(_Strict):
     id: int
     label: str | None
@@ -61,6 +75,10 @@ class _ObjectMeta(_Strict):
     given: bool
     areas: dict[int, int]
     output_step: int | None
+    own: _LooksMeta = _LooksMeta()
+    distractors: _LooksMeta = _LooksMeta()
+    identity: float | None = None
+    doubted: int = 0
 
 
 class _Meta(_Strict):
@@ -74,6 +92,17 @@ class _Meta(_Strict):
     height: int
     width: int
     objects: list[_ObjectMeta]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _official_ones_kept_no_galleries(cls, meta: dict[str, Any]) -> dict[str, Any]:
+        """Have the policy of an older snapshot be the one of today that it was."""
+        policy = meta.get("policy")
+        old = isinstance(policy, dict) and meta.get("version", 0) < _WITH_GALLERIES
+        if not (old and policy.get("whole_memories")):
+            return meta
+        none = {"gallery_entries": OFFICIAL.gallery_entries, "redetect": OFFICIAL.redetect}
+        return meta | {"policy": policy | none}
 
 
 def save(state: SessionState, path: Path) -> None:
@@ -101,6 +130,7 @@ def to_bytes(state: SessionState) -> bytes:
     outputs = [obj.outputs[-1].decoded for obj in state.objects.rows if obj.outputs]
     if outputs:
         tensors |= _output_tensors(outputs)
+    tensors |= _gallery_tensors(state)
     held = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     data: bytes = safetensors_bytes(held, metadata={HEADER: _meta(state).model_dump_json()})
     return data
@@ -176,6 +206,10 @@ def _meta(state: SessionState) -> _Meta:
                 given=step in obj.given,
                 areas=obj.areas,
                 output_step=obj.outputs[-1].step if obj.outputs else None,
+                own=_looks_meta(obj.gallery.own),
+                distractors=_looks_meta(obj.gallery.distractors),
+                identity=obj.identity,
+                doubted=obj.doubted,
             )
             for obj in state.objects.rows
         ],
@@ -209,15 +243,56 @@ def _output_tensors(outputs: list[Decoded]) -> dict[str, Tensor]:
     }
 
 
+def _looks_meta(looks: Looks) -> _LooksMeta:
+    return _LooksMeta(steps=looks.steps, areas=looks.areas)
+
+
+def _gallery_tensors(state: SessionState) -> dict[str, Tensor]:
+    """Descriptors of all galleries, one object's after the other's."""
+    tensors = {}
+    for name in ("own", "distractors"):
+        looks = [getattr(obj.gallery, name) for obj in state.objects.rows]
+        held = [one.descriptors_kd for one in looks if len(one)]
+        if held:
+            tensors[f"gallery.{name}"] = torch.from_numpy(np.concatenate(held))
+    return tensors
+
+
+class _Galleries:
+    """Reads the galleries of objects back, in their order."""
+
+    def __init__(self, tensors: dict[str, Tensor]) -> None:
+        self._left = {
+            name: tensors.get(f"gallery.{name}", torch.zeros(0, 0)).numpy()
+            for name in ("own", "distractors")
+        }
+
+    def next(self, item: _ObjectMeta) -> Gallery:
+        """The gallery of the next object."""
+        return Gallery(self._looks("own", item.own), self._looks("distractors", item.distractors))
+
+    def _looks(self, name: str, meta: _LooksMeta) -> Looks:
+        count = len(meta.steps)
+        if not count:
+            return Looks()
+        descriptors_kd = self._left[name][:count]
+        if len(descriptors_kd) < count or len(meta.areas) != count:
+            raise ValueError(f"{count} looks in a gallery, but not as many descriptors and areas")
+        self._left[name] = self._left[name][count:]
+        return Looks(list(meta.steps), list(meta.areas), descriptors_kd.copy())
+
+
 def _restore_objects(state: SessionState, meta: _Meta, tensors: dict[str, Tensor]) -> None:
     if len(meta.objects) != state.bank.rows:
         raise ValueError(f"{len(meta.objects)} objects but {state.bank.rows} rows of memory")
     names = ("logits", "presence", "iou", "pointers")
+    galleries = _Galleries(tensors)
     with_output = 0
     for item in meta.objects:
         obj = TrackedObject(item.id, item.label, item.born_step, deque(maxlen=state.history.maxlen))
         obj.presence = Presence(item.state, item.absent, item.settling)
         obj.areas = dict(item.areas)
+        obj.gallery, obj.identity, obj.doubted = galleries.next(item), item.identity, item.doubted
         if meta.step is not None and item.output_step is not None:
             held = (tensors[f"outputs.{name}"].to(state.model.device) for name in names)
             obj.outputs.append(Output(item.output_step, Decoded(*held).row(with_output)))

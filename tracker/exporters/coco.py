@@ -52,6 +52,8 @@ class CocoFramesWriter(SpooledExport):
                 "score": round(item.score, 6),
                 "segmentation": segmentation_of(item),
             }
+            if item.identity is not None:
+                annotation["identity"] = round(item.identity, 6)
             self._annotations.add(annotation)
 
     def _forget(self) -> None:

@@ -102,6 +102,11 @@ class Decoded:
         areas: list[int] = (self.logits_n1ss > 0).sum(dim=(1, 2, 3)).tolist()
         return areas
 
+    def area_fractions(self) -> list[float]:
+        """Share of the picture that each mask takes; 0 where the object is absent."""
+        shares: list[float] = (self.logits_n1ss > 0).float().mean(dim=(1, 2, 3)).tolist()
+        return shares
+
 
 @dataclass(frozen=True, slots=True)
 class Candidates:

@@ -116,6 +116,8 @@ class ObjectMessage(Message):
         value: Value of the object's pixels in the label map; None for the other encodings.
         updated: Whether the object was looked for on this frame. If not, because it had no turn,
             `state` and `score` are those of its last turn, and it has no box and no mask.
+        identity: How sure it is that the mask is still of the object that was prompted and not of
+            its like, 0..1; None without a mask, and where the policy keeps no galleries.
     """
 
     id: int
@@ -126,6 +128,7 @@ class ObjectMessage(Message):
     mask: RleMask | BitsMask | PolygonMask | None
     value: int | None = None
     updated: bool = renamed("updated", before="fresh", default=True)
+    identity: float | None = None
 
 
 class MasksMessage(Message):

@@ -67,6 +67,7 @@ class ObjectInfo(Message):
         box: Edges x0, y0, x1, y1 of its mask in pixels; None where it shows none.
         score: Probability that it is on the newest frame, 0..1.
         updated: Whether it was looked for on the newest frame, as in the `masks` message.
+        identity: As in the `masks` message.
     """
 
     id: int
@@ -75,6 +76,7 @@ class ObjectInfo(Message):
     score: float
     box: tuple[int, int, int, int] | None
     updated: bool = renamed("updated", before="fresh", default=True)
+    identity: float | None = None
 
 
 class ObjectsResult(Message):

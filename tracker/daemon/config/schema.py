@@ -25,7 +25,7 @@ class ModelConfig(Message):
         device: auto, cpu, cuda, cuda:N or mps.
         dtype: auto, fp32, bf16 or int8.
         without: Optimizations to switch off; `trackd doctor` lists their names.
-        policy: default or official; see `trackd track --help`.
+        policy: default, no-gallery or official; see `trackd track --help`.
         history_frames: Frames back to which a prompt may name its frame.
     """
 
@@ -34,7 +34,7 @@ class ModelConfig(Message):
     device: str = "auto"
     dtype: Literal["auto", "fp32", "bf16", "int8"] = "auto"
     without: tuple[str, ...] = ()
-    policy: Literal["default", "official"] = "default"
+    policy: Literal["default", "no-gallery", "official"] = "default"
     history_frames: Annotated[int, Field(ge=0, le=600)] = 60
 
 

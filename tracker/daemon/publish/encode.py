@@ -87,6 +87,7 @@ def _object(item: ObjectResult, mask: Mask | None, value: int | None = None) -> 
         mask=mask,
         value=value,
         updated=item.fresh,
+        identity=None if item.identity is None else round(item.identity, 4),
     )
 
 

@@ -454,4 +454,5 @@ def _info(obj: ObjectResult) -> ObjectInfo:
         score=obj.score,
         box=obj.box_xyxy,
         updated=obj.fresh,
+        identity=obj.identity,
     )
