@@ -1,4 +1,4 @@
-"""Writes frames to an H.264 MP4 file with the source's timestamps."""
+"""Writes frames to a video file with the source's timestamps, and its sound."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,12 +17,15 @@ from numpy.typing import NDArray
 
 from streams.closing import Closing
 from streams.errors import WriterError
+from streams.source_extras import Appearance, SoundTrack, read_appearance
+from streams.video_formats import MP4, VideoFormat
 
 MAX_SIDE_PX = 16384  # of libx264
 _MAX_SAR_TERM = 65535  # of H.264
 _SQUARE = Fraction(1)
 # Between two frames MP4 holds 2**31 ticks, FFmpeg turns more into one: here half an hour.
 _FINEST_TICK_S = Fraction(1, 1_000_000)
+_RGB_CHANNELS = 3
 _BT709 = 1  # the same code for FFmpeg's matrix, primaries and transfer curve
 
 
@@ -40,6 +43,9 @@ def _in_lowest_terms(ratio: Fraction) -> Fraction:
 
 class VideoWriter(Closing):
     """Writes H.264 MP4 (yuv420p, BT.709, crf 20), playable while it still downloads.
+
+    Or another `VideoFormat`, some of which hold alpha. Of the file that the frames are of, it
+    keeps the sound, the colour primaries and transfer curve, the rotation and the titles.
 
     The video grows in `PATH.part` and takes the name `PATH` in `close`, so `PATH` is always a
     whole video or what was there before; with no frame written, nothing is left. As a context
@@ -65,6 +71,9 @@ class VideoWriter(Closing):
         height: int,
         fps: Fraction,
         sample_aspect_ratio: Fraction = _SQUARE,
+        kind: VideoFormat = MP4,
+        source: Path | None = None,
+        has_alpha: bool = False,
     ) -> None:
         """Create `PATH.part`.
 
@@ -74,6 +83,9 @@ class VideoWriter(Closing):
             height: Height of the frames, in pixels.
             fps: Frames per second, for frames without pts and for the encoder.
             sample_aspect_ratio: Width of a pixel over its height, as it is to be seen.
+            kind: Container and encoder.
+            source: The video file that the frames are of; None for none.
+            has_alpha: Frames are RGBA.
 
         Raises:
             WriterError: `path` is a folder, or cannot be written.
@@ -87,6 +99,11 @@ class VideoWriter(Closing):
         self._part = self._path.with_name(self._path.name + ".part")
         self._width = width + width % 2
         self._height = height + height % 2
+        self._kind = kind
+        self._source = source
+        self._appearance = Appearance() if source is None else read_appearance(source)
+        self._pixel_format = kind.alpha_format if has_alpha else kind.pixel_format
+        self._sound: SoundTrack | None = None
         self._fps = fps
         self._sample_aspect_ratio = _in_lowest_terms(sample_aspect_ratio)
         self._reformatter = VideoReformatter()
@@ -94,6 +111,7 @@ class VideoWriter(Closing):
         self._time_base = 1 / fps
         self._origin: Fraction | None = None
         self._last: int | None = None
+        self._end = 0
         self._closed = False
         self._create_part()
 
@@ -107,7 +125,7 @@ class VideoWriter(Closing):
         """Encode one frame.
 
         Args:
-            image_hwc: uint8 RGB (height, width, 3).
+            image_hwc: uint8 RGB (height, width, 3), or RGBA where the video has alpha.
             pts: Presentation time in units of `time_base`; None where unknown.
             time_base: Seconds per unit of `pts`; None where unknown.
             duration: For how long it is shown, in units of `time_base`; None where unknown.
@@ -123,7 +141,10 @@ class VideoWriter(Closing):
             frame.time_base = self._time_base
             frame.pts = self._next_pts(pts, time_base)
             frame.duration = self._ticks(duration, time_base)
+            self._end = frame.pts + frame.duration
             container.mux(video.encode(frame))
+            if self._sound is not None:
+                self._sound.copy_until(self._source_s(frame.pts), self._source_s(0))
 
     def close(self) -> None:
         """Finish the video and give it its name; a second call does nothing.
@@ -140,6 +161,8 @@ class VideoWriter(Closing):
         container, video = self._output
         with self._translated():
             container.mux(video.encode(None))
+            if self._sound is not None:
+                self._sound.finish(self._source_s(self._end), self._source_s(0))
             container.close()
             self._part.replace(self._path)
 
@@ -154,31 +177,53 @@ class VideoWriter(Closing):
 
     def _open(self, time_base: Fraction | None) -> tuple[OutputContainer, VideoStream]:
         self._time_base = max(time_base or 1 / self._fps, _FINEST_TICK_S)
-        container = av.open(
-            f"file:{self._part}", "w", format="mp4", options={"movflags": "+faststart"}
-        )
-        video = container.add_stream("libx264", rate=self._fps)
-        # x264's macroblock tree reads memory that it never wrote: other bytes on every run.
-        video.options = {"crf": "20", "preset": "veryfast", "x264-params": "mbtree=0:bframes=0"}
-        video.width, video.height, video.pix_fmt = self._width, self._height, "yuv420p"
+        kind, looks = self._kind, self._appearance
+        options = dict(kind.container_options)
+        container = av.open(f"file:{self._part}", "w", format=kind.container, options=options)
+        container.metadata.update(looks.titles)
+        video = container.add_stream(kind.encoder, rate=self._fps)
+        assert isinstance(video, VideoStream)
+        video.options = dict(kind.options)
+        video.width, video.height, video.pix_fmt = self._width, self._height, self._pixel_format
         video.codec_context.sample_aspect_ratio = self._sample_aspect_ratio
+        if self._is_turned:
+            video.width, video.height = self._height, self._width
+            video.codec_context.sample_aspect_ratio = 1 / self._sample_aspect_ratio
+        if looks.rotation_deg:
+            video.set_display_rotation(looks.rotation_deg)
         video.time_base = video.codec_context.time_base = self._time_base
         video.codec_context.flags |= Flags.frame_duration
         video.color_range = ColorRange.MPEG
-        video.colorspace = video.color_primaries = video.color_trc = _BT709
+        video.colorspace = _BT709
+        video.color_primaries = looks.primaries or _BT709
+        video.color_trc = looks.transfer or _BT709
         self._output = (container, video)
+        if self._source is not None:
+            self._sound = SoundTrack(self._source, container, kind)
         return self._output
+
+    @property
+    def _is_turned(self) -> bool:
+        return self._appearance.rotation_deg % 180 == 90
+
+    def _source_s(self, pts: int) -> float:
+        """Time on the source's clock, in seconds, of a time of this video."""
+        return float((pts + (self._origin or 0)) * self._time_base)
 
     def _encodable(self, image_hwc: NDArray[np.uint8]) -> VideoFrame:
         height, width = image_hwc.shape[:2]
         lacking = (self._height - height, self._width - width)
         if lacking in ((0, 1), (1, 0), (1, 1)):
             image_hwc = np.pad(image_hwc, ((0, lacking[0]), (0, lacking[1]), (0, 0)), mode="edge")
+        image_hwc = np.rot90(image_hwc, -self._appearance.rotation_deg // 90)
+        size_wh = (self._width, self._height)
+        coded_width, coded_height = size_wh[::-1] if self._is_turned else size_wh
+        layout = "rgb24" if image_hwc.shape[2] == _RGB_CHANNELS else "rgba"
         return self._reformatter.reformat(
-            VideoFrame.from_ndarray(np.ascontiguousarray(image_hwc), format="rgb24"),
-            width=self._width,
-            height=self._height,
-            format="yuv420p",
+            VideoFrame.from_ndarray(np.ascontiguousarray(image_hwc), format=layout),
+            width=coded_width,
+            height=coded_height,
+            format=self._pixel_format,
             dst_colorspace=Colorspace.ITU709,
             dst_color_range=ColorRange.MPEG,
         )
@@ -212,6 +257,8 @@ class VideoWriter(Closing):
         except (av.error.FFmpegError, OSError) as error:
             self._closed = True
             self._output = None
+            if self._sound is not None:
+                self._sound.close()
             self._part.unlink(missing_ok=True)
             raise self._failure(error) from error
 

@@ -17,6 +17,7 @@ from streams import Frame
 from tests.support.moving_square import HEIGHT, WIDTH, ColourSession, frames
 from tracker.effects.overlay import Overlay
 from tracker.errors import OutputError
+from tracker.exporters.base import ExportSource
 from tracker.exporters.coco import CocoFramesWriter
 from tracker.exporters.davis import DavisWriter
 from tracker.exporters.label_map import label_map
@@ -243,7 +244,7 @@ def test_writers_without_a_frame_leave_nothing(tmp_path: Path):
         CocoWriter(tmp_path / "a.json", "clip"),
         CocoFramesWriter(tmp_path / "b.json", "clip"),
         DavisWriter(tmp_path / "masks"),
-        EffectVideoWriter(tmp_path / "a.mp4", None),
+        EffectVideoWriter(tmp_path / "a.mp4", ExportSource("clip", None)),
     ):
         writer.close()
     assert list(tmp_path.iterdir()) == []
@@ -312,7 +313,7 @@ def test_an_object_out_of_sight_is_named_at_the_bottom():
 
 def test_the_overlay_video_keeps_size_frames_and_times(tmp_path: Path):
     path = tmp_path / "out.mp4"
-    writer = EffectVideoWriter(path, None)
+    writer = EffectVideoWriter(path, ExportSource("clip", None))
     for frame, result in tracked(6, {1: RED_PROMPT}):
         writer.write(frame, result)
     writer.close()

@@ -7,6 +7,7 @@ from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
+from tracker.effects.registry import EFFECTS
 from tracker.errors import UsageError
 from tracker.exporters.base import (
     ExporterSpec,
@@ -21,15 +22,27 @@ from tracker.plugins import Registry
 
 
 def _open_video(path: Path, source: ExportSource, settings: Settings) -> Writer:
-    from tracker.exporters.video import EffectVideoWriter, effect_of
+    from tracker.exporters.video import EffectVideoWriter
 
-    return EffectVideoWriter(path, source.fps, settings.get("out_width"), effect_of(settings))
+    return EffectVideoWriter(path, source, settings)
 
 
 def _check_video_settings(settings: Settings) -> None:
     from tracker.exporters.video import check_settings
 
     check_settings(settings)
+
+
+def _check_video_path(path: Path, settings: Settings) -> None:
+    from tracker.exporters.video import check_path
+
+    check_path(path, settings)
+
+
+def _open_png(path: Path, source: ExportSource, settings: Settings) -> Writer:
+    from tracker.exporters.png import PngWriter
+
+    return PngWriter(path, source, settings)
 
 
 def _check_video_size(path: Path, height: int, width: int, settings: Settings) -> None:
@@ -156,18 +169,50 @@ _YOLO_VAL = Setting(
     "yolo_val", float, "SHARE", "of the frames, the last, for validation; default 0.2", "splits"
 )
 
+_EFFECT = Setting(
+    "effect",
+    str,
+    "[TARGET=]NAME[:ARG]",
+    "what is done to video and png (repeats, in order): "
+    + "; ".join(
+        f"{row.name}{f':{row.argument}' * bool(row.argument)}, {row.help}"
+        for row in EFFECTS.built_in
+    )
+    + "; TARGET is ids, as in 1,2=blur, or rest for everything else, without it all objects",
+    "draws on",
+    repeats=True,
+)
+
 _VIDEO = ExporterSpec(
     "video",
-    "video with the masks drawn",
+    "video with effects: .mp4 (H.264), .mov (ProRes 4444) or .webm (VP9)",
     ".mp4",
     _open_video,
     shorthand="--out",
     settings=(
         Setting("out_width", int, "N", "scale that video to this even width in pixels", "scales"),
-        Setting("effect", str, "NAME", "what is drawn on it: overlay (default), blur", "draws on"),
+        _EFFECT,
+        Setting(
+            "encoder",
+            str,
+            "KIND",
+            "of MP4: software (default) or hardware, the first that opens",
+            "encodes",
+        ),
     ),
     check_settings=_check_video_settings,
+    check_path=_check_video_path,
     check_size=_check_video_size,
+    more_suffixes=(".mov", ".webm"),
+)
+_PNG = ExporterSpec(
+    "png",
+    "folder of PNGs with the effects drawn, and alpha of --effect cutout",
+    ".png",
+    _open_png,
+    layout=Layout.FRAMES,
+    settings=(_EFFECT,),
+    check_settings=_check_video_settings,
 )
 _DAVIS = ExporterSpec(
     "davis",
@@ -262,6 +307,7 @@ EXPORTERS = Registry(
         _DAVIS,
         _YOUTUBE_VIS,
         _COCO,
+        _PNG,
         replace(_YOUTUBE_VIS, name="youtube-vis", shorthand=""),
         _MOT,
         _MOTS,

@@ -1,24 +1,26 @@
-"""Video with an effect drawn on it, by default the overlay of masks, contours and names."""
+"""Video with effects, by default the overlay of masks, contours and names."""
 
+from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
 
 from streams.frame import Frame
+from streams.video_formats import FORMATS, MP4, VideoFormat, hardware_mp4
 from streams.video_writer import MAX_SIDE_PX, VideoWriter, scaled_size
-from tracker.effects.base import Effect, EffectSpec
-from tracker.effects.registry import DEFAULT, EFFECTS
+from tracker.effects.base import Shot
+from tracker.effects.chain import EffectChain, parse_effects
 from tracker.errors import UsageError
-from tracker.exporters.base import Settings
+from tracker.exporters.base import ExportSource, Settings
 from tracker.types import TrackResult
 
 _FALLBACK_FPS = Fraction(30)
 
 
 def check_settings(settings: Settings) -> None:
-    """Check the width and the name of the effect.
+    """Check the width, the effects and the encoder.
 
     Raises:
-        UsageError: H.264 has no such width, or there is no such effect.
+        UsageError: H.264 has no such width, there is no such effect, or no such encoder.
     """
     width = settings.get("out_width")
     if width is not None and (width % 2 or not 2 <= width <= MAX_SIDE_PX):
@@ -26,7 +28,30 @@ def check_settings(settings: Settings) -> None:
             f"--out-width {width}: not a width of H.264",
             f"give an even number from 2 to {MAX_SIDE_PX}",
         )
-    effect_of(settings)
+    parse_effects(settings.get("effect"))
+    encoder = settings.get("encoder")
+    if encoder not in (None, "software", "hardware"):
+        raise UsageError(f"--encoder {encoder}: there are software and hardware", "choose one")
+    if encoder == "hardware" and hardware_mp4() is None:
+        raise UsageError("--encoder hardware: no encoder of this machine opens", "leave it out")
+
+
+def check_path(path: Path, settings: Settings) -> None:
+    """Check that the video holds what the effects make.
+
+    Raises:
+        UsageError: They make alpha, and it has none.
+    """
+    if has_alpha(settings) and not FORMATS[path.suffix.lower()].alpha_format:
+        raise UsageError(
+            f"--out {path}: {path.suffix} has no transparency",
+            "name it NAME.mov (ProRes 4444) or NAME.webm (VP9), or --export png:DIR",
+        )
+
+
+def has_alpha(settings: Settings) -> bool:
+    """True where the effects make pictures with alpha."""
+    return any(spec.has_alpha for spec, _ in parse_effects(settings.get("effect")))
 
 
 def check_size(path: Path, height: int, width: int, settings: Settings) -> None:
@@ -46,65 +71,61 @@ def check_size(path: Path, height: int, width: int, settings: Settings) -> None:
         )
 
 
-def effect_of(settings: Settings) -> EffectSpec:
-    """The effect that is asked for.
-
-    Raises:
-        UsageError: There is none of this name.
-    """
-    return EFFECTS.find(settings.get("effect") or DEFAULT)
-
-
 class EffectVideoWriter:
-    """Writes the drawn frames as H.264 MP4 with the source's timestamps and pixel shape.
+    """Writes pictures with effects, with the source's timestamps, sound and pixel shape.
 
-    The video has the size and the pixel shape of the first frame; others are stretched to it.
+    The video has the size and the pixel shape of the first picture; others are stretched to it.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        fps: Fraction | None,
-        width: int | None = None,
-        effect: EffectSpec | None = None,
-    ) -> None:
-        """Write to `path`.
-
-        Args:
-            path: The file to write.
-            fps: The source's rate, None where it has none.
-            width: To scale to, in pixels, even; None for the source's.
-            effect: Draws the objects; None for the default one.
-        """
+    def __init__(self, path: Path, source: ExportSource, settings: Settings | None = None) -> None:
+        """Write to `path`; the settings are `out_width`, `effect` and `encoder`."""
+        settings = settings or {}
         self._path = path
-        self._fps = fps or _FALLBACK_FPS
-        self._width = width
-        self._spec = effect or EFFECTS.find(DEFAULT)
-        self._effects: dict[tuple[int, int], Effect] = {}  # of the newest size
+        self._source = source
+        self._fps = source.fps or _FALLBACK_FPS
+        self._width: int | None = settings.get("out_width")
+        self._chain = EffectChain(parse_effects(settings.get("effect")), float(self._fps))
+        self._kind = _kind(path, settings)
         self._video: VideoWriter | None = None
 
     def write(self, frame: Frame, result: TrackResult) -> None:
-        """Draw and encode one frame."""
-        height, width = size_hw = frame.image.shape[:2]
-        if size_hw not in self._effects:
-            self._effects = {size_hw: self._spec.make(height, width)}
-        if self._video is None:
-            self._video = self._open(frame)
-        drawn = self._effects[size_hw].draw(frame.image, result.objects)
-        self._video.write(drawn, frame.pts, frame.time_base, frame.duration)
+        """Draw one frame, and encode those that are finished."""
+        self._encode(self._chain.push(frame, result))
 
-    def _open(self, frame: Frame) -> VideoWriter:
-        height, width = frame.image.shape[:2]
-        pixel_shape = frame.sample_aspect_ratio
+    def close(self) -> None:
+        """Finish the video and put it in place."""
+        self._encode(self._chain.flush())
+        if self._video is not None:
+            self._video.close()
+
+    def _encode(self, shots: Iterable[Shot]) -> None:
+        for shot in shots:
+            if self._video is None:
+                self._video = self._open(shot)
+            frame = shot.frame
+            self._video.write(shot.image_hwc, frame.pts, frame.time_base, frame.duration)
+
+    def _open(self, shot: Shot) -> VideoWriter:
+        height, width, channels = shot.image_hwc.shape
+        pixel_shape = shot.frame.sample_aspect_ratio
         if self._width is not None:
             display_shape = pixel_shape * width / height
             width, height = scaled_size(width, height, self._width)
             pixel_shape = display_shape * height / width
         return VideoWriter(
-            self._path, width=width, height=height, fps=self._fps, sample_aspect_ratio=pixel_shape
+            self._path,
+            width=width,
+            height=height,
+            fps=self._fps,
+            sample_aspect_ratio=pixel_shape,
+            kind=self._kind,
+            source=self._source.file,
+            has_alpha=channels > 3,
         )
 
-    def close(self) -> None:
-        """Finish the video and put it in place."""
-        if self._video is not None:
-            self._video.close()
+
+def _kind(path: Path, settings: Settings) -> VideoFormat:
+    kind = FORMATS[path.suffix.lower()]
+    if kind is MP4 and settings.get("encoder") == "hardware":
+        return hardware_mp4() or MP4
+    return kind
