@@ -17,6 +17,7 @@ import numpy as np
 
 from streams.sources.registry import open_source
 from streams.video_writer import VideoWriter
+from tools.bench.models import find_weights
 
 WIDTH, HEIGHT, FPS = 640, 360, 25
 BOX_XYXY = (180, 60, 320, 300)
@@ -26,6 +27,9 @@ def main() -> int:
     """Run both, print both peaks, and return 1 where they differ by more than allowed."""
     parser = argparse.ArgumentParser(prog="python -m tools.memory", description=__doc__)
     parser.add_argument("clip", type=Path, help="a video, looped as often as it takes")
+    parser.add_argument(
+        "--model", default="pico", help="a model, or NAME@small for a small network of its family"
+    )
     parser.add_argument("--short", type=int, default=200, help="frames of the short run")
     parser.add_argument("--long", type=int, default=5000, help="frames of the long run")
     parser.add_argument("--within-mb", type=float, default=30.0, help="allowed difference")
@@ -33,7 +37,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         video = Path(folder, "looped.mp4")
         write_looped(args.clip, video, args.long)
-        peaks_mb = [peak_mb(video, frames, Path(folder)) for frames in (args.short, args.long)]
+        counts = (args.short, args.long)
+        peaks_mb = [peak_mb(args.model, video, frames, Path(folder)) for frames in counts]
     difference_mb = peaks_mb[1] - peaks_mb[0]
     print(f"peak after {args.short} frames: {peaks_mb[0]:.1f} MB")
     print(f"peak after {args.long} frames: {peaks_mb[1]:.1f} MB")
@@ -55,11 +60,12 @@ def write_looped(clip: Path, video: Path, frames: int) -> None:
                         break
 
 
-def peak_mb(video: Path, frames: int, folder: Path) -> float:
+def peak_mb(model: str, video: Path, frames: int, folder: Path) -> float:
     """Peak resident memory, in megabytes, of `trackd track` over the first `frames` frames."""
     outputs = ["--out", str(folder / "out.mp4"), "--coco", str(folder / "out.json")]
     box = ",".join(str(edge) for edge in BOX_XYXY)
     command = ["-m", "tracker.cli.main", "track", str(video), "--box", f"1:{box}", *outputs]
+    command += ["--model", model.partition("@")[0], "--checkpoint", str(find_weights(model).path)]
     process = subprocess.Popen([sys.executable, *command, "--stop", str(frames), "--quiet"])
     _, status, usage = os.wait4(process.pid, 0)
     if status != 0:

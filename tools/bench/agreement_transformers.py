@@ -48,8 +48,8 @@ def run_transformers(
     pixels_t3ss = torch.cat([image_tensor(resize_to_square(f, spec), spec) for f in frames])
     encoded = Sam2VideoInferenceCache(max_vision_features_cache_size=len(frames))
     outputs: dict[FrameAndObject, Tensor] = {}
+    height, width = frames[0].shape[:2]
     for number in sorted({prompt.object_id for _, prompt in scenario.prompts}):
-        height, width = frames[0].shape[:2]
         session = Sam2VideoInferenceSession(pixels_t3ss, height, width, dtype=torch.float32)
         session.cache = encoded
         outputs |= _track(scenario, number, network, spec, session)
@@ -74,7 +74,7 @@ def _track(
             _add(session, frame, prompts[frame], spec)
             with _as_official(network, previous):
                 out = network(inference_session=session, frame_idx=frame)
-        size = (session.video_height, session.video_width)
+        size = [session.video_height, session.video_width]
         logits = F.interpolate(out.pred_masks, size, mode="bilinear", align_corners=False)
         outputs[frame, number] = logits[0, 0]
     return outputs

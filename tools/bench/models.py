@@ -98,7 +98,8 @@ def random_network(spec: ModelSpec) -> nn.Module:
     if isinstance(family, HuggingFaceFamily):
         network: nn.Module = family.network_class()(family.default_config())
         return network
-    return sam2_network(spec, checkpoint_path(spec), SAM2Base)
+    of_sam2: nn.Module = sam2_network(spec, checkpoint_path(spec), SAM2Base)
+    return of_sam2
 
 
 def sam2_network(spec: ModelSpec, weights: Path, cls: type[SAM2Base]) -> SAM2Base:

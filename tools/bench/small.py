@@ -108,7 +108,8 @@ def randomize(network: nn.Module) -> None:
 def efficienttam() -> nn.Module:
     """An EfficientTAM for pictures of 128 pixels."""
     torch.manual_seed(1)
-    network = build_efficienttam(EFFICIENTTAM).eval().requires_grad_(False)
+    network: nn.Module = build_efficienttam(EFFICIENTTAM)
+    network.eval().requires_grad_(False)
     randomize(network)
     nn.init.constant_(
         network.get_submodule("sam_mask_decoder.pred_obj_score_head.layers.2").bias, 3.0

@@ -92,7 +92,7 @@ def read_architecture(config: str, weights: Path) -> Architecture:
         raise ModelError(f"{path} does not hold the sizes of an EfficientTAM: {reason}") from err
 
 
-class ViTTrunk(VisionTransformerSAM):  # type: ignore[misc]
+class ViTTrunk(VisionTransformerSAM):
     """A plain ViT of which most blocks attend within windows; one map, of stride 16."""
 
     def __init__(self, arch: Architecture) -> None:
@@ -103,17 +103,19 @@ class ViTTrunk(VisionTransformerSAM):  # type: ignore[misc]
             embed_dim=arch.width,
             depth=DEPTH,
             num_heads=arch.heads,
-            norm_layer=lambda width, **extra: nn.LayerNorm(width, eps=1e-6, **extra),
+            norm_layer=None,  # with an epsilon of 1e-6
             window_size=WINDOW,
             global_attn_indexes=GLOBAL_BLOCKS,
             neck_chans=0,
         )
-        self.neck = self.head = nn.Identity()  # timm's neck is a norm that is not there
+        for part in ("neck", "head"):  # timm's are a norm and a classifier
+            self.add_module(part, nn.Identity())
         self.channel_list = [arch.width]
 
     def forward(self, image_nchw: Tensor) -> list[Tensor]:
         """The map, [n, c, h, w]."""
-        return [self.forward_features(image_nchw)]
+        map_nchw: Tensor = self.forward_features(image_nchw)  # type: ignore[no-untyped-call]
+        return [map_nchw]
 
 
 class ViTNeck(nn.Module):
@@ -146,7 +148,7 @@ def build_efficienttam(
         cls: `SAM2Base` or a subclass, such as the official `SAM2VideoPredictor`.
         extra: Further arguments of `cls`.
     """
-    return cls(
+    network: SAM2Base = cls(
         image_encoder=ImageEncoder(ViTTrunk(arch), ViTNeck(arch.width)),
         memory_attention=_memory_attention(arch.image_size // PATCH),
         memory_encoder=_memory_encoder(),
@@ -154,6 +156,7 @@ def build_efficienttam(
         image_size=arch.image_size,
         **(_FLAGS | PREDICTOR_FLAGS | extra),
     )
+    return network
 
 
 def renamed(state: Mapping[str, Tensor], arch: Architecture) -> dict[str, Tensor]:
@@ -172,7 +175,7 @@ def _positions(pretrained_1pc: Tensor, side: int) -> Tensor:
     """Positions [1, side, side, c] of those of a square of tokens and a class token before them."""
     grid_1pc = pretrained_1pc[:, 1:]
     before = round(grid_1pc.shape[1] ** 0.5)
-    grid_1chw = grid_1pc.float().unflatten(1, (before, before)).permute(0, 3, 1, 2)
+    grid_1chw = grid_1pc.float().reshape(1, before, before, -1).permute(0, 3, 1, 2)
     if before != side:
         grid_1chw = F.interpolate(grid_1chw, (side, side), mode="bicubic", align_corners=False)
     return grid_1chw.permute(0, 2, 3, 1)

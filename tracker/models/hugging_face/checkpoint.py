@@ -1,5 +1,6 @@
 """Networks of transformers from local files alone: safetensors and a configuration."""
 
+import importlib
 import json
 from functools import cache
 from pathlib import Path
@@ -23,7 +24,7 @@ def transformers() -> ModuleType:
         ModelError: It is not installed.
     """
     try:
-        import transformers
+        transformers: ModuleType = importlib.import_module("transformers")
     except ImportError as err:
         raise ModelError(
             "this model needs the transformers package", "pip install 'trackd[transformers]'"

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from sam2.modeling.sam2_utils import get_1d_sine_pe
-from torch import Tensor, nn
+from torch import Tensor
 
 from tracker.models.base import (
     Candidates,
@@ -43,8 +43,8 @@ class HuggingFaceModel:
         input: The pictures that it expects.
     """
 
-    def __init__(self, module: nn.Module, input_spec: InputSpec) -> None:
-        self.module: Any = module
+    def __init__(self, module: Any, input_spec: InputSpec) -> None:
+        self.module = module
         self.input = input_spec
         with torch.inference_mode():
             self._image_pos_1chw: Tensor = self.module.get_image_wide_positional_embeddings()
@@ -105,7 +105,7 @@ class HuggingFaceModel:
             nothing_1c11: Tensor = self.module.no_memory_embedding.view(1, -1, 1, 1)
             return features.top_1chw + nothing_1c11
         conditioned_nqc = torch.cat([self._attend(features, group) for group in memories])
-        return conditioned_nqc.transpose(1, 2).unflatten(2, self.grid)
+        return conditioned_nqc.transpose(1, 2).reshape(-1, self.module.hidden_dim, *self.grid)
 
     def _attend(self, features: Features, memories: Memories) -> Tensor:
         """What a group of objects, which remember as much as each other, sees, [n, q, c]."""

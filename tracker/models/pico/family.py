@@ -44,7 +44,7 @@ class PicoFamily:
     def build(self, spec: ModelSpec, weights: Path) -> nn.Module:
         """See `Family.build`."""
         state, path = read_state(weights), config_path(spec, weights)
-        network = build_pico(read_pico_config(path))
+        network: nn.Module = build_pico(read_pico_config(path))
         load_strictly(network, state, path=weights, config=str(path))
         return network
 

@@ -30,7 +30,7 @@ class Sam2Family:
 
     def build(self, spec: ModelSpec, weights: Path) -> nn.Module:
         """See `Family.build`."""
-        network = build_official(spec)
+        network: nn.Module = build_official(spec)
         load_strictly(network, renamed(read_state(weights)), path=weights, config=spec.config)
         return network
 
