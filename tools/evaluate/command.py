@@ -118,8 +118,9 @@ def _score_all(
                 new = score(new_session(), sequence, on_frame=lambda: progress.advance(task))
                 scores += new
                 done += 1
-                for each in new if worst_dir is not None else ():
-                    _write(worst_dir / f"{each.name}.png", worst_png(each))
+                if worst_dir is not None:
+                    for each in new:
+                        _write(worst_dir / f"{each.name}.png", worst_png(each))
         except KeyboardInterrupt:
             if not scores:
                 raise

@@ -25,13 +25,13 @@ from tracker.annotate.pictures import Pictures
 from tracker.annotate.plan import PromptPlan
 from tracker.annotate.read_ahead import read_ahead
 from tracker.annotate.run_state import RunDescription, RunState
-from tracker.annotate.source_name import source_name
+from tracker.annotate.source_name import export_source
 from tracker.annotate.summary import Summary, summarize
 from tracker.annotate.thread_share import sharing_processors
 from tracker.annotate.trackers import FrameTracker, PlanTracker
 from tracker.engine import Policy, Session
 from tracker.errors import PromptError, UsageError
-from tracker.exporters.base import ExportSource, Layout, notes_of
+from tracker.exporters.base import Layout, notes_of
 from tracker.finders.guard import GuardedFinder
 from tracker.helper import HelperThread, helper_thread
 from tracker.models import Model, load_model
@@ -258,7 +258,7 @@ class OpenAnnotation:
             if self._finder is not None:
                 tracker = finding = self._finding(tracker, self._finder)
             info = self._source.info
-            writers = outputs.open(self._described())
+            writers = outputs.open(export_source(self._annotation.source, info.fps, plan.labels))
             job = Job(tracker, plan, writers, self._picture_count)
             adjust = stack.enter_context(sharing_processors(parts.model, live=info.live))
             with progress(plan.frames.count(info.frame_count), doing) as show:
@@ -295,14 +295,6 @@ class OpenAnnotation:
             first_masks=parts.first_masks,
             last_id=asked.outputs.max_object_id,
         )
-
-    def _described(self) -> ExportSource:
-        """What writers need to know of the source."""
-        asked = self._annotation
-        path = local_path(asked.source)
-        file = path if path is not None and path.is_file() else None
-        name = source_name(asked.source)
-        return ExportSource(name, self._source.info.fps, asked.plan.labels, file)
 
     def _description(self) -> RunDescription:
         asked = self._annotation

@@ -1,10 +1,12 @@
-"""Name of a source, under which outputs list its frames."""
+"""Name of a source, under which outputs list its frames, and what else writers know of it."""
 
+from fractions import Fraction
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
-from streams.address import SourceKind, parse_address
+from streams.address import SourceKind, local_path, parse_address
 from streams.sources.images import images_folder
+from tracker.exporters.base import ExportSource, Labels
 
 
 def source_name(url: str) -> str:
@@ -25,3 +27,19 @@ def source_name(url: str) -> str:
             return "camera"
         case SourceKind.PATTERN:
             return "pattern"
+
+
+def export_source(url: str, fps: Fraction | None, labels: Labels) -> ExportSource:
+    """A source as writers need to know it.
+
+    Args:
+        url: Its address.
+        fps: Its frame rate, if it has one.
+        labels: Label of each object that may come.
+
+    Raises:
+        StreamError: The address is wrong.
+    """
+    path = local_path(url)
+    file = path if path is not None and path.is_file() else None
+    return ExportSource(source_name(url), fps, labels, file)

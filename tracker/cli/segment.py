@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
     outputs = Outputs.of(export_options.given(args), settings=settings)
     if not args.json and not outputs.exports:
         raise UsageError("no output", "add --davis DIR, --coco-frames FILE.json, --out or --json")
-    outputs.check([Path(source)], [prompt.object_id for prompt in prompts])
+    outputs.check([Path(source)], {prompt.object_id: prompt.label for prompt in prompts})
     options = source_options.given(args.source_options).get("options")
     frame = read_picture(source, number, options=options)
     for prompt in prompts:
@@ -121,12 +121,12 @@ def _segmented(args: argparse.Namespace, frame: "Frame", prompts: "list[Prompt]"
 def _write(outputs: "Outputs", source: str, frame: "Frame", result: "TrackResult") -> None:
     from contextlib import ExitStack
 
-    from tracker.annotate.source_name import source_name
-    from tracker.exporters.base import ExportSource
+    from tracker.annotate.source_name import export_source
 
     outputs.check_size(*frame.image.shape[:2])
     with ExitStack() as stack:
-        for writer in outputs.open(ExportSource(source_name(source), None)):
+        labels = {item.id: item.label for item in result.objects}
+        for writer in outputs.open(export_source(source, None, labels)):
             stack.callback(writer.close)
             writer.write(frame, result)
 

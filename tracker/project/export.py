@@ -10,9 +10,9 @@ from tracker.annotate.job import Job, Tally
 from tracker.annotate.outputs import Outputs
 from tracker.annotate.pictures import Pictures
 from tracker.annotate.plan import PromptPlan
-from tracker.annotate.source_name import source_name
+from tracker.annotate.source_name import export_source
 from tracker.errors import UsageError
-from tracker.exporters.base import ExportSource
+from tracker.exporters.base import Layout
 from tracker.project.folder import Project
 from tracker.project.replay import stored_tracker
 from tracker.project.results import ResultStore
@@ -33,10 +33,10 @@ def check_outputs(project: Project, plan: PromptPlan | None, outputs: Outputs) -
     path = local_path(project.source)
     assert path is not None  # a project is of a file
     inputs = [images_folder(path) or path, project.folder]
-    outputs.check(inputs, plan.object_ids)
+    outputs.check(inputs, plan.labels)
     pictures = Pictures.of(project.source)
     for export in outputs.exports:
-        if export.spec.is_folder:
+        if export.spec.layout is not Layout.FILE:
             pictures.check_stems(plan.frames, export.spec.option, export.spec.suffix)
     return plan
 
@@ -68,7 +68,6 @@ def export_project(
         source = stack.enter_context(project.open_source())
         frames = checked_frames(source, plan, outputs)
         tracker = stored_tracker(store, plan, backward=project.settings.backward)
-        named = ExportSource(source_name(project.source), source.info.fps)
-        writers = outputs.open(named)
+        writers = outputs.open(export_source(project.source, source.info.fps, plan.labels))
         job = Job(tracker, plan, writers, len(Pictures.of(project.source).paths))
         return job.run(frames, on_frame=on_frame, stop_asked=stop_asked)

@@ -7,6 +7,7 @@ from asyncio.subprocess import PIPE
 from pathlib import Path
 
 from tracker.errors import TrackdError, UsageError
+from tracker.exporters.base import Layout
 from tracker.exporters.registry import EXPORTERS
 from tracker.project.folder import Project
 
@@ -31,8 +32,9 @@ async def export(project: Project, format_name: str) -> Path:
     if format_name not in EXPORTERS.names:
         raise UsageError("there is no such format", f"there are {', '.join(EXPORTERS.names)}")
     spec = EXPORTERS.find(format_name)
+    is_folder = spec.layout is not Layout.FILE
     folder = project.folder / "exports"
-    target = folder / (format_name if spec.is_folder else f"{format_name}{spec.suffix}")
+    target = folder / (format_name if is_folder else f"{format_name}{spec.suffix}")
     await asyncio.to_thread(_clear, folder, target)
     command = (sys.executable, "-m", "tracker.cli.main", "export", str(project.folder))
     process = await asyncio.create_subprocess_exec(
@@ -48,7 +50,7 @@ async def export(project: Project, format_name: str) -> Path:
         lines = said[-_STDERR_BYTES:].decode("utf-8", "replace").strip().splitlines()
         text = lines[-1] if lines else f"it ended with {process.returncode}"
         raise TrackdError(text.removeprefix("trackd: error: "))
-    if not spec.is_folder:
+    if not is_folder:
         return target
     return Path(await asyncio.to_thread(shutil.make_archive, str(target), "zip", target))
 
