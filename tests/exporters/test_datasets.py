@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -192,3 +193,27 @@ def test_what_a_format_cannot_hold_is_refused_first(tmp_path, name, labels, sett
     with pytest.raises(UsageError, match=says):
         outputs.check((), labels)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "lines"),
+    [
+        ("mot", "gt/labels.txt", ["car", "pedestrian", "object"]),
+        ("mots", "instances/labels.txt", ["car", "pedestrian", "object"]),
+        ("yolo-seg", "data.yaml", ["  0: car", "  1: pedestrian", "  2: object"]),
+        ("label-studio", "video.xml", ["car", "object", "pedestrian"]),
+    ],
+)
+def test_classes_that_nobody_announced_are_added(
+    tmp_path: Path, name: str, file: str, lines: list[str]
+):
+    """As of a finder of another package, whose labels are known when it has found something."""
+    outputs = Outputs.of({name: tmp_path / "out"})
+    known = {2: "car"}
+    (writer,) = outputs.open(exported.ExportSource("clip", Fraction(25), known))
+    for frame, result in exported.pairs():
+        writer.write(frame, result)
+    writer.close()
+    text = (tmp_path / "out" / file).read_text()
+    places = [text.index(line) for line in lines]
+    assert places == sorted(places)

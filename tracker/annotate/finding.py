@@ -73,6 +73,11 @@ class FinderChoice:
         parsed = spec.parse_settings(settings or {})
         return cls(spec, tuple(phrases), parsed, every, policy or BirthPolicy(), timeout_s)
 
+    def possible_labels(self, first_id: int) -> dict[int, str | None]:
+        """Labels that found objects may have, each with an id from `first_id` on."""
+        phrases = self.phrases or (None,)
+        return {first_id + place: phrase for place, phrase in enumerate(phrases)}
+
     def make(self, model: Model) -> GuardedFinder:
         """Load the finder.
 

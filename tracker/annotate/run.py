@@ -169,12 +169,20 @@ class Annotation:
                 f"--max-objects {self.finder.policy.max_objects}", f"a session tracks {limit}"
             )
 
+    @property
+    def possible_labels(self) -> dict[int, str | None]:
+        """Labels of the objects that are prompted, and those that a finder may give others."""
+        labels = dict(self.plan.labels)
+        if self.finder is not None:
+            labels |= self.finder.possible_labels(max(labels, default=0) + 1)
+        return labels
+
     def _check_outputs(self, pictures: Pictures, *, begun: bool) -> None:
         inputs = list(self.inputs)
         path = local_path(self.source)
         if path is not None:
             inputs.append(images_folder(path) or path)
-        self.outputs.check(inputs, self.plan.labels, begun=begun)
+        self.outputs.check(inputs, self.possible_labels, begun=begun)
         for export in self.outputs.exports:
             spec = export.spec
             if spec.layout is not Layout.FILE:
@@ -240,7 +248,8 @@ class OpenAnnotation:
             TrackdError: As `Job.run` and `BackwardPass.run`, or the state folder is of another run.
             StreamError: The source failed.
         """
-        parts, outputs, plan = self._parts, self._annotation.outputs, self._parts.plan
+        asked, parts, plan = self._annotation, self._parts, self._parts.plan
+        outputs = asked.outputs
         tracker: FrameTracker = PlanTracker(parts.session, plan, first_masks=parts.first_masks)
         recorded, back, finding, resumed_at = None, None, None, 0
 
@@ -251,14 +260,14 @@ class OpenAnnotation:
             if self._state is not None:
                 tracker = recorded = resuming.record(stack, self._state, self._description(), parts)
                 resumed_at = recorded.resumed_at
-            if self._annotation.backward:
+            if asked.backward:
                 back = self._track_back(progress, stop_asked)
                 stack.callback(back.results.close)
                 tracker = MergedTracker(tracker, back.results, plan)
             if self._finder is not None:
                 tracker = finding = self._finding(tracker, self._finder)
             info = self._source.info
-            writers = outputs.open(export_source(self._annotation.source, info.fps, plan.labels))
+            writers = outputs.open(export_source(asked.source, info.fps, asked.possible_labels))
             job = Job(tracker, plan, writers, self._picture_count)
             adjust = stack.enter_context(sharing_processors(parts.model, live=info.live))
             with progress(plan.frames.count(info.frame_count), doing) as show:

@@ -1,6 +1,6 @@
 """Interface of exporters: the writer of one output, and the row that its format has."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from fractions import Fraction
@@ -169,6 +169,24 @@ def notes_of(writer: Writer) -> tuple[str, ...]:
     return notes
 
 
-def class_names(labels: Labels) -> tuple[str, ...]:
+def class_names(labels: Labels) -> list[str]:
     """Names of the classes that the labels make, in the order of the alphabet."""
-    return tuple(sorted({label or UNNAMED for label in labels.values()}))
+    return sorted({label or UNNAMED for label in labels.values()})
+
+
+class ClassNames:
+    """Classes of a dataset: those of the labels known before, then others as they come.
+
+    Attributes:
+        names: In the order of their indices.
+    """
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self.names = list(names)
+
+    def index(self, label: str | None) -> int:
+        """Index of the class of a label, from 0; a new one gets the next."""
+        name = label or UNNAMED
+        if name not in self.names:
+            self.names.append(name)
+        return self.names.index(name)

@@ -47,7 +47,7 @@ class CvatWriter(SpooledExport):
     def __init__(self, path: Path, source: ExportSource, settings: Settings) -> None:
         """Write to `path`."""
         super().__init__(path, source.name)
-        self._names = class_names(source.labels)
+        self._known = source.labels
         self._as_masks = settings.get("shapes") == "mask"
         self._tolerance_px = settings.get("polygon_tolerance") or 0.0
         self._tracks: dict[int, Spool] = {}
@@ -108,7 +108,7 @@ class CvatWriter(SpooledExport):
         for key, value in values.items():
             xml.text(key, value)
         with xml.element("labels"):
-            for index, name in enumerate(self._names):
+            for index, name in enumerate(class_names({**self._known, **self._labels})):
                 with xml.element("label"):
                     xml.text("name", name)
                     xml.text("color", _COLOURS[index % len(_COLOURS)])

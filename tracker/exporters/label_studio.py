@@ -31,7 +31,6 @@ class LabelStudioWriter(DatasetWriter):
         super().__init__(folder)
         self._root = f"{_FILES}{folder.name}"
         self._source = source
-        self._names = class_names(source.labels)
         self._labels: dict[int, str] = {}
         self._tracks: dict[int, Spool] = {}
         self._tasks: IO[str] | None = None
@@ -79,7 +78,8 @@ class LabelStudioWriter(DatasetWriter):
         with (self.part / "video.json").open("w", encoding="utf-8") as out:
             self._write_video(out)
         self._abandon()
-        labels = "".join(f"<Label value={quoteattr(name)}/>" for name in self._names)
+        names = class_names({**self._source.labels, **self._labels})
+        labels = "".join(f"<Label value={quoteattr(name)}/>" for name in names)
         video = '<Video name="video" value="$video"/><VideoRectangle name="box" toName="video"/>'
         picture = '<Image name="image" value="$image"/>'
         picture += f'<BrushLabels name="brush" toName="image">{labels}</BrushLabels>'

@@ -6,7 +6,7 @@ from typing import IO
 
 from streams.frame import Frame
 from tracker.errors import UsageError
-from tracker.exporters.base import UNNAMED, ExportSource, Labels, class_names
+from tracker.exporters.base import ClassNames, ExportSource, Labels, class_names
 from tracker.exporters.dataset import DatasetWriter
 from tracker.types import TrackResult
 
@@ -51,13 +51,12 @@ class MotWriter(DatasetWriter):
         """Write to `folder`."""
         super().__init__(folder)
         self._source = source
-        self._classes = sorted(class_names(source.labels), key=lambda name: name != _SCORED)
+        known = sorted(class_names(source.labels), key=lambda name: name != _SCORED)
+        self._classes = ClassNames(known)
         self._file: IO[str] | None = None
 
     def _begin(self) -> None:
         (self.part / "gt").mkdir()
-        lines = "".join(f"{name}\n" for name in self._classes)
-        (self.part / "gt" / "labels.txt").write_text(lines, encoding="utf-8")
         self._file = (self.part / "gt" / "gt.txt").open("w", encoding="ascii")
 
     def _record(self, frame: Frame, result: TrackResult) -> None:
@@ -66,12 +65,14 @@ class MotWriter(DatasetWriter):
             if item.box_xyxy is None:
                 continue
             x0, y0, x1, y1 = item.box_xyxy
-            number = self._classes.index(item.label or UNNAMED) + 1
+            number = self._classes.index(item.label) + 1
             place = f"{x0 + 1},{y0 + 1},{x1 - x0},{y1 - y0}"
             self._file.write(f"{self.length + 1},{item.id},{place},1,{number},1\n")
 
     def _finish(self) -> None:
         self._abandon()
+        lines = "".join(f"{name}\n" for name in self._classes.names)
+        (self.part / "gt" / "labels.txt").write_text(lines, encoding="utf-8")
         info = sequence_info(self._source, self.length, self.size_hw)
         (self.part / "seqinfo.ini").write_text(info, encoding="utf-8")
 

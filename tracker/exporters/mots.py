@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from streams.frame import Frame
-from tracker.errors import UsageError
+from tracker.errors import OutputError, UsageError
 from tracker.exporters.base import UNNAMED, ExportSource, Labels, class_names
 from tracker.exporters.dataset import DatasetWriter
 from tracker.exporters.label_map import OverlapCounter, label_map
@@ -66,10 +66,6 @@ class MotsWriter(DatasetWriter):
     def _begin(self) -> None:
         (self.part / "gt").mkdir()
         (self.part / "instances").mkdir()
-        by_number = {number: name for name, number in self._classes.items()}
-        by_number |= {_IGNORED: "ignored"} if max(by_number) > _IGNORED else {}
-        names = "".join(f"{by_number[number]}\n" for number in sorted(by_number))
-        (self.part / "instances" / "labels.txt").write_text(names, encoding="utf-8")
         self._file = (self.part / "gt" / "gt.txt").open("w", encoding="ascii")
 
     def _record(self, frame: Frame, result: TrackResult) -> None:
@@ -82,15 +78,32 @@ class MotsWriter(DatasetWriter):
             mask_hw = np.asarray(ids_hw == item.id, np.bool_)
             if not mask_hw.any():
                 continue
-            number = self._classes[item.label or UNNAMED]
+            number = self._number(item.label or UNNAMED)
             instance = number * _IDS_PER_CLASS + item.id
             instances_hw[mask_hw] = instance
             counts = encode_rle(mask_hw).counts
             self._file.write(f"{self.length + 1} {instance} {number} {height} {width} {counts}\n")
         Image.fromarray(instances_hw).save(self.part / "instances" / f"{self.length + 1:06d}.png")
 
+    def _number(self, name: str) -> int:
+        """Number of a class; one that nobody announced gets the next."""
+        if name not in self._classes:
+            number = max(self._classes.values()) + 1
+            number += number == _IGNORED
+            if number > _MAX_CLASS:
+                raise OutputError(
+                    f"--export mots holds {_MAX_CLASS} classes, {name} is one more",
+                    "use another format",
+                )
+            self._classes[name] = number
+        return self._classes[name]
+
     def _finish(self) -> None:
         self._abandon()
+        by_number = {number: name for name, number in self._classes.items()}
+        by_number |= {_IGNORED: "ignored"} if max(by_number) > _IGNORED else {}
+        names = "".join(f"{by_number[number]}\n" for number in sorted(by_number))
+        (self.part / "instances" / "labels.txt").write_text(names, encoding="utf-8")
         info = sequence_info(self._source, self.length, self.size_hw)
         (self.part / "seqinfo.ini").write_text(info, encoding="utf-8")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import yaml
 
 from streams.frame import Frame
-from tracker.exporters.base import UNNAMED, ExportSource, Settings, class_names
+from tracker.exporters.base import ClassNames, ExportSource, Settings, class_names
 from tracker.exporters.dataset import DatasetWriter, save_jpeg
 from tracker.exporters.frame_name import frame_stem
 from tracker.exporters.polygons import bridged, outlines
@@ -27,7 +27,7 @@ class YoloSegWriter(DatasetWriter):
     def __init__(self, folder: Path, source: ExportSource, settings: Settings) -> None:
         """Write to `folder`."""
         super().__init__(folder)
-        self._classes = class_names(source.labels)
+        self._classes = ClassNames(class_names(source.labels))
         self._tolerance_px = settings.get("polygon_tolerance") or 0.0
         share = settings.get("yolo_val")
         self._val_share = _VAL_SHARE if share is None else share
@@ -46,7 +46,7 @@ class YoloSegWriter(DatasetWriter):
                 continue
             ring = bridged(outlines(item.mask_hw, item.box_xyxy, self._tolerance_px))
             points = " ".join(f"{x / width:.6g} {y / height:.6g}" for x, y in ring.tolist())
-            lines.append(f"{self._classes.index(item.label or UNNAMED)} {points}\n")
+            lines.append(f"{self._classes.index(item.label)} {points}\n")
         stem = frame_stem(frame)
         save_jpeg(self.part / "images" / "train" / f"{stem}.jpg", frame.image)
         label = self.part / "labels" / "train" / f"{stem}.txt"
@@ -62,7 +62,7 @@ class YoloSegWriter(DatasetWriter):
             "path": ".",
             "train": "images/train",
             "val": "images/val",
-            "names": dict(enumerate(self._classes)),
+            "names": dict(enumerate(self._classes.names)),
         }
         text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
         (self.part / "data.yaml").write_text(text, encoding="utf-8")
