@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-PATIENCE_S = 120.0
+PATIENCE_S = 300.0
 
 
 @dataclass
@@ -60,7 +60,8 @@ def until(page: Any, condition: str, patience_s: float = PATIENCE_S) -> None:
     """Wait for a condition; Playwright's own way needs eval, which the page forbids."""
     end_s = time.monotonic() + patience_s
     while not page.evaluate(condition):
-        assert time.monotonic() < end_s, f"never came true: {condition}"
+        shown = page.inner_text("body") if time.monotonic() > end_s else ""
+        assert not shown, f"never came true: {condition}; the page says:\n{shown}"
         time.sleep(0.05)
 
 
