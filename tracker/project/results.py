@@ -28,7 +28,8 @@ CREATE TABLE IF NOT EXISTS frames (
 CREATE TABLE IF NOT EXISTS objects (
     direction INTEGER, frame INTEGER, object INTEGER, state TEXT NOT NULL,
     score REAL NOT NULL, iou REAL NOT NULL, identity REAL,
-    x0 INTEGER, y0 INTEGER, x1 INTEGER, y1 INTEGER, area INTEGER NOT NULL, PRIMARY KEY (direction, frame, object)) WITHOUT ROWID;
+    x0 INTEGER, y0 INTEGER, x1 INTEGER, y1 INTEGER, area INTEGER NOT NULL,
+    PRIMARY KEY (direction, frame, object)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS masks (
     direction INTEGER, frame INTEGER, object INTEGER,
     height INTEGER NOT NULL, width INTEGER NOT NULL, counts TEXT NOT NULL,
