@@ -8,12 +8,24 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from tests.support.annotating import Hands, StudioProcess, until
+from tests.support.annotating import Hands, IdleWorker, StudioProcess, until
 from tests.support.chromium import chromium
+from tests.support.studio import Served, serving_studio
 from tests.support.three_discs import HEIGHT, WIDTH, box, centre, write_clip
+from tools.serving import free_ports
+from tracker.annotate.plan import PlacedPrompt
 from tracker.cli.main import main
+from tracker.client import AsyncClient
+from tracker.project.library import Library
+from tracker.project.prompts import ProjectPrompts
+from tracker.project.results import Direction
+from tracker.project.uploads import Uploads
+from tracker.studio import open_project
+from tracker.studio.projects import ProjectPages
+from tracker.types import ObjectResult, ObjectState, Prompt, StageTimes, TrackResult
 
 pytest.importorskip("uvicorn", reason="the extra studio is not installed")
 pytestmark = [pytest.mark.system, pytest.mark.slow]
@@ -27,12 +39,12 @@ def browser() -> Iterator[Any]:
         yield running
 
 
-def opened(browser: Any, studio: StudioProcess) -> Any:
+def opened(browser: Any, address: str) -> Any:
     page = browser.new_context(viewport={"width": 1280, "height": 800}).new_page()
     page.set_default_timeout(120_000)
     page.wrong = []
     page.on("pageerror", lambda error: page.wrong.append(str(error)))
-    page.goto(studio.address)
+    page.goto(address)
     return page
 
 
@@ -42,7 +54,7 @@ def test_three_boxes_two_corrections_a_crash_and_export(browser: Any, tmp_path: 
     clip = write_clip(videos / "discs.mp4", FRAMES)
     studio = StudioProcess(videos, tmp_path / "projects")
     with studio:
-        page = opened(browser, studio)
+        page = opened(browser, studio.address)
         page.click("#entries button >> text=videos")
         page.click("#entries button >> text=discs.mp4")
         page.wait_for_url("**/annotate.html?project=*")
@@ -60,7 +72,7 @@ def test_three_boxes_two_corrections_a_crash_and_export(browser: Any, tmp_path: 
         # On the disk is what the page had said was kept.
         assert json.loads((folder / "prompts.json").read_text()) == drawn
     with studio:
-        page = opened(browser, studio)
+        page = opened(browser, studio.address)
         page.click("#project-list a >> text=discs")
         until(page, "document.querySelectorAll('#objects li').length === 3")
         hands = Hands(page, WIDTH, HEIGHT)
@@ -101,3 +113,76 @@ def test_three_boxes_two_corrections_a_crash_and_export(browser: Any, tmp_path: 
         path.name: path.read_bytes() for path in masks.iterdir()
     }
     assert len(list(masks.iterdir())) == FRAMES
+
+
+@pytest.fixture
+def idle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Served, Library]]:
+    """A studio whose workers track nothing."""
+    monkeypatch.setattr(open_project, "ProjectWorker", IdleWorker)
+    library = Library(tmp_path / "projects", [tmp_path])
+
+    def nobody() -> AsyncClient:
+        return AsyncClient(f"tcp://127.0.0.1:{free_ports(1)[0]}")
+
+    pages = ProjectPages(library, Uploads(library, 2**20))
+    with library.lock(), serving_studio(nobody, projects=pages) as served:
+        yield served, library
+
+
+def page_at(browser: Any, served: Served, path: str = "annotate.html") -> Any:
+    page = opened(browser, served.address)
+    page.goto(f"{served.origin}/{path}")
+    return page
+
+
+def test_a_file_is_uploaded_and_what_is_no_video_is_refused(
+    browser: Any, idle: tuple[Served, Library], tmp_path: Path
+) -> None:
+    served, library = idle
+    (tmp_path / "notes.mp4").write_text("no video")
+    (tmp_path / "large.mp4").write_bytes(b"\0" * (2**20 + 1))
+    page = page_at(browser, served)
+    for name, says in (("notes.mp4", "source.mp4"), ("large.mp4", "larger than 0.0 GiB")):
+        page.set_input_files("#file", tmp_path / name)
+        until(page, f"document.getElementById('library-error').textContent.includes('{says}')")
+    page.set_input_files("#file", write_clip(tmp_path / "My Discs.mp4", 2))
+    page.wait_for_url("**/annotate.html?project=my-discs")
+    until(page, "document.getElementById('canvas').dataset.seq === '0'")
+    assert library.ids() == ["my-discs"]
+    assert page.wrong == []
+
+
+def test_keys_go_to_doubtful_stretches_and_edits_are_taken_back(
+    browser: Any, idle: tuple[Served, Library], tmp_path: Path
+) -> None:
+    served, library = idle
+    project = library.add(write_clip(tmp_path / "discs.mp4", FRAMES), "discs")
+    prompt = PlacedPrompt(0, Prompt(1, box_xyxy=box(0, 0), label="red"))
+    ProjectPrompts().with_prompt(prompt).save(project.prompts_path)
+    with project.results() as store:
+        for frame in range(FRAMES):
+            mask_hw = np.zeros((HEIGHT, WIDTH), np.bool_)
+            mask_hw[10:58, 40:90] = frame != 6
+            bounds = None if frame == 6 else (40, 10, 90, 58)
+            state = ObjectState.OCCLUDED if frame == 6 else ObjectState.VISIBLE
+            score = 0.6 if frame == 3 else 1.0
+            found = ObjectResult(1, None, state, score, 0.9, bounds, mask_hw)
+            times = StageTimes(0.0, 0.0)
+            store.put(Direction.FORWARD, frame, TrackResult(frame, (found,), times))
+    page = page_at(browser, served, "annotate.html?project=discs")
+    hands = Hands(page, WIDTH, HEIGHT)
+    until(page, "document.getElementById('bars').dataset.spans?.includes('occluded')")
+    until(page, "document.getElementById('canvas').dataset.seq === '0'")
+    for key, frame in (("n", 3), ("n", 6), ("p", 3), ("ArrowRight", 4), ("End", 7), ("Home", 0)):
+        page.keyboard.press(key)
+        until(page, f"document.getElementById('canvas').dataset.seq === '{frame}'")
+    hands.choose(1)
+    hands.go(5)
+    page.keyboard.press("e")
+    until(page, "document.querySelector('#undo').disabled === false")
+    kept = json.loads(project.prompts_path.read_text())["objects"]
+    assert kept[0]["removed_at"] == [5]
+    page.keyboard.press("z")
+    until(page, "document.querySelector('#undo').disabled")
+    assert "removed_at" not in json.loads(project.prompts_path.read_text())["objects"][0]
+    assert page.wrong == []

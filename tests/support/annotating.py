@@ -9,7 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-PATIENCE_S = 120.0
+from tracker.project.messages import Status
+from tracker.studio.project_worker import ProjectWorker
+
+PATIENCE_S = 300.0
+
+
+class IdleWorker(ProjectWorker):
+    """A worker that tracks nothing, and says that all is tracked."""
+
+    async def start(self) -> None:
+        self.status = Status(state="idle", tracked_to=10**6, done=True)
 
 
 @dataclass
@@ -60,7 +70,8 @@ def until(page: Any, condition: str, patience_s: float = PATIENCE_S) -> None:
     """Wait for a condition; Playwright's own way needs eval, which the page forbids."""
     end_s = time.monotonic() + patience_s
     while not page.evaluate(condition):
-        assert time.monotonic() < end_s, f"never came true: {condition}"
+        shown = page.inner_text("body") if time.monotonic() > end_s else ""
+        assert not shown, f"never came true: {condition}; the page says:\n{shown}"
         time.sleep(0.05)
 
 

@@ -47,7 +47,7 @@ class ProjectSettings(BaseModel):
         start, stop: Range of frames that are tracked, `stop` left out; None for the end.
         model, checkpoint, device, dtype: As in `tracker.annotate.run.ModelChoice`.
         policy: A name of `tracker.engine.POLICIES`.
-        segmenter: As in `tracker.annotate.run.Annotation`.
+        segmenter, box_padding: As in `tracker.annotate.run.Annotation`.
         backward: Objects are tracked from their first prompt towards the start, too.
     """
 
@@ -61,10 +61,11 @@ class ProjectSettings(BaseModel):
     stop: int | None = None
     model: _Name = "pico"
     checkpoint: _Name | None = None
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    dtype: Literal["auto", "fp32", "bf16", "int8"] = "auto"
-    policy: Literal["default", "official"] = "default"
+    device: _Name = "auto"
+    dtype: _Name = "auto"
+    policy: _Name = "default"
     segmenter: str | None = None
+    box_padding: float = 0.0
     backward: bool = False
 
 

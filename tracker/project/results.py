@@ -27,13 +27,15 @@ CREATE TABLE IF NOT EXISTS frames (
     PRIMARY KEY (direction, frame)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS objects (
     direction INTEGER, frame INTEGER, object INTEGER, state TEXT NOT NULL,
-    score REAL NOT NULL, iou REAL NOT NULL, x0 INTEGER, y0 INTEGER, x1 INTEGER, y1 INTEGER,
-    area INTEGER NOT NULL, PRIMARY KEY (direction, frame, object)) WITHOUT ROWID;
+    score REAL NOT NULL, iou REAL NOT NULL, identity REAL,
+    x0 INTEGER, y0 INTEGER, x1 INTEGER, y1 INTEGER, area INTEGER NOT NULL,
+    PRIMARY KEY (direction, frame, object)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS masks (
     direction INTEGER, frame INTEGER, object INTEGER,
     height INTEGER NOT NULL, width INTEGER NOT NULL, counts TEXT NOT NULL,
     PRIMARY KEY (direction, frame, object)) WITHOUT ROWID;
 """
+_INSERT_OBJECT = "INSERT INTO objects VALUES (?,?,?,?,?,?,?,?,?,?,?,?)"
 
 
 class Direction(IntEnum):
@@ -53,6 +55,8 @@ class ObjectFacts:
         state: By the model.
         score: Probability that the object is there, 0..1.
         iou: The model's own estimate of the mask's quality, 0..1.
+        identity: How sure it is that the mask is still of the same object, 0..1; None as in
+            `ObjectResult`.
         area: Of the mask, in pixels.
     """
 
@@ -61,6 +65,7 @@ class ObjectFacts:
     state: ObjectState
     score: float
     iou: float
+    identity: float | None
     area: int
 
 
@@ -72,13 +77,21 @@ class StoredObject:
     state: ObjectState
     score: float
     iou: float
+    identity: float | None
     box_xyxy: tuple[int, int, int, int] | None
     mask: Rle
 
     def result(self, label: str | None) -> ObjectResult:
         """The same as the session gave it, under a name."""
         return ObjectResult(
-            self.id, label, self.state, self.score, self.iou, self.box_xyxy, decode_rle(self.mask)
+            self.id,
+            label,
+            self.state,
+            self.score,
+            self.iou,
+            self.box_xyxy,
+            decode_rle(self.mask),
+            identity=self.identity,
         )
 
 
@@ -201,8 +214,9 @@ class ResultStore:
             key = (direction, frame, item.id)
             rle = encode_rle(item.mask_hw)
             box = item.box_xyxy or (None,) * 4
-            facts = (item.state.value, item.score, item.iou, *box, int(item.mask_hw.sum()))
-            self._execute("INSERT INTO objects VALUES (?,?,?,?,?,?,?,?,?,?,?)", (*key, *facts))
+            facts = (item.state.value, item.score, item.iou, item.identity, *box)
+            area = int(item.mask_hw.sum())
+            self._execute(_INSERT_OBJECT, (*key, *facts, area))
             mask = (rle.height, rle.width, rle.counts)
             self._execute("INSERT INTO masks VALUES (?,?,?,?,?,?)", (*key, *mask))
         if direction is Direction.FORWARD:
@@ -232,7 +246,7 @@ class ResultStore:
     def objects(self, direction: Direction, frame: int) -> list[StoredObject]:
         """All objects on a frame, by id."""
         rows = self._rows(
-            "SELECT o.object, state, score, iou, x0, y0, x1, y1, height, width, counts "
+            "SELECT o.object, state, score, iou, identity, x0, y0, x1, y1, height, width, counts "
             "FROM objects o JOIN masks m USING (direction, frame, object) "
             "WHERE o.direction=? AND o.frame=? ORDER BY o.object",
             (direction, frame),
@@ -243,21 +257,22 @@ class ResultStore:
                 ObjectState(state),
                 score,
                 iou,
+                identity,
                 None if x0 is None else (x0, y0, x1, y1),
                 Rle(height, width, counts),
             )
-            for number, state, score, iou, x0, y0, x1, y1, height, width, counts in rows
+            for number, state, score, iou, identity, x0, y0, x1, y1, height, width, counts in rows
         ]
 
     def facts(self, direction: Direction) -> Iterator[ObjectFacts]:
         """All objects on all frames, in order of frames, without their masks."""
         rows = self._rows(
-            "SELECT frame, object, state, score, iou, area FROM objects WHERE direction=? "
-            "ORDER BY frame, object",
+            "SELECT frame, object, state, score, iou, identity, area FROM objects "
+            "WHERE direction=? ORDER BY frame, object",
             (direction,),
         )
-        for frame, number, state, score, iou, area in rows:
-            yield ObjectFacts(frame, number, ObjectState(state), score, iou, area)
+        for frame, number, state, score, iou, identity, area in rows:
+            yield ObjectFacts(frame, number, ObjectState(state), score, iou, identity, area)
 
     def close(self) -> None:
         """Commit and close; the file holds all of it then."""

@@ -49,6 +49,8 @@ def project_of(annotation: Annotation, folder: Path, *, policy: str) -> Project:
     """
     if annotation.outputs.state is not None:
         raise UsageError("--project and --resume do not go together", "a project goes on by itself")
+    if annotation.finder is not None:
+        raise UsageError("--project takes no finder", "a project is of prompts; leave one out")
     if annotation.options is not None:
         raise UsageError("--project takes no --source-option", "a project is of a file")
     source, content = described_source(annotation.source, folder)
@@ -66,6 +68,7 @@ def project_of(annotation: Annotation, folder: Path, *, policy: str) -> Project:
             "dtype": model.dtype,
             "policy": policy,
             "segmenter": annotation.segmenter,
+            "box_padding": annotation.box_padding,
             "backward": annotation.backward,
         }
     )

@@ -9,6 +9,7 @@ from tracker.types import ObjectState
 
 LOW_SCORE = 0.75  # of an object that is there
 LOW_IOU = 0.4  # of its mask, by the model's own estimate
+LOW_IDENTITY = 0.5
 AREA_JUMP = 1.8  # times larger or smaller than on the frame before
 
 
@@ -18,7 +19,7 @@ class Stretch(StrEnum):
     VISIBLE = "visible"
     OCCLUDED = "occluded"
     LOST = "lost"
-    LOW = "low"  # there, with a low score or a mask that the model trusts little
+    LOW = "low"  # there, but score, mask or identity are doubtful
     JUMP = "jump"  # one frame, whose area differs much from that of the frame before
 
 
@@ -58,6 +59,7 @@ def _kind(item: ObjectFacts, before: ObjectFacts | None) -> Stretch:
         ratio = item.area / before.area
         if not 1 / AREA_JUMP <= ratio <= AREA_JUMP:
             return Stretch.JUMP
-    if item.score < LOW_SCORE or item.iou < LOW_IOU:
+    is_doubted = item.identity is not None and item.identity < LOW_IDENTITY
+    if item.score < LOW_SCORE or item.iou < LOW_IOU or is_doubted:
         return Stretch.LOW
     return Stretch.VISIBLE

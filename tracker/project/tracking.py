@@ -26,6 +26,7 @@ from tracker.annotate.run import ModelChoice, OnFrame, check_policy, open_sessio
 from tracker.annotate.thread_share import sharing_processors
 from tracker.annotate.trackers import FrameTracker, PlanTracker
 from tracker.engine import POLICIES, Session
+from tracker.errors import UsageError
 from tracker.helper import HelperThread, helper_thread
 from tracker.project.folder import Project
 from tracker.project.prompts import ProjectPrompts, first_change, first_prompts_digest
@@ -52,11 +53,14 @@ class LoadedModel:
         """Load it.
 
         Raises:
-            TrackdError: There is no such model, or its weights are missing.
+            TrackdError: There is no such model or policy, or weights are missing.
         """
         settings = project.settings
+        if settings.policy not in POLICIES:
+            raise UsageError(
+                f"{project.folder} has the policy {settings.policy}", "use the trackd that made it"
+            )
         checkpoint = None if settings.checkpoint is None else Path(settings.checkpoint)
-        self.choice = choice_of(project)
         self.helper: HelperThread | None = helper_thread()
         self.model, session = open_session(
             ModelChoice(
@@ -72,7 +76,8 @@ class LoadedModel:
         self.first_masks: FirstMasks | None = None
         if settings.segmenter is not None:
             segmenter = SEGMENTERS.find(settings.segmenter)
-            self.first_masks = FirstMasks(segmenter.make(self.model), segmenter.name)
+            made = segmenter.make(self.model)
+            self.first_masks = FirstMasks(made, segmenter.name, settings.box_padding)
 
     def session(self) -> Session:
         """A new session."""
@@ -95,7 +100,7 @@ class LoadedModel:
             "device": str(self.model.device),
             "dtype": self.model.precision,
             "policy": asdict(self._policy),
-            "segmenter": project.settings.segmenter,
+            "segmenter": (project.settings.segmenter, project.settings.box_padding),
         }
         return hashlib.sha256(repr(parts).encode()).hexdigest()
 
@@ -111,12 +116,6 @@ class LoadedModel:
         """Let the helper's thread go."""
         if self.helper is not None:
             self.helper.close()
-
-
-def choice_of(project: Project) -> tuple[object, ...]:
-    """What decides which model is loaded."""
-    s = project.settings
-    return (s.model, s.checkpoint, s.device, s.dtype, s.policy, s.segmenter)
 
 
 class ProjectTracking:

@@ -25,6 +25,7 @@ from tracker.studio.open_project import OpenProject
 from tracker.studio.project_session import ProjectSession
 
 MAX_OPEN = 2  # projects, each with a process that holds a model
+MAX_PAGES = 32  # that show projects
 MAX_SIDE_PX = 1920
 _MAX_BODY = 16 * 1024
 _CLOSE_EVERY_S = 5.0
@@ -94,6 +95,7 @@ class ProjectPages:
         self._uploads = uploads
         self._open: dict[str, OpenProject] = {}
         self._opening = asyncio.Lock()
+        self._pages = 0
         self._exporting: dict[str, asyncio.Lock] = {}
 
     @property
@@ -247,6 +249,16 @@ class ProjectPages:
 
     async def socket(self, socket: WebSocket) -> None:
         """The WebSocket of a page that shows a project."""
+        if self._pages >= MAX_PAGES:
+            await socket.close(1013, "too many pages are open")
+            return
+        self._pages += 1
+        try:
+            await self._serve(socket)
+        finally:
+            self._pages -= 1
+
+    async def _serve(self, socket: WebSocket) -> None:
         await socket.accept()
         try:
             opened = await self._opened(socket.path_params["project"])

@@ -4,7 +4,7 @@ const THUMBS_PX = 56, ROW_PX = 24, RULER_PX = 18, LEFT_PX = 96;
 const LOUD = "#f0c000", BAD = "#ff5a3c";
 export const DOUBTFUL = ["low", "jump", "occluded", "lost"];
 export const LEGEND = [
-  ["full bar", "visible"], ["full bar, striped", "low score, or a mask that the model trusts little"],
+  ["full bar", "visible"], ["full bar, striped", "score, mask or identity is doubtful"],
   ["half bar", "occluded"], ["thin line", "lost"], ["red tick", "the area jumps"],
   ["diamond", "prompted here"], ["cross", "ends here"], ["hatched", "not tracked again yet"],
 ];

@@ -1,0 +1,72 @@
+"""`trackd track --project` and `trackd export` on the command line."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.support.small_pico import small_pico
+from tests.support.three_discs import box, write_clip
+from tracker.cli.main import main
+from tracker.project.folder import Project, ProjectSettings, described_source
+
+BOX = f"1:{','.join(f'{edge:g}' for edge in box(0, 0))}"
+
+
+@pytest.fixture(autouse=True)
+def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tracker.annotate.run.load_model", lambda *_, **__: small_pico())
+    monkeypatch.chdir(tmp_path)
+    write_clip(Path("discs.mp4"), 4)
+
+
+def test_a_project_is_made_gone_on_with_and_exported(capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["track", "discs.mp4", "--box", BOX, "--label", "1:red", "--project", "p", "--json"]
+    assert main([*command, "--quiet", "--coco-frames", "tracked.json"]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert (summary["tracked"], summary["exported"]) == (4, 4)
+    assert main(["export", "p", "--coco-frames", "again.json", "--quiet", "--json"]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert (summary["tracked"], summary["outputs"]) == (0, {"coco_frames": "again.json"})
+    assert Path("tracked.json").read_bytes() == Path("again.json").read_bytes()
+    # A prompts file that another program wrote is tracked with the next export.
+    prompts = json.loads(Path("p/prompts.json").read_text())
+    prompts["objects"][0]["prompts"].append({"frame": 2, "box": box(0, 2)})
+    Path("p/prompts.json").write_text(json.dumps(prompts))
+    assert main(["export", "p", "--export", "coco-frames:new.json", "--quiet"]) == 0
+    assert "tracked 4 frames" in capsys.readouterr().out
+    typed = ["track", "discs.mp4", "--prompts", "p/prompts.json", "--coco-frames", "typed.json"]
+    assert main([*typed, "--quiet"]) == 0
+    assert Path("new.json").read_bytes() == Path("typed.json").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "says"),
+    [
+        (["export", "nothing", "--davis", "m"], 2, "nothing holds no project"),
+        (["export", "empty"], 2, "nothing to write"),
+        (["export", "empty", "--davis", "m"], 2, "nothing is prompted in the project"),
+        (["export", "empty", "--export", "no:x"], 2, "no exporter is called no"),
+        (["export", "damaged", "--davis", "m"], 1, "project.json: version"),
+        (["track", "discs.mp4", "--box", BOX, "--project", "other"], 2, "differs in model"),
+        (["track", "lavfi:testsrc2", "--box", BOX, "--project", "x"], 2, "of a file or a folder"),
+        (
+            ["track", "discs.mp4", "--box", BOX, "--project", "x", "--resume", "s"],
+            2,
+            "--project and --resume do not go together",
+        ),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line_and_writes_nothing(
+    command: list[str], code: int, says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, model in (("empty", "pico"), ("other", "sam2.1-tiny")):
+        source, content = described_source("discs.mp4", Path(name))
+        settings = ProjectSettings(source=source, content=content, title="discs", model=model)
+        Project.create(Path(name), settings)
+    Path("damaged").mkdir()
+    Path("damaged/project.json").write_text('{"version": 3}')
+    assert main([*command, "--quiet"]) == code
+    said = capsys.readouterr().err
+    assert says in said and said.count("\n") == 1
+    assert not Path("m").exists() and not Path("x").exists()
