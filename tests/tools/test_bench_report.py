@@ -193,6 +193,32 @@ def test_a_long_run_tells_how_much_a_session_grew() -> None:
     assert any(found.endswith(line) for found in lines)
 
 
+def test_what_pages_cost_and_how_soon_a_mask_is_there_is_told() -> None:
+    facts = [
+        Fact(name="share of the results without pages, a camera's pace", case={"pages": n}, unit="",
+             value=value)
+        for n, value in ((0, 1.0), (8, 0.953))
+    ]  # fmt: skip
+    facts.append(Fact(name="load average before", unit="", value=0.5))
+    waits = ms("from a click to its mask, picture held 1 s", (100.0, 120.0))
+    lines = summary.section([Record(runs=(a_run("studio", series=(waits,), facts=tuple(facts)),))])
+    told = "8 pages of the studio that show a stream at a camera's pace leave the daemon 95%"
+    assert any(told in line for line in lines)
+    assert any(
+        "held 1 s: p50 110 ms, p95 119 ms. Load average before: 0.5." in line for line in lines
+    )
+
+
+def test_a_soak_of_the_studio_tells_what_grew() -> None:
+    facts = (
+        Fact(name="growth of the daemon after a tenth", unit="MiB", value=0.4),
+        Fact(name="growth of the tab after a tenth", unit="MiB", value=-1.0),
+        Fact(name="memory of the tab", case={"frames": 720123}, unit="MiB", value=160.0),
+    )
+    lines = summary.section([Record(runs=(a_run("studio-soak", facts=facts),))])
+    assert any("720,123 frames" in line and line.endswith("daemon 0.4, tab -1.") for line in lines)
+
+
 def test_runs_of_a_trial_model_stay_out_of_the_section() -> None:
     run = track_run()
     assert run.subject is not None

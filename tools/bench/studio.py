@@ -14,6 +14,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
@@ -43,7 +44,24 @@ PACES = {"a camera's": True, "its own": False}
 LEAST_SHARE = 0.9
 _STREAM = "camera"
 _BOX = (0.3, 0.2, 0.6, 0.8)
-Rates = dict[tuple[str, int], list[float]]
+
+
+@dataclass(slots=True)
+class Cost:
+    """What was counted at one pace with so many pages, turn by turn.
+
+    Attributes:
+        rates: Results per second.
+        daemon_ms: Processor time of the daemon, in ms a result.
+        studio_ms: Likewise, of the studio.
+    """
+
+    rates: list[float] = field(default_factory=list)
+    daemon_ms: list[float] = field(default_factory=list)
+    studio_ms: list[float] = field(default_factory=list)
+
+
+Costs = dict[tuple[str, int], Cost]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -71,7 +89,7 @@ def measure(options: argparse.Namespace) -> Run:
     conditions = conditions_of(options)
     load_before = os.getloadavg()[0]
     clip = find_clip(options.clip)
-    rates: Rates = {(pace, pages): [] for pace in PACES for pages in options.pages}
+    costs: Costs = {(pace, pages): Cost() for pace in PACES for pages in options.pages}
     notes: tuple[str, ...] = ()
     times = PageTimes((), ())
     with ExitStack() as stack:
@@ -84,7 +102,7 @@ def measure(options: argparse.Namespace) -> Run:
         for pace, realtime in PACES.items():
             client.add_stream(_STREAM, str(folder / "clip.mp4"), realtime=realtime, loop=True)
             _prompt(client)
-            _count_in_turns(rates, pace, client, studio, options)
+            _count_in_turns(costs, pace, daemon, studio, options)
             client.remove_stream(_STREAM)
         client.add_stream(_STREAM, str(folder / "clip.mp4"), realtime=True, loop=True)
         try:
@@ -97,13 +115,13 @@ def measure(options: argparse.Namespace) -> Run:
         suite="studio",
         setting=f"{options.model} {conditions.dtype}, {size.width}x{size.height}, one object",
         footage=Footage(clip=clip.name, width=size.width, height=size.height, decoding_timed=True),
-        series=(*_rates(rates), *_times(times, options.hold)),
+        series=(*_series(costs), *_times(times, options.hold)),
         facts=(
-            *_shares(rates),
+            *_shares(costs),
             Fact(name="load average before", unit="", value=round(load_before, 2)),
         ),
         notes=notes,
-        failure=_failure(rates),
+        failure=_failure(costs),
     )
 
 
@@ -114,16 +132,30 @@ def _prompt(client: Client) -> None:
 
 
 def _count_in_turns(
-    rates: Rates, pace: str, client: Client, studio: Studio, options: argparse.Namespace
+    costs: Costs, pace: str, daemon: Daemon, studio: Studio, options: argparse.Namespace
 ) -> None:
-    for number in range(options.rounds):
-        for pages in options.pages:
-            with _looking(studio, pages), client.results(_STREAM) as results:
-                first(results.receive)
-                results_in(results.receive, options.settle)
-                rate = results_in(results.receive, options.seconds) / options.seconds
-            rates[pace, pages].append(rate)
-            print(f"{pace} pace, round {number + 1}, {pages} pages: {rate:.1f}/s", file=sys.stderr)
+    pids = (daemon.process.pid, studio.process.pid)
+    with daemon.client() as client:
+        for number in range(options.rounds):
+            for pages in options.pages:
+                with _looking(studio, pages), client.results(_STREAM) as results:
+                    first(results.receive)
+                    results_in(results.receive, options.settle)
+                    before_s = [_processor_s(pid) for pid in pids]
+                    count = results_in(results.receive, options.seconds)
+                    spent_s = [_processor_s(p) - s for p, s in zip(pids, before_s, strict=True)]
+                cost, rate = costs[pace, pages], count / options.seconds
+                cost.rates.append(rate)
+                cost.daemon_ms.append(1000 * spent_s[0] / max(1, count))
+                cost.studio_ms.append(1000 * spent_s[1] / max(1, count))
+                line = f"{pace} pace, round {number + 1}, {pages} pages: {rate:.1f}/s"
+                print(line, file=sys.stderr, flush=True)
+
+
+def _processor_s(pid: int) -> float:
+    """Seconds of processor time of a process so far, of all its threads (Linux)."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @contextmanager
@@ -144,15 +176,20 @@ def _looking(studio: Studio, pages: int) -> Iterator[None]:
         process.communicate(timeout=60)
 
 
-def _rates(rates: Rates) -> list[Series]:
+def _series(costs: Costs) -> list[Series]:
     return [
         Series(
-            name=f"results per second, {pace} pace",
+            name=f"{name}, {pace} pace",
             case={"pages": pages},
-            unit="1/s",
-            rounds=tuple((round(rate, 2),) for rate in found),
+            unit=unit,
+            rounds=tuple((round(value, 2),) for value in values),
         )
-        for (pace, pages), found in rates.items()
+        for (pace, pages), cost in costs.items()
+        for name, unit, values in (
+            ("results per second", "1/s", cost.rates),
+            ("processor time of the daemon", "ms/result", cost.daemon_ms),
+            ("processor time of the studio", "ms/result", cost.studio_ms),
+        )
     ]
 
 
@@ -168,26 +205,27 @@ def _times(times: PageTimes, hold_s: float) -> list[Series]:
     ]
 
 
-def _share(rates: Rates, pace: str, pages: int) -> float:
-    """Part of the results without pages."""
-    alone = min(count for _, count in rates)
-    return median(rates[pace, pages]) / median(rates[pace, alone])
+def _share(costs: Costs, pace: str, pages: int) -> float:
+    """Median over the rounds of the part of the results without pages."""
+    alone = costs[pace, min(count for _, count in costs)].rates
+    found = zip(costs[pace, pages].rates, alone, strict=True)
+    return median(rate / max(rate_alone, 1e-9) for rate, rate_alone in found)
 
 
-def _shares(rates: Rates) -> list[Fact]:
+def _shares(costs: Costs) -> list[Fact]:
     return [
         Fact(
             name=f"share of the results without pages, {pace} pace",
             case={"pages": pages},
             unit="",
-            value=round(_share(rates, pace, pages), 3),
+            value=round(_share(costs, pace, pages), 3),
         )
-        for pace, pages in rates
+        for pace, pages in costs
     ]
 
 
-def _failure(rates: Rates) -> str:
+def _failure(costs: Costs) -> str:
     pace = next(iter(PACES))
-    most = max(pages for _, pages in rates)
-    share = _share(rates, pace, most)
+    most = max(pages for _, pages in costs)
+    share = _share(costs, pace, most)
     return "" if share >= LEAST_SHARE else f"{most} pages leave {share:.2f} of the results"

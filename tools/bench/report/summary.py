@@ -162,6 +162,40 @@ def _long(run: Run) -> list[str]:
     ]
 
 
+def _studio(run: Run) -> list[str]:
+    """Cost of pages, and times in one."""
+    lines = []
+    for fact in run.facts:
+        if fact.name.startswith("share of the results without pages") and fact.case["pages"]:
+            pace = fact.name.rpartition(", ")[2]
+            lines.append(
+                f"- {fact.case['pages']} pages of the studio that show a stream at {pace} leave "
+                f"the daemon {fact.value:.0%} of its results."
+            )
+    for series in run.series:
+        if series.unit == "ms":
+            p = percentiles(series.samples)
+            lines.append(
+                f"- in a page of the studio, {series.name}: p50 {p.p50:.0f} ms, p95 {p.p95:.0f} ms."
+            )
+    load = run.fact("load average before")
+    return [*lines[:-1], f"{lines[-1]} Load average before: {load:g}."] if lines else []
+
+
+def _studio_soak(run: Run) -> list[str]:
+    """Growth with a page open."""
+    frames = max((int(f.case["frames"]) for f in run.facts if "frames" in f.case), default=0)
+    grown = [
+        f"{fact.name.removeprefix('growth of the ').removesuffix(' after a tenth')} {fact.value:g}"
+        for fact in run.facts
+        if fact.name.startswith("growth of the")
+    ]
+    return [
+        f"- {frames:,} frames with a page of the studio open, MiB more at the end than after a "
+        f"tenth: {', '.join(grown)}."
+    ]
+
+
 def _against(run: Run, ours: str, theirs: str, what: str) -> list[str]:
     """One line for each case that both were measured in."""
     lines = []
@@ -194,6 +228,8 @@ _LINES: dict[str, Callable[[Run], list[str]]] = {
     "e2e": _e2e,
     "deadline": _deadline,
     "long": _long,
+    "studio": _studio,
+    "studio-soak": _studio_soak,
     "decode": lambda run: _against(run, "ours", "cv2.VideoCapture", "decoding a frame"),
     "wire": lambda run: _against(run, "ours", "pycocotools", "run lengths of the masks of a frame"),
 }

@@ -22,6 +22,7 @@ const KEYS = [
   ["1 … 9", "choose an object"],
   ["C, X, B", "tools: click, box, brush (Alt wipes)"],
   ["Space", "hold the picture; nothing is missed meanwhile"],
+  ["Arrows, M", "move a cross over the picture (Shift: far), click there (Shift: not part of it)"],
   ["N, P", "next, previous stream"],
   ["A, T, ?", "add a stream, dark or light, this help"],
 ];
@@ -345,6 +346,9 @@ get("theme").addEventListener("click", () => theme());
 get("help").addEventListener("click", () => get("help-dialog").showModal());
 get("add").addEventListener("click", openAdd);
 
+const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+const NEAR = 0.005, FAR = 0.05; // of the picture's width
+
 const ACTIONS = {
   Enter: accept, Escape: giveUp, z: undo, c: () => setTool("point"), x: () => setTool("box"),
   b: () => setTool("brush"), " ": () => stage.hold(!stage.frozen), n: () => step(1), p: () => step(-1),
@@ -362,6 +366,13 @@ addEventListener("keydown", (event) => {
     if (item) stage.select(item.id);
     return;
   }
+  if (event.key in ARROWS) {
+    const step = event.shiftKey ? FAR : NEAR;
+    stage.moveCursor(...ARROWS[event.key].map((way) => way * step));
+    event.preventDefault();
+    return;
+  }
+  if (event.key.toLowerCase() === "m") { stage.mark(event.shiftKey ? 0 : 1); return; }
   const action = ACTIONS[event.key.length === 1 ? event.key.toLowerCase() : event.key];
   if (!action) return;
   event.preventDefault();

@@ -30,7 +30,7 @@ export class Objects extends EventTarget {
       const row = this.#rows.get(item.id) ?? this.#make(item.id);
       row.item = item;
       const name = `${item.id} ${item.label ?? ""}`;
-      if (row.name.textContent !== name) row.name.textContent = name;
+      if (row.name.textContent !== name) row.name.textContent = row.name.title = name;
       row.state.textContent = item.state === "visible" ? `visible ${item.score.toFixed(2)}` : item.state;
       row.state.className = `state ${item.state}`;
       row.root.classList.toggle("chosen", item.id === selected);
@@ -82,6 +82,9 @@ export class Objects extends EventTarget {
     }
     root.append(swatch, name, state, row);
     root.addEventListener("click", () => this.#emit("select", { id }));
+    root.addEventListener("keydown", ({ key, target }) => {
+      if (key === "Enter" && target === root) this.#emit("select", { id });
+    });
     const made = { root, name, state, item: null, input: null };
     this.#rows.set(id, made);
     this.#list.append(root);

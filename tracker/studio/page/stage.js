@@ -12,6 +12,7 @@ export class Stage extends EventTarget {
   selected = null;
   draft = null; // a new object that is not kept yet: clicks, box, mask, frame
   frozen = false;
+  cursor = null; // the keyboard's, in pixels of the source
   brushStart = () => null; // the mask that painting begins with, as { id, pixels }; null for none
 
   #canvas;
@@ -19,6 +20,7 @@ export class Stage extends EventTarget {
   #overlay = new OffscreenCanvas(1, 1);
   #colours = [];
   #drag = null;
+  #corner = null; // the first one of a box that is marked by keyboard
   #brush = null;
   #press = 0;
   #turn = Promise.resolve();
@@ -64,6 +66,7 @@ export class Stage extends EventTarget {
     this.scene?.bitmap.close();
     this.scene = null;
     this.selected = null;
+    this.cursor = null;
     this.hold(false);
     this.giveUp();
     this.#context.clearRect(0, 0, this.#canvas.width, this.#canvas.height);
@@ -78,6 +81,7 @@ export class Stage extends EventTarget {
   /** Forget the new object and what was painted. */
   giveUp() {
     this.draft = null;
+    this.#corner = null;
     this.#brush = null;
     this.#forgetDrag();
   }
@@ -178,12 +182,68 @@ export class Stage extends EventTarget {
       context.fill();
       context.stroke();
     }
-    const box = this.#drag?.box ?? draft?.box;
+    this.#drawCursor(scale);
+    const box = this.#drag?.box ?? this.#markedBox ?? draft?.box;
     if (box) {
       context.setLineDash([8, 6]);
       context.strokeStyle = "#fff";
       context.strokeRect(box[0] * scale, box[1] * scale, (box[2] - box[0]) * scale, (box[3] - box[1]) * scale);
       context.setLineDash([]);
+    }
+  }
+
+  // --- keyboard
+
+  /** Move the keyboard's cursor by parts of the picture's width; it begins in the middle. */
+  moveCursor(dx, dy) {
+    if (!this.scene) return;
+    const { width, height } = this.scene.frame;
+    const [x, y] = this.cursor ?? [width / 2, height / 2];
+    const within = (value, size) => Math.min(size - 1, Math.max(0, value));
+    this.cursor = [within(x + dx * width, width), within(y + dy * width, height)];
+    this.draw();
+  }
+
+  /** Click at the keyboard's cursor; for a box, mark its first corner, then the other. */
+  mark(label) {
+    if (!this.scene || !this.cursor || this.tool === "brush") return;
+    const [x, y] = this.cursor;
+    if (this.tool === "point") {
+      this.#emit("click", { point: [x, y], label, hit: this.#hit([x, y]) });
+    } else if (!this.#corner) {
+      this.#corner = [x, y];
+      this.hold(true);
+      this.draw();
+    } else if (this.#markedBox) {
+      const box = this.#markedBox;
+      this.#corner = null;
+      this.#emit("box", { box });
+    }
+  }
+
+  /** The box from the marked corner to the cursor; null while it is none. */
+  get #markedBox() {
+    if (!this.#corner || !this.cursor) return null;
+    const [x0, y0] = this.#corner, [x1, y1] = this.cursor;
+    if (x0 === x1 || y0 === y1) return null;
+    return [Math.min(x0, x1), Math.min(y0, y1), Math.max(x0, x1), Math.max(y0, y1)];
+  }
+
+  #drawCursor(scale) {
+    if (!this.cursor) return;
+    const context = this.#context;
+    const [x, y] = this.cursor.map((value) => value * scale);
+    const arm = 8 * context.lineWidth;
+    for (const [colour, wide] of [["#000", 3], ["#fff", 1]]) {
+      context.lineWidth *= wide;
+      context.strokeStyle = colour;
+      context.beginPath();
+      context.moveTo(x - arm, y);
+      context.lineTo(x + arm, y);
+      context.moveTo(x, y - arm);
+      context.lineTo(x, y + arm);
+      context.stroke();
+      context.lineWidth /= wide;
     }
   }
 

@@ -32,7 +32,8 @@ export class Tiles extends EventTarget {
     for (const info of streams) {
       const tile = this.#tiles.get(info.stream) ?? this.#make(info.stream);
       tile.info = info;
-      tile.facts.textContent = `${STATES[info.state] ?? info.state}, ${info.fps.toFixed(1)} fps`;
+      const pace = info.state === "running" ? `, ${info.fps.toFixed(1)} fps` : "";
+      tile.facts.textContent = `${STATES[info.state] ?? info.state}${pace}`;
       tile.count = `${info.objects} ${info.objects === 1 ? "object" : "objects"}`;
       tile.why.textContent = info.error;
       tile.why.title = info.error;
