@@ -1,6 +1,7 @@
 """Objects that a finder adds to a run: when they begin and end, and what the summary says."""
 
 import json
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -103,6 +104,15 @@ def test_new_objects_appear_later_and_known_ones_are_not_taken_twice():
     assert found.searches == 3
     assert found.births[1].frame == 4
     assert found.refused == {"tracked already": 2}
+
+
+def test_a_search_whose_frame_is_damaged_comes_on_the_next_one():
+    tracker = tracking(lambda search: both(search - 1), every=2)
+    for frame in frames(7):
+        if frame.seq not in (2, 3):
+            tracker.track(frame)
+    tracker.close()
+    assert tracker.summary().searches == 3  # frames 0, 4 and 6
 
 
 def test_a_finder_of_every_frame_sees_those_between_searches_too():
@@ -217,6 +227,43 @@ def test_the_summary_lists_births_and_what_was_not_taken(clip: str, capsys):
     assert "1 objects began, 0 expired" in lines
     assert "began: 1 red on frame 0, score " in lines
     assert "too many objects" in lines and "tracked already" in lines
+
+
+BROKEN = """
+import threading
+from tracker.finders.base import FinderSpec
+class Hanging:
+    def find(self, image_hwc, phrases):
+        threading.Event().wait()
+class Raising:
+    def find(self, image_hwc, phrases):
+        raise OSError("no such device")
+HANGING = FinderSpec("hanging", "", lambda model, settings: Hanging())
+RAISING = FinderSpec("raising", "", lambda model, settings: Raising())
+"""
+
+
+def test_a_finder_of_a_package_that_hangs_or_raises_stops_no_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("tracker.annotate.run.open_session", open_fake_session)
+    entries = ("hanging = plugin:HANGING", "raising = plugin:RAISING")
+    install(tmp_path / "site", monkeypatch, BROKEN, "trackd.finders", *entries)
+    monkeypatch.delitem(sys.modules, "plugin", raising=False)
+    clip = write_clip(tmp_path / "clip.mp4", 8).name
+    argv = ["track", clip, "--box", "1:4,10,24,30", "--every", "1", "--quiet", "--coco"]
+    assert main([*argv, "hung.json", "--finder", "hanging", "--find-timeout", "0.1"]) == 0
+    out = capsys.readouterr().out
+    assert "object 1: on 8 of 8 frames" in out
+    assert "1 searches failed, the first: frame 0: finder hanging gave no answer within 0.1" in out
+    assert "the finder was given up: no answer within 0.1 s" in out
+    assert main([*argv, "raised.json", "--finder", "raising"]) == 0
+    out = capsys.readouterr().out
+    assert "3 searches failed, the first: frame 0: finder raising failed: OSError: no such" in out
+    assert "the finder was given up: 3 failures in a row" in out
+    assert Path("hung.json").read_bytes() == Path("raised.json").read_bytes()
+    sys.modules.pop("plugin", None)
 
 
 @pytest.mark.parametrize(

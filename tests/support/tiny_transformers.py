@@ -99,12 +99,12 @@ def owlv2(folder: Path) -> None:
 def omdet_turbo(folder: Path) -> None:
     text = hf.CLIPTextConfig(
         vocab_size=514,
-        hidden_size=16,
+        hidden_size=32,
         intermediate_size=16,
         num_hidden_layers=1,
         num_attention_heads=2,
         max_position_embeddings=77,
-        projection_dim=16,
+        projection_dim=32,
         bos_token_id=512,
         eos_token_id=513,
         pad_token_id=0,
@@ -114,7 +114,7 @@ def omdet_turbo(folder: Path) -> None:
         backbone_config=_swin(),
         image_size=SIDE,
         apply_layernorm_after_vision_backbone=False,
-        text_projection_in_dim=16,
+        text_projection_in_dim=32,
         text_projection_out_dim=32,
         task_encoder_hidden_dim=32,
         class_embed_dim=32,

@@ -1,5 +1,6 @@
 """Tracking of what a finder proposes, beside what was prompted."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Self
@@ -174,6 +175,7 @@ class FindingTracker:
         self._choice = choice
         self._first_masks = first_masks
         self._start = plan.frames.start
+        self._next_search: float = self._start
         self._next_id = max(plan.object_ids, default=0) + 1
         self._last_id = last_id
         self._births = Births(choice.policy)
@@ -194,8 +196,11 @@ class FindingTracker:
         changed = self._bury(result, frame)
         if changed:
             result = self._session.result()
-        if self._is_due(frame.seq):
-            changed |= self._search(result, frame)
+        is_due = frame.seq >= self._next_search
+        if is_due:
+            self._next_search = self._search_after(frame.seq)
+        if is_due or self._choice.spec.every_frame:
+            changed |= self._search(result, frame, is_due=is_due)
         return self._session.result() if changed else result
 
     def summary(self) -> FoundSummary:
@@ -222,11 +227,12 @@ class FindingTracker:
         """Let the finder's thread end."""
         self._finder.close()
 
-    def _is_due(self, number: int) -> bool:
-        every, passed = self._choice.every, number - self._start
-        if self._choice.spec.every_frame or passed == 0:
-            return True
-        return every is not None and passed % every == 0
+    def _search_after(self, number: int) -> float:
+        """The frame of the search after one on frame `number`, which may be late for its own."""
+        every = self._choice.every
+        if every is None:
+            return math.inf
+        return number - (number - self._start) % every + every
 
     def _bury(self, result: TrackResult, frame: Frame) -> bool:
         """Remove the objects that expired; true if there are any."""
@@ -240,16 +246,18 @@ class FindingTracker:
                 self._died.append(Death(object_id, frame.seq))
         return bool(expired)
 
-    def _search(self, result: TrackResult, frame: Frame) -> bool:
-        """Add the objects that the finder proposes; true if there are any."""
+    def _search(self, result: TrackResult, frame: Frame, *, is_due: bool) -> bool:
+        """Add the objects that the finder proposes; true if there are any.
+
+        Where no search is due, the finder is only to see the frame.
+        """
         try:
             proposals = self._finder.find(frame.image, self._choice.phrases)
         except FinderError as error:
             if self._first_failure is None:
                 self._first_failure = f"frame {frame.seq}: {error}"
             return False
-        every, passed = self._choice.every or 1, frame.seq - self._start
-        if passed % every:  # the finder was only to see the frame
+        if not is_due:
             return False
         height, width = frame.image.shape[:2]
         chosen = self._births.chosen(proposals, result.objects, height * width)

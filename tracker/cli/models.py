@@ -27,7 +27,11 @@ _TRACKER_PARAMETERS_M = {
     "base-plus": 80.8,
     "large": 224.4,
     "pico": 6.0,
+    "edgetam": 13.9,
+    "ti": 18.0,
+    "s": 34.0,
 }
+_BY_TRANSFORMERS = ("edgetam", "sam3-tracker")
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
@@ -81,7 +85,8 @@ def _rows() -> list[dict[str, Any]]:
 
 def _tracker_row(found: "Checkpoint") -> dict[str, Any]:
     spec = found.spec
-    size = spec.name.removeprefix(f"{spec.family}-")
+    size = spec.name.removeprefix(f"{spec.family}-").removesuffix("-512")
+    how = f"trackd models get {spec.name}" if spec.gated is None else f"accept it at {spec.gated}"
     return {
         "name": spec.name,
         "task": "track",
@@ -89,8 +94,8 @@ def _tracker_row(found: "Checkpoint") -> dict[str, Any]:
         "code_license": "Apache-2.0",
         "weights_license": spec.license.spdx,
         "bytes": found.size_bytes,
-        "how": "in the package" if spec.embedded else f"trackd models get {spec.name}",
-        "extra": "",
+        "how": "in the package" if spec.embedded else how,
+        "extra": "transformers" if spec.family in _BY_TRANSFORMERS else "",
         "note": spec.license.allows,
     }
 

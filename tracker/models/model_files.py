@@ -15,6 +15,8 @@ from tracker.models.download import OnProgress, download
 #: No pickles: of weights, safetensors alone.
 _HUB_FILES = ["*.json", "*.safetensors", "*.txt", "tokenizer.model"]
 _REVISIONS = "revisions.json"
+# The client of the hub reads it when it is imported, which is when a model is looked for.
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 
 def model_folder(model: CatalogModel) -> Path | None:
@@ -99,7 +101,9 @@ def _hub_folder(repo: str) -> Path | None:
     if revision is None:
         return None
     try:
-        folder = snapshot_download(repo, revision=revision, local_files_only=True)
+        folder = snapshot_download(
+            repo, revision=revision, allow_patterns=_HUB_FILES, local_files_only=True
+        )
     except (LocalEntryNotFoundError, FileNotFoundError, ValueError):
         return None
     return Path(folder)
@@ -112,6 +116,8 @@ def _get_from_hub(name: str, repo: str, revision: str | None) -> Path:
     wanted = revision or known.get(repo)
     with _hub_errors(name, repo, wanted):
         folder = Path(snapshot_download(repo, revision=wanted, allow_patterns=_HUB_FILES))
+    if not any(folder.rglob("*.safetensors")):
+        raise ModelError(f"{repo} of the hub has no safetensors", "pickles are not loaded")
     _record(known | {repo: folder.name})
     return folder
 
