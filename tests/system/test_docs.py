@@ -34,6 +34,7 @@ from tracker.cli.main import build_parser
 from tracker.daemon.config.load import load_config
 from tracker.effects.registry import EFFECTS
 from tracker.exporters.registry import EXPORTERS
+from tracker.importers.registry import IMPORTERS
 from tracker.protocol.data import EventMessage, FrameMessage, MasksMessage
 from tracker.protocol.replies import PromptResult, Reply
 from tracker.protocol.requests import REQUEST
@@ -139,7 +140,7 @@ def test_yaml_is_a_configuration(block: Block, tmp_path: Path) -> None:
 
 @in_language("toml")
 def test_entry_points_are_of_groups_that_are_read(block: Block) -> None:
-    read = {row.group for row in (EXPORTERS, EFFECTS, SEGMENTERS)}
+    read = {row.group for row in (EXPORTERS, EFFECTS, SEGMENTERS, IMPORTERS)}
     assert tomllib.loads(block.code)["project"]["entry-points"].keys() <= read
 
 

@@ -251,7 +251,8 @@ class OpenAnnotation:
         """What writers need to know of the source."""
         asked = self._annotation
         path = local_path(asked.source)
-        file = path if path is not None and path.is_file() else None
+        is_video = path is not None and path.is_file() and self._picture_count == 0
+        file = path if is_video else None
         name = source_name(asked.source)
         return ExportSource(name, self._source.info.fps, asked.plan.labels, file)
 
