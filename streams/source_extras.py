@@ -57,6 +57,14 @@ def read_appearance(path: Path) -> Appearance:
     return Appearance()
 
 
+def open_sound(path: Path, output: OutputContainer, kind: VideoFormat) -> "SoundTrack | None":
+    """The sound of a file, to go into an output; None where it cannot be read."""
+    try:
+        return SoundTrack(path, output, kind)
+    except (av.error.FFmpegError, OSError, IndexError):
+        return None
+
+
 class SoundTrack:
     """The first sound track of a file, copied beside the pictures that were made of it."""
 
@@ -108,7 +116,8 @@ class SoundTrack:
             if begins_s >= until_s:
                 self._waiting = packet
                 return
-            if begins_s + float(packet.duration * packet.time_base) > origin_s:
+            # One packet before the first: decoders of AAC and Opus need it to begin with.
+            if begins_s + 2 * float(packet.duration * packet.time_base) > origin_s:
                 self._copy(packet, origin_s)
 
     def finish(self, end_s: float, origin_s: float) -> None:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from streams.closing import Closing
 from streams.errors import WriterError
-from streams.source_extras import Appearance, SoundTrack, read_appearance
+from streams.source_extras import Appearance, SoundTrack, open_sound, read_appearance
 from streams.video_formats import MP4, VideoFormat
 
 MAX_SIDE_PX = 16384  # of libx264
@@ -79,8 +79,7 @@ class VideoWriter(Closing):
 
         Args:
             path: The file to write; its folder must exist.
-            width: Width of the frames, in pixels.
-            height: Height of the frames, in pixels.
+            width, height: Of the frames, in pixels.
             fps: Frames per second, for frames without pts and for the encoder.
             sample_aspect_ratio: Width of a pixel over its height, as it is to be seen.
             kind: Container and encoder.
@@ -89,11 +88,11 @@ class VideoWriter(Closing):
 
         Raises:
             WriterError: `path` is a folder, or cannot be written.
-            ValueError: A size, `fps` or `sample_aspect_ratio` is not positive, or a side is longer
-                than `MAX_SIDE_PX`.
+            ValueError: A number is not positive, or a side is longer than `MAX_SIDE_PX`.
         """
-        sizes_fit = 0 < width <= MAX_SIDE_PX and 0 < height <= MAX_SIDE_PX
-        if not sizes_fit or fps <= 0 or sample_aspect_ratio <= 0:
+        if not (
+            0 < width <= MAX_SIDE_PX and 0 < height <= MAX_SIDE_PX and fps > 0 < sample_aspect_ratio
+        ):
             raise ValueError(f"bad video of {width}x{height} at {fps} fps")
         self._path = Path(path)
         self._part = self._path.with_name(self._path.name + ".part")
@@ -111,7 +110,7 @@ class VideoWriter(Closing):
         self._time_base = 1 / fps
         self._origin: Fraction | None = None
         self._last: int | None = None
-        self._end = 0
+        self._end = 0  # of the last frame, in units of the time base
         self._closed = False
         self._create_part()
 
@@ -199,7 +198,7 @@ class VideoWriter(Closing):
         video.color_trc = looks.transfer or _BT709
         self._output = (container, video)
         if self._source is not None:
-            self._sound = SoundTrack(self._source, container, kind)
+            self._sound = open_sound(self._source, container, kind)
         return self._output
 
     @property
@@ -219,7 +218,7 @@ class VideoWriter(Closing):
         size_wh = (self._width, self._height)
         coded_width, coded_height = size_wh[::-1] if self._is_turned else size_wh
         layout = "rgb24" if image_hwc.shape[2] == _RGB_CHANNELS else "rgba"
-        return self._reformatter.reformat(
+        frame = self._reformatter.reformat(
             VideoFrame.from_ndarray(np.ascontiguousarray(image_hwc), format=layout),
             width=coded_width,
             height=coded_height,
@@ -227,6 +226,10 @@ class VideoWriter(Closing):
             dst_colorspace=Colorspace.ITU709,
             dst_color_range=ColorRange.MPEG,
         )
+        # Some encoders tell those of the frames, not of the stream.
+        frame.color_primaries = self._appearance.primaries or _BT709
+        frame.color_trc = self._appearance.transfer or _BT709
+        return frame
 
     def _next_pts(self, pts: int | None, time_base: Fraction | None) -> int:
         """Return the time of the next frame in the video's time base."""

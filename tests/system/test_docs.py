@@ -35,6 +35,7 @@ from tracker.daemon.config.load import load_config
 from tracker.effects.registry import EFFECTS
 from tracker.exporters.registry import EXPORTERS
 from tracker.finders.registry import FINDERS
+from tracker.importers.registry import IMPORTERS
 from tracker.protocol.data import EventMessage, FrameMessage, MasksMessage
 from tracker.protocol.replies import PromptResult, Reply
 from tracker.protocol.requests import REQUEST
@@ -140,7 +141,7 @@ def test_yaml_is_a_configuration(block: Block, tmp_path: Path) -> None:
 
 @in_language("toml")
 def test_entry_points_are_of_groups_that_are_read(block: Block) -> None:
-    read = {row.group for row in (EXPORTERS, EFFECTS, SEGMENTERS, FINDERS)}
+    read = {row.group for row in (EXPORTERS, EFFECTS, SEGMENTERS, FINDERS, IMPORTERS)}
     assert tomllib.loads(block.code)["project"]["entry-points"].keys() <= read
 
 

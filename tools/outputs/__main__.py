@@ -7,6 +7,7 @@ python -m tools.outputs cost clip.mp4 masks.json
 """
 
 import argparse
+import json
 import tempfile
 import time
 from fractions import Fraction
@@ -42,7 +43,8 @@ def main() -> None:
 def write(video: str, masks: Path, name: str, path: Path, **settings: object) -> float:
     """Write one output, and return its milliseconds a frame, decoding left out."""
     outputs = Outputs.of({name: path}, settings=settings)
-    source = ExportSource(Path(video).stem, Fraction(30), _labels(masks), Path(video))
+    file = Path(video) if Path(video).is_file() else None
+    source = ExportSource(Path(video).stem, Fraction(30), _labels(masks), file)
     (writer,) = outputs.open(source)
     spent_s, count = 0.0, 0
     for frame, result in recorded_frames(video, masks):
@@ -82,8 +84,6 @@ def cost(video: str, masks: Path) -> None:
 
 
 def _labels(masks: Path) -> dict[int, str | None]:
-    import json
-
     content = json.loads(masks.read_text(encoding="utf-8"))
     return {annotation["track_id"]: None for annotation in content["annotations"]}
 

@@ -31,7 +31,7 @@ from tracker.annotate.thread_share import sharing_processors
 from tracker.annotate.trackers import FrameTracker, PlanTracker
 from tracker.engine import Policy, Session
 from tracker.errors import PromptError, UsageError
-from tracker.exporters.base import Layout, notes_of
+from tracker.exporters.base import ExportSource, Layout, notes_of
 from tracker.finders.guard import GuardedFinder
 from tracker.helper import HelperThread, helper_thread
 from tracker.models import Model, load_model
@@ -267,7 +267,7 @@ class OpenAnnotation:
             if self._finder is not None:
                 tracker = finding = self._finding(tracker, self._finder)
             info = self._source.info
-            writers = outputs.open(export_source(asked.source, info.fps, asked.possible_labels))
+            writers = outputs.open(self._described())
             job = Job(tracker, plan, writers, self._picture_count)
             adjust = stack.enter_context(sharing_processors(parts.model, live=info.live))
             with progress(plan.frames.count(info.frame_count), doing) as show:
@@ -304,6 +304,11 @@ class OpenAnnotation:
             first_masks=parts.first_masks,
             last_id=asked.outputs.max_object_id,
         )
+
+    def _described(self) -> ExportSource:
+        asked, fps = self._annotation, self._source.info.fps
+        is_video = self._picture_count == 0
+        return export_source(asked.source, fps, asked.possible_labels, is_video=is_video)
 
     def _description(self) -> RunDescription:
         asked = self._annotation

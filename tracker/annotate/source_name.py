@@ -29,17 +29,20 @@ def source_name(url: str) -> str:
             return "pattern"
 
 
-def export_source(url: str, fps: Fraction | None, labels: Labels) -> ExportSource:
+def export_source(
+    url: str, fps: Fraction | None, labels: Labels, *, is_video: bool
+) -> ExportSource:
     """A source as writers need to know it.
 
     Args:
         url: Its address.
         fps: Its frame rate, if it has one.
         labels: Label of each object that may come.
+        is_video: It is no picture, nor a folder of them.
 
     Raises:
         StreamError: The address is wrong.
     """
     path = local_path(url)
-    file = path if path is not None and path.is_file() else None
+    file = path if is_video and path is not None and path.is_file() else None
     return ExportSource(source_name(url), fps, labels, file)

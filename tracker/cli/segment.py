@@ -126,7 +126,7 @@ def _write(outputs: "Outputs", source: str, frame: "Frame", result: "TrackResult
     outputs.check_size(*frame.image.shape[:2])
     with ExitStack() as stack:
         labels = {item.id: item.label for item in result.objects}
-        for writer in outputs.open(export_source(source, None, labels)):
+        for writer in outputs.open(export_source(source, None, labels, is_video=False)):
             stack.callback(writer.close)
             writer.write(frame, result)
 

@@ -68,6 +68,9 @@ def export_project(
         source = stack.enter_context(project.open_source())
         frames = checked_frames(source, plan, outputs)
         tracker = stored_tracker(store, plan, backward=project.settings.backward)
-        writers = outputs.open(export_source(project.source, source.info.fps, plan.labels))
-        job = Job(tracker, plan, writers, len(Pictures.of(project.source).paths))
+        pictures = len(Pictures.of(project.source).paths)
+        described = export_source(
+            project.source, source.info.fps, plan.labels, is_video=pictures == 0
+        )
+        job = Job(tracker, plan, outputs.open(described), pictures)
         return job.run(frames, on_frame=on_frame, stop_asked=stop_asked)

@@ -1,0 +1,167 @@
+"""Videos keep what their source has, by ffprobe: frames, times, sound, rotation, colours."""
+
+import json
+import shutil
+import subprocess
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+from streams import open_source
+from streams.video_formats import FORMATS, hardware_mp4
+from tests.support.moving_square import HEIGHT, WIDTH, open_fake_session, picture, square_xy
+from tracker.cli.main import main
+
+FRAMES = 12
+TITLE = "A red square"
+BOX = ("--box", "1:4,10,24,30", "--quiet")
+
+pytestmark = pytest.mark.skipif(shutil.which("ffprobe") is None, reason="needs ffprobe")
+
+
+def write_source(path: Path, rotation_deg: int = 0) -> None:
+    """A clip with sound, uneven times, BT.601 primaries and a title."""
+    with av.open(str(path), "w") as container:
+        container.metadata["title"] = TITLE
+        video = container.add_stream("libx264", rate=25)
+        video.width, video.height, video.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        video.time_base = video.codec_context.time_base = Fraction(1, 1000)
+        video.color_primaries, video.color_trc = 6, 6
+        if rotation_deg:
+            video.set_display_rotation(rotation_deg)
+        sound = container.add_stream("aac", rate=48000)
+        sound.layout = "mono"
+        for index in range(FRAMES):
+            frame = av.VideoFrame.from_ndarray(picture(index), format="rgb24")
+            frame.pts, frame.time_base = 40 * index + (index % 3), Fraction(1, 1000)
+            container.mux(video.encode(frame))
+        for index in range(22):
+            tone = np.sin(np.arange(1024 * index, 1024 * index + 1024) / 20)[None].astype("f4")
+            samples = av.AudioFrame.from_ndarray(tone, format="fltp", layout="mono")
+            samples.rate, samples.pts, samples.time_base = 48000, 1024 * index, Fraction(1, 48000)
+            container.mux(sound.encode(samples))
+        container.mux(video.encode(None))
+        container.mux(sound.encode(None))
+
+
+def probe(path: Path, stream: str) -> dict:
+    argv = ["ffprobe", "-v", "error", "-select_streams", stream, "-show_streams", "-show_packets"]
+    text = subprocess.check_output([*argv, "-of", "json", str(path)], text=True)
+    content = json.loads(text)
+    (info,) = content["streams"] or [{}]
+    times = sorted(float(packet["pts_time"]) for packet in content.get("packets", ()))
+    return info | {"times": times}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("tracker.annotate.run.open_session", open_fake_session)
+    return tmp_path
+
+
+@pytest.mark.parametrize("out", ["out.mp4", "out.mov", "out.webm"])
+def test_frames_times_sound_and_colours_are_those_of_the_source(folder: Path, out: str):
+    write_source(folder / "clip.mp4")
+    assert main(["track", "clip.mp4", *BOX, "--effect", "spotlight", "--out", out]) == 0
+    before, after = probe(folder / "clip.mp4", "v"), probe(folder / out, "v")
+    assert after["times"] == pytest.approx(before["times"], abs=1e-3)
+    assert (after["width"], after["height"]) == (WIDTH, HEIGHT)
+    for key in ("color_primaries", "color_transfer"):
+        assert after[key] == before[key] == "smpte170m"
+    heard, kept = probe(folder / "clip.mp4", "a"), probe(folder / out, "a")
+    assert kept["codec_name"] == ("opus" if out.endswith("webm") else "aac")
+    assert kept["times"][-1] == pytest.approx(heard["times"][-1], abs=0.05)
+    if not out.endswith("webm"):
+        assert kept["times"] == pytest.approx(heard["times"], abs=1e-3)
+    with av.open(out) as container:
+        titles = {key.lower(): value for key, value in container.metadata.items()}
+    assert titles["title"] == TITLE
+
+
+def test_the_sound_begins_with_the_first_frame_of_a_range(folder: Path):
+    write_source(folder / "clip.mp4")
+    argv = ["--box", "1:10,14,30,34@4", "--quiet", "--start", "4", "--stop", "9"]
+    assert main(["track", "clip.mp4", *argv, "--out", "out.mp4"]) == 0
+    video, sound = probe(folder / "out.mp4", "v"), probe(folder / "out.mp4", "a")
+    assert len(video["times"]) == 5
+    assert -0.045 < sound["times"][0] <= 0.03  # two packets of 21 ms before it at most
+    assert sound["times"][-1] == pytest.approx(0.2, abs=0.05)
+
+
+@pytest.mark.parametrize("rotation_deg", [90, 180, 270])
+def test_the_rotation_is_kept_and_the_picture_upright(folder: Path, rotation_deg: int):
+    write_source(folder / "clip.mp4", rotation_deg)
+    with open_source("clip.mp4") as source:
+        upright = next(iter(source)).image
+    y, x = (int(v.mean()) for v in np.nonzero(upright[..., 0] > 150))
+    argv = ["--box", f"1:{x - 8},{y - 8},{x + 8},{y + 8}", "--quiet", "--effect", "colour-pop"]
+    assert main(["track", "clip.mp4", *argv, "--out", "out.mp4"]) == 0
+    before, after = (probe(folder / name, "v") for name in ("clip.mp4", "out.mp4"))
+    assert (after["width"], after["height"]) == (before["width"], before["height"])
+    turns = [
+        [data["rotation"] for data in info["side_data_list"] if "rotation" in data]
+        for info in (before, after)
+    ]
+    assert turns[0] == turns[1] != []
+    with open_source("out.mp4") as source:
+        shown = next(iter(source)).image
+    assert shown.shape == upright.shape
+    assert np.abs(shown[y, x].astype(int) - upright[y, x]).max() < 40
+
+
+def test_cutouts_have_alpha_as_mov_and_as_pngs(folder: Path):
+    write_source(folder / "clip.mp4")
+    argv = ["--effect", "cutout", "--out", "out.mov", "--export", "png:pngs"]
+    assert main(["track", "clip.mp4", *BOX, *argv]) == 0
+    assert probe(folder / "out.mov", "v")["pix_fmt"].startswith("yuva444p")
+    with av.open("out.mov") as container:
+        frames = [frame.to_ndarray(format="rgba") for frame in container.decode(video=0)]
+    names = sorted(path.name for path in (folder / "pngs").iterdir())
+    assert names == [f"{index:05d}.png" for index in range(FRAMES)]
+    for index in (0, FRAMES - 1):
+        x, y = square_xy(index)
+        with Image.open(folder / "pngs" / names[index]) as image:
+            assert image.mode == "RGBA"
+            pictures = (frames[index], np.asarray(image))
+        for rgba in pictures:
+            assert rgba[y + 10, x + 10, 3] > 250
+            assert rgba[y + 40, x + 60, 3] < 5
+            assert np.abs(rgba[y + 10, x + 10, :3].astype(int) - (220, 30, 30)).max() < 25
+
+
+@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="needs ffmpeg")
+def test_cutouts_have_alpha_as_webm(folder: Path):
+    write_source(folder / "clip.mp4")
+    assert main(["track", "clip.mp4", *BOX, "--effect", "cutout", "--out", "out.webm"]) == 0
+    argv = ["ffmpeg", "-v", "error", "-c:v", "libvpx-vp9", "-i", "out.webm", "-frames:v", "1"]
+    argv += ["-f", "rawvideo", "-pix_fmt", "rgba", "-"]
+    raw = subprocess.check_output(argv)
+    rgba = np.frombuffer(raw, np.uint8).reshape(HEIGHT, WIDTH, 4)
+    x, y = square_xy(0)
+    assert rgba[y + 10, x + 10, 3] > 250
+    assert rgba[80, 60, 3] < 5
+
+
+def test_a_source_that_changes_while_it_is_read_costs_the_sound_only(folder: Path):
+    write_source(folder / "clip.mp4")
+    from streams.source_extras import read_appearance
+
+    (folder / "none.mp4").write_bytes(b"no video")
+    assert read_appearance(folder / "none.mp4").rotation_deg == 0
+    assert read_appearance(folder / "clip.mp4").titles == {"title": TITLE}
+
+
+def test_hardware_is_used_where_it_opens_and_refused_where_not(folder: Path, capsys):
+    write_source(folder / "clip.mp4")
+    code = main(["track", "clip.mp4", *BOX, "--encoder", "hardware", "--out", "out.mp4"])
+    if hardware_mp4() is None:
+        assert code == 2
+        assert "no encoder of this machine opens" in capsys.readouterr().err
+    else:
+        assert code == 0
+    assert set(FORMATS) == {".mp4", ".mov", ".webm"}
