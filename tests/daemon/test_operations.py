@@ -262,6 +262,7 @@ def test_the_list_says_how_streams_are_and_no_credentials() -> None:
                 "objects": 1,
                 "newest_seq": 99,
                 "budget": None,
+                "worker": "0",
             }
         ]
     }

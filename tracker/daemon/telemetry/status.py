@@ -97,6 +97,7 @@ class StreamStatus:
         source: Where its frames come from.
         tracking: Where they are tracked.
         publishing: Where they leave; None before the first message.
+        worker: Name of the worker that has it.
     """
 
     stream: str
@@ -104,6 +105,7 @@ class StreamStatus:
     source: SourceStatus
     tracking: TrackingStatus
     publishing: PublishingStatus | None = None
+    worker: str | None = None
 
     @property
     def objects(self) -> Mapping[ObjectState, int]:
@@ -126,6 +128,7 @@ class StreamStatus:
         parts = (self.source, self.tracking)
         found = {one.name: getattr(part, one.name) for part in parts for one in fields(part)}
         own = {"stream": self.stream, "encoding": self.encoding, "total": self.total}
+        own |= {"worker": self.worker}
         return found | own | {"objects": self.objects, "stages": self.stages}
 
 

@@ -1,24 +1,20 @@
 """Child process of a worker: its start, its channel, and its end."""
 
 import contextlib
-import logging
 import os
 import queue
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
 
-import tracker
 from tracker.daemon.workers.channel import Channel, ChannelError
+from tracker.daemon.workers.nursery import Nursery
 
 MAX_QUEUED = 20_000
 _STACKS_S = 0.5  # for the stacks of all threads to be written
 _REAP_S = 5.0
-_LOG = logging.getLogger("trackd.worker")
 
 
 class Child:
@@ -26,39 +22,31 @@ class Child:
 
     Sending never waits: a thread writes to the channel, and where the process reads nothing,
     `MAX_QUEUED` messages wait at most.
+
+    Attributes:
+        pid: Its number in the system.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, nursery: Nursery) -> None:
         """Start the process.
 
         Raises:
             OSError: The system gives no process, or no descriptors.
         """
+        self._nursery = nursery
         ours, theirs = socket.socketpair()
-        with theirs:
-            root = str(Path(tracker.__file__).parents[1])
-            path = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
-            descriptor = theirs.fileno()
-            command = [sys.executable, "-P", "-m", "tracker.daemon.workers.main", str(descriptor)]
-            try:
-                self._process = subprocess.Popen(
-                    command,
-                    stdin=subprocess.DEVNULL,
-                    pass_fds=[descriptor],
-                    env=os.environ | {"PYTHONPATH": path},
-                )
-            except OSError:
-                ours.close()
-                raise
+        try:
+            with theirs:
+                self.pid = nursery.fork(theirs)
+        except OSError:
+            ours.close()
+            raise
         self._channel = Channel(ours)
+        self._ending = threading.Lock()  # the exit code is given once
+        self._ended: str | None = None
         self._queue: queue.Queue[list[bytes] | None] = queue.Queue(MAX_QUEUED)
         self._writer = threading.Thread(target=self._write, name=f"to-worker-{name}", daemon=True)
         self._writer.start()
-
-    @property
-    def pid(self) -> int:
-        """Its number in the system."""
-        return self._process.pid
 
     def send(self, parts: list[bytes]) -> bool:
         """Queue a message; never waits. False where too many wait already."""
@@ -85,22 +73,28 @@ class Child:
 
         A process that was stopped goes on for that.
         """
-        with contextlib.suppress(OSError):
-            self._process.send_signal(signal.SIGUSR1)
-            self._process.send_signal(signal.SIGCONT)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGUSR1)
+            os.kill(self.pid, signal.SIGCONT)
             time.sleep(_STACKS_S)
-        self._process.kill()
+            os.kill(self.pid, signal.SIGKILL)
 
     def end(self, timeout_s: float) -> str:
         """Hang up and wait for its end, which is forced then; returns how it ended, in words."""
         self._channel.close()
         with contextlib.suppress(queue.Full):
             self._queue.put_nowait(None)
-        try:
-            code = self._process.wait(max(0.0, timeout_s))
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            code = self._process.wait(_REAP_S)
+        with self._ending:
+            if self._ended is None:
+                self._ended = self._wait(timeout_s)
+            return self._ended
+
+    def _wait(self, timeout_s: float) -> str:
+        code = self._nursery.exit_code(self.pid, max(0.0, timeout_s))
+        if code is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+            code = self._nursery.exit_code(self.pid, _REAP_S)
         return _how(code)
 
     def _write(self) -> None:
@@ -111,7 +105,9 @@ class Child:
             pass  # whoever receives finds out
 
 
-def _how(code: int) -> str:
+def _how(code: int | None) -> str:
+    if code is None:
+        return "it does not end"
     if code >= 0:
         return f"it ended with exit code {code}"
     try:

@@ -28,6 +28,7 @@ from tracker.daemon.workers import messages as say
 from tracker.daemon.workers.channel import ChannelError
 from tracker.daemon.workers.child import Child
 from tracker.daemon.workers.model_info import ModelInfo
+from tracker.daemon.workers.nursery import Nursery
 from tracker.daemon.workers.requests import Requests
 from tracker.daemon.workers.watch import Watch
 from tracker.errors import TrackdError
@@ -87,6 +88,7 @@ class ProcessWorker:
         on_tracked: Takes encoded frames; must not wait.
         on_event: Takes events; likewise.
         pixels: What the frames of all streams share.
+        nursery: Starts the processes.
         own_ports: Those that the daemon listens on.
     """
 
@@ -100,6 +102,7 @@ class ProcessWorker:
         on_tracked: Callable[[EncodedFrame], None],
         on_event: Callable[[Event], None],
         pixels: PixelBudget,
+        nursery: Nursery,
         own_ports: Callable[[], set[int]] = lambda: set(),
     ) -> None:
         self.name = name
@@ -109,6 +112,7 @@ class ProcessWorker:
         self._on_tracked = on_tracked
         self._on_event = on_event
         self._pixels = pixels
+        self._nursery = nursery
         self._own_ports = own_ports
         self._lock = threading.RLock()  # guards what follows
         self._streams: dict[str, _Stream] = {}
@@ -344,7 +348,7 @@ class ProcessWorker:
     def _live(self) -> str:
         """Live through one process, from its start to its end; returns how that came."""
         try:
-            child = Child(self.name)
+            child = Child(self.name, self._nursery)
         except OSError as err:
             return f"no process: {err.strerror}"
         with self._lock:

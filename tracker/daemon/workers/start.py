@@ -14,6 +14,7 @@ from tracker.daemon.sources.pixel_budget import PixelBudget
 from tracker.daemon.tracking.scheduler import Scheduler
 from tracker.daemon.workers.local import LocalWorker
 from tracker.daemon.workers.model_info import ModelInfo
+from tracker.daemon.workers.nursery import Nursery
 from tracker.daemon.workers.plan import WorkerPlan, plan_workers
 from tracker.daemon.workers.pool import WorkerPool
 from tracker.daemon.workers.process import ProcessWorker
@@ -99,7 +100,8 @@ def _processes(
     epoch: str,
     own_ports: Callable[[], set[int]],
 ) -> tuple[ModelInfo, WorkerPool]:
-    pixels = PixelBudget(config.limits)
+    pixels, nursery = PixelBudget(config.limits), Nursery()
+    undo.callback(nursery.close)
 
     def start(index: int, running: int) -> ProcessWorker:
         device = plan.devices[index % len(plan.devices)]
@@ -112,6 +114,7 @@ def _processes(
             on_tracked=publisher.tracked,
             on_event=publisher.event,
             pixels=pixels,
+            nursery=nursery,
             own_ports=own_ports,
         )
         worker.start()
