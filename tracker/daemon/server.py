@@ -225,7 +225,7 @@ class Server:
         self._open_streams(streams, numbering)
         if self._saver is not None:
             self._saver.start()
-        control = self._listen(undo, context, authenticator, model, publisher, streams)
+        control = self._listen(undo, context, authenticator, model, workers.why, publisher, streams)
         self._own_ports |= ports_of(control.endpoint, publisher.endpoint, publisher.latest_endpoint)
         self._parts = _Parts(model, publisher, workers, streams, control, self._saver)
         self._tick()
@@ -268,6 +268,7 @@ class Server:
         context: zmq.Context[Any],
         authenticator: Authenticator,
         model: ModelInfo,
+        workers: str,
         publisher: Publisher,
         streams: Streams,
     ) -> Control:
@@ -280,6 +281,7 @@ class Server:
             snapshots=snapshots,
             keep=keep,
             model=model,
+            workers=workers,
             version=self._version,
             limits=config.limits,
             control=config.control,

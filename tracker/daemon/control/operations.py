@@ -74,6 +74,7 @@ class Operations:
         snapshots: Keeps objects; None where nothing is kept.
         keep: Asks for the list of streams to be written, and never waits; None likewise.
         model: What tracks.
+        workers: How many workers there are, and why.
         version: Of trackd.
         limits: Reported to clients.
         control: Likewise.
@@ -90,6 +91,7 @@ class Operations:
         snapshots: Snapshots | None,
         keep: "Callable[[], Future[None]] | None" = None,
         model: ModelInfo,
+        workers: str = "",
         version: str,
         limits: LimitsConfig,
         control: ControlConfig,
@@ -108,7 +110,8 @@ class Operations:
         self._status = status
         self._shut_down = shut_down
         self._started_s = time.monotonic()
-        self._description = _description(version, model, limits, control) | {"epoch": streams.epoch}
+        self._description = _description(version, model, limits, control)
+        self._description |= {"epoch": streams.epoch, "workers": workers}
 
     def handle(self, request: Request) -> "Result | Future[Result]":
         """Do a request: return its result, or a future of it.

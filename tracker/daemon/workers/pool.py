@@ -24,6 +24,7 @@ class WorkerPool:
         most: How many there may be; as many as run where left out.
         start: Starts another, by its index and how many then run.
         threads: Threads that each of so many computes with.
+        why: How their number came about, for people.
     """
 
     def __init__(
@@ -33,7 +34,9 @@ class WorkerPool:
         most: int = 0,
         start: Callable[[int, int], Worker] | None = None,
         threads: Callable[[int], int] | None = None,
+        why: str = "",
     ) -> None:
+        self.why = why
         self._lock = threading.Lock()
         self._workers = {worker.name: worker for worker in workers}
         self._most = most

@@ -24,6 +24,17 @@ from tracker.processors import ThreadGovernor, usable_processors
 _LOG = logging.getLogger("trackd.server")
 
 
+def plan_for(config: DaemonConfig) -> WorkerPlan:
+    """The workers that a configuration means on this machine."""
+    return plan_workers(
+        config.workers.count,
+        device=config.model.device,
+        processors=usable_processors(),
+        gpus=torch.cuda.device_count(),
+        most_streams=config.limits.streams,
+    )
+
+
 def start_workers(
     config: DaemonConfig,
     publisher: Publisher,
@@ -44,21 +55,16 @@ def start_workers(
     Raises:
         TrackdError: The model cannot be loaded.
     """
-    plan = plan_workers(
-        config.workers.count,
-        device=config.model.device,
-        processors=usable_processors(),
-        gpus=torch.cuda.device_count(),
-        most_streams=config.limits.streams,
-    )
+    plan = plan_for(config)
     _LOG.info("workers: %s", plan.why)
     if not plan.processes:
-        return _local(config, publisher, undo, own_ports=own_ports)
+        return _local(config, plan, publisher, undo, own_ports=own_ports)
     return _processes(config, plan, publisher, undo, epoch=epoch, own_ports=own_ports)
 
 
 def _local(
     config: DaemonConfig,
+    plan: WorkerPlan,
     publisher: Publisher,
     undo: ExitStack,
     *,
@@ -86,7 +92,7 @@ def _local(
         policy=source_policy(config.security, own_ports),
         threads=lambda: governor.threads,
     )
-    pool = WorkerPool([worker])
+    pool = WorkerPool([worker], why=plan.why)
     undo.callback(pool.stop, 1.0)
     return ModelInfo.of(model), pool
 
@@ -122,7 +128,7 @@ def _processes(
 
     at_once = 1 if plan.grows else plan.processes
     workers = [start(index, at_once) for index in range(at_once)]
-    pool = WorkerPool(workers, most=plan.processes, start=start, threads=plan.threads)
+    pool = WorkerPool(workers, most=plan.processes, start=start, threads=plan.threads, why=plan.why)
     undo.callback(pool.stop, 1.0)
     models = [worker.model() for worker in workers]
     return models[0], pool
