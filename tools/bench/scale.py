@@ -8,7 +8,7 @@ import argparse
 import os
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from statistics import median
@@ -100,7 +100,9 @@ def _workers(kind: str) -> int:
 
 
 @contextmanager
-def _daemons(folder: Path, model: dict[str, object], streams: int) -> Iterator[dict[str, Client]]:
+def _daemons(
+    folder: Path, model: Mapping[str, object], streams: int
+) -> Iterator[dict[str, Client]]:
     """Clients of both daemons, which run side by side."""
     with ExitStack() as stack:
         clients = {}
@@ -157,7 +159,7 @@ def _wait_running(client: Client, streams: Sequence[str]) -> None:
 
 
 def _small(
-    folder: Path, kind: str, model: dict[str, object], options: argparse.Namespace
+    folder: Path, kind: str, model: Mapping[str, object], options: argparse.Namespace
 ) -> Iterator[Fact]:
     """What a daemon with many small streams, of which none has an object, holds and computes."""
     config = {
