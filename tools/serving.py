@@ -18,7 +18,7 @@ import yaml
 
 from tracker.client import Client
 
-READY_S = 120.0
+READY_S = 300.0
 
 
 def free_ports(count: int) -> list[int]:

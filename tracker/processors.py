@@ -1,8 +1,12 @@
-"""Thread governor: as many threads as other programs leave processors free.
+"""Thread governor: as many threads as others leave processors free.
 
 Two OpenMP threads that share processors with a busy program wait for each other at every barrier:
 each barrier lasts until the one that was descheduled has run again. There one thread is several
 times faster than two. So the number follows what is free, down at once and up after a while.
+
+Two signs tell. Programs take processors: `/proc/stat` has what is not our own. And the computing
+thread waits for a processor although it could run: `schedstat` has how long. The second sees what
+the first does not, such as other threads of this process, or a quota of a container.
 """
 
 import os
@@ -19,6 +23,11 @@ EVERY_S = 0.5
 _YIELD_ABOVE = 0.4
 # ... and at most this much of it when the thread is taken back.
 _RETAKE_BELOW = 0.15
+# Part of the time in which the computing thread could run that it waits for a processor, above
+# which a thread is given up, ...
+_WAITS_ABOVE = 0.2
+# ... and below which it is taken back.
+_WAITS_BELOW = 0.05
 _CALM_LOOKS = 2  # looks in a row that find it free, before a thread is taken back
 _IDLE_FIELDS = (3, 4)  # of a line of /proc/stat: idle, and waiting for input or output
 _BUSY_FIELDS = 8  # up to the time stolen by other virtual machines; what follows is counted twice
@@ -32,11 +41,15 @@ class ProcessorUse:
         at_s: When, by the monotonic clock.
         busy_s: Of all programs, over all these processors.
         own_s: Of this process.
+        ran_s: Of the calling thread.
+        waited_s: For which the calling thread could have run, and had no processor.
     """
 
     at_s: float
     busy_s: float
     own_s: float
+    ran_s: float = 0.0
+    waited_s: float = 0.0
 
 
 def read_processor_use() -> ProcessorUse | None:
@@ -49,8 +62,20 @@ def read_processor_use() -> ProcessorUse | None:
     ticks = sum(_busy_ticks(line) for line in lines if line.partition(" ")[0] in allowed)
     times = os.times()
     return ProcessorUse(
-        time.monotonic(), ticks / os.sysconf("SC_CLK_TCK"), times.user + times.system
+        time.monotonic(),
+        ticks / os.sysconf("SC_CLK_TCK"),
+        times.user + times.system,
+        *_thread_times(),
     )
+
+
+def _thread_times() -> tuple[float, float]:
+    """Seconds that the calling thread ran and waited; zeros where the kernel does not say."""
+    try:
+        ran_ns, waited_ns, _ = Path("/proc/thread-self/schedstat").read_text().split()
+    except (OSError, ValueError):
+        return 0.0, 0.0
+    return int(ran_ns) / 1e9, int(waited_ns) / 1e9
 
 
 def _busy_ticks(line: str) -> int:
@@ -99,22 +124,34 @@ class ThreadGovernor:
         self._calm = 0
         self.threads = self._most
 
+    def limit(self, most: int) -> None:
+        """Have at most so many threads from now on; any thread may call it."""
+        self._most = most
+
     def adjust(self) -> None:
         """Give threads up, or take them back, where the processors ask for it."""
-        if self._before is None or self._most == 1:
+        if self._before is None:
+            return
+        if self.threads > self._most:
+            self._set(self._most)
+        if self._most == 1:
             return
         if time.monotonic() - self._before.at_s < EVERY_S:
             return
         now = self._read()
         if now is not None:
-            foreign = _foreign(self._before, now)
+            foreign, waits = _foreign(self._before, now), _waits(self._before, now)
             self._before = now
-            self._follow(self._processors - foreign)
+            self._follow(self._processors - foreign, waits)
 
-    def _follow(self, free: float) -> None:
+    def _follow(self, free: float, waits: float) -> None:
         """Move towards as many threads as there are processors free of others."""
         down = max(1, min(self._most, int(free + _YIELD_ABOVE)))
         up = max(1, min(self._most, int(free + _RETAKE_BELOW)))
+        if waits > _WAITS_ABOVE:
+            down = min(down, max(1, self.threads - 1))
+        if waits > _WAITS_BELOW:
+            up = min(up, self.threads)
         self._calm = self._calm + 1 if up > self.threads else 0
         if down < self.threads:
             self._set(down)
@@ -132,3 +169,10 @@ def _foreign(before: ProcessorUse, now: ProcessorUse) -> float:
     elapsed_s = max(now.at_s - before.at_s, 1e-6)
     foreign_s = (now.busy_s - before.busy_s) - (now.own_s - before.own_s)
     return max(0.0, foreign_s / elapsed_s)
+
+
+def _waits(before: ProcessorUse, now: ProcessorUse) -> float:
+    """Part of its time in which the computing thread had no processor, between two looks."""
+    waited_s = max(0.0, now.waited_s - before.waited_s)
+    wanted_s = waited_s + max(0.0, now.ran_s - before.ran_s)
+    return waited_s / wanted_s if wanted_s else 0.0

@@ -170,6 +170,7 @@ def test_every_request_reaches_the_daemon(client: Client, fake: FakeDaemon) -> N
     client.add_stream("cam2", "rtsp://10.0.0.6/main", policy="every", encoding="bits")
     client.pause_stream("cam2")
     client.resume_stream("cam2")
+    client.move_stream("cam2", "1")
     client.remove_stream("cam2")
     assert [item.stream for item in client.streams()] == ["cam1"]
     client.relabel_object("cam1", 1, None)
@@ -185,7 +186,8 @@ def test_every_request_reaches_the_daemon(client: Client, fake: FakeDaemon) -> N
     assert (added.policy, added.encoding, added.loop) == ("every", "bits", False)
     assert [request.op for request in fake.requests] == [
         *("ping", "describe", "metrics"),
-        *("stream.add", "stream.pause", "stream.resume", "stream.remove", "stream.list"),
+        *("stream.add", "stream.pause", "stream.resume", "stream.move"),
+        *("stream.remove", "stream.list"),
         *("object.relabel", "object.reset", "object.remove", "object.list"),
         *("snapshot.save", "snapshot.restore", "shutdown"),
     ]

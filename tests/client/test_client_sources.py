@@ -8,13 +8,13 @@ import pytest
 from streams.address import parse_address
 from streams.errors import SourceDenied
 from tests.daemon.test_operations import FakePublisher, FakeScheduler
+from tests.support.local_streams import local_streams
 from tests.support.streams_clips import write_pattern
 from tests.support.supervised import QUICK, wait_until
 from tracker.daemon.config.load import load_config
-from tracker.daemon.config.schema import LimitsConfig, SecurityConfig
+from tracker.daemon.config.schema import SecurityConfig
 from tracker.daemon.messages import RequestError
 from tracker.daemon.sources.client_sources import describe_sources, ports_of, source_policy
-from tracker.daemon.streams import Streams
 from tracker.errors import UsageError
 from tracker.protocol.fields import StreamSettings
 from tracker.protocol.replies import ErrorCode
@@ -92,11 +92,10 @@ def test_ports_of_sockets() -> None:
 def test_the_configuration_is_trusted_more_than_clients(tmp_path: Path) -> None:
     clip = write_pattern(tmp_path / "clip.mp4", frames=5)
     settings = StreamSettings(url=str(clip))
-    streams = Streams(
-        FakeScheduler(),  # type: ignore[arg-type]
-        FakePublisher(),  # type: ignore[arg-type]
+    streams, _ = local_streams(
+        FakeScheduler(),
+        FakePublisher(),
         QUICK,
-        LimitsConfig(),
         policy=source_policy(SecurityConfig.model_validate(WITH_KEYS)),
     )
     with pytest.raises(RequestError) as refused:
@@ -113,11 +112,10 @@ def test_what_only_opening_shows_is_a_failure_for_good(tmp_path: Path) -> None:
     outside = write_pattern(tmp_path / "clip.mp4", frames=5)
     (tmp_path / "videos" / "link.mp4").symlink_to(outside)
     security = SecurityConfig(file_roots=(tmp_path / "videos",))
-    streams = Streams(
-        FakeScheduler(),  # type: ignore[arg-type]
-        FakePublisher(),  # type: ignore[arg-type]
+    streams, _ = local_streams(
+        FakeScheduler(),
+        FakePublisher(),
         QUICK,
-        LimitsConfig(),
         policy=source_policy(security),
     )
     streams.add("link", StreamSettings(url=str(tmp_path / "videos" / "link.mp4")))

@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from tests.daemon.test_operations import FakePublisher, FakeScheduler, FakeSupervisor
-from tracker.daemon.config.schema import LimitsConfig, RetryConfig
-from tracker.daemon.streams import Streams
+from tests.support.local_streams import local_streams
 from tracker.daemon.tracking.frame_numbers import RESERVED, Numbering
 from tracker.protocol.fields import StreamSettings
 
@@ -61,11 +60,9 @@ class Disk:
         self.start()
 
     def start(self) -> None:
-        self.streams = Streams(
-            FakeScheduler(),  # type: ignore[arg-type]
-            FakePublisher(),  # type: ignore[arg-type]
-            RetryConfig(),
-            LimitsConfig(),
+        self.streams, _ = local_streams(
+            FakeScheduler(),
+            FakePublisher(),
             numbering=Numbering(keeps=True),
             supervise=self.supervise,
         )

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from streams.decode.threads import ffmpeg_threads
+from tests.support.local_streams import local_streams
 from tests.support.small_pico import small_pico
-from tracker.daemon import streams
 from tracker.daemon.config.schema import ControlConfig, LimitsConfig, RetryConfig
 from tracker.daemon.control.operations import Operations, then
 from tracker.daemon.control.parse import Rejected, parse
@@ -27,11 +27,12 @@ from tracker.daemon.messages import (
     ResetCommand,
 )
 from tracker.daemon.sources.spare_threads import can_start
-from tracker.daemon.streams import Streams
 from tracker.daemon.telemetry.collect import collect_streams
 from tracker.daemon.telemetry.status import DaemonStatus, SourceStatus, TrackingStatus
 from tracker.daemon.tracking.frame_numbers import RESERVED
 from tracker.daemon.tracking.scheduler import CommandResult
+from tracker.daemon.workers import local
+from tracker.daemon.workers.model_info import ModelInfo
 from tracker.models.registry import WeightsLicense
 from tracker.protocol.data import EventName
 from tracker.protocol.fields import FrameAddress, StreamSettings
@@ -95,6 +96,9 @@ class FakeScheduler:
         self.submitted: list[tuple[str, Command]] = []
         self.futures: list[Future[Any]] = []
         self.answer: Any = None
+
+    healthy = True
+    activity = SimpleNamespace(busy_s=0.0)
 
     def add(self, stream: str, settings: StreamSettings, mailbox: object, **given: Any) -> Any:
         self.mailboxes_of[stream] = mailbox
@@ -168,18 +172,19 @@ class Daemon:
         self.changes = 0
         self.shut_down = threading.Event()
         limits = LimitsConfig(streams=most_streams)
-        self.streams = Streams(
-            self.scheduler,  # type: ignore[arg-type]
-            self.publisher,  # type: ignore[arg-type]
-            RetryConfig(),
-            limits,
+        self.streams, self.worker = local_streams(
+            self.scheduler,
+            self.publisher,
+            limits=limits,
             on_change=self._count_change,
             supervise=self._supervise,
         )
         self.operations = Operations(
             streams=self.streams,
             snapshots=snapshots,
-            model=replace(small_pico(), optimizations=("mask_decoder",), license=LICENSE),
+            model=ModelInfo.of(
+                replace(small_pico(), optimizations=("mask_decoder",), license=LICENSE)
+            ),
             version="1.2.3",
             limits=limits,
             control=ControlConfig(),
@@ -257,6 +262,7 @@ def test_the_list_says_how_streams_are_and_no_credentials() -> None:
                 "objects": 1,
                 "newest_seq": 99,
                 "budget": None,
+                "worker": "0",
             }
         ]
     }
@@ -278,7 +284,7 @@ def test_streams_that_cannot_be_added_are_refused() -> None:
 def test_no_stream_takes_the_last_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     daemon = Daemon()
     asked: list[int] = []
-    monkeypatch.setattr(streams, "can_start", lambda count: bool(asked.append(count)))
+    monkeypatch.setattr(local, "can_start", lambda count: bool(asked.append(count)))
     assert code(daemon.add) is ErrorCode.LIMIT
     assert not daemon.supervisors and not daemon.publisher.told and not daemon.streams.sources()
     assert asked[0] > 2 + 2 * ffmpeg_threads()
@@ -348,10 +354,10 @@ def test_a_source_that_is_slow_to_close_delays_nobody_and_counts_until_it_is_clo
     assert daemon.streams.kept() == {}, "what is being removed does not come back"
     daemon.supervisors["hanging"].may_stop.set()
     assert removal.result(20) == {}
-    assert daemon.streams.abandoned_threads == 1
+    assert daemon.worker.status().abandoned_threads == 1
     daemon.add("other")
     daemon.supervisors["hanging"].came_back = True
-    assert daemon.streams.abandoned_threads == 0
+    assert daemon.worker.status().abandoned_threads == 0
 
 
 def test_a_name_that_comes_back_goes_on_with_its_numbers() -> None:

@@ -14,11 +14,12 @@ from typing import Any
 import pytest
 from prometheus_client import generate_latest
 
+from tests.support.local_streams import local_streams
 from tests.support.small_pico import small_pico
 from tests.support.supervised import PATIENCE_S, wait_until
 from tests.support.tracked_frames import publishing
 from tracker.client import Client, DaemonError
-from tracker.daemon.config.schema import ConfiguredStream, DaemonConfig, LimitsConfig, RetryConfig
+from tracker.daemon.config.schema import ConfiguredStream, DaemonConfig
 from tracker.daemon.server import Server, ServerSignal
 from tracker.daemon.sources.supervisor import Supervisor
 from tracker.daemon.streams import Streams
@@ -217,18 +218,16 @@ def running(
         )
         if tracks:
             scheduler.start()
-        streams = Streams(
+        streams, worker = local_streams(
             scheduler,
             publisher,
-            RetryConfig(),
-            LimitsConfig(),
             supervise=supervise,
             close_timeout_s=0.05,
         )
         read = partial(collect_streams, streams, publisher)
 
         def status() -> DaemonStatus:
-            hanging = streams.abandoned_threads
+            hanging = worker.status().abandoned_threads
             name = ("1.2.3", "pico", "cpu")
             return DaemonStatus(True, True, 1.0, *name, read(), abandoned_threads=hanging)
 

@@ -17,6 +17,7 @@ class Machine:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now_s, self.busy_s, self.own_s = 100.0, 500.0, 40.0
+        self.ran_s = self.waited_s = 0.0
         self.threads: list[int] = []
         monkeypatch.setattr(processors.time, "monotonic", lambda: self.now_s)
         self.governor = ThreadGovernor(
@@ -24,13 +25,15 @@ class Machine:
         )
 
     def read(self) -> ProcessorUse:
-        return ProcessorUse(self.now_s, self.busy_s, self.own_s)
+        return ProcessorUse(self.now_s, self.busy_s, self.own_s, self.ran_s, self.waited_s)
 
-    def run(self, *, others: float, own: float, looks: int = 1) -> int:
+    def run(self, *, others: float, own: float, looks: int = 1, waits: float = 0.0) -> int:
         """Let time pass, and return the number of threads after it."""
         for _ in range(looks):
             self.now_s += EVERY_S
             self.own_s += own * EVERY_S
+            self.ran_s += (1 - waits) * EVERY_S
+            self.waited_s += waits * EVERY_S
             self.busy_s += (own + others) * EVERY_S
             self.governor.adjust()
         return self.governor.threads
@@ -66,6 +69,21 @@ def test_a_program_that_takes_a_little_changes_nothing_either_way(machine: Machi
     assert machine.run(others=0.3, own=1.7, looks=10) == 2
     machine.run(others=1.0, own=1.0)
     assert machine.run(others=0.3, own=1.0, looks=10) == 1
+
+
+def test_a_thread_that_waits_for_a_processor_computes_alone(machine: Machine) -> None:
+    """Whoever takes the processors: threads of this process, say, which are no foreign work."""
+    assert machine.run(others=0.0, own=2.0, waits=0.15, looks=5) == 2
+    assert machine.run(others=0.0, own=2.0, waits=0.3) == 1
+    assert machine.run(others=0.0, own=1.5, waits=0.1, looks=10) == 1
+    assert machine.run(others=0.0, own=1.0, waits=0.01, looks=2) == 2
+
+
+def test_a_lower_limit_holds_at_once_and_a_higher_one_after_a_while(machine: Machine) -> None:
+    machine.governor.limit(1)
+    assert machine.run(others=0.0, own=1.0) == 1
+    machine.governor.limit(2)
+    assert machine.run(others=0.0, own=1.0, looks=3) == 2
 
 
 def test_it_looks_no_more_often_than_needed(machine: Machine) -> None:

@@ -77,7 +77,7 @@ class FakeDaemon:
                 result = StreamsResult(streams=self.streams)
             case "object.relabel" | "object.accept":
                 result = CUP
-            case "snapshot.restore":
+            case "snapshot.restore" | "stream.move":
                 result = ObjectsResult(stream=request.stream, objects=self.objects)
             case "object.list":
                 result = ObjectsResult(stream=request.stream, objects=self.objects)

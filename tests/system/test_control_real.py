@@ -9,14 +9,15 @@ import pytest
 import zmq
 
 from tests.support.control_clients import Client, running
+from tests.support.local_streams import local_streams
 from tests.support.small_pico import small_pico
-from tracker.daemon.config.schema import ControlConfig, DataConfig, LimitsConfig, RetryConfig
+from tracker.daemon.config.schema import ControlConfig, DataConfig, LimitsConfig
 from tracker.daemon.control.operations import Operations
 from tracker.daemon.publish.publisher import Publisher
-from tracker.daemon.streams import Streams
 from tracker.daemon.telemetry.collect import collect_streams
 from tracker.daemon.telemetry.status import DaemonStatus
 from tracker.daemon.tracking.scheduler import Scheduler
+from tracker.daemon.workers.model_info import ModelInfo
 from tracker.engine import Policy
 
 PATTERN = "lavfi:testsrc2=size=320x240:rate=10"
@@ -65,11 +66,11 @@ def ask() -> Iterator[Asker]:
         on_tracked=publisher.tracked,
         on_event=publisher.event,
     )
-    streams = Streams(scheduler, publisher, RetryConfig(), limits)
+    streams, _ = local_streams(scheduler, publisher, limits=limits)
     operations = Operations(
         streams=streams,
         snapshots=None,
-        model=small_pico(),
+        model=ModelInfo.of(small_pico()),
         version="0",
         limits=limits,
         control=ControlConfig(),

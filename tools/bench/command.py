@@ -17,6 +17,7 @@ from tools.bench import (
     model,
     parity,
     refind,
+    scale,
     studio,
     studio_soak,
     track,
@@ -44,6 +45,7 @@ SUITES: dict[str, ModuleType] = {
     "studio": studio,
     "studio-soak": studio_soak,
     "refind": refind,
+    "scale": scale,
 }
 INTERRUPTED = 130
 

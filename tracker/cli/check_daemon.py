@@ -22,6 +22,13 @@ _LITTLE_BYTES = 2**30
 _TOO_LITTLE_BYTES = 64 * 2**20
 
 
+def workers(config: DaemonConfig) -> Iterator[Check]:
+    """The workers that a daemon has on this machine."""
+    from tracker.daemon.workers.start import plan_for  # imports torch
+
+    yield ok(f"workers: {plan_for(config).why}")
+
+
 def ports(config: DaemonConfig) -> Iterator[Check]:
     """True if the daemon could listen, or is there already."""
     addresses = listeners(config)

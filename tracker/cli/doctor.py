@@ -109,6 +109,7 @@ def _with_config(path: Path | None) -> Iterator[Check]:
         "model.device": partial(check_machine.device, *chosen),
         "model.without": partial(check_machine.optimizations, *chosen),
         "model": partial(check_machine.weights, model.name, model.checkpoint),
+        "workers": partial(check_daemon.workers, config),
         "ports": partial(check_daemon.ports, config),
         "state.dir": partial(check_daemon.state_folder, config),
     }

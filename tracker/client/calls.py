@@ -256,6 +256,11 @@ def _resume_stream(stream: str) -> Call[replies.ChangeResult]:
     return Call("stream.resume", {"stream": stream})
 
 
+def _move_stream(stream: str, worker: str) -> Call[replies.ObjectsResult]:
+    """Have another of the daemon's workers go on with a stream; its objects stay as they are."""
+    return Call("stream.move", {"stream": stream, "worker": worker})
+
+
 def _streams() -> Call[list[replies.StreamInfo]]:
     """List the streams and how they are."""
     return Call("stream.list", read=lambda result: result.streams)
@@ -318,6 +323,7 @@ class CallMethods:
     remove_stream = Method(_remove_stream)
     pause_stream = Method(_pause_stream)
     resume_stream = Method(_resume_stream)
+    move_stream = Method(_move_stream)
     streams = Method(_streams)
     prompt = Method(_prompt)
     correct = Method(_correct)

@@ -70,6 +70,11 @@ class Tracked:
     budget: BudgetInfo | None = None
 
     @property
+    def stream(self) -> str:
+        """Name of its stream."""
+        return self.live.frame.stream
+
+    @property
     def queue_s(self) -> float:
         """Seconds that the frame waited, while it was not encoded either."""
         return self.begun_s - self.live.queued_s - self.result.times.ahead_s
@@ -151,7 +156,13 @@ class ListCommand:
 
 @dataclass(frozen=True, slots=True)
 class SaveCommand:
-    """Give a snapshot, as bytes."""
+    """Give a snapshot, as bytes.
+
+    Attributes:
+        last: Nothing of the stream is sent after it: another worker goes on from here.
+    """
+
+    last: bool = False
 
 
 @dataclass(frozen=True, slots=True)

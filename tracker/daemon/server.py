@@ -5,14 +5,12 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum, auto
 from functools import partial
 from typing import Any, Literal
 
-import numpy as np
 import zmq
 
 from tracker.daemon.access.authenticator import Authenticator
@@ -21,7 +19,7 @@ from tracker.daemon.access.local_users import LocalUserAuthenticator
 from tracker.daemon.access.permissions import Permissions
 from tracker.daemon.config.load import listeners
 from tracker.daemon.config.reload import compare
-from tracker.daemon.config.schema import DaemonConfig, ModelConfig
+from tracker.daemon.config.schema import DaemonConfig
 from tracker.daemon.control.operations import Operations
 from tracker.daemon.control.socket import READ_FACTOR, Control
 from tracker.daemon.descriptors import connections_to_a_socket, raise_limit
@@ -43,16 +41,13 @@ from tracker.daemon.telemetry.metrics import build_registry
 from tracker.daemon.telemetry.status import DaemonStatus
 from tracker.daemon.telemetry.systemd import notify
 from tracker.daemon.tracking.frame_numbers import Numbering
-from tracker.daemon.tracking.scheduler import Scheduler
-from tracker.engine import POLICIES, Policy, Session
+from tracker.daemon.workers.model_info import ModelInfo
+from tracker.daemon.workers.pool import WorkerPool
+from tracker.daemon.workers.start import start_workers
 from tracker.errors import TrackdError
-from tracker.models import Model, load_model
-from tracker.processors import ThreadGovernor
 from tracker.protocol.data import EventName
-from tracker.types import Prompt
 
 _LOG = logging.getLogger("trackd.server")
-_WARM_UP_FRAMES = 3
 _TICK_S = 1.0
 _SILENT_S = 10.0  # without a tick the daemon's own thread hangs
 # Of the time for the end: by when sources should be closed, and the state saved.
@@ -71,9 +66,9 @@ class ServerSignal(Enum):
 class _Parts:
     """Parts of a running daemon."""
 
-    model: Model
+    model: ModelInfo
     publisher: Publisher
-    scheduler: Scheduler
+    workers: WorkerPool
     streams: Streams
     control: Control
     saver: Saver | None
@@ -165,20 +160,22 @@ class Server:
         parts = self._parts
         if parts is None:
             return DaemonStatus(True, False, uptime_s, self._version, name, device)
+        workers = parts.workers.statuses()
         return DaemonStatus(
-            healthy=parts.scheduler.healthy,
+            healthy=all(worker.healthy for worker in workers),
             ready=self._ready(),
             uptime_s=uptime_s,
             version=self._version,
             model=name,
-            device=str(parts.model.device),
+            device=parts.model.device,
             streams=collect_streams(parts.streams, parts.publisher),
             data=parts.publisher.status(),
             control=parts.control.status(),
-            busy_s=parts.scheduler.activity.busy_s,
+            busy_s=max(worker.busy_s for worker in workers),
             saving=None if parts.saver is None else parts.saver.status(),
             log_dropped=dropped_lines(),
-            abandoned_threads=parts.streams.abandoned_threads,
+            abandoned_threads=sum(worker.abandoned_threads for worker in workers),
+            workers=workers,
         )
 
     def faults(self) -> Sequence[str]:
@@ -215,9 +212,12 @@ class Server:
         publisher = Publisher(config.data, authenticator, context=context)
         publisher.start()
         undo.callback(publisher.stop, 1.0)
-        model, scheduler = self._start_scheduler(undo, publisher)
         numbering = Numbering(keeps=self._store is not None, on_low=self._keep)
-        streams = self._make_streams(scheduler, publisher, numbering)
+        model, workers = start_workers(
+            config, publisher, undo, epoch=numbering.epoch, own_ports=lambda: self._own_ports
+        )
+        streams = self._make_streams(workers, publisher, numbering)
+        publisher.on_wanted = streams.want
         undo.callback(streams.close_all, 1.0)
         if self._store is not None:
             every_s, tell = config.state.every_s, partial(_emit_saving, streams)
@@ -225,9 +225,9 @@ class Server:
         self._open_streams(streams, numbering)
         if self._saver is not None:
             self._saver.start()
-        control = self._listen(undo, context, authenticator, model, publisher, streams)
+        control = self._listen(undo, context, authenticator, model, workers.why, publisher, streams)
         self._own_ports |= ports_of(control.endpoint, publisher.endpoint, publisher.latest_endpoint)
-        self._parts = _Parts(model, publisher, scheduler, streams, control, self._saver)
+        self._parts = _Parts(model, publisher, workers, streams, control, self._saver)
         self._tick()
         self._unsaved = "" if self._saver is None else "it hung before"
         self._phase = "serving"
@@ -236,31 +236,12 @@ class Server:
             endpoints += f", latest {publisher.latest_endpoint}"
         _LOG.info("ready: %s", endpoints)
 
-    def _start_scheduler(self, undo: ExitStack, publisher: Publisher) -> tuple[Model, Scheduler]:
-        """Load the model and start to track with it."""
-        # In a thread that ends: OpenMP keeps workers for each thread that ever computed, and lets
-        # all of them wait less well once there are more than processors.
-        with ThreadPoolExecutor(1, thread_name_prefix="loader") as loader:
-            model, policy = loader.submit(self._load_model, self._config.model).result()
-        scheduler = Scheduler(
-            model,
-            policy,
-            commands_queued=self._config.limits.commands_queued,
-            on_tracked=publisher.tracked,
-            on_event=publisher.event,
-            between_frames=ThreadGovernor().adjust,
-        )
-        scheduler.start()
-        undo.callback(scheduler.stop, 1.0)
-        return model, scheduler
-
     def _make_streams(
-        self, scheduler: Scheduler, publisher: Publisher, numbering: Numbering
+        self, workers: WorkerPool, publisher: Publisher, numbering: Numbering
     ) -> Streams:
         return Streams(
-            scheduler,
+            workers,
             publisher,
-            self._config.retry,
             self._config.limits,
             on_change=self._keep,
             numbering=numbering,
@@ -281,41 +262,13 @@ class Server:
         http.start()
         undo.callback(http.stop)
 
-    def _load_model(self, config: ModelConfig) -> tuple[Model, Policy]:
-        """The network, loaded and run a few times, so that the first frames are not slow."""
-        model = load_model(
-            config.name,
-            checkpoint=config.checkpoint,
-            device=config.device,
-            dtype=config.dtype,
-            without=config.without,
-        )
-        policy = replace(
-            POLICIES[config.policy],
-            max_objects=self._config.limits.objects_per_stream,
-            history_frames=config.history_frames,
-        )
-        session = Session(model, policy)
-        grey_hwc = np.full((480, 640, 3), 128, np.uint8)
-        for frame in range(_WARM_UP_FRAMES):
-            session.step(grey_hwc)
-            if frame == 0:
-                session.prompt(Prompt(1, box_xyxy=(160, 120, 480, 360)))
-        _LOG.info(
-            "model %s is warm, on %s in %s, optimizations: %s",
-            config.name,
-            model.device,
-            model.precision,
-            ", ".join(model.optimizations) or "none",
-        )
-        return model, policy
-
     def _listen(
         self,
         undo: ExitStack,
         context: zmq.Context[Any],
         authenticator: Authenticator,
-        model: Model,
+        model: ModelInfo,
+        workers: str,
         publisher: Publisher,
         streams: Streams,
     ) -> Control:
@@ -328,6 +281,7 @@ class Server:
             snapshots=snapshots,
             keep=keep,
             model=model,
+            workers=workers,
             version=self._version,
             limits=config.limits,
             control=config.control,
@@ -409,9 +363,12 @@ class Server:
         if parts.saver is not None:
             parts.saver.check()
             saving = parts.saver.status()
-        tracker, data, control = parts.scheduler, parts.publisher.status(), parts.control.status()
+        data, control = parts.publisher.status(), parts.control.status()
         threads = [
-            PartStatus("tracker", tracker.healthy, tracker.activity.busy_s, TRACKER_BUSY_S),
+            *(
+                PartStatus(f"worker {one.name}", one.healthy, one.busy_s, TRACKER_BUSY_S)
+                for one in parts.workers.statuses()
+            ),
             PartStatus("data", data.healthy, data.busy_s),
             PartStatus("control", control.healthy, control.busy_s),
         ]
@@ -477,7 +434,7 @@ class Server:
                 _LOG.error("not everything was saved: %s", self._unsaved)
         ends: list[tuple[str, Callable[[float], bool], float]] = [
             ("a source", parts.streams.close_all, _SOURCES_SHARE),
-            ("the tracker", parts.scheduler.stop, 1.0),
+            ("a worker", parts.workers.stop, 1.0),
             ("control", parts.control.stop, 1.0),
             ("data", parts.publisher.stop, 1.0),
         ]

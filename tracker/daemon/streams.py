@@ -1,48 +1,62 @@
 """Registry of streams: the only owner of what streams there are."""
 
+import contextlib
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from streams.access.policy import SourcePolicy
 from streams.address import parse_address
-from streams.decode.threads import ffmpeg_threads
 from streams.errors import StreamError
-from streams.sources.registry import open_source
-from tracker.daemon.config.schema import LimitsConfig, RetryConfig
-from tracker.daemon.messages import Command, Event, RequestError
+from tracker.daemon.config.schema import LimitsConfig
+from tracker.daemon.futures import after
+from tracker.daemon.messages import (
+    Command,
+    Event,
+    ListCommand,
+    RequestError,
+    RestoreCommand,
+    SaveCommand,
+)
 from tracker.daemon.publish.publisher import Publisher
 from tracker.daemon.sources.frame_rate_limiter import check_deadline
-from tracker.daemon.sources.pixel_budget import PixelBudget
-from tracker.daemon.sources.spare_threads import can_start
-from tracker.daemon.sources.supervisor import Supervisor
 from tracker.daemon.telemetry.status import SourceStatus, TrackingStatus
 from tracker.daemon.tracking.frame_numbers import RESERVED, FrameNumbers, Numbering
-from tracker.daemon.tracking.scheduler import CommandResult, Scheduler
-from tracker.daemon.tracking.slot import Slot
+from tracker.daemon.tracking.stream_tracker import CommandResult
+from tracker.daemon.workers.base import Worker
+from tracker.daemon.workers.pool import WorkerPool
 from tracker.errors import UsageError
-from tracker.protocol.data import EventName
+from tracker.protocol.data import EventName, Topic
 from tracker.protocol.fields import StreamSettings
-from tracker.protocol.replies import ErrorCode, StreamState
+from tracker.protocol.replies import ErrorCode
 
 _LOG = logging.getLogger("trackd.streams")
-_OWN_THREADS = 16  # that the daemon starts now and then: to remove streams, to compute, to end
-_MOST_PENDING = 8  # streams that threads are kept for until they run
 
 
 @dataclass(slots=True)
 class _Entry:
+    """A stream that there is.
+
+    Attributes:
+        closing: It is being removed.
+        moving: Its objects while it goes from one worker to another; None else.
+        previews: That are wanted.
+    """
+
     settings: StreamSettings
-    supervisor: Supervisor
-    slot: Slot
+    worker: Worker
     paused: bool
     numbers: FrameNumbers
     configured: bool
     closing: bool = False
+    moving: TrackingStatus | None = None
+    previews: frozenset[Topic] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,45 +80,34 @@ class Streams:
     """Adds, removes, pauses and resumes streams; from any thread, and without waiting for sources.
 
     Args:
-        scheduler: Tracks them.
+        workers: Read and track them.
         publisher: Sends what happens to them.
-        retry: How failing sources are opened again.
         limits: How many there may be.
         on_change: Called after a stream came, went, was paused or resumed; must not wait.
         numbering: Numbers their frames.
         policy: What may be opened for clients, and is not asked about what the configuration
             names; None for all.
-        supervise: Makes the owner of a source.
-        close_timeout_s: Longest wait for a source that is removed; what hangs is left behind.
     """
 
     def __init__(
         self,
-        scheduler: Scheduler,
+        workers: WorkerPool,
         publisher: Publisher,
-        retry: RetryConfig,
         limits: LimitsConfig,
         *,
         on_change: Callable[[], object] = lambda: None,
         numbering: Numbering | None = None,
         policy: SourcePolicy | None = None,
-        supervise: Callable[..., Supervisor] = Supervisor,
-        close_timeout_s: float = 10.0,
     ) -> None:
-        self._scheduler = scheduler
+        self._workers = workers
         self._publisher = publisher
-        self._retry = retry
         self._limits = limits
         self._on_change = on_change
         self._numbering = numbering or Numbering()
         self._policy = policy
-        self._supervise = supervise
-        self._close_timeout_s = close_timeout_s
-        self._pixels = PixelBudget(limits)
         self._lock = threading.RLock()
         self._entries: dict[str, _Entry] = {}
         self._closed = False
-        self._removed: list[Supervisor] = []  # of which threads hang
 
     @property
     def epoch(self) -> str:
@@ -133,48 +136,26 @@ class Streams:
             RequestError: `BAD_SOURCE`, `BAD_REQUEST` (its deadline), `STREAM_EXISTS`, `LIMIT` (of
                 streams, or of threads) or `SHUTTING_DOWN`. Nothing is left behind then.
         """
-        policy = None if configured else self._policy
-        shown = _checked_address(settings, policy)
+        shown = _checked_address(settings, None if configured else self._policy)
         try:
             check_deadline(settings)
         except UsageError as err:
             raise RequestError(ErrorCode.BAD_REQUEST, err.message, err.hint) from err
         with self._lock:
             self._check_room(stream)
-            if not paused:
-                self._check_threads()
             numbers = self._numbering.start(stream, first_seq)
-            supervisor = self._supervise(
-                stream,
-                settings,
-                self._retry,
-                on_frame=self._scheduler.wake,
-                on_event=self._source_event,
-                numbers=numbers,
-                pixels=self._pixels,
-                open_source=partial(open_source, policy=policy),
-            )
-            slot = self._scheduler.add(
-                stream, settings, supervisor.mailbox, on_exhausted=supervisor.fail
-            )
-            entry = _Entry(settings, supervisor, slot, paused, numbers, configured)
-            self._entries[stream] = entry
+            worker = self._workers.for_stream(self._counts())
+            if not paused:
+                worker.check_room()
+            self._entries[stream] = _Entry(settings, worker, paused, numbers, configured)
             self._emit(stream, EventName.STREAM_ADDED, shown)
-            self._begin(stream, entry)
+            try:
+                worker.add(stream, settings, numbers, paused=paused, trusted=configured)
+            except RequestError:
+                self._forget(stream)
+                raise
         _LOG.info("stream %s added: %s", stream, shown)
         self._on_change()
-
-    def _begin(self, stream: str, entry: _Entry) -> None:
-        """Open the source, unless it is paused; without a thread for it nothing is left behind."""
-        try:
-            if entry.paused:
-                entry.supervisor.pause()
-            else:
-                entry.supervisor.start()
-        except RuntimeError as err:
-            self._scheduler.remove(entry.slot)
-            self._forget(stream)
-            raise _no_thread() from err
 
     def remove(self, stream: str) -> "Future[None]":
         """Close a source and forget its objects; the future is done when that is done.
@@ -186,18 +167,9 @@ class Streams:
         gone.set_running_or_notify_cancel()
         with self._lock:
             entry = self._entry(stream)
-            # It still counts, so no more than `limits.streams` of these threads can wait.
-            thread = threading.Thread(
-                target=self._remove,
-                args=(stream, entry, gone),
-                name=f"remove-{stream}",
-                daemon=True,
-            )
-            try:
-                thread.start()
-            except RuntimeError as err:
-                raise _no_thread() from err
-            entry.closing = True
+            left = entry.worker.remove(stream)
+            entry.closing = True  # it still counts
+        left.add_done_callback(partial(self._removed, stream, entry, gone))
         return gone
 
     def pause(self, stream: str) -> None:
@@ -209,7 +181,7 @@ class Streams:
         with self._lock:
             entry = self._entry(stream)
             entry.paused = True
-            entry.supervisor.pause()
+            entry.worker.pause(stream)
         self._on_change()
 
     def resume(self, stream: str) -> None:
@@ -221,31 +193,89 @@ class Streams:
         with self._lock:
             entry = self._entry(stream)
             entry.paused = False
-            try:
-                entry.supervisor.resume()
-            except RuntimeError as err:
-                raise _no_thread() from err
+            entry.worker.resume(stream)
         self._on_change()
 
+    def move(self, stream: str, worker: str) -> "Future[CommandResult]":
+        """Let another worker go on with a stream; the result lists its objects.
+
+        Its worker saves them, and sends nothing of it afterwards; then it is removed there, and
+        added and restored where it goes. Meanwhile requests for it are refused.
+
+        Raises:
+            RequestError: `UNKNOWN_STREAM`, `BAD_REQUEST` where there is no such worker, or `BUSY`.
+        """
+        with self._lock:
+            entry, to = self._entry(stream), self._workers.named(worker)
+            if to is entry.worker:
+                return to.submit(stream, ListCommand())
+            saved = entry.worker.submit(stream, SaveCommand(last=True))
+            entry.moving = entry.worker.tracking(stream)
+        moved = after(saved, lambda data: self._hand_over(stream, entry, to, data))
+        moved.add_done_callback(lambda _: self._end_move(stream, entry))
+        return moved
+
+    def _hand_over(
+        self, stream: str, entry: _Entry, to: Worker, data: CommandResult
+    ) -> "Future[CommandResult]":
+        """Take a stream from its worker, which saved it, and give it to another."""
+        with self._lock:
+            entry.moving = entry.worker.tracking(stream)  # as saved
+            left = entry.worker.remove(stream)
+        return after(left, lambda _: self._take_over(stream, entry, to, data))
+
+    def _take_over(
+        self, stream: str, entry: _Entry, to: Worker, data: CommandResult
+    ) -> "Future[CommandResult]":
+        with self._lock:
+            assert entry.moving is not None and isinstance(data, bytes)
+            objects = tuple((obj.id, obj.label) for obj in entry.moving.objects)
+            next_id = entry.moving.next_object_id
+            to.add(stream, entry.settings, entry.numbers, paused=True, trusted=entry.configured)
+            entry.worker = to
+            to.want(stream, entry.previews)
+        path = Path(f"of stream {stream}")
+        return to.submit(stream, RestoreCommand(path, False, objects, next_id, data))
+
+    def _end_move(self, stream: str, entry: _Entry) -> None:
+        """Open the source, wherever the stream now is."""
+        with self._lock:
+            entry.moving = None
+            if not (entry.paused or self._closed):
+                with contextlib.suppress(RequestError):
+                    entry.worker.resume(stream)
+        _LOG.info("stream %s is with worker %s", stream, entry.worker.name)
+
     def submit(self, stream: str, command: Command) -> "Future[CommandResult]":
-        """Queue a command for the objects of a stream: see `Scheduler.submit`.
+        """Queue a command for the objects of a stream: see `Worker.submit`.
 
         Raises:
             RequestError: `UNKNOWN_STREAM`, `BUSY` or `SHUTTING_DOWN`.
         """
         with self._lock:
-            slot = self._entry(stream).slot
-        return self._scheduler.submit(slot, command)
+            worker = self._entry(stream).worker
+        return worker.submit(stream, command)
 
     def tracking(self, stream: str) -> TrackingStatus:
-        """Status of a stream in the scheduler.
+        """Status of a stream's objects.
 
         Raises:
             RequestError: `UNKNOWN_STREAM`.
         """
         with self._lock:
-            slot = self._entry(stream).slot
-        return slot.status()
+            entry = self._entries.get(stream)
+            if entry is not None and entry.moving is not None:
+                return entry.moving
+            worker = self._entry(stream).worker
+        return worker.tracking(stream)
+
+    def want(self, stream: str, topics: frozenset[Topic]) -> None:
+        """Have these previews of a stream made from now on; must not wait."""
+        with self._lock:
+            entry = self._entries.get(stream)
+            if entry is not None:
+                entry.previews = topics
+                entry.worker.want(stream, topics)
 
     def settings(self) -> dict[str, StreamSettings]:
         """Settings of each stream, in the order in which they were added."""
@@ -255,15 +285,17 @@ class Streams:
     def sources(self) -> dict[str, SourceStatus]:
         """Status of each source."""
         with self._lock:
-            return {name: entry.supervisor.status() for name, entry in self._entries.items()}
+            owners = {name: entry.worker for name, entry in self._entries.items()}
+        found = {}
+        for name, worker in owners.items():
+            with contextlib.suppress(RequestError):  # it goes just now
+                found[name] = worker.source(name)
+        return found
 
-    @property
-    def abandoned_threads(self) -> int:
-        """Readers that hang and were left behind, those of removed streams included."""
+    def workers(self) -> dict[str, str]:
+        """Name of the worker of each stream."""
         with self._lock:
-            self._removed = [one for one in self._removed if one.hanging_threads()]
-            present = [entry.supervisor for entry in self._entries.values()]
-            return sum(one.hanging_threads() for one in [*present, *self._removed])
+            return {name: entry.worker.name for name, entry in self._entries.items()}
 
     def emit_all(self, name: EventName, text: str) -> None:
         """Send an event to the subscribers of every stream."""
@@ -290,9 +322,7 @@ class Streams:
         """Take no more streams and no more frames; does not wait for the sources to close."""
         with self._lock:
             self._closed = True
-            supervisors = [entry.supervisor for entry in self._entries.values()]
-        for supervisor in supervisors:
-            supervisor.stop(0.0)
+        self._workers.let_go()
 
     def first_seq(self) -> int:
         """Number, after a restart, of the first frame of streams that are not kept.
@@ -315,11 +345,10 @@ class Streams:
         """
         with self._lock:
             self._closed = True
-            supervisors = {name: entry.supervisor for name, entry in self._entries.items()}
-        ended = _stop_all(supervisors, timeout_s)
-        for stream in supervisors.keys() - ended:
-            _LOG.error("stream %s: its source hangs; its thread was left behind", stream)
-        return supervisors.keys() == ended
+        return self._workers.close_sources(timeout_s)
+
+    def _counts(self) -> Counter[str]:
+        return Counter(entry.worker.name for entry in self._entries.values())
 
     def _check_room(self, stream: str) -> None:
         if self._closed:
@@ -335,18 +364,6 @@ class Streams:
                 "remove one, or raise limits.streams in the daemon's configuration",
             )
 
-    def _check_threads(self) -> None:
-        """Refuse a stream whose threads, or those of streams yet to run, the system would not give.
-
-        Who takes the last one stops the others: a source that fails then cannot be opened again,
-        nor a stream removed.
-        """
-        states = [entry.supervisor.status().state for entry in self._entries.values()]
-        pending = sum(state is not StreamState.RUNNING for state in states)
-        a_stream = 2 + 2 * ffmpeg_threads()
-        if not can_start(_OWN_THREADS + (1 + min(pending, _MOST_PENDING)) * a_stream):
-            raise _no_thread()
-
     def _entry(self, stream: str) -> _Entry:
         entry = self._entries.get(stream)
         if entry is None or entry.closing:
@@ -356,89 +373,34 @@ class Streams:
                 f"there is no stream {stream}",
                 f"there are {known}" if known else "add it first",
             )
+        if entry.moving is not None:
+            raise RequestError(
+                ErrorCode.BUSY, f"stream {stream} is being moved", "try again in a moment"
+            )
         return entry
 
-    def _remove(self, stream: str, entry: _Entry, gone: "Future[None]") -> None:
-        """Take a stream apart, from its source on; in a thread that may wait."""
-        try:
-            if not entry.supervisor.stop(self._close_timeout_s):
-                _LOG.error("stream %s: its source hangs; its thread was left behind", stream)
-            try:
-                self._scheduler.remove(entry.slot)
-            finally:
-                with self._lock:
-                    self._numbering.retire(entry.numbers.next)
-                    self._removed.append(entry.supervisor)
-                    self._forget(stream)
-            _LOG.info("stream %s removed", stream)
-            self._on_change()
-        except Exception as err:
-            gone.set_exception(err)
-        else:
+    def _removed(
+        self, stream: str, entry: _Entry, gone: "Future[None]", left: "Future[None]"
+    ) -> None:
+        """Forget a stream that its worker does not have any more."""
+        with self._lock:
+            self._numbering.retire(entry.numbers.next)
+            self._forget(stream)
+        _LOG.info("stream %s removed", stream)
+        self._on_change()
+        error = left.exception()
+        if error is None:
             gone.set_result(None)
+        else:
+            gone.set_exception(error)
 
     def _forget(self, stream: str) -> None:
         del self._entries[stream]
         self._emit(stream, EventName.STREAM_REMOVED)
         self._publisher.forget(stream)
 
-    def _source_event(self, event: Event) -> None:
-        """Pass on how a source is; a supervisor calls it, so it must not wait."""
-        self._publisher.event(event)
-        # Without the lock, for which a supervisor may not wait: who has it may wait for this one.
-        entry = self._entries.get(event.stream)
-        if entry is not None:
-            self._scheduler.silence(entry.slot, _why_silent(event))
-
     def _emit(self, stream: str, name: EventName, text: str = "") -> None:
         self._publisher.event(Event(stream, name, time.time_ns(), text=text))
-
-
-def _stop_all(supervisors: Mapping[str, Supervisor], timeout_s: float) -> set[str]:
-    """Stop all at the same time, as far as there are threads to do so; returns who ended."""
-    until_s = time.monotonic() + timeout_s
-    ended: set[str] = set()
-
-    def stop(stream: str) -> None:
-        if supervisors[stream].stop(max(0.0, until_s - time.monotonic())):
-            ended.add(stream)
-
-    threads: list[threading.Thread] = []
-    left: list[str] = []
-    for stream, supervisor in supervisors.items():
-        thread = threading.Thread(target=stop, args=(stream,), name="close", daemon=True)
-        try:
-            thread.start()
-            threads.append(thread)
-        except RuntimeError:  # no more threads
-            supervisor.stop(0.0)
-            left.append(stream)
-    for stream in left:
-        stop(stream)
-    for thread in threads:
-        thread.join(max(0.0, until_s - time.monotonic()))
-    return set(ended)
-
-
-def _no_thread() -> RequestError:
-    return RequestError(
-        ErrorCode.LIMIT,
-        "the system gives the daemon no more threads",
-        "remove a stream, or raise the limit of threads (TasksMax of the unit, ulimit -u) or of "
-        "memory (ulimit -v), where their stacks count",
-    )
-
-
-def _why_silent(event: Event) -> str:
-    """The reason that a source that emitted this gives no frames for now; "" where it may."""
-    match event.name:
-        case EventName.STREAM_PAUSED:
-            return "it is paused; resume it"
-        case EventName.STREAM_ENDED:
-            return f"{event.text}; resume it to play it again"
-        case EventName.STREAM_RETRYING | EventName.STREAM_FAILED:
-            return event.text
-    return ""
 
 
 def _checked_address(settings: StreamSettings, policy: SourcePolicy | None) -> str:

@@ -127,6 +127,7 @@ class StreamInfo(Message):
         objects: Objects tracked.
         newest_seq: `frame.seq` of the newest tracked frame; None before the first.
         budget: What is spent on a frame; None where the stream has no deadline.
+        worker: Name of the worker that has it; None from daemons before 0.3.
     """
 
     stream: str
@@ -145,6 +146,7 @@ class StreamInfo(Message):
     objects: int
     newest_seq: int | None
     budget: BudgetInfo | None = renamed("budget", before="effort", default=None)
+    worker: str | None = None
 
 
 class StreamsResult(Message):

@@ -157,6 +157,22 @@ class StreamResume(Request):
     stream: StreamName
 
 
+@operation(result=ObjectsResult, role=Role.ADMIN)
+class StreamMove(Request):
+    """Have another worker read and track a stream; its objects go on as they are.
+
+    Its source is closed and opened again: a file begins at its start. Prompts cannot name frames of
+    before, and drafts are given up.
+
+    Attributes:
+        worker: Name of the worker, as `metrics` has it.
+    """
+
+    op: Literal["stream.move"]
+    stream: StreamName
+    worker: Annotated[str, Field(pattern=r"^[0-9]{1,3}$")]
+
+
 @operation(result=StreamsResult, role=Role.WATCH)
 class StreamList(Request):
     """All streams and how they are."""

@@ -36,6 +36,7 @@ _FORBIDDEN: tuple[dict[str, Any], ...] = (
     {"op": "shutdown"},
     {"op": "stream.remove", "stream": STEADY},
     {"op": "stream.pause", "stream": STEADY},
+    {"op": "stream.move", "stream": STEADY, "worker": "1"},
     {"op": "stream.add", "stream": "mine", "url": "/etc/passwd"},
     {"op": "snapshot.restore", "stream": STEADY},
     {"op": "prompt", "stream": STEADY, "box": [1, 1, 30, 30]},

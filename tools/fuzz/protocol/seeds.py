@@ -48,6 +48,7 @@ SEEDS: tuple[dict[str, Any], ...] = (
         for what in ("remove", "pause", "resume")
         for stream in STREAMS
     ),
+    *({"op": "stream.move", "stream": stream, "worker": "0"} for stream in STREAMS),
     {"op": "prompt", "stream": STEADY, "object": 1, "box": _BOX, "label": "cup"},
     {
         "op": "prompt",

@@ -176,6 +176,28 @@ class RetryConfig(Message):
     healthy_s: _Seconds = 60.0
 
 
+class WorkersConfig(Message):
+    """Processes that read and track the streams; a plain number or `auto` means `count`.
+
+    Attributes:
+        count: How many there are, each with a model and its share of the processors; 0 tracks in
+            the daemon's own process. `auto` starts them as streams come, up to one a processor, or
+            one for each GPU.
+        memory_bytes: Resident memory that one may have; one that has more is started again, and
+            its streams go on from their last snapshots. Null for no limit. Linux only.
+        hang_timeout_s: One that does not answer for so long is started again.
+    """
+
+    count: Annotated[int, Field(ge=0, le=64)] | Literal["auto"] = 0
+    memory_bytes: Annotated[int, Field(ge=2**28)] | None = None
+    hang_timeout_s: Annotated[float, Field(ge=1, le=3600)] = 10.0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _count_alone(cls, value: object) -> object:
+        return {"count": value} if isinstance(value, int | str) else value
+
+
 class LogConfig(Message):
     """Lines on stderr."""
 
@@ -211,6 +233,7 @@ class DaemonConfig(Message):
     """
 
     model: ModelConfig = ModelConfig()
+    workers: WorkersConfig = WorkersConfig()
     control: ControlConfig = ControlConfig()
     data: DataConfig = DataConfig()
     http: HttpConfig = HttpConfig()

@@ -6,7 +6,7 @@ Each row of `tracker.protocol.requests.OPERATIONS` has one handler here.
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any, Protocol, TypeVar, cast
 
 import pydantic_core
@@ -29,7 +29,7 @@ from tracker.daemon.streams import Streams
 from tracker.daemon.telemetry.collect import stream_info
 from tracker.daemon.telemetry.status import DaemonStatus, StreamStatus
 from tracker.daemon.tracking.scheduler import CommandResult
-from tracker.models import Model
+from tracker.daemon.workers.model_info import ModelInfo
 from tracker.protocol import requests as ask
 from tracker.protocol.fields import VERSION, StreamSettings
 from tracker.protocol.replies import ChangeResult, ErrorCode, PingResult, StreamsResult
@@ -74,6 +74,7 @@ class Operations:
         snapshots: Keeps objects; None where nothing is kept.
         keep: Asks for the list of streams to be written, and never waits; None likewise.
         model: What tracks.
+        workers: How many workers there are, and why.
         version: Of trackd.
         limits: Reported to clients.
         control: Likewise.
@@ -89,7 +90,8 @@ class Operations:
         streams: Streams,
         snapshots: Snapshots | None,
         keep: "Callable[[], Future[None]] | None" = None,
-        model: Model,
+        model: ModelInfo,
+        workers: str = "",
         version: str,
         limits: LimitsConfig,
         control: ControlConfig,
@@ -108,7 +110,8 @@ class Operations:
         self._status = status
         self._shut_down = shut_down
         self._started_s = time.monotonic()
-        self._description = _description(version, model, limits, control) | {"epoch": streams.epoch}
+        self._description = _description(version, model, limits, control)
+        self._description |= {"epoch": streams.epoch, "workers": workers}
 
     def handle(self, request: Request) -> "Result | Future[Result]":
         """Do a request: return its result, or a future of it.
@@ -154,6 +157,10 @@ class Operations:
     def _resume(self, request: ask.StreamResume) -> "Future[Result]":
         self._streams.resume(request.stream)
         return self._listed()
+
+    @_handles(ask.StreamMove)
+    def _move(self, request: ask.StreamMove) -> "Future[Result]":
+        return then(self._streams.move(request.stream, request.worker), _as_result)
 
     @_handles(ask.StreamList)
     def _list(self, request: ask.StreamList) -> Result:
@@ -293,22 +300,13 @@ def _json(value: BaseModel | dict[str, Any]) -> Result:
 
 
 def _description(
-    version: str, model: Model, limits: LimitsConfig, control: ControlConfig
+    version: str, model: ModelInfo, limits: LimitsConfig, control: ControlConfig
 ) -> dict[str, Any]:
     shown = {"max_message_bytes", "requests_per_s", "burst", "timeout_s"}
     return {
         "version": version,
         "protocol": VERSION,
-        "model": {
-            "name": model.name,
-            "fingerprint": model.fingerprint,
-            "device": str(model.device),
-            "dtype": str(model.dtype).removeprefix("torch."),
-            "input_size": model.input.size,
-            "precision": model.precision,
-            "optimizations": list(model.optimizations),
-            "license": None if model.license is None else asdict(model.license),
-        },
+        "model": model.model_dump(mode="json"),
         "limits": limits.model_dump(mode="json") | control.model_dump(mode="json", include=shown),
         "ops": sorted(OPERATIONS),
         "roles": {row.op: row.role for row in OPERATIONS.values()},

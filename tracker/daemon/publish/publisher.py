@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import zmq
@@ -11,43 +12,31 @@ from tracker.daemon.access.authenticator import Authenticator
 from tracker.daemon.config.schema import DataConfig
 from tracker.daemon.messages import Event, Tracked
 from tracker.daemon.net.wakeup import Wakeup
-from tracker.daemon.publish.encode import (
-    DataMessage,
-    encode_objects,
-    event_message,
-    frame_message,
-    masks_message,
-    to_json,
-)
-from tracker.daemon.publish.preview import PreviewPace, encode_preview
+from tracker.daemon.publish.encode import event_message, to_json
+from tracker.daemon.publish.encoder import EncodedFrame, FrameEncoder, numbered
 from tracker.daemon.publish.queue import Forget, PublishQueue
 from tracker.daemon.publish.xpub import XpubSocket
 from tracker.daemon.telemetry.activity import Activity
 from tracker.daemon.telemetry.histogram import LatencyHistogram
 from tracker.daemon.telemetry.latency import LatencyWindow
 from tracker.daemon.telemetry.status import DataStatus, PublishingStatus
-from tracker.protocol.data import EventName, MasksMessage, Topic
-from tracker.protocol.fields import PREVIEW_SIZES, Preview, PreviewSize
+from tracker.protocol.data import EventName, Topic
+from tracker.protocol.fields import PREVIEW_SIZES
 
 _log = logging.getLogger(__name__)
 
 _FLOOD_PAUSE_S = 0.01
 _SENDING_SHARE = 0.5  # of the time to stop in
-_NEEDS_PARTS = ("bits", "labelmap-png")
 
 
 @dataclass(slots=True)
 class _Channel:
-    """State of one stream: the next numbers of its messages, pace and times."""
+    """State of one stream: the next numbers of its messages, its times, and wanted previews."""
 
     seq: dict[Topic, int] = field(default_factory=lambda: dict.fromkeys(Topic, 0))
-    paces: dict[Topic, PreviewPace] = field(default_factory=dict)
+    wanted: frozenset[Topic] = frozenset()
     wire: LatencyWindow = field(default_factory=LatencyWindow)
     total: LatencyHistogram = field(default_factory=LatencyHistogram)
-
-    def is_due(self, topic: Topic, now_s: float, fps: float) -> bool:
-        """True if a preview of a topic may be sent; asking takes its turn."""
-        return self.paces.setdefault(topic, PreviewPace()).is_due(now_s, fps)
 
     def number(self, topic: Topic) -> int:
         """The next number of a topic."""
@@ -59,11 +48,17 @@ class _Channel:
 class Publisher:
     """Sends frames and events on the data sockets, in a thread of its own.
 
+    Frames that are not encoded yet it encodes.
+
     Two sockets: `config.bind` carries all topics in several parts; `config.latest_bind` carries
     masks alone in one part, `TOPIC JSON`. Encodings with binary parts cannot be sent in one: their
     masks are sent there as RLE.
 
     The numbers of a topic start at 0 when a stream is first seen, or seen again after `forget`.
+
+    Attributes:
+        on_wanted: Called, by its thread, when other previews of a stream are wanted of those who
+            encode its frames; must not wait.
     """
 
     def __init__(
@@ -80,6 +75,8 @@ class Publisher:
         self._data = xpub(config.bind)
         self._latest = None if config.latest_bind is None else xpub(config.latest_bind)
         self._xpubs = [self._data] if self._latest is None else [self._data, self._latest]
+        self._encoder = FrameEncoder(latest=self._latest is not None)
+        self.on_wanted: Callable[[str, frozenset[Topic]], None] = lambda stream, wanted: None
         self._queue = PublishQueue(frames_per_stream=config.outbox_frames)
         self._channels: dict[str, _Channel] = {}
         self._activity = Activity()
@@ -125,7 +122,7 @@ class Publisher:
         """Address that the latest-only socket listens on; None where there is none."""
         return None if self._latest is None else self._latest.endpoint
 
-    def tracked(self, tracked: Tracked) -> None:
+    def tracked(self, tracked: Tracked | EncodedFrame) -> None:
         """Send a frame's masks, and its preview where one is due. Never waits."""
         self._queue.put_tracked(tracked)
         self._wakeup.wake()
@@ -206,8 +203,11 @@ class Publisher:
                 case Event():
                     self._publish_event(item)
                 case Tracked():
-                    self._publish_masks(item)
-                    self._publish_previews(item)
+                    wanted = self._wanted_previews(item.stream)
+                    self._publish_frame(self._encoder.encode(item, wanted))
+                case EncodedFrame():
+                    self._publish_frame(item)
+                    self._tell_wanted(item.stream)
         except Exception:
             # One frame that cannot be encoded must not end the streams of all others.
             self._status.failed += 1
@@ -219,6 +219,7 @@ class Publisher:
 
     def _forget(self, stream: str) -> None:
         self._channels.pop(stream, None)
+        self._encoder.forget(stream)
         for topic in Topic:
             self._data.forget(topic.of(stream))
         if self._latest is not None:
@@ -228,75 +229,70 @@ class Publisher:
         if event.object_id is None and not self._tells_sources:
             event = replace(event, text="")
         message = event_message(event, seq=self._channel(event.stream).number(Topic.EVENTS))
+        topic = Topic.EVENTS.of(event.stream)
+
+        def repeat() -> list[bytes]:
+            return [topic, to_json(message.model_copy(update={"repeated": True}))]
+
         keep = event.name.startswith("stream.") and event.name is not EventName.STREAM_REMOVED
-        self._send(Topic.EVENTS, message, (), keep=keep)
+        parts = [topic, to_json(message)]
+        self._send(Topic.EVENTS, event.stream, parts, repeat if keep else None)
 
-    def _publish_masks(self, tracked: Tracked) -> None:
-        frame, encoding = tracked.live.frame, tracked.settings.encoding
-        height, width = frame.image.shape[:2]
-        encoded = encode_objects(tracked.result.objects, encoding, height, width)
-        encoded_s = time.monotonic()
+    def _publish_frame(self, frame: EncodedFrame) -> None:
+        """Send a frame's masks and previews."""
         channel = self._channel(frame.stream)
-        seq = channel.number(Topic.MASKS)
-        message = masks_message(tracked, encoded, seq=seq, encoded_s=encoded_s)
         for window in (self._wire, channel.wire):
-            window.add(encoded_s - tracked.tracked_s)
-        channel.total.record(encoded_s - tracked.live.arrived_s)
-        self._send(Topic.MASKS, message, encoded.blobs, keep=True)
-        if self._latest is not None:
-            if encoding in _NEEDS_PARTS:
-                rle = encode_objects(tracked.result.objects, "rle", height, width)
-                message = masks_message(tracked, rle, seq=seq, encoded_s=encoded_s)
-            self._send_latest(self._latest, message)
+            window.add(frame.wire_s)
+        channel.total.record(frame.total_s)
+        seq = channel.number(Topic.MASKS)
 
-    def _publish_previews(self, tracked: Tracked) -> None:
-        """Send the previews that someone subscribes to.
+        def masks(*, repeated: bool = False) -> list[bytes]:
+            text = numbered(Topic.MASKS, frame, frame.body, seq=seq, repeated=repeated)
+            return [Topic.MASKS.of(frame.stream), text, *frame.blobs]
+
+        self._send(Topic.MASKS, frame.stream, masks(), lambda: masks(repeated=True))
+        if self._latest is not None:
+            self._send_latest(self._latest, frame, seq)
+        for preview in frame.previews:
+            number = channel.number(preview.topic)
+            text = numbered(preview.topic, frame, preview.body, seq=number)
+            parts = [preview.topic.of(frame.stream), text, preview.jpeg]
+            self._send(preview.topic, frame.stream, parts)
+
+    def _wanted_previews(self, stream: str) -> frozenset[Topic]:
+        """Kinds of the previews of a stream that someone subscribes to.
 
         Those of a size are asked for by their whole topic: who takes everything asks for none.
         """
-        stream, own = tracked.live.frame.stream, tracked.settings.preview
-        if own.fps <= 0:
-            return
-        if self._data.wants(Topic.FRAMES.of(stream)):
-            self._publish_preview(tracked, own, None)
-        for size, preview in PREVIEW_SIZES.items():
-            if self._data.names(Topic.frames(size).of(stream)):
-                self._publish_preview(tracked, preview, size)
+        own = [Topic.FRAMES] if self._data.wants(Topic.FRAMES.of(stream)) else []
+        sizes = (Topic.frames(size) for size in PREVIEW_SIZES)
+        return frozenset([*own, *(one for one in sizes if self._data.names(one.of(stream)))])
 
-    def _publish_preview(
-        self, tracked: Tracked, preview: Preview, size: PreviewSize | None
-    ) -> None:
-        """Send one, where it is due."""
-        topic, channel = Topic.frames(size), self._channel(tracked.live.frame.stream)
-        if not channel.is_due(topic, tracked.tracked_s, preview.fps):
-            return
-        jpeg, scale = encode_preview(tracked.live.frame.image, preview)
-        seq = channel.number(topic)
-        self._send(topic, frame_message(tracked, seq=seq, scale=scale, size=size), (jpeg,))
+    def _tell_wanted(self, stream: str) -> None:
+        """Let whoever encodes the frames of a stream know which previews are wanted."""
+        wanted, channel = self._wanted_previews(stream), self._channel(stream)
+        if wanted != channel.wanted:
+            channel.wanted = wanted
+            self.on_wanted(stream, wanted)
 
     def _send(
         self,
         kind: Topic,
-        message: DataMessage,
-        blobs: tuple[bytes, ...],
-        *,
-        keep: bool = False,
+        stream: str,
+        parts: list[bytes],
+        repeat: Callable[[], list[bytes]] | None = None,
     ) -> None:
-        topic = kind.of(message.stream)
-
-        def repeat() -> list[bytes]:
-            return [topic, to_json(_repeated(message)), *blobs]
-
-        self._data.send(topic, [topic, to_json(message), *blobs], repeat if keep else None)
+        self._data.send(kind.of(stream), parts, repeat)
         self._status.sent[kind] += 1
 
-    def _send_latest(self, latest: XpubSocket, message: MasksMessage) -> None:
-        topic = _latest_topic(message.stream)
+    def _send_latest(self, latest: XpubSocket, frame: EncodedFrame, seq: int) -> None:
+        topic = _latest_topic(frame.stream)
+        body = frame.body if frame.latest is None else frame.latest
 
-        def single(message: DataMessage) -> list[bytes]:
-            return [topic + to_json(message)]
+        def single(*, repeated: bool = False) -> list[bytes]:
+            return [topic + numbered(Topic.MASKS, frame, body, seq=seq, repeated=repeated)]
 
-        latest.send(topic, single(message), lambda: single(_repeated(message)))
+        latest.send(topic, single(), lambda: single(repeated=True))
 
     def _close(self, linger_s: float) -> None:
         for xpub in self._xpubs:
@@ -307,7 +303,3 @@ class Publisher:
 def _latest_topic(stream: str) -> bytes:
     """With the space after it, so that it can be told from a longer name of a stream."""
     return Topic.MASKS.of(stream) + b" "
-
-
-def _repeated(message: DataMessage) -> DataMessage:
-    return message.model_copy(update={"repeated": True})

@@ -5,6 +5,7 @@ from collections import deque
 from dataclasses import dataclass, field, replace
 
 from tracker.daemon.messages import Event, Tracked
+from tracker.daemon.publish.encoder import EncodedFrame
 
 MAX_EVENTS = 256  # of one stream, waiting
 
@@ -27,7 +28,7 @@ class _StreamQueue:
     """
 
     notes: deque[Event | Forget] = field(default_factory=deque)
-    frames: deque[Tracked] = field(default_factory=deque)
+    frames: deque[Tracked | EncodedFrame] = field(default_factory=deque)
     forget_first: bool = False
 
     @property
@@ -53,10 +54,10 @@ class PublishQueue:
         self.dropped_frames = 0
         self.dropped_events = 0
 
-    def put_tracked(self, tracked: Tracked) -> None:
+    def put_tracked(self, tracked: Tracked | EncodedFrame) -> None:
         """Add a frame. A frame dropped for it is counted in `dropped` of the one that follows."""
         with self._lock:
-            frames = self._queue_of(tracked.live.frame.stream).frames
+            frames = self._queue_of(tracked.stream).frames
             frames.append(tracked)
             if len(frames) > self._frames_per_stream:
                 oldest = frames.popleft()
@@ -86,7 +87,7 @@ class PublishQueue:
     def _queue_of(self, stream: str) -> _StreamQueue:
         return self._queues.setdefault(stream, _StreamQueue())
 
-    def take(self) -> Tracked | Event | Forget | None:
+    def take(self) -> Tracked | EncodedFrame | Event | Forget | None:
         """Take what is to be sent next; None where nothing waits."""
         with self._lock:
             stream = next((name for name, queue in self._queues.items() if queue.has_notes), None)
@@ -106,7 +107,7 @@ class PublishQueue:
             return sum(len(queue.notes) + len(queue.frames) for queue in self._queues.values())
 
 
-def _next_of(stream: str, queue: _StreamQueue) -> Tracked | Event | Forget:
+def _next_of(stream: str, queue: _StreamQueue) -> Tracked | EncodedFrame | Event | Forget:
     if queue.forget_first:
         queue.forget_first = False
         return Forget(stream)

@@ -1,8 +1,22 @@
 """Budget of the pixels that frames of all streams may have, together."""
 
 import threading
+from typing import Protocol
 
 from tracker.daemon.config.schema import LimitsConfig
+
+
+class PixelLimit(Protocol):
+    """Limit of the pixels that a stream's frames may have."""
+
+    def room(self, stream: str) -> int:
+        """Pixels that a frame of a stream may have."""
+
+    def take(self, stream: str, pixels: int) -> bool:
+        """Note how many a stream's frames have; False where that is too many."""
+
+    def leave(self, stream: str) -> None:
+        """Give back what a stream has; others may take it."""
 
 
 class PixelBudget:

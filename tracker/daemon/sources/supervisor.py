@@ -25,7 +25,7 @@ from streams.sources.registry import open_source
 from tracker.daemon.config.schema import LimitsConfig, RetryConfig
 from tracker.daemon.messages import Event, LiveFrame
 from tracker.daemon.sources.backoff import Backoff
-from tracker.daemon.sources.pixel_budget import PixelBudget
+from tracker.daemon.sources.pixel_budget import PixelBudget, PixelLimit
 from tracker.daemon.sources.reader import OpenSource, Reader
 from tracker.daemon.telemetry.status import SourceStatus
 from tracker.daemon.tracking.frame_numbers import FrameNumbers
@@ -90,7 +90,7 @@ class Supervisor:
         on_frame: Callable[[], None],
         on_event: Callable[[Event], None],
         numbers: FrameNumbers | None = None,
-        pixels: PixelBudget | None = None,
+        pixels: PixelLimit | None = None,
         open_source: OpenSource = open_source,
         random: Callable[[], float] = random.random,
         hang_margin_s: float = 5.0,

@@ -9,14 +9,15 @@ from tracker.protocol.replies import StreamInfo
 
 def collect_streams(streams: Streams, publisher: Publisher) -> tuple[StreamStatus, ...]:
     """All streams, in the order in which they were added."""
-    found, sources = [], streams.sources()
+    found, sources, workers = [], streams.sources(), streams.workers()
     for stream, settings in streams.settings().items():
         try:
             source, tracking = sources[stream], streams.tracking(stream)
         except (KeyError, RequestError):  # it came or went just now
             continue
         publishing = publisher.stream_status(stream)
-        found.append(StreamStatus(stream, settings.encoding, source, tracking, publishing))
+        worker = workers.get(stream)
+        found.append(StreamStatus(stream, settings.encoding, source, tracking, publishing, worker))
     return tuple(found)
 
 

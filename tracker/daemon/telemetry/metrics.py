@@ -25,6 +25,7 @@ from tracker.daemon.telemetry.status import (
     SourceStatus,
     StreamStatus,
     TrackingStatus,
+    WorkerStatus,
 )
 from tracker.protocol.replies import StreamState
 from tracker.types import ObjectState
@@ -53,6 +54,7 @@ class _StatusCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         status = self._read()
         yield from _of_process(status)
+        yield from _of_workers(status.workers)
         yield from _of_streams(status.streams)
         yield from _of_data(status.data)
         yield from _of_control(status.control)
@@ -105,6 +107,11 @@ def _of_process(status: DaemonStatus) -> Iterator[Metric]:
     yield from _declared(status, "trackd")
 
 
+def _of_workers(workers: Iterable[WorkerStatus]) -> Iterator[Metric]:
+    parts = {worker.name: worker for worker in workers}
+    yield from _declared_by(WorkerStatus, parts, "worker")
+
+
 def _of_saving(saving: SavingStatus | None) -> Iterator[Metric]:
     """Nothing where nothing is kept."""
     if saving is None:
@@ -115,8 +122,8 @@ def _of_saving(saving: SavingStatus | None) -> Iterator[Metric]:
 
 
 def _of_streams(streams: Iterable[StreamStatus]) -> Iterator[Metric]:
-    yield from _declared_by_stream(SourceStatus, {s.stream: s.source for s in streams})
-    yield from _declared_by_stream(TrackingStatus, {s.stream: s.tracking for s in streams})
+    yield from _declared_by(SourceStatus, {s.stream: s.source for s in streams}, "stream")
+    yield from _declared_by(TrackingStatus, {s.stream: s.tracking for s in streams}, "stream")
     yield _quality_levels(streams)
     yield _states(streams)
     yield _objects(streams)
@@ -124,13 +131,13 @@ def _of_streams(streams: Iterable[StreamStatus]) -> Iterator[Metric]:
     yield _totals(streams)
 
 
-def _declared_by_stream(kind: type[Any], parts: Mapping[str, Any]) -> Iterator[Metric]:
-    """As `_declared`, with one sample for each stream."""
-    families = [_family(spec, "trackd_stream", ["stream"]) for spec, _ in metrics_of(kind)]
-    for stream, part in parts.items():
+def _declared_by(kind: type[Any], parts: Mapping[str, Any], label: str) -> Iterator[Metric]:
+    """As `_declared`, with one sample for each stream or worker."""
+    families = [_family(spec, f"trackd_{label}", [label]) for spec, _ in metrics_of(kind)]
+    for name, part in parts.items():
         for family, (_, value) in zip(families, metrics_of(part), strict=True):
             if value is not None:
-                family.add_metric([stream], value)
+                family.add_metric([name], value)
     yield from families
 
 

@@ -97,6 +97,7 @@ class StreamStatus:
         source: Where its frames come from.
         tracking: Where they are tracked.
         publishing: Where they leave; None before the first message.
+        worker: Name of the worker that has it.
     """
 
     stream: str
@@ -104,6 +105,7 @@ class StreamStatus:
     source: SourceStatus
     tracking: TrackingStatus
     publishing: PublishingStatus | None = None
+    worker: str | None = None
 
     @property
     def objects(self) -> Mapping[ObjectState, int]:
@@ -126,6 +128,7 @@ class StreamStatus:
         parts = (self.source, self.tracking)
         found = {one.name: getattr(part, one.name) for part in parts for one in fields(part)}
         own = {"stream": self.stream, "encoding": self.encoding, "total": self.total}
+        own |= {"worker": self.worker}
         return found | own | {"objects": self.objects, "stages": self.stages}
 
 
@@ -222,6 +225,33 @@ class SavingStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkerStatus:
+    """A worker.
+
+    Attributes:
+        name: Of the worker.
+        healthy: The thread that tracks runs, or the one that watches its process.
+        busy_s: Seconds that the thread that tracks has been at one piece of work.
+        pid: Of its process; None in the daemon's own.
+    """
+
+    name: str
+    healthy: bool = True
+    busy_s: float = 0.0
+    pid: int | None = None
+    abandoned_threads: int = 0
+    ready: int = gauge("ready", "1 while it tracks, 0 while it is started again.", default=1)
+    streams: int = gauge("streams", "Streams that it reads and tracks.")
+    threads: int = gauge("threads", "Threads that compute.")
+    memory_bytes: float | None = gauge(
+        "memory_bytes", "Resident memory of its process.", default=None
+    )
+    restarts: int = counter("restarts", "Times that it crashed, hung or outgrew its memory.")
+    dropped_frames: int = counter("dropped_frames", "Tracked frames dropped unsent for newer ones.")
+    failed: int = counter("encoding_failures", "Frames that could not be encoded.")
+
+
+@dataclass(frozen=True, slots=True)
 class DaemonStatus:
     """All of it.
 
@@ -232,6 +262,7 @@ class DaemonStatus:
         model: Its name.
         device: Where it runs, such as "cpu".
         busy_s: Seconds that the thread that tracks has been at one piece of work.
+        workers: That read and track the streams.
         saving: Of the state; None where nothing is kept.
     """
 
@@ -245,6 +276,7 @@ class DaemonStatus:
     data: DataStatus = field(default_factory=DataStatus)
     control: ControlStatus = field(default_factory=ControlStatus)
     busy_s: float = 0.0
+    workers: tuple[WorkerStatus, ...] = ()
     saving: SavingStatus | None = None
     log_dropped: int = counter("log_dropped_lines", "Lines of the log that nobody took.")
     abandoned_threads: int = gauge(

@@ -26,14 +26,21 @@ class Numbering:
             stream had reached, so that a name that comes back goes on.
     """
 
-    def __init__(self, *, keeps: bool = False, on_low: Callable[[], object] = lambda: None) -> None:
+    def __init__(
+        self,
+        *,
+        keeps: bool = False,
+        on_low: Callable[[], object] = lambda: None,
+        epoch: str | None = None,
+    ) -> None:
         """Begin at 0.
 
         Args:
             keeps: A state folder reserves numbers.
             on_low: Called when few reserved numbers are left; must not wait.
+            epoch: That of the daemon, in its workers; a new one where left out.
         """
-        self.epoch = secrets.token_hex(6)
+        self.epoch = epoch or secrets.token_hex(6)
         self.first = 0
         self._on_low = on_low
         self._reserved_to = 0 if keeps else None
@@ -94,6 +101,11 @@ class FrameNumbers:
     def take(self) -> int:
         """The number of a frame."""
         number = self.next
-        self.next = number + 1
-        self._numbering.note(self._stream, number)
+        self.reach(number + 1)
         return number
+
+    def reach(self, next_seq: int) -> None:
+        """Take note that a worker gave out all numbers below `next_seq`."""
+        if next_seq > self.next:
+            self.next = next_seq
+            self._numbering.note(self._stream, next_seq - 1)

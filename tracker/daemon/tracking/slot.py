@@ -9,7 +9,15 @@ from concurrent.futures import Future
 from dataclasses import dataclass, replace
 
 from streams.mailbox import Mailbox
-from tracker.daemon.messages import Command, Event, LiveFrame, PromptCommand, RequestError, Tracked
+from tracker.daemon.messages import (
+    Command,
+    Event,
+    LiveFrame,
+    PromptCommand,
+    RequestError,
+    SaveCommand,
+    Tracked,
+)
 from tracker.daemon.telemetry.status import TrackingStatus
 from tracker.daemon.tracking.stream_tracker import CommandResult, StreamTracker
 from tracker.exhausted import ExhaustedError, exhausted
@@ -235,6 +243,8 @@ class Slot:
     def _do(self, waiting: Waiting, pause: Callable[[], None]) -> None:
         try:
             result = self.stream_tracker.apply(waiting.command, pause)
+            if isinstance(waiting.command, SaveCommand) and waiting.command.last:
+                self.gate.close()
         except RequestError as err:
             no_frame = err.code is ErrorCode.NO_FRAME
             refused = self._no_frame(waiting.command) or err if no_frame else err
