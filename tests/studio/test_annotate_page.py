@@ -48,6 +48,7 @@ def opened(browser: Any, address: str) -> Any:
     return page
 
 
+@pytest.mark.timeout(1200)  # two starts of the studio, two of the model
 def test_three_boxes_two_corrections_a_crash_and_export(browser: Any, tmp_path: Path) -> None:
     videos = tmp_path / "videos"
     videos.mkdir()

@@ -47,6 +47,8 @@ OPEN = ("--host", "0.0.0.0", "--name", "localhost")
         (("--password-file", "short"), "holds no password"),
         (("--password-file", "absent"), "cannot read absent"),
         (("--port", "70000"), "not a port"),
+        (("--folder", "absent"), "--folder absent is not a folder"),
+        (("--max-upload", "-1"), "--max-upload -1: not a size"),
     ],
 )
 def test_what_would_be_open_or_cannot_be_read_is_refused(

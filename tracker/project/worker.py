@@ -192,7 +192,7 @@ class Worker:
             Status(
                 state=state,
                 tracked_to=self._store.tracked_to,
-                done=self._tracking.is_done,
+                done=self._tracking.is_done and not self._failure,
                 fps=fps,
                 error=self._failure,
             )

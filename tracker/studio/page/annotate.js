@@ -14,6 +14,7 @@ const BAD_NEWS_MS = 8000;
 const TIMELINE_MS = 1000;
 const FAR = 10; // frames that Shift steps over
 const KEPT_PICTURES = 48;
+const STEP = 0.01, FAR_STEP = 0.05; // of the picture's width, of the keyboard's cursor
 const STATES = {
   loading: "loading the model", tracking: "tracking", backward: "tracking towards the start",
   idle: "all is tracked", stopped: "stopped", failed: "failed",
@@ -32,6 +33,7 @@ const KEYS = [
   ["D, E", "take its prompt on this frame away; end it here, or not"],
   ["1 … 9, 0", "choose an object; none"],
   ["C, X, B", "tools: click, box, brush (Alt wipes)"],
+  ["I J K L, M; with Shift", "move the keyboard's cursor, click at it; farther, not part of the object"],
   ["T, ?", "dark or light, this help"],
 ];
 
@@ -366,12 +368,17 @@ function theme(next) {
   timeline.draw();
 }
 
+const cursor = (dx, dy, far) => stage.moveCursor(dx * (far ? FAR_STEP : STEP), dy * (far ? FAR_STEP : STEP));
+
 const ACTIONS = {
   Enter: accept, Escape: giveUp, z: undo, c: () => setTool("point"), x: () => setTool("box"),
   b: () => setTool("brush"), " ": () => play(!playing), n: () => doubtful(1), p: () => doubtful(-1),
   ArrowLeft: ({ shiftKey }) => go(frame - (shiftKey ? FAR : 1)), ArrowRight: ({ shiftKey }) => go(frame + (shiftKey ? FAR : 1)),
   Home: () => go(0), End: () => go(project.frames - 1), Delete: remove, d: unprompt, e: end,
   r: () => stage.selected !== null && objects.rename(stage.selected),
+  i: ({ shiftKey }) => cursor(0, -1, shiftKey), k: ({ shiftKey }) => cursor(0, 1, shiftKey),
+  j: ({ shiftKey }) => cursor(-1, 0, shiftKey), l: ({ shiftKey }) => cursor(1, 0, shiftKey),
+  m: ({ shiftKey }) => stage.mark(shiftKey ? 0 : 1),
   t: () => theme(), "?": () => get("help-dialog").showModal(),
 };
 
