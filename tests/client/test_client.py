@@ -33,14 +33,14 @@ from tracker.client import (
 )
 from tracker.client.calls import Call, read_reply
 from tracker.client.reach import NOTICE_S, why_unreachable
-from tracker.client.received import Gap, Gaps
+from tracker.client.received import Gap, Gaps, Picture, Result
 from tracker.daemon.access.curve import CurveAuthenticator, write_keys
 from tracker.daemon.config.schema import SecurityConfig
 from tracker.daemon.messages import Event
 from tracker.daemon.publish.encode import EncodedObjects, masks_message, to_json
 from tracker.errors import UsageError
 from tracker.protocol.data import EventName
-from tracker.protocol.fields import FrameAddress
+from tracker.protocol.fields import FrameAddress, PreviewSize
 from tracker.protocol.replies import ErrorCode, PingResult, PromptResult, Reply
 from tracker.rle import Rle, decode_rle
 from tracker.types import ObjectState
@@ -563,6 +563,19 @@ def test_previews_come_as_pictures(client: Client, fake: FakeDaemon) -> None:
         picture = next(frames)
     assert picture.message.frame.seq == 3
     assert picture.jpeg.startswith(b"\xff\xd8")
+
+
+def test_scenes_are_masks_and_then_previews_of_the_sizes_that_were_asked_for(
+    client: Client, fake: FakeDaemon
+) -> None:
+    with client.scenes("cam1", PreviewSize.TILE, PreviewSize.LARGE, timeout_s=PATIENCE_S) as scenes:
+        wait_until(lambda: fake.publisher.status().subscriptions == 3)
+        fake.publisher.tracked(tracked(3))
+        masks, *pictures = (next(scenes) for _ in range(3))
+    assert isinstance(masks, Result) and masks.message.frame.seq == 3
+    assert {one.message.size for one in pictures if isinstance(one, Picture)} == {"tile", "large"}
+    with pytest.raises(UsageError, match="name the stream"):
+        client.frames(None, PreviewSize.TILE)
 
 
 def test_results_and_events_come_together(client: Client, fake: FakeDaemon) -> None:

@@ -22,7 +22,8 @@ async def main(origin: str, cookie: str, pages: int, stream: str) -> None:
     shown = [asyncio.create_task(_page(origin, cookie, stream, one, received)) for one in begun]
     try:
         ready = asyncio.gather(*(one.wait() for one in begun))
-        await asyncio.wait([ready, *shown], return_when=asyncio.FIRST_COMPLETED)
+        ends: list[asyncio.Future[Any]] = [ready, *shown]
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         print("ready" if ready.done() else "failed", flush=True)
         await asyncio.to_thread(sys.stdin.read)
     finally:

@@ -31,6 +31,7 @@ _PROMPT = (
     "object.reset",
     "object.relabel",
 )
+_LARGE = b"frames-large." + STEADY.encode()
 _NEVER = ("shutdown",)  # but by admin, who does not ask for it here
 _FORBIDDEN: tuple[dict[str, Any], ...] = (
     {"op": "shutdown"},
@@ -180,7 +181,7 @@ def set_up(socket: "zmq.Socket[bytes]", options: Mapping[str, bytes]) -> None:
 
 
 def _subscription(chance: random.Random) -> bytes:
-    topic = chance.choice((b"", b"masks.", b"masks." + STEADY.encode(), b"events.", b"fr"))
+    topic = chance.choice((b"", b"masks.", b"masks." + STEADY.encode(), b"events.", b"fr", _LARGE))
     match chance.randrange(500):
         case 0:
             return chance.randbytes(chance.choice((0, 1, 2, 300)))

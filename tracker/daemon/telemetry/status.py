@@ -139,7 +139,7 @@ class DataStatus:
     Attributes:
         healthy: Their thread runs and they listen.
         busy_s: Seconds that it has been at one piece of work.
-        sent: Messages by topic, "masks", "events" and "frames", and "latest" for those of the
+        sent: Messages by kind of topic, as `Topic` has them, and "latest" for those of the
             latest-only socket with its repeats; each once, however many subscribe.
         dropped: What made room for newer ones unsent, by kind: "frame", "event".
         resets: A socket is closed to all where subscriptions are too many.
