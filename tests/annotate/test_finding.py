@@ -68,7 +68,8 @@ def tracking(
 ) -> FindingTracker:
     session, plan = ColourSession(), plan or PromptPlan([], finds=True)
     spec = FinderSpec("scripted", "", lambda model, settings: None, every_frame=every_frame)
-    choice = FinderChoice(spec, every=every, policy=policy or BirthPolicy(min_area=0))
+    phrases = ("red", "green")
+    choice = FinderChoice(spec, phrases, every=every, policy=policy or BirthPolicy(min_area=0))
     return FindingTracker(
         PlanTracker(session, plan),
         session,
@@ -136,6 +137,12 @@ def test_ids_go_on_after_those_of_prompts_and_end_at_what_the_outputs_hold():
     full = tracking(lambda search: both(search - 1), last_id=1)
     assert ids_by_frame(full, 1) == [[1]]
     assert full.summary().refused == {"no id left": 1}
+
+
+def test_labels_that_nobody_asked_for_are_dropped():
+    tracker = tracking(lambda search: [Proposal(GREEN_BOX, 0.8, "tree"), both(0)[0]])
+    ids_by_frame(tracker, 1)
+    assert [birth.label for birth in tracker.summary().births] == ["red", None]
 
 
 def test_prompted_objects_do_not_expire():
@@ -206,6 +213,7 @@ def clip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 def test_the_finder_of_a_package_begins_objects_of_a_run(clip: str, capsys):
     argv = ["track", clip, "--finder", "colour:red . green", "--min-area", "0", "--quiet"]
+    argv += ["--export", "yolo-seg:yolo"]  # whose classes are written with the first frame
     assert main([*argv, "--davis", "masks", "--coco", "out.json", "--json"]) == 0
     summary = json.loads(capsys.readouterr().out)
     assert {(item["id"], item["label"]) for item in summary["objects"]} == {
@@ -215,6 +223,7 @@ def test_the_finder_of_a_package_begins_objects_of_a_run(clip: str, capsys):
     assert summary["found"]["finder"] == "colour"
     annotations = json.loads(Path("out.json").read_text())["annotations"]
     assert len(annotations) == 2
+    assert Path("yolo/data.yaml").read_text().count("red") == 1
     assert len(list(Path("masks").iterdir())) == 8
 
 

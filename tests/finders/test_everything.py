@@ -8,6 +8,7 @@ from sam2.automatic_mask_generator import SAM2AutomaticMaskGenerator
 from sam2.utils.amg import MaskData, mask_to_rle_pytorch, rle_to_mask
 
 from tests.support.moving_scene import frame, square
+from tests.support.photo import photo
 from tests.support.random_sam2 import random_sam2
 from tests.support.small_pico import small_pico
 from tracker.errors import FinderError
@@ -17,17 +18,6 @@ from tracker.finders.everything import EverythingFinder, fitted_settings
 from tracker.finders.settings import AutomaticMaskSettings
 from tracker.models import Model, load_model
 from tracker.models.preprocess import image_tensor, resize_to_square
-
-
-def photo(height: int, width: int) -> NDArray[np.uint8]:
-    """Smooth colours and a few shapes."""
-    rng = np.random.default_rng(5)
-    y, x = np.mgrid[:height, :width]
-    image = np.stack([x * 255 // width, y * 255 // height, (x + y) % 256], -1).astype(np.uint8)
-    for _ in range(6):
-        top, left = rng.integers(0, height - 20), rng.integers(0, width - 20)
-        image[top : top + 20, left : left + 20] = rng.integers(0, 255, 3)
-    return image
 
 
 def theirs(model: Model, image_hwc: NDArray[np.uint8], **settings: float) -> list[dict]:

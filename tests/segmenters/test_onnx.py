@@ -12,9 +12,9 @@ from PIL import Image
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnx")
 
-from tests.finders.test_everything import photo
 from tests.support import tiny_onnx
 from tests.support.moving_square import picture
+from tests.support.photo import photo
 from tracker.cli.main import main
 from tracker.errors import ModelError, UsageError
 from tracker.finders.boxes import mask_iou

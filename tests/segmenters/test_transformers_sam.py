@@ -10,8 +10,8 @@ from PIL import Image
 pytest.importorskip("transformers")
 import transformers as hf
 
-from tests.finders.test_everything import photo
 from tests.support import tiny_transformers as tiny
+from tests.support.photo import photo
 from tracker.errors import ModelError
 from tracker.finders.boxes import mask_iou
 from tracker.segmenters.transformers_sam import TransformersSam

@@ -74,10 +74,14 @@ class FinderChoice:
         parsed = spec.parse_settings(settings or {})
         return cls(spec, tuple(phrases), parsed, every, policy or BirthPolicy(), timeout_s)
 
-    def possible_labels(self, first_id: int) -> dict[int, str | None]:
-        """Labels that found objects may have, each with an id from `first_id` on."""
-        phrases = self.phrases or (None,)
-        return {first_id + place: phrase for place, phrase in enumerate(phrases)}
+    def possible_labels(
+        self, first_id: int, finder_labels: Sequence[str] = ()
+    ) -> dict[int, str | None]:
+        """Labels that found objects may have, each with an id from `first_id` on.
+
+        They are the phrases, or `finder_labels` where there are none, and no label at all.
+        """
+        return dict(enumerate((None, *(self.phrases or finder_labels)), first_id))
 
     def make(self, model: Model) -> GuardedFinder:
         """Load the finder.
@@ -178,6 +182,9 @@ class FindingTracker:
         self._next_search: float = self._start
         self._next_id = max(plan.object_ids, default=0) + 1
         self._last_id = last_id
+        # Formats of files take no others: theirs are written at the start.
+        named = choice.phrases or finder.labels
+        self._labels = {label.lower(): label for label in named}
         self._births = Births(choice.policy)
         self._found_ids: set[int] = set()
         self._born: list[Birth] = []
@@ -277,9 +284,8 @@ class FindingTracker:
                 self._births.refused[Refusal.NO_ID] += 1
                 continue
             box_xyxy = proposal.box_xyxy if proposal.mask_hw is None else None
-            prompt = Prompt(
-                self._next_id, box_xyxy=box_xyxy, mask_hw=proposal.mask_hw, label=proposal.label
-            )
+            label = self._labels.get((proposal.label or "").lower())
+            prompt = Prompt(self._next_id, box_xyxy=box_xyxy, mask_hw=proposal.mask_hw, label=label)
             if box_xyxy is not None and self._first_masks is not None:
                 mask_hw = self._first_masks.segmented(image_hwc, [prompt]).masks_nhw[0]
                 if not mask_hw.any():

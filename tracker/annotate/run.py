@@ -1,6 +1,6 @@
 """Offline annotation of one source: prompts in, tracked frames into every output, a summary out."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -172,9 +172,13 @@ class Annotation:
     @property
     def possible_labels(self) -> dict[int, str | None]:
         """Labels of the objects that are prompted, and those that a finder may give others."""
+        return self.labels_with(())
+
+    def labels_with(self, finder_labels: Sequence[str]) -> dict[int, str | None]:
+        """Possible labels, once the finder is there and has said its own."""
         labels = dict(self.plan.labels)
         if self.finder is not None:
-            labels |= self.finder.possible_labels(max(labels, default=0) + 1)
+            labels |= self.finder.possible_labels(max(labels, default=0) + 1, finder_labels)
         return labels
 
     def _check_outputs(self, pictures: Pictures, *, begun: bool) -> None:
@@ -308,7 +312,8 @@ class OpenAnnotation:
     def _described(self) -> ExportSource:
         asked, fps = self._annotation, self._source.info.fps
         is_video = self._picture_count == 0
-        return export_source(asked.source, fps, asked.possible_labels, is_video=is_video)
+        labels = asked.labels_with(() if self._finder is None else self._finder.labels)
+        return export_source(asked.source, fps, labels, is_video=is_video)
 
     def _description(self) -> RunDescription:
         asked = self._annotation

@@ -150,4 +150,4 @@ def _boxes(index: int) -> list[tuple[int, int, int, int]]:
 
 def _prompts(objects: int) -> list[Prompt]:
     boxes = _boxes(0)[:objects]
-    return [Prompt(i, box_xyxy=tuple(map(float, box))) for i, box in enumerate(boxes, 1)]
+    return [Prompt(i, box_xyxy=box) for i, box in enumerate(boxes, 1)]

@@ -199,7 +199,7 @@ class AutomaticMasks:
             good_k = iou_k > settings.pred_iou_thresh
             logits_kss, iou_k = logits_kss[good_k], iou_k[good_k]
         stability, boxes = [iou_k[:0]], [torch.zeros(0, 4, dtype=torch.long, device=iou_k.device)]
-        for part_kss in logits_kss.split(_MASKS_UPSAMPLED_AT_ONCE):
+        for part_kss in torch.split(logits_kss, _MASKS_UPSAMPLED_AT_ONCE):
             logits_khw = F.interpolate(
                 part_kss[:, None], crop.size_hw, mode="bilinear", align_corners=False
             )[:, 0]
@@ -248,7 +248,7 @@ def _kept(found: list[tuple[_Crop, _Candidates]], thresh: float) -> list[tuple[_
     score_k = torch.repeat_interleave(1 / torch.tensor(areas), torch.tensor(counts))
     keep = torch.zeros(len(boxes_k4), dtype=torch.bool, device=boxes_k4.device)
     keep[nms(boxes_k4, score_k.to(boxes_k4.device), thresh)] = True
-    parts = keep.split(counts)
+    parts = torch.split(keep, counts)
     return [
         (crop, candidates.at(part)) for (crop, candidates), part in zip(found, parts, strict=True)
     ]

@@ -64,6 +64,15 @@ class ChecksPhrases(Protocol):
         """Raise `UsageError` where it cannot."""
 
 
+@runtime_checkable
+class NamesLabels(Protocol):
+    """A finder whose labels are known before the first picture, as formats of files want them."""
+
+    @property
+    def labels(self) -> Sequence[str]:
+        """All labels that it may give where it is asked for nothing."""
+
+
 class Query(StrEnum):
     """What a finder is asked for: nothing, free phrases, or names of the classes that it knows."""
 

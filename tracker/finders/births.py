@@ -125,7 +125,8 @@ class Births:
         self, proposal: Proposal, tracked: Sequence[ObjectResult], born: Sequence[Proposal]
     ) -> bool:
         policy = self.policy
-        for other in (*tracked, *born):
+        others: list[ObjectResult | Proposal] = [*tracked, *born]
+        for other in others:
             iou, cover = _overlap(proposal, other)
             if iou >= policy.max_overlap or cover >= policy.max_cover:
                 return True

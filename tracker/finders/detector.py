@@ -68,6 +68,11 @@ class ClassFinder:
         self._names: dict[int, str] = self._network.config.id2label
         self._settings, self._device = settings, device
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of all classes."""
+        return tuple(self._names.values())
+
     def check_phrases(self, phrases: Sequence[str]) -> None:
         """Check that the detector knows these classes.
 
@@ -136,9 +141,9 @@ class DetectionsFinder:
 
 def _proposals(found: sv.Detections) -> Iterator[Proposal]:
     names = found.data.get(CLASS_NAME_DATA_FIELD)
-    for i, box in enumerate(found.xyxy):
+    for i, (x0, y0, x1, y1) in enumerate(found.xyxy.tolist()):
         yield Proposal(
-            tuple(map(float, box)),
+            (x0, y0, x1, y1),
             1.0 if found.confidence is None else float(found.confidence[i]),
             None if names is None else str(names[i]),
             None if found.mask is None else np.asarray(found.mask[i], np.bool_),

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracker.errors import FinderError
-from tracker.finders.base import Finder, Proposal
+from tracker.finders.base import Finder, NamesLabels, Proposal
 from tracker.finders.checked import Checked, check_proposals
 
 DEFAULT_TIMEOUT_S = 120.0
@@ -50,6 +50,7 @@ class GuardedFinder:
 
     Attributes:
         name: As the registry calls it.
+        labels: Those that it may give where it is asked for nothing, as far as it says so.
         stats: Counters.
         gave_up: Why it is not asked again; None while it is.
     """
@@ -59,6 +60,7 @@ class GuardedFinder:
         self.name = name
         self.stats = FinderStats()
         self.gave_up: str | None = None
+        self.labels = tuple(finder.labels) if isinstance(finder, NamesLabels) else ()
         self._finder = finder
         self._timeout_s = timeout_s
         self._failures_in_a_row = 0

@@ -35,6 +35,7 @@ class MotionFinder:
         """Begin without a background."""
         self._settings = settings
         self._size_hw: tuple[int, ...] = (0, 0)
+        self._blobs: list[_Blob] = []
         self._forget()
 
     def find(self, image_hwc: NDArray[np.uint8], phrases: Sequence[str]) -> list[Proposal]:
@@ -46,7 +47,8 @@ class MotionFinder:
         learned = self._frames > self._settings.warm_up
         # OpenCV's own rate is 1 / frames so far, by which what comes early is soon background.
         rate = 1 / self._settings.history if learned else _OWN_RATE
-        foreground_hw = self._background.apply(image_hwc, learningRate=rate)
+        found_hw = self._background.apply(image_hwc, learningRate=rate)
+        foreground_hw = np.asarray(found_hw, np.uint8)
         if not learned:
             return []
         self._blobs = self._linked(self._segmented(foreground_hw))
@@ -63,7 +65,7 @@ class MotionFinder:
             detectShadows=False,
         )
         self._frames = 0
-        self._blobs: list[_Blob] = []
+        self._blobs = []
 
     def _segmented(self, foreground_hw: NDArray[np.uint8]) -> list[_Blob]:
         settings, picture_px = self._settings, foreground_hw.size
