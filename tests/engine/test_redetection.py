@@ -19,6 +19,7 @@ from tracker.models.base import Clicks, Decoded
 from tracker.types import ObjectResult, ObjectState, Prompt
 
 POLICY = Policy(lost_after=6, history_frames=4)
+NO_GALLERY = replace(POLICY, gallery_entries=0, redetect=False)
 GONE = np.zeros_like(frame())
 BLUE = (20, 40, 220)
 RED, ALIKE = (220, 40, 40), (188, 76, 6)  # the model takes both for the prompted colour
@@ -157,6 +158,14 @@ def test_policies_without_a_gallery_say_nothing_of_identity(model: Model, name: 
     seen = steps(session, scene((RED, 60, 40)), 1)
     assert seen.identity is None
     assert len(session.state.objects.get(1).gallery) == 0
+
+
+def test_galleries_that_are_only_watched_change_no_mask(model: Model) -> None:
+    watched, without = begun(model, replace(POLICY, redetect=False)), begun(model, NO_GALLERY)
+    for image_hwc in (GONE, scene((ALIKE, 5, 70)), scene((RED, 80, 20))):
+        mine, other = steps(watched, image_hwc, 4), steps(without, image_hwc, 4)
+        assert np.array_equal(mine.mask_hw, other.mask_hw)
+        assert replace(mine, mask_hw=GONE, identity=None) == replace(other, mask_hw=GONE)
 
 
 def test_objects_that_were_reset_have_no_gallery(model: Model) -> None:

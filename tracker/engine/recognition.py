@@ -32,17 +32,19 @@ class Recognition:
     Attributes:
         policy: Limits and choices.
         objects: The objects.
+        different: The model's `look_distance`.
     """
 
     policy: Policy
     objects: ObjectTable
+    different: float
 
     def check(self, rows: Rows, step: int, features: Features, decoded: Decoded) -> Decoded:
         """Give tracked objects their identity; what is not recognised on its return is absent."""
         objects = [self.objects.rows[row] for row in rows]
         looks_nd = describe(features, decoded.logits_n1ss)
         galleries = [obj.gallery for obj in self.objects.rows]
-        identity_n = identities(looks_nd, rows.tolist(), galleries)
+        identity_n = identities(looks_nd, rows.tolist(), galleries, self.different)
         there_n = (decoded.presence_n1[:, 0] > 0).tolist()
         good_n = (decoded.iou_n >= MIN_IOU).tolist()
         areas = decoded.area_fractions()
