@@ -7,8 +7,10 @@ import torch
 from tracker.engine import Policy
 from tracker.engine.appearance import describe, describe_windows, distances
 from tracker.engine.gallery import MAX_DISTRACTORS, MAX_ENTRIES, Gallery
-from tracker.engine.identity import ALIKE, DIFFERENT, identities, identity, relative_similarity
+from tracker.engine.identity import ALIKE, identities, identity, relative_similarity
 from tracker.models.base import Features
+
+DIFFERENT = 0.01
 
 
 def look(degrees: float) -> np.ndarray:
@@ -70,12 +72,12 @@ class TestKept:
 class TestIdentity:
     def test_as_near_to_its_own_as_to_another_is_one_half(self) -> None:
         own, other = gallery_of(0), gallery_of(12)
-        assert identity(look(6)[None], own, [other]) == pytest.approx(0.5, abs=1e-3)
+        assert identity(look(6)[None], own, [other], DIFFERENT) == pytest.approx(0.5, abs=1e-3)
 
     def test_it_falls_with_the_distance_and_rises_with_that_of_others(self) -> None:
         looks_nd = np.stack([look(d) for d in (0, 3, 6, 12)])
-        alone = identity(looks_nd, gallery_of(0), [])
-        beside = identity(looks_nd, gallery_of(0), [gallery_of(13)])
+        alone = identity(looks_nd, gallery_of(0), [], DIFFERENT)
+        beside = identity(looks_nd, gallery_of(0), [gallery_of(13)], DIFFERENT)
         assert alone[0] == pytest.approx(1)
         assert list(alone) == sorted(alone, reverse=True)
         assert beside[2] < alone[2]
@@ -83,30 +85,33 @@ class TestIdentity:
     def test_where_no_other_is_near_the_distance_of_different_things_decides(self) -> None:
         own_n = np.float32([0, DIFFERENT, 10 * DIFFERENT])
         far_n = np.full(3, np.inf, np.float32)
-        got = relative_similarity(own_n, far_n, np.zeros(3, np.float32))
+        got = relative_similarity(own_n, far_n, np.full(3, DIFFERENT, np.float32))
         assert got == pytest.approx([1, 0.5, 1 / 101])
 
     def test_a_twin_does_not_take_the_identity_of_what_looks_the_same(self) -> None:
-        got = relative_similarity(np.float32([ALIKE / 4]), np.float32([0]), np.float32([0]))
+        near_n = np.float32([ALIKE * DIFFERENT / 4])
+        got = relative_similarity(near_n, np.float32([0]), np.float32([DIFFERENT]))
         assert got == pytest.approx([16 / 17])
 
     def test_an_object_that_varies_is_given_more_room(self) -> None:
         steady, varied = gallery_of(0, 0.1, 0.2), gallery_of(0, 12, 24)
         away = look(36)[None]
-        assert identity(look(12.2)[None], steady, [])[0] < 0.5
-        assert identity(away, varied, [])[0] == pytest.approx(0.5, abs=1e-3)
+        assert identity(look(12.2)[None], steady, [], DIFFERENT)[0] < 0.5
+        assert identity(away, varied, [], DIFFERENT)[0] == pytest.approx(0.5, abs=1e-3)
 
     def test_all_objects_at_once_are_as_one_by_one(self) -> None:
         galleries = [gallery_of(0, 1), gallery_of(5), gallery_of(90)]
         galleries[2].add_distractor(0, 0.1, look(85))
         looks_nd = np.stack([look(d) for d in (2, 4, 86)])
-        got = identities(looks_nd, [0, 1, 2], galleries)
+        got = identities(looks_nd, [0, 1, 2], galleries, DIFFERENT)
         for i, mine in enumerate(galleries):
             others = [g for g in galleries if g is not mine]
-            assert got[i] == pytest.approx(identity(looks_nd[i : i + 1], mine, others)[0])
+            assert got[i] == pytest.approx(
+                identity(looks_nd[i : i + 1], mine, others, DIFFERENT)[0]
+            )
 
     def test_an_empty_gallery_knows_nothing(self) -> None:
-        assert identities(look(0)[None], [0], [Gallery()]) == pytest.approx([0])
+        assert identities(look(0)[None], [0], [Gallery()], DIFFERENT) == pytest.approx([0])
 
 
 class TestDescriptor:

@@ -19,8 +19,9 @@ from tracker.models.base import Clicks, Decoded
 from tracker.types import ObjectResult, ObjectState, Prompt
 
 POLICY = Policy(lost_after=6, history_frames=4)
+NO_GALLERY = replace(POLICY, gallery_entries=0, redetect=False)
 GONE = np.zeros_like(frame())
-BLUE = (20, 40, 220)
+BLUE, DULL_BLUE = (20, 40, 220), (52, 76, 188)  # one tracks the other, which looks different
 RED, ALIKE = (220, 40, 40), (188, 76, 6)  # the model takes both for the prompted colour
 
 
@@ -151,12 +152,31 @@ def test_a_prompt_elsewhere_replaces_the_looks_that_came_after(model: Model) -> 
     assert len(gallery) <= before + 1
 
 
+def test_a_lost_object_that_is_shown_on_an_old_frame_need_not_be_recognised(model: Model) -> None:
+    session = begun(model)
+    steps(session, GONE, 10)
+    shown = session.step(scene((BLUE, 5, 70))).step
+    steps(session, scene((DULL_BLUE, 5, 70)), 2)
+    there_hw = np.roll(square(), (30, -45), (0, 1))
+    now = session.prompt(Prompt(1, mask_hw=there_hw), shown).object
+    assert now.state is ObjectState.VISIBLE
+    assert iou(now.mask_hw, there_hw) > 0.9
+
+
 @pytest.mark.parametrize("name", ["official", "no-gallery"])
 def test_policies_without_a_gallery_say_nothing_of_identity(model: Model, name: str) -> None:
     session = begun(model, POLICIES[name])
     seen = steps(session, scene((RED, 60, 40)), 1)
     assert seen.identity is None
     assert len(session.state.objects.get(1).gallery) == 0
+
+
+def test_galleries_that_are_only_watched_change_no_mask(model: Model) -> None:
+    watched, without = begun(model, replace(POLICY, redetect=False)), begun(model, NO_GALLERY)
+    for image_hwc in (GONE, scene((ALIKE, 5, 70)), scene((RED, 80, 20))):
+        mine, other = steps(watched, image_hwc, 4), steps(without, image_hwc, 4)
+        assert np.array_equal(mine.mask_hw, other.mask_hw)
+        assert replace(mine, mask_hw=GONE, identity=None) == replace(other, mask_hw=GONE)
 
 
 def test_objects_that_were_reset_have_no_gallery(model: Model) -> None:

@@ -36,7 +36,7 @@ class ColourModel:
     def __init__(self, size: int) -> None:
         self.mask_side = size // MASK_STRIDE
         self.memory = MemorySpec(recent=2, pointers=1, tokens=1, map_channels=3, pointer_channels=3)
-        self.capabilities = Capabilities(resizable=True)
+        self.capabilities = Capabilities(resizable=True, look_distance=0.01)
 
     def encode_image(self, picture_hwc: NDArray[np.uint8]) -> Features:
         image_13hw = torch.from_numpy(picture_hwc).permute(2, 0, 1)[None] / 255

@@ -54,7 +54,7 @@ class Blueprint:
         if self.pico is None:
             return None
         tree = self.pico.model_dump() | {"input": asdict(self.input_spec(size))}
-        tree["trunk_ranges"] = None  # those of other weights
+        tree |= {"trunk_ranges": None, "look_distance": None}  # those of other weights
         return PicoConfig.model_validate(tree)
 
     def build(self, size: int) -> SAM2Base:

@@ -93,7 +93,7 @@ def grow(weights: Path, parts: dict[str, object], pack: Pack, out: Path) -> None
 def _grown(config: PicoConfig, parts: dict[str, object]) -> PicoConfig:
     tree = config.model_dump()
     tree["architecture"] |= parts
-    tree["trunk_ranges"] = None  # to be measured after training
+    tree |= {"trunk_ranges": None, "look_distance": None}  # to be measured after training
     try:
         return PicoConfig.model_validate(tree)
     except ValidationError as err:

@@ -54,7 +54,7 @@ def describe_windows(features: Features, side: float) -> Windows:
     across = means_1mhw.shape[-1]
     at_s = (np.arange(across, dtype=np.float32) * WINDOW_STEP + window / 2) / cells
     y_ss, x_ss = np.meshgrid(at_s, at_s, indexing="ij")
-    centres_q2 = np.stack([x_ss.ravel(), y_ss.ravel()], axis=1)
+    centres_q2 = np.stack([x_ss.ravel(), y_ss.ravel()], axis=1).astype(np.float32)
     return Windows(_unit(means_1mhw[0].flatten(1).t()), centres_q2, window / cells)
 
 

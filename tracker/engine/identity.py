@@ -13,30 +13,35 @@ from numpy.typing import NDArray
 from tracker.engine.appearance import Descriptors
 from tracker.engine.gallery import Gallery
 
-#: Distance at which a look is as likely another's as the object's own.
-DIFFERENT = 0.01
-#: Distance below which an object and its like are not told apart.
-ALIKE = DIFFERENT / 4
+ALIKE = 0.25  # of the distance of different things: nearer ones are not told apart
 
 Floats = NDArray[np.float32]
 
 
-def identity(looks_nd: Descriptors, gallery: Gallery, others: Sequence[Gallery]) -> Floats:
-    """Identity [n] of n looks with one object, beside galleries of others."""
+def identity(
+    looks_nd: Descriptors, gallery: Gallery, others: Sequence[Gallery], different: float
+) -> Floats:
+    """Identity [n] of n looks with one object, beside galleries of others.
+
+    `different` is the distance at which looks are as likely of one object as of two.
+    """
     other_n = gallery.distractors.nearest(looks_nd)
     for other in others:
         other_n = np.minimum(other_n, other.own.nearest(looks_nd))
-    spread = np.float32(gallery.spread)
-    return relative_similarity(gallery.own.nearest(looks_nd), other_n, spread)
+    room_n = np.full(len(looks_nd), max(different, gallery.spread), np.float32)
+    return relative_similarity(gallery.own.nearest(looks_nd), other_n, room_n)
 
 
-def identities(looks_nd: Descriptors, own_n: Sequence[int], all_of: Sequence[Gallery]) -> Floats:
+def identities(
+    looks_nd: Descriptors, own_n: Sequence[int], all_of: Sequence[Gallery], different: float
+) -> Floats:
     """Identity [n] of n looks, each with an object of its own; an empty gallery knows nothing: 0.
 
     Args:
         looks_nd: One of each object.
         own_n: Which of all galleries is the object's own.
         all_of: Galleries of all objects.
+        different: As for `identity`.
     """
     row_n, own = np.arange(len(looks_nd)), np.array(own_n, np.int64)
     near_ng = np.stack([gallery.own.nearest(looks_nd) for gallery in all_of], axis=1)
@@ -44,11 +49,14 @@ def identities(looks_nd: Descriptors, own_n: Sequence[int], all_of: Sequence[Gal
     near_ng[row_n, own] = [
         all_of[index].distractors.nearest(looks_nd[i : i + 1])[0] for i, index in enumerate(own_n)
     ]
-    spread_n = np.array([all_of[index].spread for index in own_n], np.float32)
-    return relative_similarity(nearest_own_n, near_ng.min(axis=1), spread_n)
+    room_n = np.array([max(different, all_of[index].spread) for index in own_n], np.float32)
+    return relative_similarity(nearest_own_n, near_ng.min(axis=1), room_n)
 
 
-def relative_similarity(own_n: Floats, other_n: Floats, spread_n: Floats) -> Floats:
-    """How much nearer looks are to their own gallery than to others, 0..1; 0.5 for as near."""
-    limit_n = np.clip(other_n, ALIKE, np.maximum(DIFFERENT, spread_n)) ** 2
+def relative_similarity(own_n: Floats, other_n: Floats, room_n: Floats) -> Floats:
+    """How much nearer looks are to their own gallery than to others, 0..1; 0.5 for as near.
+
+    Others count from a quarter of `room_n` on, so that a twin leaves something, and up to it.
+    """
+    limit_n = np.clip(other_n, ALIKE * room_n, room_n) ** 2
     return np.asarray(limit_n / (limit_n + own_n**2), np.float32)

@@ -58,8 +58,8 @@ class ObjectUpdate:
             shows_masks=self.policy.draw_prompts,
             want_distractors=self._keeps_distractors,
         )
-        if self.policy.gallery_entries:
-            decoded = self._recognition.check(rows, step, features, decoded)
+        if (recognition := self._recognition) is not None:
+            decoded = recognition.check(rows, step, features, decoded)
         rebalance()
         memory_nqm = network.encode_memory(features, decoded, from_prompt=False)
         kept = self.policy.memory.remembers(decoded)
@@ -103,8 +103,8 @@ class ObjectUpdate:
             obj.given.add(frame.step)
         obj.prompts[frame.step] = replace(prompt, mask_hw=None)
         obj.put(frame.step, decoded)
-        if self.policy.gallery_entries:
-            self._recognition.learn(obj, frame.step, frame.features, decoded)
+        if (recognition := self._recognition) is not None:
+            recognition.learn(obj, frame.step, frame.features, decoded)
 
     def replay(self, obj: TrackedObject, frame: HistoryFrame, rebalance: Rebalance) -> None:
         """Track one object again on a past frame, a prompt on it included."""
@@ -124,8 +124,12 @@ class ObjectUpdate:
         return carry_over(last, network.mask_side, self.model.device)
 
     @property
-    def _recognition(self) -> Recognition:
-        return Recognition(self.policy, self.objects)
+    def _recognition(self) -> Recognition | None:
+        """Comparison with galleries; None where none are kept."""
+        different = self.model.network.capabilities.look_distance
+        if not self.policy.gallery_entries or different is None:
+            return None
+        return Recognition(self.policy, self.objects, different)
 
     @property
     def _keeps_distractors(self) -> bool:

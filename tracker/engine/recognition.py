@@ -32,17 +32,19 @@ class Recognition:
     Attributes:
         policy: Limits and choices.
         objects: The objects.
+        different: The model's `look_distance`.
     """
 
     policy: Policy
     objects: ObjectTable
+    different: float
 
     def check(self, rows: Rows, step: int, features: Features, decoded: Decoded) -> Decoded:
         """Give tracked objects their identity; what is not recognised on its return is absent."""
         objects = [self.objects.rows[row] for row in rows]
         looks_nd = describe(features, decoded.logits_n1ss)
         galleries = [obj.gallery for obj in self.objects.rows]
-        identity_n = identities(looks_nd, rows.tolist(), galleries)
+        identity_n = identities(looks_nd, rows.tolist(), galleries, self.different)
         there_n = (decoded.presence_n1[:, 0] > 0).tolist()
         good_n = (decoded.iou_n >= MIN_IOU).tolist()
         areas = decoded.area_fractions()
@@ -69,8 +71,11 @@ class Recognition:
             obj.gallery.add(step, area, look_1d[0], self.policy.gallery_entries)
 
     def _least_to_return(self, obj: TrackedObject) -> float:
-        """Identity without which an object does not come back; 0 for one that was not away."""
-        away = obj.presence.state not in SHOWN
+        """Identity without which an object does not come back; 0 for one that was not away.
+
+        On frames that are tracked again it is where it was just prompted: not away.
+        """
+        away = obj.presence.state not in SHOWN and obj.replay_from is None
         if not (self.policy.redetect and away and len(obj.gallery)):
             return 0.0
         return RECOGNISED_SOON if obj.presence.absent <= SOON else RECOGNISED

@@ -44,12 +44,14 @@ class Redetection:
         policy: Limits and choices.
         bank: Memories of the objects.
         objects: The objects.
+        different: The model's `look_distance`.
     """
 
     model: Model
     policy: Policy
     bank: MemoryBank
     objects: ObjectTable
+    different: float
 
     def search(self, step: int, features: Features) -> None:
         """Look for one of the objects that are absent or doubted; in turn, one a step."""
@@ -66,7 +68,7 @@ class Redetection:
 
     def _is_missing(self, obj: TrackedObject, step: int) -> bool:
         """True if an object is absent, or another may have its mask."""
-        if obj.tracked_step != step or not len(obj.gallery):
+        if obj.tracked_step != step or not 0 <= obj.gallery.newest_step < step:
             return False
         return obj.identity is None or obj.doubted >= DOUBTED_FRAMES
 
@@ -132,7 +134,7 @@ class Redetection:
     ) -> tuple[int, float] | None:
         """The mask that is the object, and its identity; None where none is, or several are."""
         looks_kd = describe(features, decoded.logits_n1ss)
-        identity_k = identity(looks_kd, obj.gallery, self._others(obj))
+        identity_k = identity(looks_kd, obj.gallery, self._others(obj), self.different)
         times_k = np.array(decoded.area_fractions()) / obj.gallery.usual_area
         serves_k = (times_k <= AREA_TIMES) & (times_k >= 1 / AREA_TIMES)
         if obj.identity is not None:

@@ -357,8 +357,9 @@ class Session:
             for groups in batches:
                 assert features is not None
                 self._update.track(groups, step, features, rebalance)
-            if features is not None and self._searches:
-                self._redetection.search(step, features)
+            redetection = self._redetection
+            if features is not None and redetection is not None:
+                redetection.search(step, features)
             self._advance(step)
         ahead_s = 0.0
         if prefetched is not None:
@@ -391,15 +392,15 @@ class Session:
         return ObjectUpdate(state.model, state.policy, state.bank, state.objects)
 
     @property
-    def _redetection(self) -> Redetection:
-        state = self.state
-        return Redetection(state.model, state.policy, state.bank, state.objects)
-
-    @property
-    def _searches(self) -> bool:
-        """True if there is time to look for lost objects: nothing is saved on."""
-        policy = self.policy
-        return policy.redetect and policy.gallery_entries > 0 and self.state.budget == FULL
+    def _redetection(self) -> Redetection | None:
+        """The search for missing objects; None without galleries, or where time is saved."""
+        state, policy = self.state, self.policy
+        different = state.model.network.capabilities.look_distance
+        if not (policy.redetect and policy.gallery_entries and state.budget == FULL):
+            return None
+        if different is None:
+            return None
+        return Redetection(state.model, policy, state.bank, state.objects, different)
 
     def _inference(self) -> AbstractContextManager[None]:
         return inference(self.model)

@@ -98,8 +98,9 @@ class _Meta(_Strict):
     def _official_ones_kept_no_galleries(cls, meta: dict[str, Any]) -> dict[str, Any]:
         """Have the policy of an older snapshot be the one of today that it was."""
         policy = meta.get("policy")
-        old = isinstance(policy, dict) and meta.get("version", 0) < _WITH_GALLERIES
-        if not (old and policy.get("whole_memories")):
+        if not isinstance(policy, dict) or meta.get("version", 0) >= _WITH_GALLERIES:
+            return meta
+        if not policy.get("whole_memories"):
             return meta
         none = {"gallery_entries": OFFICIAL.gallery_entries, "redetect": OFFICIAL.redetect}
         return meta | {"policy": policy | none}

@@ -153,12 +153,16 @@ class Capabilities:
         follows_masks: It was trained to be shown the mask before on a tracked frame.
         finds_distractors: `decode` can tell whether something else looks like an object.
         resizable: It takes pictures of other sizes.
+        look_distance: Distance of two looks, see `tracker.engine.appearance`, at which they are as
+            likely of one object as of two, measured for its weights; None where nobody measured
+            it, and galleries would mislead.
     """
 
     draws_prompts: bool = False
     follows_masks: bool = False
     finds_distractors: bool = False
     resizable: bool = False
+    look_distance: float | None = None
 
 
 class VideoModel(Protocol):

@@ -29,15 +29,10 @@ from tracker.models import Model
 from tracker.types import Prompt
 
 HELP = "lost objects found again, lookalikes and swaps, on clips made of held-out data (an hour)"
-QUICK = {"clips": 1, "objects": (1,), "rounds": 1, "frames": 1, "warm_up": 1}
+QUICK = {"model": "pico@128", "clips": 1, "objects": (1,), "rounds": 1, "frames": 1, "warm_up": 1}
 NO_GALLERY = Policy(gallery_entries=0, redetect=False)
-#: "watched" has galleries and says `identity`, but does nothing about it.
-POLICIES = {
-    "default": Policy(),
-    "watched": Policy(redetect=False),
-    "no-gallery": NO_GALLERY,
-    "official": OFFICIAL,
-}
+#: "watched" says `identity` and does nothing about it: its masks are those without a gallery.
+POLICIES = {"default": Policy(), "watched": Policy(redetect=False), "official": OFFICIAL}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -95,8 +90,8 @@ def _scores(model: Model, options: argparse.Namespace) -> dict[str, list[Score]]
     for seed in range(first, first + options.clips):
         for group in GROUPS:
             clip = make_clip(options.data, group, seed)
-            for name, policy in POLICIES.items():
-                scores[name].append(score(clip, list(track(model, policy, clip))))
+            for name, seen in track(model, POLICIES, clip).items():
+                scores[name].append(score(clip, seen))
             told = "  ".join(f"{name} {_word(scores[name][-1])}" for name in POLICIES)
             print(f"{group:9}{clip.name:24}{told}", file=sys.stderr, flush=True)
     return scores
@@ -107,13 +102,19 @@ def _word(of: Score) -> str:
     return f"{found}{'wrong' if of.wrong else 'right'}"
 
 
-def track(model: Model, policy: Policy, clip: Clip) -> Iterator[Seen]:
-    """What a session publishes of a clip's object, frame by frame."""
-    session = Session(model, replace(policy, history_frames=0, lost_after=FPS))
+def track(model: Model, policies: Mapping[str, Policy], clip: Clip) -> dict[str, list[Seen]]:
+    """What sessions of some policies, which share encodings, publish of a clip's object."""
+    sessions = {
+        name: Session(model, replace(policy, history_frames=0, lost_after=FPS))
+        for name, policy in policies.items()
+    }
+    seen: dict[str, list[Seen]] = {name: [] for name in policies}
     for t, image_hwc in enumerate(clip.images_hwc):
-        result = session.step(image_hwc)
-        obj = result.objects[0] if t else session.prompt(_prompt(1, clip.truths_hw[0])).object
-        yield Seen(obj.mask_hw, obj.identity)
+        for name, session in sessions.items():
+            result = session.step(image_hwc)
+            obj = result.objects[0] if t else session.prompt(_prompt(1, clip.truths_hw[0])).object
+            seen[name].append(Seen(obj.mask_hw, obj.identity))
+    return seen
 
 
 def _prompt(object_id: int, mask_hw: NDArray[np.bool_]) -> Prompt:

@@ -103,7 +103,8 @@ def _changed(
     cutout: Cutout, scale: float, gain_rgb: tuple[float, float, float], mirrored: bool
 ) -> Cutout:
     cutout = _resized(cutout, scale)
-    image_hwc = np.clip(cutout.image_hwc * np.float32(gain_rgb), 0, 255).astype(np.uint8)
+    gains_c = np.array(gain_rgb, np.float32)
+    image_hwc = np.clip(cutout.image_hwc.astype(np.float32) * gains_c, 0, 255).astype(np.uint8)
     flip = slice(None, None, -1 if mirrored else 1)
     return Cutout(image_hwc[:, flip].copy(), cutout.mask_hw[:, flip].copy())
 

@@ -112,6 +112,7 @@ class PicoConfig(BaseModel):
         input: The pictures that it expects.
         trunk_ranges: Calibrated ranges of the trunk's activations, for
             `tracker.models.optim.int8.trunk`; None where they were not calibrated.
+        look_distance: As in `Capabilities`; None where it was not measured.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -119,6 +120,7 @@ class PicoConfig(BaseModel):
     architecture: PicoArchitecture
     input: InputSpec
     trunk_ranges: tuple[tuple[FiniteFloat, FiniteFloat], ...] | None = None
+    look_distance: Annotated[float, Field(gt=0, lt=1)] | None = None
 
 
 def read_pico_config(path: Path) -> PicoConfig:
@@ -205,6 +207,7 @@ def build_pico(config: PicoConfig, cls: type[SAM2Base] = SAM2Base, **extra: Any)
     network.memory_stride = arch.memory_stride
     network.draws_prompts = arch.draws_prompts
     network.follows_masks = arch.follows_masks
+    network.look_distance = config.look_distance
     if arch.fine_prompts:
         network.fine_prompts = torch.nn.Conv2d(1, arch.d_model // 8, 1)
     return network

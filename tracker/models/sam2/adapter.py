@@ -9,7 +9,13 @@ from sam2.modeling.sam2_base import SAM2Base
 from tracker.models.base import Capabilities, Features, MemorySpec
 from tracker.models.model import InputSpec
 from tracker.models.preprocess import image_tensor, pixel_tensor
-from tracker.models.sam2.extensions import WHOLE, draws_prompts, follows_masks, memory_stride
+from tracker.models.sam2.extensions import (
+    WHOLE,
+    draws_prompts,
+    follows_masks,
+    look_distance,
+    memory_stride,
+)
 from tracker.models.sam2.resize import set_size, with_shared_weights
 from tracker.models.sam2.verbs import Sam2Network
 
@@ -57,12 +63,13 @@ class Sam2Model(Sam2Network):
 
     @property
     def capabilities(self) -> Capabilities:
-        """Abilities beyond the official SAM 2; the first two are those of pico's weights."""
+        """Abilities beyond the official SAM 2; some are those of pico's weights alone."""
         return Capabilities(
             draws_prompts=draws_prompts(self.module),
             follows_masks=follows_masks(self.module),
             finds_distractors=True,
             resizable=self.resizable,
+            look_distance=look_distance(self.module),
         )
 
     def encode_image(self, picture_hwc: NDArray[np.uint8]) -> Features:

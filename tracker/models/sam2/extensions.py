@@ -23,3 +23,9 @@ def follows_masks(module: SAM2Base) -> bool:
 def has_fine_prompts(module: SAM2Base) -> bool:
     """True if a network was trained to be shown masks at full resolution, too."""
     return hasattr(module, "fine_prompts")
+
+
+def look_distance(module: SAM2Base) -> float | None:
+    """`Capabilities.look_distance` of a network for which it was measured."""
+    distance: float | None = getattr(module, "look_distance", None)
+    return distance
