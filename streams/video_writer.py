@@ -79,7 +79,8 @@ class VideoWriter(Closing):
 
         Args:
             path: The file to write; its folder must exist.
-            width, height: Of the frames, in pixels.
+            width: Of the frames, in pixels.
+            height: Of the frames, in pixels.
             fps: Frames per second, for frames without pts and for the encoder.
             sample_aspect_ratio: Width of a pixel over its height, as it is to be seen.
             kind: Container and encoder.

@@ -67,8 +67,9 @@ def _error(mattes: Mattes) -> float:
             )
             height, width = grey_hw.shape
             x, y = np.meshgrid(np.arange(width), np.arange(height))
-            places = (motion + np.stack([x, y], axis=2)).astype(np.float32)
-            carried_hw = cv2.remap(before[1], places, None, cv2.INTER_LINEAR)
+            x_hw = (motion[..., 0] + x).astype(np.float32)
+            y_hw = (motion[..., 1] + y).astype(np.float32)
+            carried_hw = cv2.remap(before[1], x_hw, y_hw, cv2.INTER_LINEAR)
             solid = (alpha_hw > 0.5).astype(np.uint8)
             band = cv2.dilate(solid, kernel) != cv2.erode(solid, kernel)
             if band.any():

@@ -71,7 +71,8 @@ class CropStage:
         boxes = [i.box_xyxy for i in shot.objects if i.box_xyxy and self._target.has(i.id)]
         if boxes:
             edges = np.array(boxes, np.float64)
-            return (edges[:, :2].min(axis=0) + edges[:, 2:].max(axis=0)) / 2
+            middle = (edges[:, :2].min(axis=0) + edges[:, 2:].max(axis=0)) / 2
+            return np.asarray(middle, np.float64)
         if self._way:
             return self._way[-1]
         height, width = shot.image_hwc.shape[:2]

@@ -56,8 +56,8 @@ class SteadyEdges:
     ) -> NDArray[np.float32]:
         before_hw = cv2.remap(
             self._before[object_id],
-            places_hw2,
-            None,
+            np.ascontiguousarray(places_hw2[..., 0]),
+            np.ascontiguousarray(places_hw2[..., 1]),
             cv2.INTER_LINEAR,
             borderMode=cv2.BORDER_REPLICATE,
         )

@@ -161,7 +161,7 @@ class RemoveStage:
             if view.to_next is None:
                 return None
             total = view.to_next @ total
-        return total if index < other_index else np.linalg.inv(total)
+        return total if index < other_index else np.asarray(np.linalg.inv(total), np.float64)
 
 
 def _homography(first: _View, second: _View, guess: Homography | None) -> Homography | None:
@@ -224,4 +224,4 @@ def _lit_alike(
     if not ring_hw.any():
         return colours_hwc
     shift = here_hwc[ring_hw].astype(np.float32).mean(axis=0) - colours_hwc[ring_hw].mean(axis=0)
-    return colours_hwc + shift
+    return np.asarray(colours_hwc + shift, np.float32)
