@@ -6,6 +6,7 @@ import struct
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -116,6 +117,10 @@ COMMANDS: list[Command] = [
     RestoreCommand(Path("a.safetensors"), True, ((1, None), (2, "cup")), 3),
     RestoreCommand(Path("a.safetensors"), False, None, 3, b"\x00\xffdata"),
 ]
+
+
+def test_every_command_is_tried() -> None:
+    assert {type(command) for command in COMMANDS} == set(get_args(Command))
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: type(command).__name__)

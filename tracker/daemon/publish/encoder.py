@@ -101,7 +101,7 @@ class FrameEncoder:
     def _due(self, tracked: Tracked, previews: frozenset[Topic]) -> list[Topic]:
         if tracked.settings.preview.fps <= 0:
             return []
-        return [topic for topic in sorted(previews) if self._is_due(tracked, topic)]
+        return [one for one in Topic if one in previews and self._is_due(tracked, one)]
 
     def _is_due(self, tracked: Tracked, topic: Topic) -> bool:
         pace = self._paces.setdefault((tracked.stream, topic), PreviewPace())

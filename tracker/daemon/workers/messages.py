@@ -5,23 +5,12 @@ looked at on the way, or is no JSON.
 """
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal, cast, get_args
 
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from tracker.daemon.config.schema import DaemonConfig
-from tracker.daemon.messages import (
-    AcceptCommand,
-    Command,
-    Event,
-    ListCommand,
-    PromptCommand,
-    RelabelCommand,
-    RemoveCommand,
-    ResetCommand,
-    RestoreCommand,
-    SaveCommand,
-)
+from tracker.daemon.messages import Command, Event, RestoreCommand
 from tracker.daemon.publish.encoder import EncodedFrame, EncodedPreview
 from tracker.daemon.telemetry.status import SourceStatus, TrackingStatus, WorkerStatus
 from tracker.daemon.tracking.stream_tracker import CommandResult
@@ -29,7 +18,7 @@ from tracker.daemon.workers.channel import ChannelError
 from tracker.daemon.workers.model_info import ModelInfo
 from tracker.protocol.data import Topic
 from tracker.protocol.fields import Epoch, Message, StreamName, StreamSettings
-from tracker.protocol.replies import ErrorBody, ObjectInfo, ObjectsResult, PromptResult
+from tracker.protocol.replies import ErrorBody
 
 
 class Setup(Message):
@@ -248,20 +237,10 @@ _TO_WORKER: TypeAdapter[Any] = TypeAdapter(Annotated[ToWorker, Field(discriminat
 _FROM_WORKER: TypeAdapter[Any] = TypeAdapter(Annotated[FromWorker, Field(discriminator="type")])
 
 _COMMANDS: dict[str, TypeAdapter[Any]] = {
-    kind.__name__: TypeAdapter(kind)
-    for kind in (
-        PromptCommand,
-        AcceptCommand,
-        RemoveCommand,
-        ResetCommand,
-        RelabelCommand,
-        ListCommand,
-        SaveCommand,
-        RestoreCommand,
-    )
+    kind.__name__: TypeAdapter(kind) for kind in get_args(Command)
 }
 _RESULTS: dict[str, type[Message]] = {
-    kind.__name__: kind for kind in (PromptResult, ObjectInfo, ObjectsResult)
+    kind.__name__: kind for kind in get_args(CommandResult) if issubclass(kind, Message)
 }
 _SOURCE = TypeAdapter(SourceStatus)
 _TRACKING = TypeAdapter(TrackingStatus)
