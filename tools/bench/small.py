@@ -112,7 +112,7 @@ def efficienttam() -> nn.Module:
     network.eval().requires_grad_(False)
     randomize(network)
     nn.init.constant_(
-        network.get_submodule("sam_mask_decoder.pred_obj_score_head.layers.2").bias, 3.0
+        network.get_parameter("sam_mask_decoder.pred_obj_score_head.layers.2.bias"), 3.0
     )
     return network
 

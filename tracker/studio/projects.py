@@ -64,7 +64,7 @@ def _answering(
 
     @wraps(handler)
     async def answer(
-        self: "ProjectPages", request: Request, *args: _P.args, **kwargs: _P.kwargs
+        self: "ProjectPages", request: Request, /, *args: _P.args, **kwargs: _P.kwargs
     ) -> Response:
         try:
             return await handler(self, request, *args, **kwargs)
@@ -102,7 +102,7 @@ class ProjectPages:
     def routes(self) -> list[BaseRoute]:
         """The routes."""
         return [
-            Route("/projects.json", self.list),
+            Route("/projects.json", self.titles),
             Route("/browse.json", self.browse),
             Route("/projects", self.create, methods=["POST"]),
             Route("/uploads", self.begin_upload, methods=["POST"]),
@@ -131,7 +131,7 @@ class ProjectPages:
     # --- choosing
 
     @_answering
-    async def list(self, request: Request) -> Response:
+    async def titles(self, request: Request) -> Response:
         """The projects, and what may be opened."""
         return JSONResponse(
             {
@@ -303,7 +303,7 @@ class ProjectPages:
             async with self._opening:
                 await self._close_some()
 
-    def _titles(self) -> "list[dict[str, str]]":
+    def _titles(self) -> list[dict[str, str]]:
         titles = []
         for project_id in self._library.ids():
             try:
