@@ -1,6 +1,7 @@
 """`trackd track --project` and `trackd export` on the command line."""
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ BOX = f"1:{','.join(f'{edge:g}' for edge in box(0, 0))}"
 @pytest.fixture(autouse=True)
 def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tracker.annotate.run.load_model", lambda *_, **__: small_pico())
+    monkeypatch.setattr("tracker.project.tracking.SNAPSHOT_EVERY_S", math.inf)
     monkeypatch.chdir(tmp_path)
     write_clip(Path("discs.mp4"), 4)
 

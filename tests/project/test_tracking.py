@@ -1,6 +1,7 @@
 """Tracking of a project: the bytes of a whole run, and no more work than the change needs."""
 
 import itertools
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -38,6 +39,7 @@ def click(object_id: int, disc: int, frame: int) -> PlacedPrompt:
 def small_model(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tracker.annotate.run.load_model", lambda *_, **__: small_pico())
     monkeypatch.setattr(tracking_module, "SNAPSHOT_FRAMES", 2)
+    monkeypatch.setattr(tracking_module, "SNAPSHOT_EVERY_S", math.inf)
 
 
 @pytest.fixture(scope="module")

@@ -53,9 +53,22 @@ def project_of(annotation: Annotation, folder: Path, *, policy: str) -> Project:
         raise UsageError("--project takes no finder", "a project is of prompts; leave one out")
     if annotation.options is not None:
         raise UsageError("--project takes no --source-option", "a project is of a file")
+    settings = _settings_of(annotation, folder, policy)
+    if (folder / "project.json").exists():
+        project = Project.open(folder)
+        named = settings.model_copy(update={"title": project.settings.title})
+        if project.settings != named:
+            raise _differs(folder, project.settings, named)
+    else:
+        project = Project.create(folder, settings)
+    ProjectPrompts.of(annotation.plan).save(project.prompts_path)
+    return project
+
+
+def _settings_of(annotation: Annotation, folder: Path, policy: str) -> ProjectSettings:
     source, content = described_source(annotation.source, folder)
     model, frames = annotation.model, annotation.plan.frames
-    settings = ProjectSettings.model_validate(
+    return ProjectSettings.model_validate(
         {
             "source": source,
             "content": content,
@@ -72,15 +85,6 @@ def project_of(annotation: Annotation, folder: Path, *, policy: str) -> Project:
             "backward": annotation.backward,
         }
     )
-    if (folder / "project.json").exists():
-        project = Project.open(folder)
-        named = settings.model_copy(update={"title": project.settings.title})
-        if project.settings != named:
-            raise _differs(folder, project.settings, named)
-    else:
-        project = Project.create(folder, settings)
-    ProjectPrompts.of(annotation.plan).save(project.prompts_path)
-    return project
 
 
 def _differs(folder: Path, before: ProjectSettings, now: ProjectSettings) -> UsageError:

@@ -38,7 +38,13 @@ async def export(project: Project, format_name: str) -> Path:
     await asyncio.to_thread(_clear, folder, target)
     command = (sys.executable, "-m", "tracker.cli.main", "export", str(project.folder))
     process = await asyncio.create_subprocess_exec(
-        *command, "--quiet", "--export", f"{format_name}:{target}", stdout=PIPE, stderr=PIPE
+        *command,
+        "--quiet",
+        "--export",
+        f"{format_name}:{target}",
+        stdout=PIPE,
+        stderr=PIPE,
+        process_group=0,
     )
     try:
         _, said = await process.communicate()
