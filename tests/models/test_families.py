@@ -83,6 +83,21 @@ def test_a_session_takes_every_command(name: str, models: dict[str, Model], tmp_
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
+def test_masks_in_bf16_are_about_those_in_fp32(name: str, weights: dict[str, Path]) -> None:
+    outputs = []
+    for dtype in ("fp32", "bf16"):
+        session = Session(load_model(name, checkpoint=weights[name], device="cpu", dtype=dtype))
+        session.step(frame(0))
+        session.prompt(Prompt(1, mask_hw=square(0)))
+        for step in range(1, 3):
+            session.step(frame(step))
+        outputs.append(session.state.objects.rows[0].outputs[-1].decoded.logits_n1ss)
+    fp32, bf16 = outputs
+    assert (fp32 - bf16).abs().mean() <= 0.05 * fp32.abs().mean()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
 def test_objects_together_are_as_objects_alone(name: str, models: dict[str, Model]) -> None:
     """Those of a batch that remember unequally much too."""
     outputs = []
@@ -218,6 +233,14 @@ class TestRefusals:
         with pytest.raises(ModelError, match="is not a configuration of edgetam_video") as error:
             load_model("edgetam", checkpoint=tmp_path, device="cpu")
         assert "\n" not in str(error.value)
+
+    def test_a_trunk_on_a_hub(self, weights: dict[str, Path], tmp_path: Path) -> None:
+        """timm would ask the hub what it is, even for its architecture alone."""
+        config = json.loads((weights["edgetam"] / "config.json").read_text())
+        config["vision_config"]["backbone_config"]["architecture"] = "hf-hub:someone/else"
+        (tmp_path / "config.json").write_text(json.dumps(config))
+        with pytest.raises(ModelError, match="'hf-hub:someone/else' is not a name"):
+            load_model("edgetam", checkpoint=tmp_path, device="cpu")
 
     def test_a_configuration_that_the_weights_do_not_fit(
         self, weights: dict[str, Path], tmp_path: Path

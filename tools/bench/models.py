@@ -140,9 +140,15 @@ def daemon_model(name: str, device: str, dtype: str) -> dict[str, str]:
 def official_predictor(
     name: str, cls: type[SAM2VideoPredictor], device: torch.device
 ) -> SAM2VideoPredictor:
-    """The official predictor with the very same weights, on `device`, ready to track."""
+    """The official predictor with the very same weights, on `device`, ready to track.
+
+    Raises:
+        UsageError: The model is none of sam2's modules.
+    """
     weights = find_weights(name)
     spec = find_spec(name.partition("@")[0])
+    if isinstance(find_family(spec), HuggingFaceFamily):
+        raise UsageError(f"{name} is none for the official predictor", "compare with transformers")
     if spec.embedded:
         predictor = build_pico(pico_config(spec, weights.path), cls)
     else:

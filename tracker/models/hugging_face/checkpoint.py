@@ -52,13 +52,23 @@ def read_config(weights: Path, default: Any) -> Any:
         content = json.loads(path.read_bytes())
         if content["model_type"] != default.model_type:
             return default
-        return type(default).from_dict(content)
+        config = type(default).from_dict(content)
+        _check_is_local(config)
+        return config
     except Exception as err:  # transformers' own checks raise many kinds
         reason = str(err).partition("\n")[0]
         raise ModelError(
             f"{path} is not a configuration of {default.model_type}: {reason}",
             "use the config.json that came with the weights",
         ) from err
+
+
+def _check_is_local(config: Any) -> None:
+    """Refuse a trunk that timm would look for on a hub, as in "hf-hub:user/name"."""
+    trunk = getattr(config.vision_config, "backbone_config", None)
+    architecture = getattr(trunk, "architecture", "")
+    if ":" in architecture:
+        raise ValueError(f"its trunk {architecture!r} is not a name of timm's own")
 
 
 def load_network(cls: Any, config: Any, weights: Path) -> nn.Module:
@@ -82,7 +92,7 @@ def load_network(cls: Any, config: Any, weights: Path) -> nn.Module:
             ignore_mismatched_sizes=True,
             output_loading_info=True,
         )
-    except (RuntimeError, ValueError, ImportError) as err:
+    except Exception as err:  # a configuration that fits no network fails in any of its layers
         reason = str(err).partition("\n")[0]
         raise ModelError(f"transformers cannot load {weights}: {reason}") from err
     found = differences(

@@ -114,7 +114,8 @@ class HuggingFaceModel:
         pointers_nlm, pointer_pos_nlm = self._pointer_tokens(memories)
         time_nk1m = self.module.memory_temporal_positional_encoding[memories.age_index_nk]
         map_pos_nkqm = time_nk1m.flatten(2).unsqueeze(2) + self._map_pos_1qm[:, None]
-        tokens_nlm = torch.cat([memories.maps_nkqm.flatten(1, 2).to(dtype), pointers_nlm], dim=1)
+        maps_nlm = memories.maps_nkqm.flatten(1, 2)
+        tokens_nlm = torch.cat([maps_nlm.to(dtype), pointers_nlm.to(dtype)], dim=1)
         pos_nlm = torch.cat([map_pos_nkqm.flatten(1, 2), pointer_pos_nlm], dim=1)
         conditioned_1nqc = self.module.memory_attention(
             current_vision_features=_tokens_first(features.top_1chw).expand(-1, n, -1),
