@@ -74,6 +74,8 @@ class TextSettings(FinderSettings):
 class DetectorSettings(FinderSettings):
     """Settings of detectors of classes.
 
+    A function is imported and run: what takes settings from others must not let them name one.
+
     Attributes:
         model: A name of `trackd models`, a folder with a model of `transformers`, or
             `package.module.function` that returns `supervision.Detections` of an RGB picture.
