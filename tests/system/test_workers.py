@@ -70,10 +70,11 @@ def test_a_worker_that_fails_is_started_again_with_its_objects(
         client.save_snapshot("a")
         os.kill(before["pid"], number)
         wait_until(lambda: status_of(client, worker)["restarts"] > before["restarts"], "its end")
+        client.relabel_object("a", object_id, "again")  # waits until the worker is there
         later = next_with_objects(client, "a", after_seq=seen.seq)
         assert object_id in [obj.id for obj in later.message.objects]
         assert later.message.frame.epoch == seen.epoch
-        assert {obj.label for obj in client.objects("a")} == {"square"}
+        assert {obj.label for obj in client.objects("a")} == {"again"}
         after = status_of(client, worker)
         assert after["pid"] != before["pid"]
         assert status_of(client, other)["pid"] == unhurt["pid"]

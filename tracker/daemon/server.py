@@ -222,7 +222,7 @@ class Server:
         if self._store is not None:
             every_s, tell = config.state.every_s, partial(_emit_saving, streams)
             self._saver = Saver(self._store, streams, every_s=every_s, on_change=tell)
-        self._open_streams(streams, numbering)
+        self._open_streams(workers, streams, numbering)
         if self._saver is not None:
             self._saver.start()
         control = self._listen(undo, context, authenticator, model, workers.why, publisher, streams)
@@ -302,13 +302,14 @@ class Server:
         undo.callback(control.stop, 1.0)
         return control
 
-    def _open_streams(self, streams: Streams, numbering: Numbering) -> None:
+    def _open_streams(self, workers: WorkerPool, streams: Streams, numbering: Numbering) -> None:
         """Open what the configuration names and what was there before, objects included."""
         saved = None if self._store is None else self._load(self._store)
         before = {} if saved is None else dict(saved.streams)
         numbering.retire(0 if saved is None else saved.first_seq)
         added = {name: kept.settings for name, kept in before.items() if not kept.configured}
         wanted = added | self._config.streams
+        workers.prepare(len(wanted))
         opened = []
         for name, settings in wanted.items():
             kept = before.get(name)

@@ -21,6 +21,9 @@ class Worker(Protocol):
 
     name: str
 
+    def wait_ready(self) -> None:
+        """Wait until its model is loaded; raises TrackdError where it cannot be."""
+
     def check_room(self) -> None:
         """Refuse another stream that runs.
 

@@ -80,6 +80,9 @@ class LocalWorker:
         self._streams: dict[str, _Owned] = {}
         self._removed: list[Supervisor] = []  # of which threads hang
 
+    def wait_ready(self) -> None:
+        """See `Worker`."""
+
     def check_room(self) -> None:
         """See `Worker`.
 

@@ -54,17 +54,35 @@ class WorkerPool:
         """
         with self._lock:
             best = min(self._workers.values(), key=lambda worker: counts.get(worker.name, 0))
-            running = len(self._workers)
-            if self._start is None or running >= self._most or not counts.get(best.name, 0):
+            if not counts.get(best.name, 0):
                 return best
-            worker = self._start(running, running + 1)
-            self._workers[worker.name] = worker
-            if self._threads is not None:
-                threads = self._threads(running + 1)
-                for other in self._workers.values():
-                    other.limit_threads(threads)
-                _LOG.info("%d workers, threads of each: %d", running + 1, threads)
-            return worker
+            return self._started() or best
+
+    def prepare(self, streams: int) -> None:
+        """Start the workers for so many streams, and wait until all are ready.
+
+        Raises:
+            TrackdError: One cannot start.
+        """
+        with self._lock:
+            while len(self._workers) < streams and self._started() is not None:
+                pass
+        for worker in self._all():
+            worker.wait_ready()
+
+    def _started(self) -> Worker | None:
+        """Another worker, with which the others share the processors; None if there may be none."""
+        running = len(self._workers) + 1
+        if self._start is None or running > self._most:
+            return None
+        worker = self._start(running - 1, running)
+        self._workers[worker.name] = worker
+        if self._threads is not None:
+            threads = self._threads(running)
+            for other in self._workers.values():
+                other.limit_threads(threads)
+            _LOG.info("%d workers, threads of each: %d", running, threads)
+        return worker
 
     def named(self, name: str) -> Worker:
         """A worker.

@@ -10,9 +10,8 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 from streams.address import redact
 from tracker.daemon.config.schema import DaemonConfig, RetryConfig
@@ -29,13 +28,13 @@ from tracker.daemon.workers.channel import ChannelError
 from tracker.daemon.workers.child import Child
 from tracker.daemon.workers.model_info import ModelInfo
 from tracker.daemon.workers.nursery import Nursery
+from tracker.daemon.workers.record import ParkedCommand, StreamRecord
 from tracker.daemon.workers.requests import Requests
 from tracker.daemon.workers.watch import Watch
 from tracker.errors import TrackdError
 from tracker.protocol.data import EventName, Topic
 from tracker.protocol.fields import StreamSettings
-from tracker.protocol.replies import ErrorCode, ObjectInfo, StreamState
-from tracker.types import ObjectState
+from tracker.protocol.replies import ErrorCode, StreamState
 
 START_S = 300.0  # for a model to be loaded on a slow disk
 LET_GO_S = 2.0
@@ -43,38 +42,6 @@ MAX_SNAPSHOTS_BYTES = 2**30
 _TICK_S = 0.25
 _LOG = logging.getLogger("trackd.worker")
 _RETRY = RetryConfig(first_s=0.5, longest_s=30.0, healthy_s=60.0)
-
-
-@dataclass(slots=True)
-class _Stream:
-    """A stream of the worker, as far as the daemon must know it to start it again.
-
-    Attributes:
-        snapshot: Its objects, as they were saved last.
-        saved_s: When, by `time.monotonic()`.
-    """
-
-    settings: StreamSettings
-    numbers: FrameNumbers
-    paused: bool
-    trusted: bool
-    source: SourceStatus
-    tracking: TrackingStatus = field(default_factory=TrackingStatus)
-    previews: frozenset[Topic] = frozenset()
-    snapshot: bytes | None = None
-    saved_s: float = 0.0
-
-    def remember(self, command: RestoreCommand) -> None:
-        """Take note of objects that are put back, in case the process does not confirm it."""
-        if command.objects is None:
-            return
-        lost = (
-            ObjectInfo(id=number, label=label, state=ObjectState.LOST, score=0.0, box=None)
-            for number, label in command.objects
-        )
-        next_object_id = max(command.next_object_id, self.tracking.next_object_id)
-        self.tracking = replace(self.tracking, objects=tuple(lost), next_object_id=next_object_id)
-        self.snapshot = command.data
 
 
 class ProcessWorker:
@@ -115,8 +82,9 @@ class ProcessWorker:
         self._nursery = nursery
         self._own_ports = own_ports
         self._lock = threading.RLock()  # guards what follows
-        self._streams: dict[str, _Stream] = {}
+        self._streams: dict[str, StreamRecord] = {}
         self._requests = Requests()
+        self._parked: list[ParkedCommand] = []
         self._child: Child | None = None
         self._is_ready = False
         self._status = WorkerStatus(name)
@@ -130,6 +98,10 @@ class ProcessWorker:
     def start(self) -> None:
         """Start the process, and watch it from now on."""
         self._thread.start()
+
+    def wait_ready(self) -> None:
+        """See `Worker`."""
+        self.model()
 
     def model(self) -> ModelInfo:
         """The model, once it is loaded for the first time.
@@ -163,10 +135,10 @@ class ProcessWorker:
         """See `Worker`. While the process is started, the stream waits for it."""
         source = SourceStatus(redact(settings.url))
         with self._lock:
-            owned = _Stream(settings, numbers, paused, trusted, source)
+            owned = StreamRecord(stream, settings, numbers, paused, trusted, source)
             self._streams[stream] = owned
             if self._is_ready:
-                self._send_add(stream, owned, paused=paused)
+                self._send_add(owned, paused=paused)
 
     def remove(self, stream: str) -> "Future[None]":
         """See `Worker`."""
@@ -206,7 +178,7 @@ class ProcessWorker:
             self._send(say.packed(say.ResumeStream(stream=stream)))
 
     def submit(self, stream: str, command: Command) -> "Future[CommandResult]":
-        """See `Worker`.
+        """See `Worker`. While the process is started, commands wait for it.
 
         A future that is cancelled while its command is on the way may find it applied.
         """
@@ -214,8 +186,6 @@ class ProcessWorker:
             owned = self._owned(stream)
             if isinstance(command, RestoreCommand):
                 owned.remember(command)
-            if not self._is_ready:
-                raise _starting(stream)
             return self._submit(stream, owned, command)
 
     def want(self, stream: str, topics: frozenset[Topic]) -> None:
@@ -224,7 +194,7 @@ class ProcessWorker:
             owned = self._streams.get(stream)
             if owned is not None:
                 owned.previews = topics
-                self._send(say.packed(_previews(stream, topics)))
+                self._send(say.packed(owned.wanting()))
 
     def source(self, stream: str) -> SourceStatus:
         """See `Worker`; as old as the last report, a second at most."""
@@ -295,7 +265,7 @@ class ProcessWorker:
 
     # --- with the lock
 
-    def _owned(self, stream: str) -> _Stream:
+    def _owned(self, stream: str) -> StreamRecord:
         owned = self._streams.get(stream)
         if owned is None:
             raise RequestError(ErrorCode.UNKNOWN_STREAM, f"there is no stream {stream}")
@@ -305,28 +275,35 @@ class ProcessWorker:
         """Queue a message to the process that is ready; False where there is none, or no room."""
         return self._is_ready and self._child is not None and self._child.send(parts)
 
-    def _send_add(self, stream: str, owned: _Stream, *, paused: bool) -> None:
-        add = say.AddStream(
-            stream=stream,
-            settings=owned.settings,
-            first_seq=owned.numbers.next,
-            paused=paused,
-            trusted=owned.trusted,
-            own_ports=tuple(self._own_ports()),
-        )
-        self._send(say.packed(add))
+    def _send_add(self, owned: StreamRecord, *, paused: bool) -> None:
+        self._send(say.packed(owned.adding(self._own_ports(), paused=paused)))
         if owned.previews:
-            self._send(say.packed(_previews(stream, owned.previews)))
+            self._send(say.packed(owned.wanting()))
 
-    def _submit(self, stream: str, owned: _Stream, command: Command) -> "Future[CommandResult]":
+    def _submit(
+        self, stream: str, owned: StreamRecord, command: Command
+    ) -> "Future[CommandResult]":
         number, future = self._requests.begin(stream)
-        if not self._send(say.pack_command(number, stream, ASKING.get(), command)):
+        parts = say.pack_command(number, stream, ASKING.get(), command)
+        if not (self._send(parts) if self._is_ready else self._park(stream, future, parts)):
             self._requests.take(number)
-            raise RequestError(ErrorCode.BUSY, "too many commands wait for the worker")
+            raise RequestError(
+                ErrorCode.BUSY,
+                f"too many commands wait for worker {self.name}",
+                "wait for their replies, or raise limits.commands_queued",
+            )
         if isinstance(command, SaveCommand):
             future.add_done_callback(partial(self._keep, owned))
         future.add_done_callback(partial(self._forward_cancel, number))
         return future
+
+    def _park(self, stream: str, future: "Future[CommandResult]", parts: list[bytes]) -> bool:
+        """Keep a command until the process is ready; False where too many of a stream wait."""
+        waiting = sum(one.stream == stream for one in self._parked)
+        if waiting >= self._config.limits.commands_queued:
+            return False
+        self._parked.append(ParkedCommand(stream, future, parts))
+        return True
 
     # --- in the thread that watches the process
 
@@ -472,31 +449,25 @@ class ProcessWorker:
             streams = dict(self._streams)
             for stream, owned in streams.items():
                 self._begin_stream(stream, owned)
+            parked, self._parked = self._parked, []
+            for one in parked:
+                if not one.future.cancelled():
+                    self._send(one.parts)
         if not self._model.done():
             self._model.set_result(model)
 
-    def _begin_stream(self, stream: str, owned: _Stream) -> None:
+    def _begin_stream(self, stream: str, owned: StreamRecord) -> None:
         """Add a stream, with the objects that it had, before any of its frames."""
-        known = owned.tracking
-        if not known.objects and known.next_object_id == 1:
-            self._send_add(stream, owned, paused=owned.paused)
-            return
-        self._send_add(stream, owned, paused=True)
-        objects = tuple((obj.id, obj.label) for obj in known.objects)
-        command = RestoreCommand(
-            Path(f"of stream {stream}"),
-            owned.snapshot is None,
-            objects,
-            known.next_object_id,
-            owned.snapshot,
-        )
-        restored = self._submit(stream, owned, command)
-        restored.add_done_callback(partial(self._restored, stream, owned, command))
+        self._send_add(owned, paused=owned.paused or owned.had_objects)
+        if owned.had_objects:
+            command = owned.restoring()
+            restored = self._submit(stream, owned, command)
+            restored.add_done_callback(partial(self._restored, stream, owned, command))
 
     def _restored(
         self,
         stream: str,
-        owned: _Stream,
+        owned: StreamRecord,
         command: RestoreCommand,
         done: "Future[CommandResult]",
     ) -> None:
@@ -515,22 +486,16 @@ class ProcessWorker:
         """Ask for snapshots of streams with objects that were not saved of late."""
         with self._lock:
             for stream, owned in self._streams.items():
-                due_s = owned.saved_s + self._config.state.every_s
-                if owned.tracking.objects and time.monotonic() >= due_s:
-                    owned.saved_s = time.monotonic()
+                if owned.saving_is_due(self._config.state.every_s):
                     self._submit(stream, owned, SaveCommand())
 
-    def _keep(self, owned: _Stream, saved: "Future[CommandResult]") -> None:
+    def _keep(self, owned: StreamRecord, saved: "Future[CommandResult]") -> None:
         """Keep a snapshot for the next start, where there is room for it."""
         if saved.cancelled() or saved.exception() is not None:
             return
-        data = saved.result()
         with self._lock:
-            held = sum(len(one.snapshot or b"") for one in self._streams.values())
-            if isinstance(data, bytes):
-                room = MAX_SNAPSHOTS_BYTES - held + len(owned.snapshot or b"")
-                owned.snapshot = data if len(data) <= room else None
-                owned.saved_s = time.monotonic()
+            others = (one.snapshot or b"" for one in self._streams.values() if one is not owned)
+            owned.keep(saved.result(), MAX_SNAPSHOTS_BYTES - sum(map(len, others)))
 
     def _forward_cancel(self, number: int, future: "Future[CommandResult]") -> None:
         if future.cancelled():
@@ -543,6 +508,7 @@ class ProcessWorker:
         _LOG.error("worker %s: %s; started again in %.1f s", self.name, why, wait_s)
         with self._lock:
             self._restarts += 1
+            self._parked.clear()
             streams = dict(self._streams)
             for stream, owned in streams.items():
                 self._pixels.leave(stream)
@@ -555,16 +521,6 @@ class ProcessWorker:
         told = f"worker {self.name} ended before it confirmed this: {why}"
         hint = "look at the objects, then try again"
         self._requests.fail_all(RequestError(ErrorCode.BUSY, told, hint))
-
-
-def _previews(stream: str, topics: frozenset[Topic]) -> say.SetPreviews:
-    return say.SetPreviews(stream=stream, topics=tuple(sorted(topics)))
-
-
-def _starting(stream: str) -> RequestError:
-    return RequestError(
-        ErrorCode.BUSY, f"the worker of stream {stream} is being started", "try again in a moment"
-    )
 
 
 def _shutting_down() -> RequestError:

@@ -1,0 +1,138 @@
+"""What the daemon says to a worker process, and what it makes of its end; the process is a fake."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tracker.daemon.config.schema import DaemonConfig, LimitsConfig
+from tracker.daemon.messages import Event, ListCommand, RequestError, RestoreCommand
+from tracker.daemon.sources.pixel_budget import PixelBudget
+from tracker.daemon.tracking.frame_numbers import FrameNumbers
+from tracker.daemon.workers import messages as say
+from tracker.daemon.workers.model_info import ModelInfo
+from tracker.daemon.workers.nursery import Nursery
+from tracker.daemon.workers.process import ProcessWorker
+from tracker.protocol.fields import StreamSettings
+from tracker.protocol.replies import ErrorCode, StreamState
+
+MODEL = ModelInfo(
+    name="pico",
+    fingerprint="00",
+    device="cpu",
+    dtype="float32",
+    input_size=416,
+    precision="fp32",
+    optimizations=(),
+    license=None,
+)
+
+
+class FakeChild:
+    pid = 1
+
+    def __init__(self) -> None:
+        self.sent: list[list[bytes]] = []
+
+    def send(self, parts: list[bytes]) -> bool:
+        self.sent.append(parts)
+        return True
+
+    def memory_bytes(self) -> int:
+        return 1
+
+    def said(self) -> list[say.ToWorker]:
+        return [say.to_worker(parts) for parts in self.sent]
+
+
+@pytest.fixture
+def worker() -> ProcessWorker:
+    worker = ProcessWorker(
+        "0",
+        DaemonConfig(limits=LimitsConfig(commands_queued=2)),
+        epoch="0a",
+        threads=1,
+        on_tracked=lambda _: None,
+        on_event=lambda event: told.append(event),
+        pixels=PixelBudget(LimitsConfig()),
+        nursery=Nursery(),
+    )
+    told: list[Event] = []
+    worker.told = told  # type: ignore[attr-defined]
+    settings = StreamSettings(url="rtsp://name:secret@cam/1")
+    worker.add("cam", settings, FrameNumbers("cam", 7), paused=False, trusted=False)
+    return worker
+
+
+def begin(worker: ProcessWorker) -> FakeChild:
+    """A process that is ready."""
+    child: Any = FakeChild()
+    worker._child = child
+    worker._begin(MODEL)
+    return child
+
+
+def test_commands_wait_for_a_process_that_is_started(worker: ProcessWorker) -> None:
+    listed, cancelled = (worker.submit("cam", ListCommand()) for _ in range(2))
+    with pytest.raises(RequestError) as refused:
+        worker.submit("cam", ListCommand())
+    assert refused.value.code is ErrorCode.BUSY
+    cancelled.cancel()
+    add, submit = begin(worker).said()
+    assert isinstance(add, say.AddStream) and isinstance(submit, say.Submit)
+    assert (add.first_seq, add.paused, add.settings.url) == (7, False, "rtsp://name:secret@cam/1")
+    worker._take_in(say.Done(id=submit.id), [b""])
+    assert listed.result(0) is None
+    assert "secret" not in worker.source("cam").url
+
+
+def test_objects_are_back_before_the_first_frame(worker: ProcessWorker) -> None:
+    begin(worker)
+    objects = ((1, "cup"), (4, None))
+    worker.submit("cam", RestoreCommand(Path("x"), False, objects, 9, b"snapshot"))
+    worker._reach("cam", 100)
+    worker._is_ready = False
+    child = begin(worker)
+    add, submit = child.said()
+    assert isinstance(add, say.AddStream) and isinstance(submit, say.Submit)
+    assert add.paused and add.first_seq == 100
+    command = say.read_command(submit, child.sent[1])
+    assert isinstance(command, RestoreCommand)
+    assert (command.objects, command.next_object_id, command.data) == (objects, 9, b"snapshot")
+    worker._take_in(say.Done(id=submit.id), [b""])
+    assert child.said()[2:] == [say.ResumeStream(stream="cam")]
+
+
+def test_a_snapshot_that_cannot_be_read_leaves_objects_lost(worker: ProcessWorker) -> None:
+    worker._owned("cam").remember(RestoreCommand(Path("x"), False, ((3, "cup"),), 4, b"broken"))
+    child = begin(worker)
+    _, submit = child.said()
+    assert isinstance(submit, say.Submit)
+    error = say.ErrorBody(code=ErrorCode.SNAPSHOT, message="it is damaged")
+    worker._take_in(say.Done(id=submit.id, error=error), [b""])
+    again = child.said()[-1]
+    assert isinstance(again, say.Submit)
+    command = say.read_command(again, child.sent[-1])
+    assert isinstance(command, RestoreCommand)
+    assert command.lost and command.objects == ((3, "cup"),)
+
+
+def test_whoever_waits_is_told_of_the_end(worker: ProcessWorker) -> None:
+    begin(worker)
+    waiting = worker.submit("cam", ListCommand())
+    worker._is_ready = False
+    worker._note_end("it was ended by SIGSEGV", 0.5)
+    error = waiting.exception(0)
+    assert isinstance(error, RequestError) and error.code is ErrorCode.BUSY
+    source = worker.source("cam")
+    assert source.state is StreamState.RETRYING and "SIGSEGV" in source.error
+    (event,) = worker.told  # type: ignore[attr-defined]
+    assert (event.name, event.stream) == ("stream.retrying", "cam")
+    assert worker.status().restarts == 1
+
+
+def test_frames_of_unknown_streams_are_not_passed_on(worker: ProcessWorker) -> None:
+    assert worker._reach("cam", 8)
+    assert not worker._reach("other", 8)
+    worker.remove("cam").result(0)
+    assert not worker._reach("cam", 9)
