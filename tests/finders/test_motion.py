@@ -69,6 +69,9 @@ def test_cars_of_a_real_camera_are_found(data_dir: Path):
     if not root.is_dir():
         pytest.skip("no traffic camera in ../shared/data")
     finder, hits, shown = MotionFinder(MotionSettings()), 0, 0
+    for name in ("highway-00", "highway-02", "highway-03"):  # the same camera
+        for path in sorted((root / "JPEGImages" / name).glob("*.jpg")):
+            finder.find(np.asarray(Image.open(path)), ())
     for path in sorted((root / "JPEGImages" / "highway-01").glob("*.jpg")):
         found = finder.find(np.asarray(Image.open(path)), ())
         ids_hw = np.asarray(Image.open(root / "Annotations" / "highway-01" / f"{path.stem}.png"))
@@ -78,4 +81,4 @@ def test_cars_of_a_real_camera_are_found(data_dir: Path):
         shown += len(truths)
         hits += sum(any(mask_iou(truth, p.mask_hw) > 0.5 for p in found) for truth in truths)
     assert shown > 20
-    assert hits / shown > 0.6
+    assert hits / shown > 0.7
