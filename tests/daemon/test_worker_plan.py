@@ -87,9 +87,13 @@ def test_workers_are_started_as_streams_come_and_share_the_processors() -> None:
 
 
 def test_a_process_that_does_not_answer_or_holds_too_much_is_at_fault() -> None:
-    now_s, held = [100.0], [10]
+    now_s, held, used_s = [100.0], [10], [5.0]
     watch = Watch(
-        hang_timeout_s=10, most_bytes=2**30, memory_bytes=lambda: held[0], clock_s=lambda: now_s[0]
+        hang_timeout_s=10,
+        most_bytes=2**30,
+        memory_bytes=lambda: held[0],
+        processor_s=lambda: used_s[0],
+        clock_s=lambda: now_s[0],
     )
     assert watch.is_due() and not watch.is_due()
     now_s[0] += PING_EVERY_S
@@ -97,6 +101,13 @@ def test_a_process_that_does_not_answer_or_holds_too_much_is_at_fault() -> None:
     assert watch.fault() == ""
     now_s[0] += 9.5
     assert "does not answer for 10 s" in watch.fault()
+    for _ in range(49):
+        used_s[0] += 0.01  # it is starved, not stopped
+        now_s[0] += 1.0
+        assert watch.fault() == ""
+    used_s[0] += 0.01
+    now_s[0] += 1.0
+    assert "does not answer for 60 s" in watch.fault()
     watch.answered(busy_s=1.0)
     assert watch.fault() == ""
     held[0] = 2**30 + 1

@@ -185,7 +185,8 @@ class WorkersConfig(Message):
             one for each GPU.
         memory_bytes: Resident memory that one may have; one that has more is started again, and
             its streams go on from their last snapshots. Null for no limit. Linux only.
-        hang_timeout_s: One that does not answer for so long is started again.
+        hang_timeout_s: One that neither answers nor computes for so long is started again; one that
+            computes has six times as long.
     """
 
     count: Annotated[int, Field(ge=0, le=64)] | Literal["auto"] = 0

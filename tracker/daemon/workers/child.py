@@ -68,6 +68,14 @@ class Child:
             return None
         return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
+    def processor_s(self) -> float | None:
+        """Processor time that it used; None where the system does not say."""
+        try:
+            fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            return None
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def kill(self) -> None:
         """Have it write the stacks of its threads to the log, then end it, whatever it does.
 

@@ -379,6 +379,7 @@ class ProcessWorker:
             hang_timeout_s=hang_timeout_s,
             most_bytes=self._config.workers.memory_bytes,
             memory_bytes=child.memory_bytes,
+            processor_s=child.processor_s,
         )
 
     def _take_in(self, message: say.FromWorker, parts: list[bytes]) -> None:

@@ -69,7 +69,7 @@ class RemoteWorker:
             frames_per_stream=config.data.outbox_frames,
             report=self._report,
         )
-        self._pixels = RemotePixels(self._uplink.reply)
+        self._pixels = RemotePixels(self._uplink.reply, config.limits.frame_pixels)
         self._governor = ThreadGovernor()
         scheduler = Scheduler(
             model,

@@ -11,23 +11,32 @@ ANSWER_S = 10.0
 
 
 class RemotePixels:
-    """`PixelLimit` of the daemon; a reader waits for the answer, nobody else does."""
+    """`PixelLimit` of the daemon; a reader waits for the answer, nobody else does.
 
-    def __init__(self, send: Callable[[list[bytes]], None]) -> None:
+    Where a busy daemon does not answer in time, the stream goes on: that is no fault of its frames,
+    and the daemon counts them all the same.
+
+    Args:
+        send: Sends a message to the daemon; must not wait.
+        most: Pixels of one frame that are never too many by themselves.
+    """
+
+    def __init__(self, send: Callable[[list[bytes]], None], most: int) -> None:
         self._send = send
+        self._most = most
         self._lock = threading.Lock()
         self._ids = itertools.count()
         self._asked: dict[int, Future[PixelsGiven]] = {}
 
     def room(self, stream: str) -> int:
-        """See `PixelLimit`; 0 where the daemon does not answer."""
+        """See `PixelLimit`."""
         given = self._ask(stream, None)
-        return 0 if given is None else given.room
+        return self._most if given is None else given.room
 
     def take(self, stream: str, pixels: int) -> bool:
-        """See `PixelLimit`; False where the daemon does not answer."""
+        """See `PixelLimit`."""
         given = self._ask(stream, pixels)
-        return given is not None and given.fits
+        return pixels <= self._most if given is None else given.fits
 
     def leave(self, stream: str) -> None:
         """See `PixelLimit`."""

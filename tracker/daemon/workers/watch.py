@@ -6,15 +6,18 @@ from collections.abc import Callable
 from tracker.daemon.telemetry.health import TRACKER_BUSY_S
 
 PING_EVERY_S = 1.0
+PATIENCE = 6
 
 
 class Watch:
     """Clock of one life of a worker process; belongs to the thread that watches it.
 
     Args:
-        hang_timeout_s: A process that does not answer for so long hangs.
+        hang_timeout_s: A process that does not answer for so long hangs, where it computes nothing
+            either; one that computes has `PATIENCE` times as long, since it may only be starved.
         most_bytes: Resident memory that it may have; None for no limit.
         memory_bytes: Reads it.
+        processor_s: Reads the processor time that it used; None where the system does not say.
     """
 
     def __init__(
@@ -23,11 +26,15 @@ class Watch:
         hang_timeout_s: float,
         most_bytes: int | None,
         memory_bytes: Callable[[], int | None],
+        processor_s: Callable[[], float | None],
         clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._hang_timeout_s = hang_timeout_s
         self._most_bytes = most_bytes
         self._memory_bytes = memory_bytes
+        self._processor_s = processor_s
+        self._used_s = processor_s()
+        self._computed_s = clock_s()
         self._clock_s = clock_s
         self._answered_s = clock_s()
         self._pinged_s: float | None = None
@@ -49,7 +56,8 @@ class Watch:
     def fault(self) -> str:
         """The reason to end it, in words; "" where all is well."""
         silent_s = self._clock_s() - self._answered_s
-        if silent_s > self._hang_timeout_s:
+        patience = PATIENCE if self._computes() else 1
+        if silent_s > patience * self._hang_timeout_s:
             return f"it does not answer for {silent_s:.0f} s"
         if self._busy_s > TRACKER_BUSY_S:
             return f"its tracker is at one frame or command for {self._busy_s:.0f} s"
@@ -57,3 +65,10 @@ class Watch:
         if held is not None and self._most_bytes is not None and held > self._most_bytes:
             return f"it holds {held >> 20} MiB, more than workers.memory_bytes"
         return ""
+
+    def _computes(self) -> bool:
+        """True if it used a processor within `hang_timeout_s`."""
+        used_s, now_s = self._processor_s(), self._clock_s()
+        if used_s != self._used_s:
+            self._used_s, self._computed_s = used_s, now_s
+        return now_s - self._computed_s <= self._hang_timeout_s
