@@ -27,6 +27,7 @@ _SCHEMA = pa.schema(
         pa.field("state", pa.string()),
         pa.field("score", pa.float32()),
         pa.field("iou", pa.float32()),
+        pa.field("identity", pa.float32()),
         *(pa.field(name, pa.int32()) for name in _BOX),
         pa.field("area", pa.int64()),
         pa.field("height", pa.int32()),
@@ -82,6 +83,7 @@ class ParquetWriter:
             "state": item.state.value,
             "score": item.score,
             "iou": item.iou,
+            "identity": item.identity,
             "height": height,
             "width": width,
         }
