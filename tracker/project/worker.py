@@ -8,6 +8,7 @@ so that a draft need not wait for the end of tracking, and a change of the promp
 
 import os
 import queue
+import signal
 import sys
 import threading
 import time
@@ -201,6 +202,7 @@ class Worker:
 
 def main(arguments: Sequence[str]) -> int:
     """Track the project in the folder until the input ends; the exit code."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for who reads the events
     events = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what libraries print must not come between the events
 

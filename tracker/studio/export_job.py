@@ -38,13 +38,7 @@ async def export(project: Project, format_name: str) -> Path:
     await asyncio.to_thread(_clear, folder, target)
     command = (sys.executable, "-m", "tracker.cli.main", "export", str(project.folder))
     process = await asyncio.create_subprocess_exec(
-        *command,
-        "--quiet",
-        "--export",
-        f"{format_name}:{target}",
-        stdout=PIPE,
-        stderr=PIPE,
-        process_group=0,
+        *command, "--quiet", "--export", f"{format_name}:{target}", stdout=PIPE, stderr=PIPE
     )
     try:
         _, said = await process.communicate()

@@ -55,12 +55,7 @@ class ProjectWorker:
         if self._process is not None and self._process.returncode is None:
             return
         self._process = await asyncio.create_subprocess_exec(
-            *self._command,
-            *self._roots,
-            stdin=PIPE,
-            stdout=PIPE,
-            limit=MAX_LINE_BYTES,
-            process_group=0,  # Ctrl-C is for the studio, which ends it in good order
+            *self._command, *self._roots, stdin=PIPE, stdout=PIPE, limit=MAX_LINE_BYTES
         )
         self._listening = asyncio.create_task(self._listen(self._process))
 

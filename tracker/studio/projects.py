@@ -287,7 +287,11 @@ class ProjectPages:
                     f"{MAX_OPEN} projects are open", "close the page of one, or let it end"
                 )
             opened = OpenProject(project, self._library)
-            await opened.start()
+            try:
+                await opened.start()
+            except BaseException:
+                await opened.close()
+                raise
             self._open[project_id] = opened
             return opened
 
