@@ -23,7 +23,7 @@ NO_GALLERY = replace(POLICY, gallery_entries=0, redetect=False)
 GONE = np.zeros_like(frame())
 BLUE = (20, 40, 220)
 RED, ALIKE = (220, 40, 40), (188, 76, 6)  # the model takes both for the prompted colour
-OTHER = (170, 95, 60)  # which it takes for what is between the two, and looks different
+OTHER = (180, 85, 50)  # which it takes for what is between the two, and looks different
 
 
 @pytest.fixture

@@ -71,11 +71,8 @@ class Recognition:
             obj.gallery.add(step, area, look_1d[0], self.policy.gallery_entries)
 
     def _least_to_return(self, obj: TrackedObject) -> float:
-        """Identity without which an object does not come back; 0 for one that was not away.
-
-        On frames that are tracked again it is where it was just prompted: not away.
-        """
-        away = obj.presence.state not in SHOWN and obj.replay_from is None
+        """Identity without which an object does not come back; 0 for one that was not away."""
+        away = obj.presence.state not in SHOWN
         if not (self.policy.redetect and away and len(obj.gallery)):
             return 0.0
         return RECOGNISED_SOON if obj.presence.absent <= SOON else RECOGNISED
