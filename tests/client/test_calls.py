@@ -21,6 +21,7 @@ GIVEN: dict[str, Any] = {
     "object_id": 1,
     "label": None,
     "op": "ping",
+    "worker": "0",
 }
 WITHOUT_NAME = {"call"}
 

@@ -98,6 +98,7 @@ def test_a_mistake_is_one_line_that_says_where_and_what_instead(write, text, say
     assert re.search(says, refusal(write(text)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "says"),
     [

@@ -207,6 +207,7 @@ JSON = st.recursive(
 FIELDS = st.sampled_from(["stream", "object", "points", "labels", "box", "mask", "frame", "url"])
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None, derandomize=True)
 @given(
     payload=st.binary(max_size=200)

@@ -393,6 +393,7 @@ print(len(frames), flush=True)
 """
 
 
+@pytest.mark.slow
 def test_sleeping_subscribers_take_nothing_from_the_others_and_hold_no_memory():
     """Eight subscribers, seven of them processes; two of those never read."""
     warm_up, last = 300, 700

@@ -236,6 +236,7 @@ def stepper(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stepper]:
 
 
 class TestAFrameThatIsEncodedAhead:
+    @pytest.mark.slow
     def test_it_is_tracked_next_and_what_is_dropped_meanwhile_is_told_after_it(
         self, stepper: Stepper
     ) -> None:
@@ -249,6 +250,7 @@ class TestAFrameThatIsEncodedAhead:
         assert [one.dropped for one in tracked.values()] == [0, 0, 0, 0, 1, 0]
         assert tracked[12].result.times.ahead_s == 0 < tracked[13].result.times.ahead_s
 
+    @pytest.mark.slow
     def test_a_command_means_the_frame_before_it(self, stepper: Stepper) -> None:
         stepper.begin_with_one_ahead()
         prompted = stepper.daemon.submit("cam", drawn(12))
@@ -260,6 +262,7 @@ class TestAFrameThatIsEncodedAhead:
         stepper.daemon.wait_for(4)
         assert [len(one.result.objects) for one in stepper.daemon.tracked] == [0, 1, 1, 2]
 
+    @pytest.mark.slow
     def test_it_goes_with_its_stream(self, stepper: Stepper) -> None:
         stepper.begin_with_one_ahead()
         stepper.daemon.scheduler.remove(stepper.daemon.slots["cam"])
@@ -269,6 +272,7 @@ class TestAFrameThatIsEncodedAhead:
         stepper.daemon.wait_for(3)
         assert stepper.daemon.order() == [("cam", 10), ("cam", 11), ("cam", 50)]
 
+    @pytest.mark.slow
     def test_one_that_cannot_be_encoded_is_skipped_and_counted(self, stepper: Stepper) -> None:
         stepper.begin_with_one_ahead()
         stepper.daemon.put_broken("cam", 14)
@@ -278,6 +282,7 @@ class TestAFrameThatIsEncodedAhead:
         assert [seq for _, seq in stepper.daemon.order()] == [10, 11, 12, 13, 15]
         assert stepper.daemon.slots["cam"].status().failed == 1
 
+    @pytest.mark.slow
     def test_no_thread_is_left_behind(self, stepper: Stepper) -> None:
         stepper.begin_with_one_ahead()
         assert "helper_0" in {thread.name for thread in threading.enumerate()}

@@ -155,6 +155,7 @@ def save_two_objects(folder: Path) -> None:
 
 
 class TestRestart:
+    @pytest.mark.slow
     def test_after_a_kill_another_process_goes_on_with_the_same_masks(self, folder: Path) -> None:
         run = subprocess.run(
             [sys.executable, "-c", UNTIL_KILLED, str(folder)],
@@ -588,10 +589,10 @@ class TestFolder:
         save_two_objects(folder)
         store = keep(folder)
         path = store.snapshot_path("cam")
-        newer = path.read_bytes().replace(b'\\"version\\":7', b'\\"version\\":8')
+        newer = path.read_bytes().replace(b'\\"version\\":8', b'\\"version\\":9')
         path.write_bytes(newer)
         for _ in range(2):
-            with pytest.raises(StateError, match="of version 8; this trackd reads up to 7"):
+            with pytest.raises(StateError, match="of version 9; this trackd reads up to 8"):
                 store.load()
         assert path.read_bytes() == newer
         assert store.load(ignore_unreadable=True) is not None

@@ -107,6 +107,7 @@ def with_deadline(deadline: DeadlineSettings) -> Stream:
 
 
 class TestFrameAddresses:
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         "address",
         [
@@ -135,6 +136,7 @@ class TestFrameAddresses:
         assert masks(stream.newest)[0].any()
         assert iou(masks(stream.newest)[0], masks(then.newest)[0]) > 0.999
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("start_ns", [1_790_000_000_000_000_077, 2**60 - 5 * NS_STEP])
     def test_a_time_that_was_read_as_a_double_means_its_frame(
         self, stream: Stream, start_ns: int
@@ -380,6 +382,7 @@ class TestEvents:
         assert stream.events[0].label == "mug"
         assert stream.told() == [(EventName.OBJECT_REMOVED, 1)]
 
+    @pytest.mark.slow
     def test_an_object_that_leaves_and_comes_back_is_told_with_its_states(
         self, stream: Stream
     ) -> None:
@@ -400,6 +403,7 @@ class TestEvents:
 class TestDeadlines:
     """Targets that no machine reaches, and targets that all do."""
 
+    @pytest.mark.slow
     def test_a_late_stream_gives_up_quality_and_says_so(self) -> None:
         late = with_deadline(DeadlineSettings(fps=1000))
         late.see(10)
@@ -418,6 +422,7 @@ class TestDeadlines:
             quality_level=0, input_size=128, memories=timely.memory_maps, objects_per_frame=None
         )
 
+    @pytest.mark.slow
     def test_latency_counts_from_the_arrival_of_the_packet(self) -> None:
         """Which is long ago for the frames of the scene, though they are tracked fast."""
         late = with_deadline(DeadlineSettings(latency_ms=1000))
@@ -464,6 +469,7 @@ class TestDeadlines:
 
 
 class TestSnapshots:
+    @pytest.mark.slow
     def test_a_restored_stream_goes_on_with_the_same_masks(
         self, stream: Stream, tmp_path: Path
     ) -> None:

@@ -165,6 +165,7 @@ def scene(index: int, side: int = 260) -> tuple[np.ndarray, np.ndarray]:
     return world[20 : 20 + HEIGHT * 2, left : left + WIDTH * 2].copy(), world
 
 
+@pytest.mark.slow
 def test_remove_shows_what_other_frames_saw():
     shots, clean = [], []
     for index in range(30):

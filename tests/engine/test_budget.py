@@ -61,6 +61,7 @@ class TestAModelForAnotherSize:
 
 
 class TestInputSize:
+    @pytest.mark.slow
     def test_the_square_is_followed_down_and_up_again(self, session: Session) -> None:
         sizes = (192, 224, 192, 256)
         for shift, size in enumerate(sizes, start=4):
@@ -69,6 +70,7 @@ class TestInputSize:
             assert (obj.state, obj.fresh) == (ObjectState.VISIBLE, True)
             assert iou(obj.mask_hw, square(shift)) > 0.6
 
+    @pytest.mark.slow
     def test_going_and_coming_back_leaves_the_bank_as_large_as_it_was(
         self, session: Session
     ) -> None:
@@ -78,6 +80,7 @@ class TestInputSize:
         session.step(frame(5))
         assert session.state.bank.nbytes == before
 
+    @pytest.mark.slow
     def test_prompts_go_to_frames_of_the_size_in_use(self, session: Session) -> None:
         newest = session.step(frame(4), SMALL).step
         with pytest.raises(PromptError, match=f"older than the history, which begins at {newest}"):
@@ -87,6 +90,7 @@ class TestInputSize:
         assert prompted.object.box_xyxy is not None
         assert [obj.id for obj in session.step(frame(5), SMALL).objects] == [1, 2]
 
+    @pytest.mark.slow
     def test_a_snapshot_goes_on_bit_for_bit(
         self, session: Session, model: Model, tmp_path: Path
     ) -> None:
@@ -108,6 +112,7 @@ class TestFewerMemories:
         last = session.state.bank.shape.recent
         assert memories.age_index_nk.tolist() == [[last, 0]], "the prompted one, then age 1"
 
+    @pytest.mark.slow
     def test_all_are_recalled_again_afterwards(self, session: Session) -> None:
         session.step(frame(4), ComputeBudget(memories=0))
         assert session.state.bank.recall(np.array([0]), 5).maps_nkqm.shape[1] == 1
@@ -138,6 +143,7 @@ class TestObjectsByTurns:
                     assert obj.score > 0.5
         assert turns == [1, 2, 3, 1, 2, 3]
 
+    @pytest.mark.slow
     def test_a_prompt_counts_at_once_and_then_waits_for_its_turn(self, crowd: Session) -> None:
         by_turns = ComputeBudget(objects_per_frame=2)
         crowd.step(frame(4), by_turns)
@@ -153,16 +159,19 @@ class TestObjectsByTurns:
         assert memories.maps_nkqm.shape[1] == 1 + crowd.state.bank.shape.recent
         assert memories.age_index_nk.tolist() == [[4, 3, 2, 1, 0]], "by order, not by age"
 
+    @pytest.mark.slow
     def test_with_turns_for_all_none_waits(self, crowd: Session) -> None:
         result = crowd.step(frame(4), ComputeBudget(objects_per_frame=3))
         assert all(obj.fresh for obj in result.objects)
 
+    @pytest.mark.slow
     def test_an_object_that_nobody_has_shown_takes_no_turn(self, crowd: Session) -> None:
         crowd.reset(1)
         result = crowd.step(frame(4), ComputeBudget(objects_per_frame=2))
         assert [obj.fresh for obj in result.objects] == [True, True, True]
         assert result.objects[0].state is ObjectState.LOST
 
+    @pytest.mark.slow
     def test_a_snapshot_keeps_who_waits(self, crowd: Session, model: Model, tmp_path: Path) -> None:
         by_turns = ComputeBudget(objects_per_frame=1)
         before = crowd.step(frame(4), by_turns)

@@ -128,6 +128,7 @@ def test_a_command_leaves_the_other_objects_as_they_were(
         assert_close(logits(touched, 1), logits(untouched, 1))
 
 
+@pytest.mark.slow
 def test_a_reset_object_is_lost_until_it_is_prompted_again(model: Model) -> None:
     session = started(model)
     session.relabel(1, "square")
@@ -141,6 +142,7 @@ def test_a_reset_object_is_lost_until_it_is_prompted_again(model: Model) -> None
     assert obj.box_xyxy is not None
 
 
+@pytest.mark.slow
 def test_many_objects_in_one_pass_equal_one_object_at_a_time(model: Model) -> None:
     together = started(model)
     alone = started(model, Policy(batch_objects=1))
@@ -152,6 +154,7 @@ def test_many_objects_in_one_pass_equal_one_object_at_a_time(model: Model) -> No
         assert_close(logits(together, object_id), logits(alone, object_id))
 
 
+@pytest.mark.slow
 def test_objects_of_unequal_age_in_one_pass_equal_one_object_at_a_time(model: Model) -> None:
     together, alone = started(model), started(model, Policy(batch_objects=1))
     for session in (together, alone):
@@ -186,6 +189,7 @@ def test_a_declared_object_is_lost_until_it_is_prompted(model: Model) -> None:
     assert obj.box_xyxy is not None
 
 
+@pytest.mark.slow
 def test_declaring_an_object_leaves_the_others_as_they_were(model: Model) -> None:
     touched, untouched = started(model), started(model)
     touched.declare(2, None)

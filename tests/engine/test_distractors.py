@@ -14,10 +14,9 @@ from tracker.engine import Policy, Session
 from tracker.engine.memory_bank import EMPTY
 from tracker.engine.memory_policy import AREAS
 from tracker.engine.memory_policy.distractor import is_steady
-from tracker.models import Model, load_model
+from tracker.models import Model, candidates, load_model
 from tracker.models.base import Decoded, Features
 from tracker.models.distractors import find_distractors
-from tracker.models.sam2 import verbs
 from tracker.models.sam2.verbs import Sam2Network
 from tracker.types import Prompt
 
@@ -195,6 +194,7 @@ def test_a_frame_that_tells_nothing_apart_is_not_remembered_for_long(
     assert distractor_steps(session) == []
 
 
+@pytest.mark.slow
 def test_distractor_memories_are_five_frames_apart_and_the_newest_two_stay(
     model: Model, script: Script
 ) -> None:
@@ -219,6 +219,7 @@ def test_other_policies_look_for_no_distractors_and_hold_no_distractor_memories(
     assert not session.state.objects.rows[0].areas
 
 
+@pytest.mark.slow
 def test_a_prompt_on_a_past_frame_drops_the_distractor_memories_from_there_on(
     model: Model, script: Script
 ) -> None:
@@ -232,6 +233,7 @@ def test_a_prompt_on_a_past_frame_drops_the_distractor_memories_from_there_on(
     assert distractor_steps(session, 1) == [1, 7], "the other object's stay"
 
 
+@pytest.mark.slow
 def test_tracking_again_makes_distractor_memories_again(model: Model, script: Script) -> None:
     session = begun(model)
     script.now = TELLING
@@ -253,6 +255,7 @@ def test_reset_and_remove_take_the_distractor_memories_along(model: Model, scrip
     assert distractor_steps(session, 0) == []
 
 
+@pytest.mark.slow
 def test_areas_are_kept_as_far_back_as_they_are_looked_at(model: Model, script: Script) -> None:
     session = begun(model, replace(POLICY, history_frames=2))
     for step in range(1, 30):
@@ -273,7 +276,7 @@ def test_distractor_memories_change_what_is_tracked_once_they_are_old(
         session.prompt(Prompt(1, mask_hw=square()))
         return [session.step(frame(step)).objects[0].score for step in range(1, 9)]
 
-    monkeypatch.setattr(verbs, "find_distractors", lambda _, iou: torch.ones(len(iou)).bool())
+    monkeypatch.setattr(candidates, "find_distractors", lambda _, iou: torch.ones(len(iou)).bool())
     all_, with_distractors = scores(Policy()), scores(POLICY)
     recent = pico.network.memory.recent
     assert with_distractors[: 1 + recent] == all_[: 1 + recent], (
@@ -285,7 +288,7 @@ def test_distractor_memories_change_what_is_tracked_once_they_are_old(
 def test_a_snapshot_carries_distractor_memories_and_areas(
     pico: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(verbs, "find_distractors", lambda _, iou: torch.ones(len(iou)).bool())
+    monkeypatch.setattr(candidates, "find_distractors", lambda _, iou: torch.ones(len(iou)).bool())
     session = Session(pico, POLICY)
     session.step(frame())
     session.prompt(Prompt(1, mask_hw=square()))

@@ -25,6 +25,7 @@ def session(model: Model) -> Session:
     return Session(model)
 
 
+@pytest.mark.slow
 def test_a_masked_square_is_followed(session: Session) -> None:
     session.step(frame())
     first = session.prompt(Prompt(7, mask_hw=SQUARE, label="square")).object
@@ -41,6 +42,7 @@ def test_a_masked_square_is_followed(session: Session) -> None:
     assert 0 <= obj.iou <= 1
 
 
+@pytest.mark.slow
 def test_objects_come_and_go_without_touching_each_other(session: Session) -> None:
     session.step(frame())
     session.prompt(Prompt(5, mask_hw=SQUARE))
@@ -131,6 +133,7 @@ def test_calls_out_of_order_say_what_to_do(session: Session) -> None:
         session.remove(3)
 
 
+@pytest.mark.slow
 def test_the_same_frames_give_the_same_masks(model: Model) -> None:
     def run() -> list[NDArray[np.bool_]]:
         session = Session(model)
@@ -142,6 +145,7 @@ def test_the_same_frames_give_the_same_masks(model: Model) -> None:
         assert np.array_equal(once, again)
 
 
+@pytest.mark.slow
 def test_the_session_does_not_grow_with_time(session: Session) -> None:
     session.step(frame())
     session.prompt(Prompt(1, mask_hw=SQUARE))

@@ -55,6 +55,7 @@ def assert_equal(ours: TrackResult, theirs: TrackResult) -> None:
         assert replace(a, mask_hw=None) == replace(b, mask_hw=None)
 
 
+@pytest.mark.slow
 def test_a_restored_session_goes_on_bit_for_bit(
     session: Session, model: Model, tmp_path: Path
 ) -> None:
@@ -69,6 +70,7 @@ def test_a_restored_session_goes_on_bit_for_bit(
         assert_equal(restored.step(frame(i)), session.step(frame(i)))
 
 
+@pytest.mark.slow
 def test_objects_that_take_turns_go_on_bit_for_bit(
     session: Session, model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -81,6 +83,7 @@ def test_objects_that_take_turns_go_on_bit_for_bit(
         assert_equal(restored.step(frame(i), by_turns), session.step(frame(i), by_turns))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("keep", ["all", "present", "confident", "distractors"])
 def test_a_long_session_goes_on_bit_for_bit_though_its_snapshot_is_short(
     model: Model, tmp_path: Path, keep: str
@@ -100,12 +103,14 @@ def test_a_long_session_goes_on_bit_for_bit_though_its_snapshot_is_short(
         assert_equal(restored.step(frame(i)), session.step(frame(i)))
 
 
+@pytest.mark.slow
 def test_a_snapshot_leaves_out_what_is_kept_for_prompts_on_past_frames(session: Session) -> None:
     held = session.state.bank.tensors(session.state.history[-1].step)
     kept_bytes = sum(tensor.nbytes for tensor in held.values()) / len(session.object_ids)
     assert kept_bytes < session.state.bank.shape.bytes_per_object / 3
 
 
+@pytest.mark.slow
 def test_another_process_gives_identical_masks(session: Session, tmp_path: Path) -> None:
     session.save(tmp_path / "s")
     arguments = [sys.executable, "-c", CONTINUE, str(tmp_path / "s"), str(tmp_path / "m.npy")]
@@ -124,12 +129,14 @@ def test_an_empty_session_can_be_saved(model: Model, tmp_path: Path) -> None:
     assert restored.step(frame(0)).step == 0
 
 
+@pytest.mark.slow
 def test_other_weights_are_refused(session: Session, model: Model, tmp_path: Path) -> None:
     session.save(tmp_path / "s")
     with pytest.raises(SnapshotError, match="other weights"):
         Session.load(tmp_path / "s", replace(model, fingerprint="another"))
 
 
+@pytest.mark.slow
 def test_an_input_of_another_size_is_refused(
     session: Session, model: Model, tmp_path: Path
 ) -> None:
@@ -139,6 +146,7 @@ def test_an_input_of_another_size_is_refused(
         Session.load(tmp_path / "s", larger)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("keep", [0, 5, 200, 5000, -1])
 def test_a_damaged_snapshot_is_told(
     session: Session, model: Model, tmp_path: Path, keep: int
@@ -149,6 +157,7 @@ def test_a_damaged_snapshot_is_told(
         Session.load(tmp_path / "s", model)
 
 
+@pytest.mark.slow
 def test_a_snapshot_of_another_version_is_told(
     session: Session, model: Model, tmp_path: Path
 ) -> None:
@@ -197,6 +206,7 @@ def rewritten(data: bytes, change: Callable[[dict[str, Any]], None]) -> bytes:
     return len(text).to_bytes(8, "little") + text + data[8 + size :]
 
 
+@pytest.mark.slow
 def test_a_snapshot_of_the_version_before_goes_on_with_new_galleries(
     session: Session, model: Model, tmp_path: Path
 ) -> None:
@@ -220,6 +230,7 @@ def test_an_official_snapshot_of_the_version_before_stays_official(
     assert_equal(restored.step(frame(1)), session.step(frame(1)))
 
 
+@pytest.mark.slow
 def test_a_snapshot_of_an_earlier_version_goes_on(
     session: Session, model: Model, tmp_path: Path
 ) -> None:
@@ -235,6 +246,7 @@ def test_a_snapshot_of_an_earlier_version_goes_on(
         assert np.array_equal(ours.mask_hw, theirs.mask_hw)
 
 
+@pytest.mark.slow
 def test_a_snapshot_with_a_policy_that_nobody_knows_is_refused(
     session: Session, model: Model, tmp_path: Path
 ) -> None:
@@ -251,6 +263,7 @@ def test_a_missing_snapshot_is_told(model: Model, tmp_path: Path) -> None:
         Session.load(tmp_path / "s", model)
 
 
+@pytest.mark.slow
 def test_a_write_that_fails_keeps_the_snapshot_before(
     session: Session, model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

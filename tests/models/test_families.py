@@ -39,6 +39,7 @@ def models(weights: dict[str, Path]) -> dict[str, Model]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_shapes_are_those_that_a_model_states(name: str, models: dict[str, Model]) -> None:
     network, size = models[name].network, models[name].input.size
@@ -112,6 +113,7 @@ def test_objects_together_are_as_objects_alone(name: str, models: dict[str, Mode
     torch.testing.assert_close(outputs[0], outputs[1], rtol=0, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_weights_alone_go_into_the_published_configuration(tmp_path: Path) -> None:
     from tracker.models.edgetam.family import FAMILY
 

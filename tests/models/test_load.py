@@ -161,6 +161,7 @@ def test_hydra_initialised_by_the_caller_does_not_matter(tmp_path: Path) -> None
         initialize_config_module("sam2", version_base="1.2")
 
 
+@pytest.mark.slow
 def test_an_official_checkpoint_loads_strictly_from_the_models_directory(
     tiny_pt: Path, tiny_state: dict[str, torch.Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -231,6 +232,7 @@ def test_weights_that_were_never_fetched(tmp_path: Path, monkeypatch: pytest.Mon
     assert error.value.exit_code == 1
 
 
+@pytest.mark.slow
 def test_a_checkpoint_path_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"no\.pt does not exist"):
         load_model("sam2.1-tiny", checkpoint=tmp_path / "no.pt")

@@ -209,6 +209,7 @@ def skip_where_slow(dtype: str) -> None:
         pytest.skip(f"this processor or torch is slow in {dtype}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("dtype", "name"), [(dtype, name) for dtype, names in CASES.items() for name in names]
 )
@@ -218,6 +219,7 @@ def test_masks_stay_without_one(dtype: str, name: str) -> None:
     assert lowest_iou(without, masks_without(dtype)) >= LOWEST_IOU[dtype]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["fp32", "bf16"])
 def test_masks_stay_without_any(dtype: str) -> None:
     skip_where_slow(dtype)
@@ -247,6 +249,7 @@ def unoptimized_official_masks() -> list[NDArray[np.bool_]]:
     return masks(plain)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("off", [None, *sorted(EVERYWHERE), "memory_encoder"])
 def test_masks_of_an_official_network_stay(off: str | None) -> None:
     """With all that are on, and with all but one."""

@@ -328,6 +328,7 @@ def test_a_picture_without_end_of_memory_is_refused_in_one_line(tmp_path: Path) 
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("of_a_folder", [False, True])
 def test_a_small_file_that_unpacks_to_a_huge_picture_is_refused(
     tmp_path: Path, of_a_folder: bool

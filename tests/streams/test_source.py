@@ -239,6 +239,7 @@ def test_a_file_of_which_nothing_can_be_decoded(tmp_path: Path) -> None:
         open_source(str(bad))
 
 
+@pytest.mark.slow
 def test_frames_leave_no_cycles_of_references_behind(tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "clip.mp4", [corners()] * 20, rotation=(90, False, False))
     gc.collect()

@@ -34,7 +34,7 @@ from tracker.models.optim.fused_conv import can_fuse
         (["track", "--against", "ours"], "there is no peer 'ours'"),
         (["track", "--model", "nosuch"], "unknown model 'nosuch'"),
         (["track", "--model", "pico@100"], "pico@PIXELS takes a multiple of 32"),
-        (["track", "--model", "sam2.1-tiny@128"], "official models keep their size"),
+        (["track", "--model", "sam2.1-tiny@128"], "pico@PIXELS takes a multiple of 32"),
         (["track", "--clip", "no/such.mp4"], "there is no clip no/such.mp4; give --clip FILE"),
         (["model", "--device", "cuda:99"], "'cuda:99' is not available here"),
         (["parity", "--frames", "9"], "9 frames are too few; give at least 16"),
@@ -119,7 +119,7 @@ def test_weights_that_are_not_here_are_random_and_made_once(
 ) -> None:
     monkeypatch.setenv("TRACKD_MODELS", str(tmp_path / "none"))
     monkeypatch.setattr("tools.bench.models.CACHE", tmp_path)
-    made = tmp_path / "sam2.1-tiny-seed0.pt"
+    made = tmp_path / "sam2.1-tiny-seed0.safetensors"
     made.write_bytes(b"from an earlier run")
     weights = find_weights("sam2.1-tiny")
     assert (weights.path, weights.origin, weights.input_px) == (made, "random (seed 0)", 1024)
@@ -134,6 +134,7 @@ def fake(name: str, *arguments: str, needs: tuple[str, ...] = ()) -> Peer:
     return Peer(name, "tests.support.bench_peers", "it does nothing", arguments, needs)
 
 
+@pytest.mark.slow
 def test_peers_that_break_are_in_the_table_with_the_reason(
     tmp_path: Path, bunny_clip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -164,6 +165,7 @@ def test_peers_that_break_are_in_the_table_with_the_reason(
     assert "pip cannot install it" in problems["missing"]
 
 
+@pytest.mark.slow
 def test_ours_may_not_break(
     tmp_path: Path,
     bunny_clip: Path,
@@ -202,6 +204,7 @@ def test_a_peer_finds_what_we_find(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         assert running.about == {"model": str(tmp_path / "own_peer.py")}
 
 
+@pytest.mark.slow
 def test_what_was_measured_quickly_is_whole(tmp_path: Path, bunny_clip: Path) -> None:
     out = tmp_path / "quick.json"
     for suite in ("decode", "wire"):
@@ -212,6 +215,7 @@ def test_what_was_measured_quickly_is_whole(tmp_path: Path, bunny_clip: Path) ->
     assert json.loads(out.read_text())["version"] == 1
 
 
+@pytest.mark.slow
 def test_a_file_goes_through_the_daemon(tmp_path: Path, bunny_clip: Path) -> None:
     out = tmp_path / "quick.json"
     assert main(["e2e", "--quick", "--out", str(out)]) == 0

@@ -245,6 +245,7 @@ def test_interrupt_keeps_what_is_done(
     assert set(json.loads(file.read_text())["sequences"]) == {"left"}
 
 
+@pytest.mark.slow
 def test_pico_follows_the_square_and_its_worst_frame_is_drawn(
     davis: Path, evaluate: Callable[..., Run]
 ) -> None:
@@ -259,6 +260,7 @@ def test_pico_follows_the_square_and_its_worst_frame_is_drawn(
     assert picture.shape == (HEIGHT, WIDTH, 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", list(PromptKind))
 def test_real_dog_is_followed_from_every_kind_of_prompt(
     data_dir: Path, evaluate: Callable[..., Run], tmp_path: Path, kind: PromptKind
