@@ -39,6 +39,8 @@ from tracker.models.optim.fused_conv import can_fuse
         (["model", "--device", "cuda:99"], "'cuda:99' is not available here"),
         (["parity", "--frames", "9"], "9 frames are too few; give at least 16"),
         (["deadline", "--objects", "33"], "33 objects; give at most 32"),
+        (["refind", "--data", "no/such"], "no folder no/such; give --data DIR"),
+        (["refind", "--data", ".", "--policies", "none"], "there is no policy 'none'"),
         (["long", "--steps", "3"], "3 steps are too few; give at least 10"),
     ],
 )
