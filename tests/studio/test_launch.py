@@ -126,16 +126,19 @@ def test_a_daemon_of_its_own_ends_with_it(folder: Path, number: int) -> None:
         command, cwd=folder, stderr=subprocess.PIPE, text=True, preexec_fn=_heed_interrupts
     ) as studio:
         assert studio.stderr is not None
-        said = []
-        while not said or not said[-1].startswith("studio: "):
-            said.append(studio.stderr.readline())
-            assert said[-1], said
-        with Client() as client:
-            (stream,) = client.streams()
-        assert stream.stream == "testsrc2-size-320x240-rate-10"
-        studio.send_signal(number)
-        studio.stderr.read()
-        assert studio.wait(60) == 0
+        try:
+            said = []
+            while not said or not said[-1].startswith("studio: "):
+                said.append(studio.stderr.readline())
+                assert said[-1], said
+            with Client() as client:
+                (stream,) = client.streams()
+            assert stream.url == "lavfi:testsrc2=size=320x240:rate=10"
+            studio.send_signal(number)
+            studio.stderr.read()
+            assert studio.wait(60) == 0
+        finally:
+            studio.terminate()  # with its daemon
     assert why_unreachable(DEFAULT_CONTROL)
 
 
