@@ -13,7 +13,7 @@ from tests.support.moving_scene import HEIGHT, WIDTH, frame, square
 from tests.support.small_pico import small_pico
 from tracker.engine import Policy, Session
 from tracker.engine.memory_policy import AREAS, distractor
-from tracker.models.sam2 import verbs
+from tracker.models import candidates
 from tracker.types import ObjectResult, Prompt
 
 HISTORY = 4
@@ -148,7 +148,9 @@ class CommandsWithDistractors(Commands):
     def __init__(self) -> None:
         super().__init__()
         self.patches = (
-            patch.object(verbs, "find_distractors", lambda _, iou: torch.ones(len(iou)).bool()),
+            patch.object(
+                candidates, "find_distractors", lambda _, iou: torch.ones(len(iou)).bool()
+            ),
             patch.multiple(distractor, MIN_IOU=0.0, is_steady=lambda area, before: True),
         )
         for one in self.patches:

@@ -132,7 +132,8 @@ def serve(launch: Launch) -> int:
     password = None if launch.password_file is None else _read_password(launch.password_file)
     library = Library(launch.projects or default_projects(), launch.folders)
     daemon = nullcontext() if launch.only_files else _daemon(launch)
-    with _listening(launch) as listener, library.lock(), daemon:
+    # Whenever the signal comes: what was begun is ended, and that is no failure.
+    with suppress(KeyboardInterrupt), _listening(launch) as listener, library.lock(), daemon:
         uploads = Uploads(library, launch.max_upload_bytes)
         _add_sources(launch)
         port = listener.getsockname()[1]
@@ -150,8 +151,7 @@ def serve(launch: Launch) -> int:
         server = uvicorn.Server(config)
         config.load()
         config.ssl = context
-        with suppress(KeyboardInterrupt):
-            server.run(sockets=[listener])
+        server.run(sockets=[listener])
     return 0
 
 
