@@ -53,7 +53,7 @@ class CocoFramesWriter(SpooledExport):
                 "segmentation": segmentation_of(item),
             }
             if item.identity is not None:
-                annotation["identity"] = round(item.identity, 6)
+                annotation["identity"] = round(item.identity, 3)  # more depends on the batch
             self._annotations.add(annotation)
 
     def _forget(self) -> None:
