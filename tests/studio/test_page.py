@@ -27,7 +27,7 @@ from tracker.client import AsyncClient
 pytestmark = [pytest.mark.system, pytest.mark.slow]
 
 FRAMES = 500
-DRAWN = 60
+DRAWN = 200
 FRAME_STEP_PX = 5.6  # so far the disc moves from one frame to the next, about
 PATIENCE_MS = 60_000
 # What is drawn is read back in the turn of the browser in which it was drawn.
