@@ -1,15 +1,22 @@
 """What the daemon says to a worker process, and what it makes of its end; the process is a fake."""
 
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tracker.daemon.config.schema import DaemonConfig, LimitsConfig
-from tracker.daemon.messages import Event, ListCommand, RequestError, RestoreCommand
+from tracker.daemon.messages import (
+    Event,
+    ListCommand,
+    RequestError,
+    RestoreCommand,
+)
 from tracker.daemon.sources.pixel_budget import PixelBudget
 from tracker.daemon.tracking.frame_numbers import FrameNumbers
 from tracker.daemon.workers import messages as say
+from tracker.daemon.workers.channel import ChannelError
 from tracker.daemon.workers.model_info import ModelInfo
 from tracker.daemon.workers.nursery import Nursery
 from tracker.daemon.workers.process import ProcessWorker
@@ -29,12 +36,36 @@ MODEL = ModelInfo(
 
 
 class FakeChild:
-    pid = 1
+    """A process that says what it is given, then is there until it is ended."""
 
-    def __init__(self) -> None:
+    pid = 1
+    room = 1000
+
+    def __init__(self, *says: list[bytes]) -> None:
         self.sent: list[list[bytes]] = []
+        self._says = list(says)
+        self._ended = threading.Event()
+
+    def receive(self, timeout_s: float) -> list[bytes] | None:
+        if self._says:
+            return self._says.pop(0)
+        if self._ended.wait(0.01):
+            raise ChannelError("the other side is gone")
+        return None
+
+    def kill(self) -> None:
+        self._ended.set()
+
+    def end(self, timeout_s: float) -> str:
+        self._ended.set()
+        return "it ended with exit code 0"
+
+    def processor_s(self) -> float:
+        return 0.0
 
     def send(self, parts: list[bytes]) -> bool:
+        if len(self.sent) >= self.room:
+            return False
         self.sent.append(parts)
         return True
 
@@ -65,10 +96,11 @@ def worker() -> ProcessWorker:
 
 
 def begin(worker: ProcessWorker) -> FakeChild:
-    """A process that is ready."""
+    """A process that is ready, and was told of threads."""
     child: Any = FakeChild()
     worker._child = child
     worker._begin(MODEL)
+    assert say.to_worker(child.sent.pop(0)) == say.SetThreads(threads=worker._threads)
     return child
 
 
@@ -136,3 +168,9 @@ def test_frames_of_unknown_streams_are_not_passed_on(worker: ProcessWorker) -> N
     assert not worker._reach("other", 8)
     worker.remove("cam").result(0)
     assert not worker._reach("cam", 9)
+
+
+def test_a_process_computes_with_the_threads_that_it_has_by_then(worker: ProcessWorker) -> None:
+    worker.limit_threads(3)
+    assert worker._threads == 3
+    begin(worker)  # which looks for the message

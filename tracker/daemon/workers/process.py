@@ -447,6 +447,7 @@ class ProcessWorker:
         """Hand the streams to a process that is ready."""
         with self._lock:
             self._is_ready = True
+            self._send(say.packed(say.SetThreads(threads=self._threads)))
             streams = dict(self._streams)
             for stream, owned in streams.items():
                 self._begin_stream(stream, owned)
