@@ -1,6 +1,7 @@
 """What the daemon says to a worker process, and what it makes of its end; the process is a fake."""
 
 import threading
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ from tracker.daemon.messages import (
     ListCommand,
     RequestError,
     RestoreCommand,
+    SaveCommand,
 )
 from tracker.daemon.sources.pixel_budget import PixelBudget
+from tracker.daemon.telemetry.status import TrackingStatus
 from tracker.daemon.tracking.frame_numbers import FrameNumbers
 from tracker.daemon.workers import messages as say
 from tracker.daemon.workers.channel import ChannelError
@@ -21,7 +24,8 @@ from tracker.daemon.workers.model_info import ModelInfo
 from tracker.daemon.workers.nursery import Nursery
 from tracker.daemon.workers.process import ProcessWorker
 from tracker.protocol.fields import StreamSettings
-from tracker.protocol.replies import ErrorCode, StreamState
+from tracker.protocol.replies import ErrorCode, ObjectInfo, StreamState
+from tracker.types import ObjectState
 
 MODEL = ModelInfo(
     name="pico",
@@ -33,6 +37,10 @@ MODEL = ModelInfo(
     optimizations=(),
     license=None,
 )
+
+
+PATIENCE_S = 60.0
+CUP = ObjectInfo(id=1, label="cup", state=ObjectState.VISIBLE, score=0.9, box=(1, 2, 3, 4))
 
 
 class FakeChild:
@@ -104,6 +112,12 @@ def begin(worker: ProcessWorker) -> FakeChild:
     return child
 
 
+def refusal(future: "Future[Any]") -> ErrorCode:
+    error = future.exception(PATIENCE_S)
+    assert isinstance(error, RequestError)
+    return error.code
+
+
 def test_commands_wait_for_a_process_that_is_started(worker: ProcessWorker) -> None:
     listed, cancelled = (worker.submit("cam", ListCommand()) for _ in range(2))
     with pytest.raises(RequestError) as refused:
@@ -155,7 +169,8 @@ def test_whoever_waits_is_told_of_the_end(worker: ProcessWorker) -> None:
     worker._is_ready = False
     worker._note_end("it was ended by SIGSEGV", 0.5)
     error = waiting.exception(0)
-    assert isinstance(error, RequestError) and error.code is ErrorCode.BUSY
+    assert isinstance(error, RequestError) and error.code is ErrorCode.TIMEOUT
+    assert "may still be done" in error.hint
     source = worker.source("cam")
     assert source.state is StreamState.RETRYING and "SIGSEGV" in source.error
     (event,) = worker.told  # type: ignore[attr-defined]
@@ -168,6 +183,61 @@ def test_frames_of_unknown_streams_are_not_passed_on(worker: ProcessWorker) -> N
     assert not worker._reach("other", 8)
     worker.remove("cam").result(0)
     assert not worker._reach("cam", 9)
+
+
+def test_what_was_never_sent_was_not_done(worker: ProcessWorker) -> None:
+    waiting = worker.submit("cam", ListCommand())
+    worker._note_end("no process", 0.5)
+    assert refusal(waiting) is ErrorCode.BUSY
+
+
+def test_so_many_commands_of_a_stream_wait_for_a_process_that_is_ready(
+    worker: ProcessWorker,
+) -> None:
+    begin(worker)
+    given_up, _ = (worker.submit("cam", ListCommand()) for _ in range(2))
+    with pytest.raises(RequestError) as refused:
+        worker.submit("cam", ListCommand())
+    assert refused.value.code is ErrorCode.BUSY
+    given_up.cancel()
+    worker.submit("cam", ListCommand())
+
+
+def test_commands_that_wait_keep_out_nothing_of_the_daemons_own(worker: ProcessWorker) -> None:
+    worker._owned("cam").remember(RestoreCommand(Path("x"), False, ((1, "cup"),), 2, b"snapshot"))
+    for _ in range(2):
+        worker.submit("cam", ListCommand())
+    child = begin(worker)
+    worker._owned("cam").saved_s = -1e9
+    worker._save_due()
+    commands = [
+        type(say.read_command(message, parts))
+        for message, parts in zip(child.said(), child.sent, strict=True)
+        if isinstance(message, say.Submit)
+    ]
+    assert commands == [RestoreCommand, ListCommand, ListCommand, SaveCommand]
+
+
+def test_commands_that_find_no_room_are_refused(worker: ProcessWorker) -> None:
+    sent, refused = (worker.submit("cam", ListCommand()) for _ in range(2))
+    child: Any = FakeChild()
+    child.room = 3  # for the threads, the stream and one command
+    worker._child = child
+    worker._begin(MODEL)
+    assert refusal(refused) is ErrorCode.BUSY
+    assert not sent.done()
+    worker._owned("cam").tracking = TrackingStatus(objects=(CUP,))
+    worker._owned("cam").saved_s = -1e9
+    worker._save_due()
+
+
+def test_a_snapshot_does_not_wait_for_a_process_that_is_started(worker: ProcessWorker) -> None:
+    """It would keep those of all other streams waiting."""
+    with pytest.raises(RequestError) as refused:
+        worker.submit("cam", SaveCommand())
+    assert refused.value.code is ErrorCode.BUSY
+    begin(worker)
+    assert not worker.submit("cam", SaveCommand()).done()
 
 
 def test_a_process_computes_with_the_threads_that_it_has_by_then(worker: ProcessWorker) -> None:

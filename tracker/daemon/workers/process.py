@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
@@ -28,7 +29,7 @@ from tracker.daemon.workers.channel import ChannelError
 from tracker.daemon.workers.child import Child
 from tracker.daemon.workers.model_info import ModelInfo
 from tracker.daemon.workers.nursery import Nursery
-from tracker.daemon.workers.record import ParkedCommand, StreamRecord
+from tracker.daemon.workers.record import StreamRecord
 from tracker.daemon.workers.requests import Requests
 from tracker.daemon.workers.watch import Watch
 from tracker.errors import TrackdError
@@ -83,8 +84,7 @@ class ProcessWorker:
         self._own_ports = own_ports
         self._lock = threading.RLock()  # guards what follows
         self._streams: dict[str, StreamRecord] = {}
-        self._requests = Requests()
-        self._parked: list[ParkedCommand] = []
+        self._requests = Requests(name, config.limits.commands_queued)
         self._child: Child | None = None
         self._is_ready = False
         self._status = WorkerStatus(name)
@@ -184,9 +184,12 @@ class ProcessWorker:
         """
         with self._lock:
             owned = self._owned(stream)
+            if isinstance(command, SaveCommand) and not self._is_ready:
+                raise self._not_ready()
+            number, future = self._requests.begin_command(stream)
             if isinstance(command, RestoreCommand):
                 owned.remember(command)
-            return self._submit(stream, owned, command)
+            return self._submit(owned, command, number, future)
 
     def want(self, stream: str, topics: frozenset[Topic]) -> None:
         """Have these previews of a stream made from now on."""
@@ -245,7 +248,7 @@ class ProcessWorker:
             child.end(timeout_s)
         if self._thread.ident is not None:
             self._thread.join(_TICK_S + 1.0)
-        self._requests.fail_all(_shutting_down())
+        self._requests.close(_shutting_down())
         return not self._thread.is_alive()
 
     def _asked(
@@ -261,6 +264,8 @@ class ProcessWorker:
             future.result(max(0.0, wait_s))
         except (TimeoutError, RequestError):
             return False
+        finally:
+            self._requests.take(number)
         return True
 
     # --- with the lock
@@ -281,29 +286,28 @@ class ProcessWorker:
             self._send(say.packed(owned.wanting()))
 
     def _submit(
-        self, stream: str, owned: StreamRecord, command: Command
+        self, owned: StreamRecord, command: Command, number: int, future: "Future[CommandResult]"
     ) -> "Future[CommandResult]":
-        number, future = self._requests.begin(stream)
-        parts = say.pack_command(number, stream, ASKING.get(), command)
-        if not (self._send(parts) if self._is_ready else self._park(stream, future, parts)):
+        """Send a command that was begun, or keep it until the process is ready."""
+        parts = say.pack_command(number, owned.stream, ASKING.get(), command)
+        if not self._is_ready:
+            self._requests.park(number, parts)
+        elif not self._send(parts):
             self._requests.take(number)
-            raise RequestError(
-                ErrorCode.BUSY,
-                f"too many commands wait for worker {self.name}",
-                "wait for their replies, or raise limits.commands_queued",
-            )
+            raise self._requests.refusal()
         if isinstance(command, SaveCommand):
             future.add_done_callback(partial(self._keep, owned))
         future.add_done_callback(partial(self._forward_cancel, number))
         return future
 
-    def _park(self, stream: str, future: "Future[CommandResult]", parts: list[bytes]) -> bool:
-        """Keep a command until the process is ready; False where too many of a stream wait."""
-        waiting = sum(one.stream == stream for one in self._parked)
-        if waiting >= self._config.limits.commands_queued:
-            return False
-        self._parked.append(ParkedCommand(stream, future, parts))
-        return True
+    def _submit_own(self, owned: StreamRecord, command: Command) -> "Future[CommandResult]":
+        """Send a command of the daemon's own, however many of others wait."""
+        return self._submit(owned, command, *self._requests.begin(owned.stream))
+
+    def _not_ready(self) -> RequestError:
+        return RequestError(
+            ErrorCode.BUSY, f"worker {self.name} is being started", "try again in a moment"
+        )
 
     # --- in the thread that watches the process
 
@@ -451,10 +455,7 @@ class ProcessWorker:
             streams = dict(self._streams)
             for stream, owned in streams.items():
                 self._begin_stream(stream, owned)
-            parked, self._parked = self._parked, []
-            for one in parked:
-                if not one.future.cancelled():
-                    self._send(one.parts)
+            self._requests.unpark(self._send)
         if not self._model.done():
             self._model.set_result(model)
 
@@ -463,7 +464,7 @@ class ProcessWorker:
         self._send_add(owned, paused=owned.paused or owned.had_objects)
         if owned.had_objects:
             command = owned.restoring()
-            restored = self._submit(stream, owned, command)
+            restored = self._submit_own(owned, command)
             restored.add_done_callback(partial(self._restored, stream, owned, command))
 
     def _restored(
@@ -479,7 +480,7 @@ class ProcessWorker:
             if error is not None and self._is_ready and not command.lost:
                 _LOG.warning("stream %s: its objects are lost: %s", stream, error)
                 lost = replace(command, lost=True, data=None)
-                again = self._submit(stream, owned, lost)
+                again = self._submit_own(owned, lost)
                 again.add_done_callback(partial(self._restored, stream, owned, lost))
             elif not owned.paused and self._streams.get(stream) is owned:
                 self._send(say.packed(say.ResumeStream(stream=stream)))
@@ -487,9 +488,10 @@ class ProcessWorker:
     def _save_due(self) -> None:
         """Ask for snapshots of streams with objects that were not saved of late."""
         with self._lock:
-            for stream, owned in self._streams.items():
+            for owned in self._streams.values():
                 if owned.saving_is_due(self._config.state.every_s):
-                    self._submit(stream, owned, SaveCommand())
+                    with suppress(RequestError):  # too much waits for the process: next time
+                        self._submit_own(owned, SaveCommand())
 
     def _keep(self, owned: StreamRecord, saved: "Future[CommandResult]") -> None:
         """Keep a snapshot for the next start, where there is room for it."""
@@ -501,6 +503,7 @@ class ProcessWorker:
 
     def _forward_cancel(self, number: int, future: "Future[CommandResult]") -> None:
         if future.cancelled():
+            self._requests.take(number)
             with self._lock:
                 self._send(say.packed(say.Cancel(id=number)))
 
@@ -510,7 +513,6 @@ class ProcessWorker:
         _LOG.error("worker %s: %s; started again in %.1f s", self.name, why, wait_s)
         with self._lock:
             self._restarts += 1
-            self._parked.clear()
             streams = dict(self._streams)
             for stream, owned in streams.items():
                 self._pixels.leave(stream)
@@ -520,9 +522,18 @@ class ProcessWorker:
             if not owned.paused:
                 name = EventName.STREAM_RETRYING
                 self._on_event(Event(stream, name, time.time_ns(), text=text))
-        told = f"worker {self.name} ended before it confirmed this: {why}"
-        hint = "look at the objects, then try again"
-        self._requests.fail_all(RequestError(ErrorCode.BUSY, told, hint))
+        self._requests.fail_all(
+            unconfirmed=RequestError(
+                ErrorCode.TIMEOUT,
+                f"worker {self.name} ended before it confirmed this: {why}",
+                "it may still be done; look before asking again",
+            ),
+            parked=RequestError(
+                ErrorCode.BUSY,
+                f"worker {self.name} did not start: {why}",
+                "it was not done; try again later",
+            ),
+        )
 
 
 def _shutting_down() -> RequestError:

@@ -1,7 +1,6 @@
 """Record of a stream, from which the daemon has a worker process go on with it."""
 
 import time
-from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -91,12 +90,3 @@ class StreamRecord:
     def wanting(self) -> SetPreviews:
         """The message that says which previews are wanted."""
         return SetPreviews(stream=self.stream, topics=tuple(sorted(self.previews)))
-
-
-@dataclass(frozen=True, slots=True)
-class ParkedCommand:
-    """A command that waits until the process is ready: the message, and its future."""
-
-    stream: str
-    future: "Future[CommandResult]"
-    parts: list[bytes]
