@@ -1,13 +1,15 @@
 """What the daemon says to a worker process, and what it makes of its end; the process is a fake."""
 
 import threading
+import time
+from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tracker.daemon.config.schema import DaemonConfig, LimitsConfig
+from tracker.daemon.config.schema import DaemonConfig, LimitsConfig, RetryConfig
 from tracker.daemon.messages import (
     Event,
     ListCommand,
@@ -19,10 +21,12 @@ from tracker.daemon.sources.pixel_budget import PixelBudget
 from tracker.daemon.telemetry.status import TrackingStatus
 from tracker.daemon.tracking.frame_numbers import FrameNumbers
 from tracker.daemon.workers import messages as say
+from tracker.daemon.workers import process
 from tracker.daemon.workers.channel import ChannelError
 from tracker.daemon.workers.model_info import ModelInfo
 from tracker.daemon.workers.nursery import Nursery
 from tracker.daemon.workers.process import ProcessWorker
+from tracker.errors import TrackdError
 from tracker.protocol.fields import StreamSettings
 from tracker.protocol.replies import ErrorCode, ObjectInfo, StreamState
 from tracker.types import ObjectState
@@ -110,6 +114,26 @@ def begin(worker: ProcessWorker) -> FakeChild:
     worker._begin(MODEL)
     assert say.to_worker(child.sent.pop(0)) == say.SetThreads(threads=worker._threads)
     return child
+
+
+def starting(monkeypatch: pytest.MonkeyPatch, *children: FakeChild) -> None:
+    """The next processes; where there are no more there is none to be had."""
+    left = list(children)
+
+    def start(name: str, nursery: Nursery) -> FakeChild:
+        if not left:
+            raise OSError(11, "no process")
+        return left.pop(0)
+
+    monkeypatch.setattr(process, "Child", start)
+    monkeypatch.setattr(process, "_RETRY", RetryConfig(first_s=0.01, longest_s=0.01))
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    until_s = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < until_s, "never came true"
+        time.sleep(0.005)
 
 
 def refusal(future: "Future[Any]") -> ErrorCode:
@@ -238,6 +262,68 @@ def test_a_snapshot_does_not_wait_for_a_process_that_is_started(worker: ProcessW
     assert refused.value.code is ErrorCode.BUSY
     begin(worker)
     assert not worker.submit("cam", SaveCommand()).done()
+
+
+def test_nobody_waits_for_a_worker_that_ended(
+    worker: ProcessWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    starting(monkeypatch, FakeChild())
+    waiting = worker.submit("cam", ListCommand())
+    worker.start()
+    worker.let_go()
+    assert refusal(waiting) is ErrorCode.SHUTTING_DOWN
+    with pytest.raises(RequestError) as refused:
+        worker.submit("cam", ListCommand())
+    assert refused.value.code is ErrorCode.SHUTTING_DOWN
+    assert worker.stop(PATIENCE_S)
+
+
+def test_a_process_that_is_ready_after_the_end_began_opens_nothing(worker: ProcessWorker) -> None:
+    worker.let_go()
+    child: Any = FakeChild()
+    worker._child = child
+    worker._begin(MODEL)
+    assert child.sent == []
+    assert not worker.status().ready
+
+
+@pytest.mark.parametrize(
+    "parts", [[b'{"type": "event"}'], [b'{"type": "report", "stream": "cam", "next_seq": 8}']]
+)
+def test_a_process_that_leaves_out_parts_is_started_again(
+    worker: ProcessWorker, monkeypatch: pytest.MonkeyPatch, parts: list[bytes]
+) -> None:
+    ready = say.packed(say.Ready(model=MODEL))
+    starting(monkeypatch, FakeChild(ready, parts), FakeChild(ready))
+    worker.start()
+    wait_until(lambda: worker.status().restarts == 1 and worker.status().ready == 1)
+    assert worker.status().healthy
+    assert "not understood" in worker.told[0].text  # type: ignore[attr-defined]
+    assert worker.stop(PATIENCE_S)
+
+
+def test_a_first_start_that_fails_is_told_and_tried_again(
+    worker: ProcessWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed = say.packed(say.Failed(message="no weights", hint="download them"))
+    starting(monkeypatch, FakeChild(failed), FakeChild(say.packed(say.Ready(model=MODEL))))
+    worker.start()
+    with pytest.raises(TrackdError, match="no weights; download them"):
+        worker.model()
+    wait_until(lambda: worker.status().ready == 1)
+    (event,) = worker.told  # type: ignore[attr-defined]
+    assert event.name == "stream.retrying" and "no weights" in event.text
+    assert worker.stop(PATIENCE_S)
+
+
+def test_without_a_process_to_be_had_the_start_fails(
+    worker: ProcessWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    starting(monkeypatch)
+    worker.start()
+    with pytest.raises(TrackdError, match="worker 0 cannot start: no process"):
+        worker.model()
+    assert worker.stop(PATIENCE_S)
 
 
 def test_a_process_computes_with_the_threads_that_it_has_by_then(worker: ProcessWorker) -> None:

@@ -2,7 +2,8 @@
 
 A process that crashes, hangs or outgrows its memory is ended and started again with a backoff. Its
 streams go on from their last snapshots, under their numbers; objects that a snapshot lacks come
-back as lost. Whoever waits for a command then is told that it was not confirmed.
+back as lost. Whoever waits for a command then is told that it was not confirmed. So is one that
+cannot be started, whose streams wait for it.
 """
 
 import logging
@@ -40,6 +41,7 @@ from tracker.protocol.replies import ErrorCode, StreamState
 START_S = 300.0  # for a model to be loaded on a slow disk
 LET_GO_S = 2.0
 MAX_SNAPSHOTS_BYTES = 2**30
+_FAILED_S = 5.0  # for a process to end that could not load its model
 _TICK_S = 0.25
 _LOG = logging.getLogger("trackd.worker")
 _RETRY = RetryConfig(first_s=0.5, longest_s=30.0, healthy_s=60.0)
@@ -90,7 +92,8 @@ class ProcessWorker:
         self._status = WorkerStatus(name)
         self._restarts = 0
         self._model: Future[ModelInfo] = Future()
-        self._stopping = threading.Event()
+        self._leaving = threading.Event()  # no other process is started
+        self._stopping = threading.Event()  # nor is this one listened to
         self._thread = threading.Thread(target=self._supervise, name=f"worker-{name}", daemon=True)
 
     # --- from any thread
@@ -225,7 +228,15 @@ class ProcessWorker:
             )
 
     def let_go(self) -> None:
-        """See `Worker`; a process that does not answer is ended, since it might go on to count."""
+        """See `Worker`; a process that does not answer is ended, since it might go on to count.
+
+        So is one that is not ready, and none is started any more.
+        """
+        with self._lock:
+            self._leaving.set()
+            if not self._is_ready:
+                self._stopping.set()
+                return
         if not self._asked(lambda number: say.LetGo(id=number), LET_GO_S):
             self._stopping.set()
             with self._lock:
@@ -241,6 +252,7 @@ class ProcessWorker:
 
     def stop(self, timeout_s: float) -> bool:
         """See `Worker`; the process is ended where it does not by itself."""
+        self._leaving.set()
         self._stopping.set()
         with self._lock:
             child = self._child
@@ -313,18 +325,18 @@ class ProcessWorker:
 
     def _supervise(self) -> None:
         backoff = Backoff(_RETRY)
-        while not self._stopping.is_set():
+        while not self._leaving.is_set():
             begun_s = time.monotonic()
             why = self._live()
-            if self._stopping.is_set():
-                return
+            if self._leaving.is_set():
+                break
             if not self._model.done():
                 error = TrackdError(f"worker {self.name} cannot start: {why}", "the log tells more")
                 self._model.set_exception(error)
-                return
             wait_s = backoff.failed(time.monotonic() - begun_s)
             self._note_end(why, wait_s)
-            self._stopping.wait(wait_s)
+            self._leaving.wait(wait_s)
+        self._requests.close(_shutting_down())
 
     def _live(self) -> str:
         """Live through one process, from its start to its end; returns how that came."""
@@ -339,6 +351,9 @@ class ProcessWorker:
             fault = self._listen(child)
         except ChannelError as err:
             _LOG.debug("worker %s: %s", self.name, err)
+        except Exception:  # whatever it says, others go on
+            _LOG.exception("worker %s: what it says was not understood", self.name)
+            fault = "what it says was not understood"
         with self._lock:
             self._is_ready = False
             self._child = None
@@ -367,6 +382,11 @@ class ProcessWorker:
                 elif isinstance(message, say.Pong):
                     watch.answered(message.status.busy_s)
                     self._take_status(message.status)
+                elif isinstance(message, say.Failed):
+                    if not self._model.done():
+                        self._model.set_exception(TrackdError(message.message, message.hint))
+                    child.end(_FAILED_S)
+                    return message.message
                 else:
                     self._take_in(message, parts)
             if self._is_ready and watch.is_due():
@@ -401,10 +421,6 @@ class ProcessWorker:
                 self._give_pixels(message)
             case say.LeavePixels():
                 self._pixels.leave(message.stream)
-            case say.Failed():
-                if not self._model.done():
-                    self._model.set_exception(TrackdError(message.message, message.hint))
-                    self._stopping.set()
 
     def _take_status(self, status: WorkerStatus) -> None:
         with self._lock:
@@ -427,6 +443,7 @@ class ProcessWorker:
                 owned.source, owned.tracking = source, tracking
 
     def _take_result(self, done: say.Done, parts: list[bytes]) -> None:
+        result = say.read_result(done, parts) if done.error is None else None
         found = self._requests.take(done.id)
         if found is None:
             return
@@ -436,7 +453,7 @@ class ProcessWorker:
         if not future.set_running_or_notify_cancel():
             return
         if done.error is None:
-            future.set_result(say.read_result(done, parts))
+            future.set_result(result)
         else:
             error = done.error
             future.set_exception(RequestError(error.code, error.message, error.hint))
@@ -450,6 +467,8 @@ class ProcessWorker:
     def _begin(self, model: ModelInfo) -> None:
         """Hand the streams to a process that is ready."""
         with self._lock:
+            if self._leaving.is_set():
+                return
             self._is_ready = True
             self._send(say.packed(say.SetThreads(threads=self._threads)))
             streams = dict(self._streams)
