@@ -1,5 +1,6 @@
 """What the daemon says to a worker process, and what it makes of its end; the process is a fake."""
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -99,6 +100,7 @@ def worker() -> ProcessWorker:
         on_event=lambda event: told.append(event),
         pixels=PixelBudget(LimitsConfig()),
         nursery=Nursery(),
+        snapshots_bytes=100,
     )
     told: list[Event] = []
     worker.told = told  # type: ignore[attr-defined]
@@ -330,3 +332,28 @@ def test_a_process_computes_with_the_threads_that_it_has_by_then(worker: Process
     worker.limit_threads(3)
     assert worker._threads == 3
     begin(worker)  # which looks for the message
+
+
+def test_snapshots_beyond_the_room_are_not_kept_and_told_once(
+    worker: ProcessWorker, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = StreamSettings(url="rtsp://cam/2")
+    worker.add("other", settings, FrameNumbers("other", 0), paused=False, trusted=False)
+    begin(worker)
+
+    def save(stream: str, size: int) -> None:
+        worker._owned(stream).tracking = TrackingStatus(objects=(CUP,))
+        future: Future[Any] = Future()
+        future.set_result(b"s" * size)
+        worker._keep(worker._owned(stream), future)
+
+    with caplog.at_level(logging.WARNING, "trackd.worker"):
+        save("cam", 70)
+        save("other", 30)
+        assert not caplog.records
+        save("other", 31)
+        save("other", 31)
+    assert worker._owned("other").snapshot is None
+    assert worker._owned("cam").snapshot == b"s" * 70
+    (record,) = caplog.records
+    assert "stream other: no room for its snapshot" in record.getMessage()

@@ -40,7 +40,6 @@ from tracker.protocol.replies import ErrorCode, StreamState
 
 START_S = 300.0  # for a model to be loaded on a slow disk
 LET_GO_S = 2.0
-MAX_SNAPSHOTS_BYTES = 2**30
 _FAILED_S = 5.0  # for a process to end that could not load its model
 _TICK_S = 0.25
 _LOG = logging.getLogger("trackd.worker")
@@ -59,6 +58,7 @@ class ProcessWorker:
         on_event: Takes events; likewise.
         pixels: What the frames of all streams share.
         nursery: Starts the processes.
+        snapshots_bytes: Of all streams, that are kept for its next start.
         own_ports: Those that the daemon listens on.
     """
 
@@ -73,6 +73,7 @@ class ProcessWorker:
         on_event: Callable[[Event], None],
         pixels: PixelBudget,
         nursery: Nursery,
+        snapshots_bytes: int,
         own_ports: Callable[[], set[int]] = lambda: set(),
     ) -> None:
         self.name = name
@@ -83,6 +84,7 @@ class ProcessWorker:
         self._on_event = on_event
         self._pixels = pixels
         self._nursery = nursery
+        self._snapshots_bytes = snapshots_bytes
         self._own_ports = own_ports
         self._lock = threading.RLock()  # guards what follows
         self._streams: dict[str, StreamRecord] = {}
@@ -518,7 +520,7 @@ class ProcessWorker:
             return
         with self._lock:
             others = (one.snapshot or b"" for one in self._streams.values() if one is not owned)
-            owned.keep(saved.result(), MAX_SNAPSHOTS_BYTES - sum(map(len, others)))
+            owned.keep(saved.result(), self._snapshots_bytes - sum(map(len, others)))
 
     def _forward_cancel(self, number: int, future: "Future[CommandResult]") -> None:
         if future.cancelled():
