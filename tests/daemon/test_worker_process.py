@@ -328,6 +328,35 @@ def test_without_a_process_to_be_had_the_start_fails(
     assert worker.stop(PATIENCE_S)
 
 
+@pytest.mark.parametrize(
+    ("code", "stays"),
+    [(ErrorCode.LIMIT, True), (ErrorCode.INTERNAL, True), (ErrorCode.UNKNOWN_STREAM, False)],
+)
+def test_a_stream_that_its_process_does_not_remove_stays(
+    worker: ProcessWorker, code: ErrorCode, stays: bool
+) -> None:
+    child = begin(worker)
+    removed = worker.remove("cam")
+    remove = child.said()[-1]
+    assert isinstance(remove, say.RemoveStream)
+    error = say.ErrorBody(code=code, message="no")
+    worker._take_in(say.Done(id=remove.id, error=error), [b""])
+    if stays:
+        assert refusal(removed) is code
+    else:
+        assert removed.result(PATIENCE_S) is None
+    assert worker._reach("cam", 9) is stays
+
+
+def test_a_stream_is_gone_with_the_process_that_was_to_remove_it(worker: ProcessWorker) -> None:
+    begin(worker)
+    removed = worker.remove("cam")
+    worker._is_ready = False
+    worker._note_end("it was ended by SIGSEGV", 0.5)
+    assert removed.result(PATIENCE_S) is None
+    assert not worker._reach("cam", 9)
+
+
 def test_a_process_computes_with_the_threads_that_it_has_by_then(worker: ProcessWorker) -> None:
     worker.limit_threads(3)
     assert worker._threads == 3

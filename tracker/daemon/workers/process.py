@@ -44,6 +44,8 @@ _FAILED_S = 5.0  # for a process to end that could not load its model
 _TICK_S = 0.25
 _LOG = logging.getLogger("trackd.worker")
 _RETRY = RetryConfig(first_s=0.5, longest_s=30.0, healthy_s=60.0)
+#: Errors of the removal of a stream after which it is gone: unknown to the process, or with it.
+_GONE = (ErrorCode.UNKNOWN_STREAM, ErrorCode.TIMEOUT, ErrorCode.SHUTTING_DOWN)
 
 
 class ProcessWorker:
@@ -151,6 +153,10 @@ class ProcessWorker:
         gone.set_running_or_notify_cancel()
 
         def finish(left: "Future[CommandResult]") -> None:
+            error = left.exception()
+            if isinstance(error, RequestError) and error.code not in _GONE:
+                gone.set_exception(error)
+                return
             with self._lock:
                 self._streams.pop(stream, None)
             self._pixels.leave(stream)
@@ -159,15 +165,13 @@ class ProcessWorker:
         with self._lock:
             self._owned(stream)
             number, left = self._requests.begin(stream)
-            sent = self._is_ready and self._send(
-                say.packed(say.RemoveStream(id=number, stream=stream))
-            )
-            if not sent:
+            if not self._is_ready:
                 self._requests.take(number)
-        if sent:
-            left.add_done_callback(finish)
-        else:
-            finish(left)
+                left.set_result(None)
+            elif not self._send(say.packed(say.RemoveStream(id=number, stream=stream))):
+                self._requests.take(number)
+                raise self._requests.refusal()
+        left.add_done_callback(finish)
         return gone
 
     def pause(self, stream: str) -> None:
