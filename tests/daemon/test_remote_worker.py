@@ -1,6 +1,7 @@
 """What a worker process answers where it is refused a thread, or fails."""
 
 import socket
+import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
 
@@ -8,7 +9,7 @@ import pytest
 
 from tests.support.small_pico import small_pico
 from tracker.daemon.config.schema import DaemonConfig
-from tracker.daemon.messages import RequestError
+from tracker.daemon.messages import Command, ListCommand, RequestError, SaveCommand
 from tracker.daemon.workers import messages as say
 from tracker.daemon.workers.channel import Channel
 from tracker.daemon.workers.local import LocalWorker
@@ -41,6 +42,10 @@ class Remote:
             message = say.from_worker(parts)
             if not isinstance(message, say.Report):
                 return message, parts
+
+    def submit(self, number: int, command: Command) -> None:
+        parts = say.pack_command(number, "cam", b"", command)
+        self.worker._do(say.to_worker(parts), parts)
 
     def done(self) -> say.Done:
         """The next answer."""
@@ -94,3 +99,23 @@ def test_a_removal_that_fails_is_answered(remote: Remote, monkeypatch: pytest.Mo
     assert "it hangs together" in message.error.message
     remote.do(say.RemoveStream(id=6, stream="cam"))
     assert remote.done() == say.Done(id=6, next_seq=7)
+
+
+def test_a_stream_that_cannot_be_moved_away_goes_on(
+    remote: Remote, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No thread closes its source, so that it stays after its save."""
+    remote.add(paused=True)
+    remote.submit(1, SaveCommand(last=True))
+    assert remote.done().error is None
+
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        remote.do(say.RemoveStream(id=2, stream="cam"))
+    answer = remote.done()
+    assert answer.id == 2 and answer.error is not None and answer.error.code is ErrorCode.LIMIT
+    remote.submit(3, ListCommand())
+    assert remote.done().error is None
