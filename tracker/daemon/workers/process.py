@@ -266,7 +266,7 @@ class ProcessWorker:
             child.end(timeout_s)
         if self._thread.ident is not None:
             self._thread.join(_TICK_S + 1.0)
-        self._requests.close(_shutting_down())
+        self._requests.close()
         return not self._thread.is_alive()
 
     def _asked(
@@ -342,7 +342,7 @@ class ProcessWorker:
             wait_s = backoff.failed(time.monotonic() - begun_s)
             self._note_end(why, wait_s)
             self._leaving.wait(wait_s)
-        self._requests.close(_shutting_down())
+        self._requests.close()
 
     def _live(self) -> str:
         """Live through one process, from its start to its end; returns how that came."""
@@ -547,19 +547,4 @@ class ProcessWorker:
             if not owned.paused:
                 name = EventName.STREAM_RETRYING
                 self._on_event(Event(stream, name, time.time_ns(), text=text))
-        self._requests.fail_all(
-            unconfirmed=RequestError(
-                ErrorCode.TIMEOUT,
-                f"worker {self.name} ended before it confirmed this: {why}",
-                "it may still be done; look before asking again",
-            ),
-            parked=RequestError(
-                ErrorCode.BUSY,
-                f"worker {self.name} did not start: {why}",
-                "it was not done; try again later",
-            ),
-        )
-
-
-def _shutting_down() -> RequestError:
-    return RequestError(ErrorCode.SHUTTING_DOWN, "the daemon is shutting down")
+        self._requests.fail_all(why)

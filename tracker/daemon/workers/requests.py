@@ -40,13 +40,13 @@ class Requests:
         self._lock = threading.Lock()
         self._numbers = itertools.count(1)
         self._waiting: dict[int, _Waiting] = {}
-        self._closed: RequestError | None = None
+        self._closed = False
 
     def begin(self, stream: str) -> "tuple[int, Future[CommandResult]]":
         """A request of the daemon's own: its number, and the future of its result.
 
         Raises:
-            RequestError: What they were closed with.
+            RequestError: SHUTTING_DOWN, they are closed.
         """
         with self._lock:
             return self._begin(stream)
@@ -55,7 +55,7 @@ class Requests:
         """A command of somebody who is to wait his turn; otherwise as `begin`.
 
         Raises:
-            RequestError: BUSY, too many wait for the stream; or what they were closed with.
+            RequestError: BUSY, too many wait for the stream; or SHUTTING_DOWN, they are closed.
         """
         with self._lock:
             waiting = sum(one.stream == stream for one in self._waiting.values())
@@ -64,8 +64,8 @@ class Requests:
             return self._begin(stream)
 
     def _begin(self, stream: str) -> "tuple[int, Future[CommandResult]]":
-        if self._closed is not None:
-            raise self._closed
+        if self._closed:
+            raise _shutting_down()
         number, future = next(self._numbers), Future[CommandResult]()
         self._waiting[number] = _Waiting(stream, future)
         return number, future
@@ -106,16 +106,33 @@ class Requests:
         if found is not None and found[1].set_running_or_notify_cancel():
             found[1].set_exception(self.refusal())
 
-    def fail_all(self, unconfirmed: RequestError, parked: RequestError) -> None:
-        """Fail all that wait: those that were sent, and those that never were."""
+    def fail_all(self, why: str) -> None:
+        """Fail all that wait, since the process ended, or was not there: those sent may be done."""
+        unconfirmed = RequestError(
+            ErrorCode.TIMEOUT,
+            f"worker {self._worker} ended before it confirmed this: {why}",
+            "it may still be done; look before asking again",
+        )
+        parked = RequestError(
+            ErrorCode.BUSY,
+            f"worker {self._worker} did not start: {why}",
+            "it was not done; try again later",
+        )
+        self._fail(unconfirmed, parked)
+
+    def close(self) -> None:
+        """Fail all that wait, and all that come, since no process is started any more."""
+        with self._lock:
+            self._closed = True
+        self._fail(_shutting_down(), _shutting_down())
+
+    def _fail(self, unconfirmed: RequestError, parked: RequestError) -> None:
         with self._lock:
             waiting, self._waiting = list(self._waiting.values()), {}
         for one in waiting:
             if one.future.set_running_or_notify_cancel():
                 one.future.set_exception(unconfirmed if one.parked is None else parked)
 
-    def close(self, error: RequestError) -> None:
-        """Fail all that wait, and all that come."""
-        with self._lock:
-            self._closed = error
-        self.fail_all(error, error)
+
+def _shutting_down() -> RequestError:
+    return RequestError(ErrorCode.SHUTTING_DOWN, "the daemon is shutting down")
