@@ -22,7 +22,7 @@ from tracker.daemon.sources.pixel_budget import PixelBudget
 from tracker.daemon.telemetry.status import TrackingStatus
 from tracker.daemon.tracking.frame_numbers import FrameNumbers
 from tracker.daemon.workers import messages as say
-from tracker.daemon.workers import process
+from tracker.daemon.workers import supervised
 from tracker.daemon.workers.channel import ChannelError
 from tracker.daemon.workers.model_info import ModelInfo
 from tracker.daemon.workers.nursery import Nursery
@@ -127,8 +127,8 @@ def starting(monkeypatch: pytest.MonkeyPatch, *children: FakeChild) -> None:
             raise OSError(11, "no process")
         return left.pop(0)
 
-    monkeypatch.setattr(process, "Child", start)
-    monkeypatch.setattr(process, "_RETRY", RetryConfig(first_s=0.01, longest_s=0.01))
+    monkeypatch.setattr(supervised, "Child", start)
+    monkeypatch.setattr(supervised, "_RETRY", RetryConfig(first_s=0.01, longest_s=0.01))
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
@@ -235,7 +235,7 @@ def test_commands_that_wait_keep_out_nothing_of_the_daemons_own(worker: ProcessW
         worker.submit("cam", ListCommand())
     child = begin(worker)
     worker._owned("cam").saved_s = -1e9
-    worker._save_due()
+    worker._tick()
     commands = [
         type(say.read_command(message, parts))
         for message, parts in zip(child.said(), child.sent, strict=True)
@@ -254,7 +254,7 @@ def test_commands_that_find_no_room_are_refused(worker: ProcessWorker) -> None:
     assert not sent.done()
     worker._owned("cam").tracking = TrackingStatus(objects=(CUP,))
     worker._owned("cam").saved_s = -1e9
-    worker._save_due()
+    worker._tick()
 
 
 def test_a_snapshot_does_not_wait_for_a_process_that_is_started(worker: ProcessWorker) -> None:

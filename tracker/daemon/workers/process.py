@@ -1,13 +1,11 @@
 """Worker in a process of its own, as the daemon sees it: asked over a channel, and supervised.
 
-A process that crashes, hangs or outgrows its memory is ended and started again with a backoff. Its
-streams go on from their last snapshots, under their numbers; objects that a snapshot lacks come
-back as lost. Whoever waits for a command then is told that it was not confirmed. So is one that
-cannot be started, whose streams wait for it.
+The streams of a process that ended go on in the next from their last snapshots, under their
+numbers; objects that a snapshot lacks come back as lost. Whoever waited for a command is told that
+it was not confirmed.
 """
 
 import logging
-import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -16,39 +14,30 @@ from dataclasses import replace
 from functools import partial
 
 from streams.address import redact
-from tracker.daemon.config.schema import DaemonConfig, RetryConfig
+from tracker.daemon.config.schema import DaemonConfig
 from tracker.daemon.control.asking import ASKING
 from tracker.daemon.messages import Command, Event, RequestError, RestoreCommand, SaveCommand
 from tracker.daemon.publish.encoder import EncodedFrame
-from tracker.daemon.sources.backoff import Backoff
 from tracker.daemon.sources.pixel_budget import PixelBudget
 from tracker.daemon.telemetry.status import SourceStatus, TrackingStatus, WorkerStatus
 from tracker.daemon.tracking.frame_numbers import FrameNumbers
 from tracker.daemon.tracking.stream_tracker import CommandResult
 from tracker.daemon.workers import messages as say
-from tracker.daemon.workers.channel import ChannelError
-from tracker.daemon.workers.child import Child
-from tracker.daemon.workers.model_info import ModelInfo
 from tracker.daemon.workers.nursery import Nursery
 from tracker.daemon.workers.record import StreamRecord
 from tracker.daemon.workers.requests import Requests
-from tracker.daemon.workers.watch import Watch
-from tracker.errors import TrackdError
+from tracker.daemon.workers.supervised import SupervisedProcess
 from tracker.protocol.data import EventName, Topic
 from tracker.protocol.fields import StreamSettings
 from tracker.protocol.replies import ErrorCode, StreamState
 
-START_S = 300.0  # for a model to be loaded on a slow disk
 LET_GO_S = 2.0
-_FAILED_S = 5.0  # for a process to end that could not load its model
-_TICK_S = 0.25
 _LOG = logging.getLogger("trackd.worker")
-_RETRY = RetryConfig(first_s=0.5, longest_s=30.0, healthy_s=60.0)
 #: Errors of the removal of a stream after which it is gone: unknown to the process, or with it.
 _GONE = (ErrorCode.UNKNOWN_STREAM, ErrorCode.TIMEOUT, ErrorCode.SHUTTING_DOWN)
 
 
-class ProcessWorker:
+class ProcessWorker(SupervisedProcess):
     """Worker in a child process.
 
     Args:
@@ -78,48 +67,25 @@ class ProcessWorker:
         snapshots_bytes: int,
         own_ports: Callable[[], set[int]] = lambda: set(),
     ) -> None:
-        self.name = name
+        super().__init__(name, config.workers, nursery)
         self._config = config
         self._epoch = epoch
         self._threads = threads
         self._on_tracked = on_tracked
         self._on_event = on_event
         self._pixels = pixels
-        self._nursery = nursery
         self._snapshots_bytes = snapshots_bytes
         self._own_ports = own_ports
-        self._lock = threading.RLock()  # guards what follows
+        # These are guarded by the lock.
         self._streams: dict[str, StreamRecord] = {}
         self._requests = Requests(name, config.limits.commands_queued)
-        self._child: Child | None = None
-        self._is_ready = False
-        self._status = WorkerStatus(name)
         self._restarts = 0
-        self._model: Future[ModelInfo] = Future()
-        self._leaving = threading.Event()  # no other process is started
-        self._stopping = threading.Event()  # nor is this one listened to
-        self._thread = threading.Thread(target=self._supervise, name=f"worker-{name}", daemon=True)
 
     # --- from any thread
-
-    def start(self) -> None:
-        """Start the process, and watch it from now on."""
-        self._thread.start()
 
     def wait_ready(self) -> None:
         """See `Worker`."""
         self.model()
-
-    def model(self) -> ModelInfo:
-        """The model, once it is loaded for the first time.
-
-        Raises:
-            TrackdError: The process cannot start.
-        """
-        try:
-            return self._model.result(START_S)
-        except TimeoutError as err:
-            raise TrackdError(f"worker {self.name} did not start in {START_S:g} s") from err
 
     def limit_threads(self, threads: int) -> None:
         """Compute with at most so many threads from now on."""
@@ -256,19 +222,6 @@ class ProcessWorker:
             lambda number: say.CloseSources(id=number, timeout_s=max(0.0, timeout_s)), timeout_s
         )
 
-    def stop(self, timeout_s: float) -> bool:
-        """See `Worker`; the process is ended where it does not by itself."""
-        self._leaving.set()
-        self._stopping.set()
-        with self._lock:
-            child = self._child
-        if child is not None:
-            child.end(timeout_s)
-        if self._thread.ident is not None:
-            self._thread.join(_TICK_S + 1.0)
-        self._requests.close()
-        return not self._thread.is_alive()
-
     def _asked(
         self, message: "Callable[[int], say.LetGo | say.CloseSources]", wait_s: float
     ) -> bool:
@@ -293,10 +246,6 @@ class ProcessWorker:
         if owned is None:
             raise RequestError(ErrorCode.UNKNOWN_STREAM, f"there is no stream {stream}")
         return owned
-
-    def _send(self, parts: list[bytes]) -> bool:
-        """Queue a message to the process that is ready; False where there is none, or no room."""
-        return self._is_ready and self._child is not None and self._child.send(parts)
 
     def _send_add(self, owned: StreamRecord, *, paused: bool) -> None:
         self._send(say.packed(owned.adding(self._own_ports(), paused=paused)))
@@ -329,89 +278,6 @@ class ProcessWorker:
 
     # --- in the thread that watches the process
 
-    def _supervise(self) -> None:
-        backoff = Backoff(_RETRY)
-        while not self._leaving.is_set():
-            begun_s = time.monotonic()
-            why = self._live()
-            if self._leaving.is_set():
-                break
-            if not self._model.done():
-                error = TrackdError(f"worker {self.name} cannot start: {why}", "the log tells more")
-                self._model.set_exception(error)
-            wait_s = backoff.failed(time.monotonic() - begun_s)
-            self._note_end(why, wait_s)
-            self._leaving.wait(wait_s)
-        self._requests.close()
-
-    def _live(self) -> str:
-        """Live through one process, from its start to its end; returns how that came."""
-        try:
-            child = Child(self.name, self._nursery)
-        except OSError as err:
-            return f"no process: {err.strerror}"
-        with self._lock:
-            self._child = child
-        fault = ""
-        try:
-            fault = self._listen(child)
-        except ChannelError as err:
-            _LOG.debug("worker %s: %s", self.name, err)
-        except Exception:  # whatever it says, others go on
-            _LOG.exception("worker %s: what it says was not understood", self.name)
-            fault = "what it says was not understood"
-        with self._lock:
-            self._is_ready = False
-            self._child = None
-        if fault:
-            child.kill()
-        how = child.end(1.0)
-        return fault or how
-
-    def _listen(self, child: Child) -> str:
-        """Take in what the process says; returns the reason to end it."""
-        setup = say.Setup(
-            name=self.name,
-            config=self._config.model_copy(update={"streams": {}}),
-            epoch=self._epoch,
-            threads=self._threads,
-        )
-        child.send(say.packed(setup))
-        watch = self._watch(child, START_S)
-        while not self._stopping.is_set():
-            parts = child.receive(_TICK_S)
-            if parts is not None:
-                message = say.from_worker(parts)
-                if isinstance(message, say.Ready):
-                    self._begin(message.model)
-                    watch = self._watch(child, self._config.workers.hang_timeout_s)
-                elif isinstance(message, say.Pong):
-                    watch.answered(message.status.busy_s)
-                    self._take_status(message.status)
-                elif isinstance(message, say.Failed):
-                    if not self._model.done():
-                        self._model.set_exception(TrackdError(message.message, message.hint))
-                    child.end(_FAILED_S)
-                    return message.message
-                else:
-                    self._take_in(message, parts)
-            if self._is_ready and watch.is_due():
-                child.send(say.packed(say.Ping()))
-                self._save_due()
-                if fault := watch.fault():
-                    return fault
-            elif not self._is_ready and (fault := watch.fault()):
-                return fault
-        return ""
-
-    def _watch(self, child: Child, hang_timeout_s: float) -> Watch:
-        return Watch(
-            hang_timeout_s=hang_timeout_s,
-            most_bytes=self._config.workers.memory_bytes,
-            memory_bytes=child.memory_bytes,
-            processor_s=child.processor_s,
-        )
-
     def _take_in(self, message: say.FromWorker, parts: list[bytes]) -> None:
         match message:
             case say.FrameDone():
@@ -427,10 +293,6 @@ class ProcessWorker:
                 self._give_pixels(message)
             case say.LeavePixels():
                 self._pixels.leave(message.stream)
-
-    def _take_status(self, status: WorkerStatus) -> None:
-        with self._lock:
-            self._status = status
 
     def _reach(self, stream: str, next_seq: int) -> bool:
         """Take note of a frame's number; False where there is no such stream."""
@@ -470,19 +332,21 @@ class ProcessWorker:
         with self._lock:
             self._send(say.packed(say.PixelsGiven(id=asked.id, room=room, fits=fits)))
 
-    def _begin(self, model: ModelInfo) -> None:
-        """Hand the streams to a process that is ready."""
-        with self._lock:
-            if self._leaving.is_set():
-                return
-            self._is_ready = True
-            self._send(say.packed(say.SetThreads(threads=self._threads)))
-            streams = dict(self._streams)
-            for stream, owned in streams.items():
-                self._begin_stream(stream, owned)
-            self._requests.unpark(self._send)
-        if not self._model.done():
-            self._model.set_result(model)
+    def _setup(self) -> say.Setup:
+        return say.Setup(
+            name=self.name,
+            config=self._config.model_copy(update={"streams": {}}),
+            epoch=self._epoch,
+            threads=self._threads,
+        )
+
+    def _hand_over(self) -> None:
+        """Give the streams to a process that is ready, then the commands that waited for it."""
+        self._send(say.packed(say.SetThreads(threads=self._threads)))
+        streams = dict(self._streams)
+        for stream, owned in streams.items():
+            self._begin_stream(stream, owned)
+        self._requests.unpark(self._send)
 
     def _begin_stream(self, stream: str, owned: StreamRecord) -> None:
         """Add a stream, with the objects that it had, before any of its frames."""
@@ -510,7 +374,7 @@ class ProcessWorker:
             elif not owned.paused and self._streams.get(stream) is owned:
                 self._send(say.packed(say.ResumeStream(stream=stream)))
 
-    def _save_due(self) -> None:
+    def _tick(self) -> None:
         """Ask for snapshots of streams with objects that were not saved of late."""
         with self._lock:
             for owned in self._streams.values():
@@ -548,3 +412,6 @@ class ProcessWorker:
                 name = EventName.STREAM_RETRYING
                 self._on_event(Event(stream, name, time.time_ns(), text=text))
         self._requests.fail_all(why)
+
+    def _close(self) -> None:
+        self._requests.close()
