@@ -130,11 +130,9 @@ class ThreadGovernor:
 
     def adjust(self) -> None:
         """Give threads up, or take them back, where the processors ask for it."""
-        if self._before is None:
-            return
         if self.threads > self._most:
             self._set(self._most)
-        if self._most == 1:
+        if self._before is None or self._most == 1:
             return
         if time.monotonic() - self._before.at_s < EVERY_S:
             return

@@ -327,6 +327,20 @@ def test_a_stream_is_paused_and_resumed() -> None:
     assert daemon.changes == 3
 
 
+def test_a_stream_that_its_worker_does_not_remove_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a worker process that has no thread for it."""
+    daemon = Daemon()
+    daemon.add()
+    refused: Future[None] = Future()
+    refused.set_exception(RequestError(ErrorCode.LIMIT, "no more threads"))
+    with monkeypatch.context() as patch:
+        patch.setattr(daemon.worker, "remove", lambda stream: refused)
+        assert code(lambda: daemon.ask("stream.remove", stream="cam1")) is ErrorCode.LIMIT
+    assert "stream.removed cam1" not in daemon.publisher.told
+    assert list(daemon.streams.kept()) == ["cam1"]
+    assert daemon.ask("stream.remove", stream="cam1") == {}
+
+
 def test_a_removed_stream_leaves_nothing_behind() -> None:
     daemon = Daemon()
     daemon.add()

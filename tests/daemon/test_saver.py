@@ -53,13 +53,13 @@ class Kept:
         self.streams: dict[str, KeptStream] = {}
         self.told: queue.SimpleQueue[str] = queue.SimpleQueue()
         self.store = Store(StateConfig(dir=folder))
-        scheduler = FakeScheduler()
+        self.scheduler = FakeScheduler()
         streams: Any = SimpleNamespace(
             kept=lambda: dict(self.streams),
             first_seq=lambda: 0,
             reserve=lambda kept, first_seq: None,
-            submit=scheduler.submit,
-            tracking=scheduler.tracking,
+            submit=lambda stream, command: self.scheduler.submit(stream, command),
+            tracking=self.scheduler.tracking,
         )
         self.saver = Saver(self.store, streams, every_s=every_s, on_change=self.told.put)
         self.saver.start()
@@ -260,6 +260,14 @@ def test_a_snapshot_that_cannot_be_written_is_told_at_the_end(kept: Kept) -> Non
     kept.add("one").result(PATIENCE_S)
     kept.store.snapshot_path("one").mkdir()
     assert "stream one: cannot write snapshot" in kept.saver.finish(PATIENCE_S)
+
+
+def test_a_worker_that_ends_in_the_last_save_is_a_loss(kept: Kept) -> None:
+    kept.add("one").result(PATIENCE_S)
+    ended: Future[bytes] = Future()
+    ended.set_exception(RequestError(ErrorCode.SHUTTING_DOWN, "the daemon is shutting down"))
+    kept.scheduler.submit = lambda stream, command: ended  # type: ignore[method-assign]
+    assert "stream one: the daemon is shutting down" in kept.saver.finish(PATIENCE_S)
 
 
 def test_snapshots_are_taken_every_so_often(folder: Path) -> None:

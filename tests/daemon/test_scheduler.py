@@ -26,6 +26,7 @@ from tracker.daemon.messages import (
     RemoveCommand,
     RequestError,
     RestoreCommand,
+    SaveCommand,
     Tracked,
 )
 from tracker.daemon.tracking.scheduler import CommandResult, Scheduler
@@ -387,6 +388,22 @@ class TestCommands:
         daemon.scheduler.start()
         assert refusal(daemon.submit("cam", drawn(0))) is ErrorCode.NO_FRAME
         assert refusal(daemon.submit("cam", RemoveCommand(1))) is ErrorCode.UNKNOWN_OBJECT
+
+    def test_what_comes_after_the_save_of_a_move_is_refused(self, daemon: Daemon) -> None:
+        """Done here it would be lost, since another worker goes on from what was saved."""
+        daemon.add("cam", "other")
+        before, saved, after = (
+            daemon.submit("cam", command) for command in (lost(1), SaveCommand(last=True), lost(2))
+        )
+        daemon.scheduler.start()
+        assert before.result(DEADLINE_S)
+        assert isinstance(saved.result(DEADLINE_S), bytes)
+        assert refusal(after) is ErrorCode.BUSY
+        with pytest.raises(RequestError, match="stream cam is being moved") as refused:
+            daemon.submit("cam", ListCommand())
+        assert refused.value.code is ErrorCode.BUSY
+        assert daemon.submit("other", ListCommand()).result(DEADLINE_S)
+        assert [obj.id for obj in daemon.slots["cam"].status().objects] == [1]
 
     def test_so_many_commands_may_wait(self, daemon: Daemon) -> None:
         daemon.add("cam", "other")

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from tests.support.moving_scene import WIDTH, frame, square
+from tests.support.small_pico import small_pico
 from tracker.engine import Policy, Session
 from tracker.errors import PromptError
 from tracker.models import Model, load_model
@@ -96,6 +97,41 @@ def test_the_history_is_bounded_in_frames_and_in_bytes(model: Model) -> None:
     by_bytes = started(model, Policy(history_frames=60, history_bytes=2 * one_frame))
     run(by_bytes, 1, 12)
     assert len(by_bytes.state.history) == 2
+
+
+def test_prompts_left_to_replay_keep_the_frames_that_another_lacks() -> None:
+    """The frames are encoded only then, so that the bound in bytes is passed meanwhile."""
+    model = small_pico()
+    session = Session(model, Policy(history_frames=60, history_bytes=4 * frame_bytes(model)))
+    run(session, 0, 8)
+    for object_id in (1, 2):
+        drawn = Prompt(object_id, box_xyxy=(54, 40, 94, 80))
+        prompted = session.prompt(drawn, step=2, replay=False)
+        assert (prompted.step, prompted.left) == (2, 5)
+    session.step(frame(8))
+    assert not session.is_behind
+    assert {obj.tracked_step for obj in session.state.objects.rows} == {8}
+    held = sum(one.encoded.nbytes for one in session.state.history)
+    assert held <= session.policy.history_bytes
+
+
+def test_a_frame_that_is_gone_ends_a_replay() -> None:
+    session = Session(small_pico())
+    run(session, 0, 4)
+    session.prompt(Prompt(1, box_xyxy=(54, 40, 94, 80)), step=1, replay=False)
+    for _ in range(3):
+        session.state.history.popleft()
+    with pytest.raises(PromptError, match="older than the history"):
+        session.replay_next()
+    assert not session.is_behind
+    assert session.step(frame(4)).objects
+
+
+def frame_bytes(model: Model) -> int:
+    """Bytes of the features of a frame."""
+    session = Session(model)
+    session.step(frame(0))
+    return session.state.history[0].features.nbytes
 
 
 COMMANDS: dict[str, Callable[[Session], object]] = {

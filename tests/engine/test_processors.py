@@ -58,6 +58,14 @@ def test_beside_busy_programs_one_thread_is_left(machine: Machine, others: float
     assert machine.threads == [1]
 
 
+def test_a_limit_holds_where_the_system_does_not_say_what_is_used() -> None:
+    threads: list[int] = []
+    governor = ThreadGovernor(most=4, processors=4, read=lambda: None, set_threads=threads.append)
+    governor.limit(2)
+    governor.adjust()
+    assert (governor.threads, threads) == (2, [2])
+
+
 def test_what_was_given_up_is_taken_back_after_a_while(machine: Machine) -> None:
     assert machine.run(others=1.0, own=1.0) == 1
     assert machine.run(others=0.05, own=1.0) == 1  # one look may be a pause of the other program

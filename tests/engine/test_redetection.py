@@ -13,6 +13,7 @@ from tests.support.colour_model import MASK_STRIDE, ROW, ColourModel
 from tests.support.live_scene import iou
 from tests.support.moving_scene import frame, square
 from tracker.engine import POLICIES, ComputeBudget, Policy, Session
+from tracker.engine.memory_bank import MemoryBank
 from tracker.engine.recognition import absent
 from tracker.models import REGISTRY, Model, load_model, registry
 from tracker.models.base import Clicks, Decoded
@@ -162,6 +163,25 @@ def test_a_lost_object_that_is_shown_on_an_old_frame_need_not_be_recognised(mode
     now = session.prompt(Prompt(1, mask_hw=there_hw), shown).object
     assert now.state is ObjectState.VISIBLE
     assert iou(now.mask_hw, there_hw) > 0.9
+
+
+def test_what_long_doubt_forgets_is_no_more_than_is_remembered(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = begun(model)
+    obj, newest, redetection = (
+        session.state.objects.get(1),
+        session.state.newest,
+        session._redetection,
+    )
+    assert newest is not None and redetection is not None
+    forgotten: list[int] = []
+    monkeypatch.setattr(MemoryBank, "forget", lambda self, rows, step: forgotten.append(step))
+    obj.doubted = 1_000_000
+    redetection._take(obj, newest.step, newest.features, obj.outputs[-1].decoded, 0.9)
+    shape = session.state.bank.shape
+    assert 0 < len(forgotten) <= max(shape.map_ring, shape.pointer_ring)
+    assert max(forgotten) == newest.step - 1
 
 
 @pytest.mark.parametrize("name", ["official", "no-gallery"])

@@ -17,6 +17,7 @@ from tools.bench import options as common
 from tools.bench.conditions import conditions_of
 from tools.bench.footage import Size, find_clip, write_scaled
 from tools.bench.models import daemon_model
+from tools.bench.processor_time import processor_s
 from tools.bench.record import Fact, Footage, Run, Series
 from tools.serving import Daemon
 from tracker.client import Client
@@ -174,9 +175,9 @@ def _small(
         _wait_running(client, streams)
         time.sleep(options.settle)
         pids = [daemon.process.pid, *_children(daemon.process.pid)]
-        before_s, begun_s = _processor_s(pids), time.monotonic()
+        before_s, begun_s = sum(map(processor_s, pids)), time.monotonic()
         time.sleep(options.seconds)
-        used = (_processor_s(pids) - before_s) / (time.monotonic() - begun_s)
+        used = (sum(map(processor_s, pids)) - before_s) / (time.monotonic() - begun_s)
         case = {"streams": options.small, "in": kind}
         mib = sum(map(_proportional_mib, pids))
         threads = sum(len(os.listdir(f"/proc/{pid}/task")) for pid in pids)  # noqa: PTH208
@@ -190,11 +191,6 @@ def _children(pid: int) -> list[int]:
     found = Path(f"/proc/{pid}/task").glob("*/children")
     own = [int(child) for path in found for child in path.read_text().split()]
     return [*own, *(below for child in own for below in _children(child))]
-
-
-def _processor_s(pids: Sequence[int]) -> float:
-    fields = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in pids]
-    return sum(int(one[11]) + int(one[12]) for one in fields) / os.sysconf("SC_CLK_TCK")
 
 
 def _proportional_mib(pid: int) -> float:

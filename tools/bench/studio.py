@@ -23,6 +23,7 @@ from tools.bench.busy import first, results_in
 from tools.bench.conditions import conditions_of
 from tools.bench.footage import Size, find_clip, write_scaled
 from tools.bench.models import daemon_model
+from tools.bench.processor_time import processor_s
 from tools.bench.record import Fact, Footage, Run, Series
 from tools.bench.studio_latency import PageTimes, page_times
 from tools.serving import Daemon
@@ -141,21 +142,15 @@ def _count_in_turns(
                 with _looking(studio, pages), client.results(_STREAM) as results:
                     first(results.receive)
                     results_in(results.receive, options.settle)
-                    before_s = [_processor_s(pid) for pid in pids]
+                    before_s = [processor_s(pid) for pid in pids]
                     count = results_in(results.receive, options.seconds)
-                    spent_s = [_processor_s(p) - s for p, s in zip(pids, before_s, strict=True)]
+                    spent_s = [processor_s(p) - s for p, s in zip(pids, before_s, strict=True)]
                 cost, rate = costs[pace, pages], count / options.seconds
                 cost.rates.append(rate)
                 cost.daemon_ms.append(1000 * spent_s[0] / max(1, count))
                 cost.studio_ms.append(1000 * spent_s[1] / max(1, count))
                 line = f"{pace} pace, round {number + 1}, {pages} pages: {rate:.1f}/s"
                 print(line, file=sys.stderr, flush=True)
-
-
-def _processor_s(pid: int) -> float:
-    """Seconds of processor time of a process so far, of all its threads (Linux)."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @contextmanager

@@ -105,6 +105,7 @@ def measure(options: argparse.Namespace) -> Run:
                 for name, mib in grown.items()
             ),
             Fact(name="allowed growth", unit="MiB", value=options.within_mib),
+            Fact(name="frames tracked", unit="frames", value=samples[-1].frames),
             *_facts(samples),
         ),
         notes=_notes(samples, options),

@@ -382,17 +382,21 @@ class Streams:
     def _removed(
         self, stream: str, entry: _Entry, gone: "Future[None]", left: "Future[None]"
     ) -> None:
-        """Forget a stream that its worker does not have any more."""
+        """Forget a stream that its worker does not have any more; it stays where that has it."""
+        error = left.exception()
+        if error is not None:
+            with self._lock:
+                entry.closing = False
+            _LOG.error("stream %s was not removed: %s", stream, error)
+            self._on_change()
+            gone.set_exception(error)
+            return
         with self._lock:
             self._numbering.retire(entry.numbers.next)
             self._forget(stream)
         _LOG.info("stream %s removed", stream)
         self._on_change()
-        error = left.exception()
-        if error is None:
-            gone.set_result(None)
-        else:
-            gone.set_exception(error)
+        gone.set_result(None)
 
     def _forget(self, stream: str) -> None:
         del self._entries[stream]

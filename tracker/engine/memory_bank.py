@@ -69,6 +69,11 @@ class MemoryShape:
         return self.pointers + 1 + self.history
 
     @property
+    def recent_ring(self) -> int:
+        """Newest steps of which something may be held as recent."""
+        return max(self.map_ring, self.pointer_ring)
+
+    @property
     def bytes_per_object(self) -> int:
         """(lasting + map_ring) maps in bf16 and (lasting + pointer_ring) pointers in fp32."""
         map_bytes = self.tokens * self.map_channels * MAP_DTYPE.itemsize

@@ -158,7 +158,7 @@ class Redetection:
         row = self.objects.row(obj.id)
         assert row is not None
         rows = np.array([row])
-        for doubtful in range(step - obj.doubted + 1, step):
+        for doubtful in range(step - min(obj.doubted, self.bank.shape.recent_ring) + 1, step):
             self.bank.forget(rows, doubtful)
         decoded = replace(decoded, presence_n1=decoded.presence_n1.clamp(min=SURELY_THERE))
         memory_1qm = self.model.network.encode_memory(features, decoded, from_prompt=False)

@@ -417,8 +417,8 @@ class Session:
     def _replay(self, obj: TrackedObject) -> None:
         """Track an object again on the next frame that it lacks; it goes on as it is on failure."""
         assert obj.replay_from is not None
-        frame = self.state.frame_of(obj.id, obj.replay_from)
         try:
+            frame = self.state.frame_of(obj.id, obj.replay_from)
             with self._inference(), self._sharing_threads() as rebalance:
                 self._update.replay(obj, frame, rebalance)
         except BaseException:
@@ -428,11 +428,15 @@ class Session:
         self._end_replay(obj)
 
     def _end_replay(self, obj: TrackedObject) -> None:
-        """Take in how an object is, once there is no frame left that it lacks."""
+        """Take in how an object is, once there is no frame left that it lacks.
+
+        Frames that another object still lacks stay until it has them.
+        """
         obj.result = None
         if not self._frames_behind(obj):
             obj.replay_from = None
-            self.state.trim_history()
+            if not self.is_behind:
+                self.state.trim_history()
         obj.presence.prompt(obj.outputs[-1].decoded.presence_n1.sigmoid().item())
 
     def _frames_behind(self, obj: TrackedObject) -> int:

@@ -184,14 +184,14 @@ def _studio(run: Run) -> list[str]:
 
 def _studio_soak(run: Run) -> list[str]:
     """Growth with a page open."""
-    frames = max((int(f.case["frames"]) for f in run.facts if "frames" in f.case), default=0)
+    frames = run.fact("frames tracked") or 0.0
     grown = [
         f"{fact.name.removeprefix('growth of the ').removesuffix(' after a tenth')} {fact.value:g}"
         for fact in run.facts
         if fact.name.startswith("growth of the")
     ]
     return [
-        f"- {frames:,} frames with a page of the studio open, MiB more at the end than after a "
+        f"- {frames:,.0f} frames with a page of the studio open, MiB more at the end than after a "
         f"tenth: {', '.join(grown)}."
     ]
 

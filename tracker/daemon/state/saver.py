@@ -21,7 +21,6 @@ RETRY_S = 5.0
 
 _SNAPSHOTS_SHARE = 0.7  # of the time for the last save; the rest is for the list
 _LOG = logging.getLogger("trackd.state")
-_GONE = (ErrorCode.UNKNOWN_STREAM, ErrorCode.SHUTTING_DOWN)
 _HANGS = "the disk of the state folder does not answer"
 
 
@@ -169,12 +168,19 @@ class Saver:
         """Take note of what became of a snapshot; in the thread that wrote it."""
         err = snapshot.exception()
         with self._changed:
-            if err is None or (isinstance(err, RequestError) and err.code in _GONE):
+            if err is None or self._is_no_loss(err):
                 self._lost.pop(stream, None)
             else:
                 self._failures += 1
                 self._lost[stream] = str(err)
         self._emit_change()
+
+    def _is_no_loss(self, err: BaseException) -> bool:
+        """True where there was nothing to save: the stream is gone, or the last save is over."""
+        if not isinstance(err, RequestError):
+            return False
+        over = err.code is ErrorCode.SHUTTING_DOWN and self._outcome.done()
+        return over or err.code is ErrorCode.UNKNOWN_STREAM
 
     def _wrote(self, problem: str) -> str:
         """Take note of what became of the list."""

@@ -182,7 +182,7 @@ class Scheduler:
             applied. Its callbacks run in the scheduler's thread and must not wait.
 
         Raises:
-            RequestError: UNKNOWN_STREAM, BUSY or SHUTTING_DOWN.
+            RequestError: UNKNOWN_STREAM, BUSY (also while it is moved) or SHUTTING_DOWN.
         """
         waiting = Waiting.of(command, ASKING.get())
         with self._lock:
@@ -190,6 +190,8 @@ class Scheduler:
                 raise _shutting_down()
             if slot not in self._frame_turns:
                 raise _removed(slot)
+            if not slot.gate.is_open:
+                raise _moving(slot)
             stream = slot.stream_tracker.stream
             if len(slot) >= self._commands_queued:
                 raise RequestError(
@@ -241,9 +243,17 @@ class Scheduler:
             slot, waiting = found
             self.activity.begin()
             slot.apply(waiting, partial(self._let_others, slot))
+            if not slot.gate.is_open:
+                self._refuse_waiting(slot)
             self._let_others(slot)
             applied = True
         return applied
+
+    def _refuse_waiting(self, slot: Slot) -> None:
+        """Refuse the commands of a stream that was saved: they would be lost."""
+        with self._lock:
+            waiting = slot.clear()
+        _refuse(waiting, _moving(slot))
 
     def _let_others(self, slot: Slot) -> None:
         """Track a frame of each other stream that has one."""
@@ -349,6 +359,11 @@ def _refuse(waiting: list[Waiting], refused: RequestError) -> None:
 def _removed(slot: Slot) -> RequestError:
     name = slot.stream_tracker.stream
     return RequestError(ErrorCode.UNKNOWN_STREAM, f"stream {name} was removed")
+
+
+def _moving(slot: Slot) -> RequestError:
+    name = slot.stream_tracker.stream
+    return RequestError(ErrorCode.BUSY, f"stream {name} is being moved", "try again in a moment")
 
 
 def _shutting_down() -> RequestError:

@@ -46,7 +46,7 @@ class Waiting:
 
 
 class Gate:
-    """Gate for what a stream sends; nothing passes once the stream is removed."""
+    """Gate for what a stream sends; nothing passes once it is removed, or saved to be moved."""
 
     def __init__(
         self, on_tracked: Callable[[Tracked], None], on_event: Callable[[Event], None]
@@ -68,10 +68,20 @@ class Gate:
             if self._open:
                 self._on_event(event)
 
+    @property
+    def is_open(self) -> bool:
+        """True while what comes is passed on."""
+        return self._open
+
     def close(self) -> None:
         """Pass nothing on from now on."""
         with self._lock:
             self._open = False
+
+    def open(self) -> None:
+        """Pass on what comes, again."""
+        with self._lock:
+            self._open = True
 
 
 class Slot:

@@ -1,6 +1,7 @@
 """Child process of a worker: its start, its channel, and its end."""
 
 import contextlib
+import errno
 import os
 import queue
 import signal
@@ -31,7 +32,7 @@ class Child:
         """Start the process.
 
         Raises:
-            OSError: The system gives no process, or no descriptors.
+            OSError: The system gives no process, no thread, or no descriptors.
         """
         self._nursery = nursery
         ours, theirs = socket.socketpair()
@@ -46,7 +47,11 @@ class Child:
         self._ended: str | None = None
         self._queue: queue.Queue[list[bytes] | None] = queue.Queue(MAX_QUEUED)
         self._writer = threading.Thread(target=self._write, name=f"to-worker-{name}", daemon=True)
-        self._writer.start()
+        try:
+            self._writer.start()
+        except RuntimeError as err:
+            self.end(0.0)
+            raise OSError(errno.EAGAIN, str(err)) from err
 
     def send(self, parts: list[bytes]) -> bool:
         """Queue a message; never waits. False where too many wait already."""
@@ -79,8 +84,11 @@ class Child:
     def kill(self) -> None:
         """Have it write the stacks of its threads to the log, then end it, whatever it does.
 
-        A process that was stopped goes on for that.
+        A process that was stopped goes on for that. One that ended is not looked for: its number
+        may be another's.
         """
+        if self._ended is not None:
+            return
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGUSR1)
             os.kill(self.pid, signal.SIGCONT)

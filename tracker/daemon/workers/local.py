@@ -140,6 +140,7 @@ class LocalWorker:
         try:
             thread.start()
         except RuntimeError as err:
+            owned.slot.gate.open()  # it stays here, although it was saved to be moved
             raise _no_thread() from err
         return gone
 

@@ -1,50 +1,43 @@
 """Worker in a process of its own, as the daemon sees it: asked over a channel, and supervised.
 
-A process that crashes, hangs or outgrows its memory is ended and started again with a backoff. Its
-streams go on from their last snapshots, under their numbers; objects that a snapshot lacks come
-back as lost. Whoever waits for a command then is told that it was not confirmed.
+The streams of a process that ended go on in the next from their last snapshots, under their
+numbers; objects that a snapshot lacks come back as lost. Whoever waited for a command is told that
+it was not confirmed.
 """
 
 import logging
-import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
 from streams.address import redact
-from tracker.daemon.config.schema import DaemonConfig, RetryConfig
+from tracker.daemon.config.schema import DaemonConfig
 from tracker.daemon.control.asking import ASKING
 from tracker.daemon.messages import Command, Event, RequestError, RestoreCommand, SaveCommand
 from tracker.daemon.publish.encoder import EncodedFrame
-from tracker.daemon.sources.backoff import Backoff
 from tracker.daemon.sources.pixel_budget import PixelBudget
 from tracker.daemon.telemetry.status import SourceStatus, TrackingStatus, WorkerStatus
 from tracker.daemon.tracking.frame_numbers import FrameNumbers
 from tracker.daemon.tracking.stream_tracker import CommandResult
 from tracker.daemon.workers import messages as say
-from tracker.daemon.workers.channel import ChannelError
-from tracker.daemon.workers.child import Child
-from tracker.daemon.workers.model_info import ModelInfo
 from tracker.daemon.workers.nursery import Nursery
-from tracker.daemon.workers.record import ParkedCommand, StreamRecord
+from tracker.daemon.workers.record import StreamRecord
 from tracker.daemon.workers.requests import Requests
-from tracker.daemon.workers.watch import Watch
-from tracker.errors import TrackdError
+from tracker.daemon.workers.supervised import SupervisedProcess
 from tracker.protocol.data import EventName, Topic
 from tracker.protocol.fields import StreamSettings
 from tracker.protocol.replies import ErrorCode, StreamState
 
-START_S = 300.0  # for a model to be loaded on a slow disk
 LET_GO_S = 2.0
-MAX_SNAPSHOTS_BYTES = 2**30
-_TICK_S = 0.25
 _LOG = logging.getLogger("trackd.worker")
-_RETRY = RetryConfig(first_s=0.5, longest_s=30.0, healthy_s=60.0)
+#: Errors of the removal of a stream after which it is gone: unknown to the process, or with it.
+_GONE = (ErrorCode.UNKNOWN_STREAM, ErrorCode.TIMEOUT, ErrorCode.SHUTTING_DOWN)
 
 
-class ProcessWorker:
+class ProcessWorker(SupervisedProcess):
     """Worker in a child process.
 
     Args:
@@ -56,6 +49,7 @@ class ProcessWorker:
         on_event: Takes events; likewise.
         pixels: What the frames of all streams share.
         nursery: Starts the processes.
+        snapshots_bytes: Of all streams, that are kept for its next start.
         own_ports: Those that the daemon listens on.
     """
 
@@ -70,49 +64,28 @@ class ProcessWorker:
         on_event: Callable[[Event], None],
         pixels: PixelBudget,
         nursery: Nursery,
+        snapshots_bytes: int,
         own_ports: Callable[[], set[int]] = lambda: set(),
     ) -> None:
-        self.name = name
+        super().__init__(name, config.workers, nursery)
         self._config = config
         self._epoch = epoch
         self._threads = threads
         self._on_tracked = on_tracked
         self._on_event = on_event
         self._pixels = pixels
-        self._nursery = nursery
+        self._snapshots_bytes = snapshots_bytes
         self._own_ports = own_ports
-        self._lock = threading.RLock()  # guards what follows
+        # These are guarded by the lock.
         self._streams: dict[str, StreamRecord] = {}
-        self._requests = Requests()
-        self._parked: list[ParkedCommand] = []
-        self._child: Child | None = None
-        self._is_ready = False
-        self._status = WorkerStatus(name)
+        self._requests = Requests(name, config.limits.commands_queued)
         self._restarts = 0
-        self._model: Future[ModelInfo] = Future()
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._supervise, name=f"worker-{name}", daemon=True)
 
     # --- from any thread
-
-    def start(self) -> None:
-        """Start the process, and watch it from now on."""
-        self._thread.start()
 
     def wait_ready(self) -> None:
         """See `Worker`."""
         self.model()
-
-    def model(self) -> ModelInfo:
-        """The model, once it is loaded for the first time.
-
-        Raises:
-            TrackdError: The process cannot start.
-        """
-        try:
-            return self._model.result(START_S)
-        except TimeoutError as err:
-            raise TrackdError(f"worker {self.name} did not start in {START_S:g} s") from err
 
     def limit_threads(self, threads: int) -> None:
         """Compute with at most so many threads from now on."""
@@ -146,6 +119,10 @@ class ProcessWorker:
         gone.set_running_or_notify_cancel()
 
         def finish(left: "Future[CommandResult]") -> None:
+            error = left.exception()
+            if isinstance(error, RequestError) and error.code not in _GONE:
+                gone.set_exception(error)
+                return
             with self._lock:
                 self._streams.pop(stream, None)
             self._pixels.leave(stream)
@@ -154,15 +131,13 @@ class ProcessWorker:
         with self._lock:
             self._owned(stream)
             number, left = self._requests.begin(stream)
-            sent = self._is_ready and self._send(
-                say.packed(say.RemoveStream(id=number, stream=stream))
-            )
-            if not sent:
+            if not self._is_ready:
                 self._requests.take(number)
-        if sent:
-            left.add_done_callback(finish)
-        else:
-            finish(left)
+                left.set_result(None)
+            elif not self._send(say.packed(say.RemoveStream(id=number, stream=stream))):
+                self._requests.take(number)
+                raise self._requests.refusal()
+        left.add_done_callback(finish)
         return gone
 
     def pause(self, stream: str) -> None:
@@ -184,9 +159,12 @@ class ProcessWorker:
         """
         with self._lock:
             owned = self._owned(stream)
+            if isinstance(command, SaveCommand) and not self._is_ready:
+                raise self._not_ready()
+            number, future = self._requests.begin_command(stream)
             if isinstance(command, RestoreCommand):
                 owned.remember(command)
-            return self._submit(stream, owned, command)
+            return self._submit(owned, command, number, future)
 
     def want(self, stream: str, topics: frozenset[Topic]) -> None:
         """Have these previews of a stream made from now on."""
@@ -222,7 +200,15 @@ class ProcessWorker:
             )
 
     def let_go(self) -> None:
-        """See `Worker`; a process that does not answer is ended, since it might go on to count."""
+        """See `Worker`; a process that does not answer is ended, since it might go on to count.
+
+        So is one that is not ready, and none is started any more.
+        """
+        with self._lock:
+            self._leaving.set()
+            if not self._is_ready:
+                self._stopping.set()
+                return
         if not self._asked(lambda number: say.LetGo(id=number), LET_GO_S):
             self._stopping.set()
             with self._lock:
@@ -235,18 +221,6 @@ class ProcessWorker:
         return self._asked(
             lambda number: say.CloseSources(id=number, timeout_s=max(0.0, timeout_s)), timeout_s
         )
-
-    def stop(self, timeout_s: float) -> bool:
-        """See `Worker`; the process is ended where it does not by itself."""
-        self._stopping.set()
-        with self._lock:
-            child = self._child
-        if child is not None:
-            child.end(timeout_s)
-        if self._thread.ident is not None:
-            self._thread.join(_TICK_S + 1.0)
-        self._requests.fail_all(_shutting_down())
-        return not self._thread.is_alive()
 
     def _asked(
         self, message: "Callable[[int], say.LetGo | say.CloseSources]", wait_s: float
@@ -261,6 +235,8 @@ class ProcessWorker:
             future.result(max(0.0, wait_s))
         except (TimeoutError, RequestError):
             return False
+        finally:
+            self._requests.take(number)
         return True
 
     # --- with the lock
@@ -271,116 +247,36 @@ class ProcessWorker:
             raise RequestError(ErrorCode.UNKNOWN_STREAM, f"there is no stream {stream}")
         return owned
 
-    def _send(self, parts: list[bytes]) -> bool:
-        """Queue a message to the process that is ready; False where there is none, or no room."""
-        return self._is_ready and self._child is not None and self._child.send(parts)
-
     def _send_add(self, owned: StreamRecord, *, paused: bool) -> None:
         self._send(say.packed(owned.adding(self._own_ports(), paused=paused)))
         if owned.previews:
             self._send(say.packed(owned.wanting()))
 
     def _submit(
-        self, stream: str, owned: StreamRecord, command: Command
+        self, owned: StreamRecord, command: Command, number: int, future: "Future[CommandResult]"
     ) -> "Future[CommandResult]":
-        number, future = self._requests.begin(stream)
-        parts = say.pack_command(number, stream, ASKING.get(), command)
-        if not (self._send(parts) if self._is_ready else self._park(stream, future, parts)):
+        """Send a command that was begun, or keep it until the process is ready."""
+        parts = say.pack_command(number, owned.stream, ASKING.get(), command)
+        if not self._is_ready:
+            self._requests.park(number, parts)
+        elif not self._send(parts):
             self._requests.take(number)
-            raise RequestError(
-                ErrorCode.BUSY,
-                f"too many commands wait for worker {self.name}",
-                "wait for their replies, or raise limits.commands_queued",
-            )
+            raise self._requests.refusal()
         if isinstance(command, SaveCommand):
             future.add_done_callback(partial(self._keep, owned))
         future.add_done_callback(partial(self._forward_cancel, number))
         return future
 
-    def _park(self, stream: str, future: "Future[CommandResult]", parts: list[bytes]) -> bool:
-        """Keep a command until the process is ready; False where too many of a stream wait."""
-        waiting = sum(one.stream == stream for one in self._parked)
-        if waiting >= self._config.limits.commands_queued:
-            return False
-        self._parked.append(ParkedCommand(stream, future, parts))
-        return True
+    def _submit_own(self, owned: StreamRecord, command: Command) -> "Future[CommandResult]":
+        """Send a command of the daemon's own, however many of others wait."""
+        return self._submit(owned, command, *self._requests.begin(owned.stream))
+
+    def _not_ready(self) -> RequestError:
+        return RequestError(
+            ErrorCode.BUSY, f"worker {self.name} is being started", "try again in a moment"
+        )
 
     # --- in the thread that watches the process
-
-    def _supervise(self) -> None:
-        backoff = Backoff(_RETRY)
-        while not self._stopping.is_set():
-            begun_s = time.monotonic()
-            why = self._live()
-            if self._stopping.is_set():
-                return
-            if not self._model.done():
-                error = TrackdError(f"worker {self.name} cannot start: {why}", "the log tells more")
-                self._model.set_exception(error)
-                return
-            wait_s = backoff.failed(time.monotonic() - begun_s)
-            self._note_end(why, wait_s)
-            self._stopping.wait(wait_s)
-
-    def _live(self) -> str:
-        """Live through one process, from its start to its end; returns how that came."""
-        try:
-            child = Child(self.name, self._nursery)
-        except OSError as err:
-            return f"no process: {err.strerror}"
-        with self._lock:
-            self._child = child
-        fault = ""
-        try:
-            fault = self._listen(child)
-        except ChannelError as err:
-            _LOG.debug("worker %s: %s", self.name, err)
-        with self._lock:
-            self._is_ready = False
-            self._child = None
-        if fault:
-            child.kill()
-        how = child.end(1.0)
-        return fault or how
-
-    def _listen(self, child: Child) -> str:
-        """Take in what the process says; returns the reason to end it."""
-        setup = say.Setup(
-            name=self.name,
-            config=self._config.model_copy(update={"streams": {}}),
-            epoch=self._epoch,
-            threads=self._threads,
-        )
-        child.send(say.packed(setup))
-        watch = self._watch(child, START_S)
-        while not self._stopping.is_set():
-            parts = child.receive(_TICK_S)
-            if parts is not None:
-                message = say.from_worker(parts)
-                if isinstance(message, say.Ready):
-                    self._begin(message.model)
-                    watch = self._watch(child, self._config.workers.hang_timeout_s)
-                elif isinstance(message, say.Pong):
-                    watch.answered(message.status.busy_s)
-                    self._take_status(message.status)
-                else:
-                    self._take_in(message, parts)
-            if self._is_ready and watch.is_due():
-                child.send(say.packed(say.Ping()))
-                self._save_due()
-                if fault := watch.fault():
-                    return fault
-            elif not self._is_ready and (fault := watch.fault()):
-                return fault
-        return ""
-
-    def _watch(self, child: Child, hang_timeout_s: float) -> Watch:
-        return Watch(
-            hang_timeout_s=hang_timeout_s,
-            most_bytes=self._config.workers.memory_bytes,
-            memory_bytes=child.memory_bytes,
-            processor_s=child.processor_s,
-        )
 
     def _take_in(self, message: say.FromWorker, parts: list[bytes]) -> None:
         match message:
@@ -397,14 +293,6 @@ class ProcessWorker:
                 self._give_pixels(message)
             case say.LeavePixels():
                 self._pixels.leave(message.stream)
-            case say.Failed():
-                if not self._model.done():
-                    self._model.set_exception(TrackdError(message.message, message.hint))
-                    self._stopping.set()
-
-    def _take_status(self, status: WorkerStatus) -> None:
-        with self._lock:
-            self._status = status
 
     def _reach(self, stream: str, next_seq: int) -> bool:
         """Take note of a frame's number; False where there is no such stream."""
@@ -423,6 +311,7 @@ class ProcessWorker:
                 owned.source, owned.tracking = source, tracking
 
     def _take_result(self, done: say.Done, parts: list[bytes]) -> None:
+        result = say.read_result(done, parts) if done.error is None else None
         found = self._requests.take(done.id)
         if found is None:
             return
@@ -432,7 +321,7 @@ class ProcessWorker:
         if not future.set_running_or_notify_cancel():
             return
         if done.error is None:
-            future.set_result(say.read_result(done, parts))
+            future.set_result(result)
         else:
             error = done.error
             future.set_exception(RequestError(error.code, error.message, error.hint))
@@ -443,26 +332,28 @@ class ProcessWorker:
         with self._lock:
             self._send(say.packed(say.PixelsGiven(id=asked.id, room=room, fits=fits)))
 
-    def _begin(self, model: ModelInfo) -> None:
-        """Hand the streams to a process that is ready."""
-        with self._lock:
-            self._is_ready = True
-            streams = dict(self._streams)
-            for stream, owned in streams.items():
-                self._begin_stream(stream, owned)
-            parked, self._parked = self._parked, []
-            for one in parked:
-                if not one.future.cancelled():
-                    self._send(one.parts)
-        if not self._model.done():
-            self._model.set_result(model)
+    def _setup(self) -> say.Setup:
+        return say.Setup(
+            name=self.name,
+            config=self._config.model_copy(update={"streams": {}}),
+            epoch=self._epoch,
+            threads=self._threads,
+        )
+
+    def _hand_over(self) -> None:
+        """Give the streams to a process that is ready, then the commands that waited for it."""
+        self._send(say.packed(say.SetThreads(threads=self._threads)))
+        streams = dict(self._streams)
+        for stream, owned in streams.items():
+            self._begin_stream(stream, owned)
+        self._requests.unpark(self._send)
 
     def _begin_stream(self, stream: str, owned: StreamRecord) -> None:
         """Add a stream, with the objects that it had, before any of its frames."""
         self._send_add(owned, paused=owned.paused or owned.had_objects)
         if owned.had_objects:
             command = owned.restoring()
-            restored = self._submit(stream, owned, command)
+            restored = self._submit_own(owned, command)
             restored.add_done_callback(partial(self._restored, stream, owned, command))
 
     def _restored(
@@ -478,17 +369,18 @@ class ProcessWorker:
             if error is not None and self._is_ready and not command.lost:
                 _LOG.warning("stream %s: its objects are lost: %s", stream, error)
                 lost = replace(command, lost=True, data=None)
-                again = self._submit(stream, owned, lost)
+                again = self._submit_own(owned, lost)
                 again.add_done_callback(partial(self._restored, stream, owned, lost))
             elif not owned.paused and self._streams.get(stream) is owned:
                 self._send(say.packed(say.ResumeStream(stream=stream)))
 
-    def _save_due(self) -> None:
+    def _tick(self) -> None:
         """Ask for snapshots of streams with objects that were not saved of late."""
         with self._lock:
-            for stream, owned in self._streams.items():
+            for owned in self._streams.values():
                 if owned.saving_is_due(self._config.state.every_s):
-                    self._submit(stream, owned, SaveCommand())
+                    with suppress(RequestError):  # too much waits for the process: next time
+                        self._submit_own(owned, SaveCommand())
 
     def _keep(self, owned: StreamRecord, saved: "Future[CommandResult]") -> None:
         """Keep a snapshot for the next start, where there is room for it."""
@@ -496,10 +388,11 @@ class ProcessWorker:
             return
         with self._lock:
             others = (one.snapshot or b"" for one in self._streams.values() if one is not owned)
-            owned.keep(saved.result(), MAX_SNAPSHOTS_BYTES - sum(map(len, others)))
+            owned.keep(saved.result(), self._snapshots_bytes - sum(map(len, others)))
 
     def _forward_cancel(self, number: int, future: "Future[CommandResult]") -> None:
         if future.cancelled():
+            self._requests.take(number)
             with self._lock:
                 self._send(say.packed(say.Cancel(id=number)))
 
@@ -509,7 +402,6 @@ class ProcessWorker:
         _LOG.error("worker %s: %s; started again in %.1f s", self.name, why, wait_s)
         with self._lock:
             self._restarts += 1
-            self._parked.clear()
             streams = dict(self._streams)
             for stream, owned in streams.items():
                 self._pixels.leave(stream)
@@ -519,10 +411,7 @@ class ProcessWorker:
             if not owned.paused:
                 name = EventName.STREAM_RETRYING
                 self._on_event(Event(stream, name, time.time_ns(), text=text))
-        told = f"worker {self.name} ended before it confirmed this: {why}"
-        hint = "look at the objects, then try again"
-        self._requests.fail_all(RequestError(ErrorCode.BUSY, told, hint))
+        self._requests.fail_all(why)
 
-
-def _shutting_down() -> RequestError:
-    return RequestError(ErrorCode.SHUTTING_DOWN, "the daemon is shutting down")
+    def _close(self) -> None:
+        self._requests.close()

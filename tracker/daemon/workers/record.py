@@ -1,7 +1,7 @@
 """Record of a stream, from which the daemon has a worker process go on with it."""
 
+import logging
 import time
-from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -14,6 +14,8 @@ from tracker.protocol.data import Topic
 from tracker.protocol.fields import StreamSettings
 from tracker.protocol.replies import ObjectInfo
 from tracker.types import ObjectState
+
+_LOG = logging.getLogger("trackd.worker")
 
 
 @dataclass(slots=True)
@@ -28,6 +30,7 @@ class StreamRecord:
         previews: That are wanted.
         snapshot: Its objects, as they were saved last; None where they were not.
         saved_s: When, by `time.monotonic()`.
+        is_too_large: There was no room for the one that was saved last.
     """
 
     stream: str
@@ -40,6 +43,7 @@ class StreamRecord:
     previews: frozenset[Topic] = frozenset()
     snapshot: bytes | None = None
     saved_s: float = 0.0
+    is_too_large: bool = False
 
     @property
     def had_objects(self) -> bool:
@@ -54,10 +58,19 @@ class StreamRecord:
         return True
 
     def keep(self, data: CommandResult, room: int) -> None:
-        """Take in a snapshot, where it is no larger than `room`."""
-        if isinstance(data, bytes):
-            self.snapshot = data if len(data) <= room else None
-            self.saved_s = time.monotonic()
+        """Take in a snapshot, where it is no larger than `room`; else a warning says so once."""
+        if not isinstance(data, bytes):
+            return
+        self.saved_s = time.monotonic()
+        was_too_large, self.is_too_large = self.is_too_large, len(data) > room
+        self.snapshot = None if self.is_too_large else data
+        if self.is_too_large and not was_too_large:
+            _LOG.warning(
+                "stream %s: no room for its snapshot of %d MiB; should its worker fail, its "
+                "objects come back as lost",
+                self.stream,
+                len(data) >> 20,
+            )
 
     def remember(self, command: RestoreCommand) -> None:
         """Take note of objects that are put back, in case the process does not confirm it."""
@@ -91,12 +104,3 @@ class StreamRecord:
     def wanting(self) -> SetPreviews:
         """The message that says which previews are wanted."""
         return SetPreviews(stream=self.stream, topics=tuple(sorted(self.previews)))
-
-
-@dataclass(frozen=True, slots=True)
-class ParkedCommand:
-    """A command that waits until the process is ready: the message, and its future."""
-
-    stream: str
-    future: "Future[CommandResult]"
-    parts: list[bytes]

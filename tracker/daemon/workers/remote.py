@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 from concurrent.futures import CancelledError, Future
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
@@ -163,14 +164,20 @@ class RemoteWorker:
         self._own_ports = add.own_ports
         numbers = self._numbering.start(add.stream, add.first_seq)
         self._numbers[add.stream] = numbers
+
+        def take(*, paused: bool) -> None:
+            trusted = add.trusted
+            self._worker.add(add.stream, add.settings, numbers, paused=paused, trusted=trusted)
+
         try:
             if not add.paused:
                 self._worker.check_room()
+            take(paused=add.paused)
         except RequestError as err:
-            self._worker.add(add.stream, add.settings, numbers, paused=True, trusted=add.trusted)
+            if not add.paused:
+                with suppress(RequestError):
+                    take(paused=True)
             self._fail(add.stream, err)
-            return
-        self._worker.add(add.stream, add.settings, numbers, paused=add.paused, trusted=add.trusted)
 
     def _resume(self, stream: str) -> None:
         try:
@@ -184,6 +191,10 @@ class RemoteWorker:
 
     def _remove(self, remove: say.RemoveStream) -> None:
         def finished(left: "Future[None]") -> None:
+            if (error := left.exception()) is not None:
+                failed = RequestError(ErrorCode.INTERNAL, f"stream {remove.stream}: {error}")
+                self._uplink.reply(_refusal(remove.id, failed))
+                return
             numbers = self._numbers.pop(remove.stream)
             done = say.Done(id=remove.id, next_seq=numbers.next)
             self._uplink.forget(remove.stream, farewell=say.packed(done))

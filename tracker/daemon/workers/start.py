@@ -21,6 +21,7 @@ from tracker.daemon.workers.process import ProcessWorker
 from tracker.daemon.workers.warm import warm_model
 from tracker.processors import ThreadGovernor, usable_processors
 
+MAX_SNAPSHOTS_BYTES = 2**30  # of all streams of all worker processes
 _LOG = logging.getLogger("trackd.server")
 
 
@@ -121,6 +122,7 @@ def _processes(
             on_event=publisher.event,
             pixels=pixels,
             nursery=nursery,
+            snapshots_bytes=MAX_SNAPSHOTS_BYTES // plan.processes,
             own_ports=own_ports,
         )
         worker.start()
