@@ -1,5 +1,6 @@
-"""Real input that several tests need; without it they are skipped, with the reason."""
+"""Threads of the test processes, and real input: without it, tests are skipped with the reason."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_configure() -> None:
-    """Wait for threads as trackd does; no test has imported torch yet."""
+    """Share the processors out, and wait for threads as trackd does: torch is not imported yet.
+
+    Two processes with two threads each on two processors wait for each other at every barrier.
+    """
+    processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    if processes > 1:
+        threads = max(1, len(os.sched_getaffinity(0)) // processes)
+        os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     prepare_process()
 
 

@@ -18,11 +18,11 @@ from sam2.modeling.position_encoding import PositionEmbeddingSine
 from sam2.modeling.sam.transformer import RoPEAttention
 from sam2.modeling.sam2_base import SAM2Base
 from sam2.modeling.sam2_utils import LayerNorm2d
-from timm.models.vision_transformer_sam import VisionTransformerSAM
 from torch import Tensor, nn
 
 from tracker.errors import ModelError
 from tracker.models.sam2.build import PREDICTOR_FLAGS
+from tracker.models.timm_parts import VisionTransformerSAM
 
 CHANNELS, MEMORY_CHANNELS = 256, 64
 PATCH, WINDOW, DEPTH = 16, 14, 12

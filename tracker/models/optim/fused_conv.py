@@ -1,8 +1,9 @@
 """Convolution fused with ReLU6, as a post-op of oneDNN, for bf16 on a CPU."""
 
 import torch
-from timm.layers.padding import pad_same
 from torch import Tensor, nn
+
+from tracker.models.timm_parts import pad_same
 
 _NAME = "_convolution_pointwise"
 

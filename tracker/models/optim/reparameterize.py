@@ -1,7 +1,8 @@
 """Structural re-parameterization of a RepViT trunk, by timm's own arithmetic."""
 
-from timm.utils.model import reparameterize_model
 from torch import nn
+
+from tracker.models.timm_parts import reparameterize_model
 
 
 def reparameterize_trunk(network: nn.Module) -> None:

@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import timm
 import torch
 from pydantic import (
     AliasChoices,
@@ -25,6 +24,7 @@ from tracker.errors import ModelError
 from tracker.models.model import InputSpec
 from tracker.models.pico.top_down import TopDown
 from tracker.models.sam2.build import PREDICTOR_FLAGS
+from tracker.models.timm_parts import create_model
 
 _TRUNK_STRIDES = [4, 8, 16, 32]
 _BACKBONE_STRIDE = 16
@@ -154,9 +154,7 @@ class TimmTrunk(torch.nn.Module):
     ) -> None:
         super().__init__()
         try:
-            body = timm.create_model(
-                name, pretrained=False, features_only=True, out_indices=out_indices
-            )
+            body = create_model(name, pretrained=False, features_only=True, out_indices=out_indices)
         except (RuntimeError, ValueError, IndexError, AssertionError) as err:
             raise ModelError(f"timm cannot build the trunk {name!r}: {err}") from err
         info: Any = body.feature_info

@@ -11,9 +11,6 @@ from typing import Any
 
 import torch
 from sam2.modeling.backbones.image_encoder import ImageEncoder
-from timm.layers.conv2d_same import Conv2dSame
-from timm.models._efficientnet_blocks import DepthwiseSeparableConv, InvertedResidual
-from timm.models.efficientnet import EfficientNetFeatures
 from torch import Tensor, nn
 
 from tracker.errors import ModelError
@@ -23,6 +20,12 @@ from tracker.models.optim.int8.conv import RELU6, UINT8_MAX, Int8Conv, QuantPara
 from tracker.models.optim.int8.top_down import Int8TopDown
 from tracker.models.pico.build import TimmTrunk
 from tracker.models.pico.top_down import Steps
+from tracker.models.timm_parts import (
+    Conv2dSame,
+    DepthwiseSeparableConv,
+    EfficientNetFeatures,
+    InvertedResidual,
+)
 
 _LEAVES = {nn.Conv2d, Conv2dSame, nn.ReLU6, nn.Identity}
 PIXELS = QuantParams(scale=1.0, zero_point=116)  # grey
