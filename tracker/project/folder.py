@@ -141,6 +141,11 @@ class Project:
         return FrameRange(self.settings.start, self.settings.stop)
 
     @property
+    def settings_path(self) -> Path:
+        """The file of the settings."""
+        return self.folder / _SETTINGS
+
+    @property
     def prompts_path(self) -> Path:
         """The prompts file."""
         return self.folder / "prompts.json"
@@ -200,7 +205,7 @@ class Project:
         """
         text = settings.model_dump_json(indent=1, exclude_none=True)
         try:
-            write_atomically(self.folder / _SETTINGS, f"{text}\n".encode())
+            write_atomically(self.settings_path, f"{text}\n".encode())
         except OSError as error:
             raise OutputError(f"cannot write {self.folder}: {error.strerror}") from error
         return Project(self.folder, settings, self.access)
