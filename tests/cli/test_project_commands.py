@@ -125,3 +125,12 @@ def test_an_output_that_cannot_be_written_leaves_prompts_and_settings(
     assert "would overwrite the input" in said or "no folder no-folder" in said
     assert project.prompts_path.read_bytes() == prompts
     assert {path: path.read_bytes() for path in kept} == kept
+
+
+def test_a_source_that_was_exchanged_is_not_exported(capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["track", "discs.mp4", "--box", BOX, "--project", "p", "--quiet"]
+    assert main(command) == 0
+    write_clip(Path("discs.mp4"), 3)
+    assert main(["export", "p", "--coco-frames", "out.json", "--quiet"]) == 2
+    assert "is not what it was when the project p was made" in capsys.readouterr().err
+    assert not Path("out.json").exists()

@@ -111,9 +111,11 @@ def run_project(
     """Track what the prompts of a project changed, then write its outputs.
 
     Raises:
-        TrackdError: Wrong usage, another program tracks it, or something is missing or broken.
+        UsageError: The source is not what it was, or as `check_outputs`.
+        TrackdError: Another program tracks it, or something is missing or broken.
         StreamError: The source cannot be read.
     """
+    project.check_source()
     prompts = project.prompts()
     plan = prompts.plan(project.frames)
     if outputs.exports:
