@@ -122,7 +122,7 @@ class ProjectTracking:
     """Brings the results of a project up to date with its prompts.
 
     Attributes:
-        project: The project.
+        project: The project; `backward` of its settings as `plan` read it.
         prompts: Its prompts, as `plan` read them.
     """
 
@@ -145,9 +145,13 @@ class ProjectTracking:
     def plan(self) -> PromptPlan | None:
         """Read the prompts, and see from which frame on they change what was tracked.
 
+        Whether objects are tracked towards the start is read again as well.
+
         Raises:
             UsageError: They cannot be read, or contradict each other.
+            SnapshotError: The settings cannot be read.
         """
+        self.project = self.project.with_kept_backward()
         prompts = self.project.prompts()
         plan = prompts.plan(self.project.frames)
         identity, text = self._loaded.identity(self.project), prompts.to_json()

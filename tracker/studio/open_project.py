@@ -294,11 +294,9 @@ class OpenProject:
         return True
 
     async def _set_backward(self, on: bool) -> None:
-        await self.worker.stop()
         settings = self.project.settings.model_copy(update={"backward": on})
         self.project = await asyncio.to_thread(self.project.with_settings, settings)
-        await self.worker.start()
-        self._tell_all()
+        await self._changed()
 
     async def _change(self, prompts: ProjectPrompts, undo: list[ProjectPrompts]) -> None:
         """Have other prompts on the disk, and tracked; raises where they contradict each other."""

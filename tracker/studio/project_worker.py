@@ -48,31 +48,27 @@ class ProjectWorker:
         self._listening: asyncio.Task[None] | None = None
         self._drafts: dict[int, asyncio.Future[DraftMask]] = {}
         self._sent = 0
+        self._starting = asyncio.Lock()  # or ending
         self.status = Status(state="loading")
 
     async def start(self) -> None:
         """Start the process, unless it runs."""
-        if self._process is not None and self._process.returncode is None:
-            return
-        self._process = await asyncio.create_subprocess_exec(
-            *self._command, *self._roots, stdin=PIPE, stdout=PIPE, limit=MAX_LINE_BYTES
-        )
-        self._listening = asyncio.create_task(self._listen(self._process))
+        async with self._starting:
+            if self._process is not None and self._process.returncode is None:
+                return
+            if self._listening is not None:  # to one that has ended
+                await self._listening
+            self._process = await asyncio.create_subprocess_exec(
+                *self._command, *self._roots, stdin=PIPE, stdout=PIPE, limit=MAX_LINE_BYTES
+            )
+            self._listening = asyncio.create_task(self._listen(self._process))
 
     async def stop(self) -> None:
         """Have it keep what it tracked, and end."""
-        process, self._process = self._process, None
-        if process is None:
-            return
-        assert process.stdin is not None
-        process.stdin.close()
-        try:
-            await asyncio.wait_for(process.wait(), _STOP_S)
-        except TimeoutError:
-            process.kill()
-            await process.wait()
-        if self._listening is not None:
-            await self._listening
+        async with self._starting:
+            process, self._process = self._process, None
+            if process is not None:
+                await self._end(process)
 
     async def track(self) -> None:
         """Let it track."""
@@ -84,7 +80,7 @@ class ProjectWorker:
         await self._send(Stop())
 
     async def changed(self) -> None:
-        """Say that the prompts on the disk have changed."""
+        """Say that the prompts on the disk have changed, or `backward` of the settings."""
         # Until it says otherwise, something may be left to track.
         self.status = self.status.model_copy(update={"state": "tracking", "done": False})
         await self.start()
@@ -110,6 +106,17 @@ class ProjectWorker:
             ) from error
         finally:
             del self._drafts[number]
+
+    async def _end(self, process: Process) -> None:
+        assert process.stdin is not None
+        process.stdin.close()
+        try:
+            await asyncio.wait_for(process.wait(), _STOP_S)
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+        if self._listening is not None:
+            await self._listening
 
     async def _send(self, request: Request) -> None:
         process = self._process
