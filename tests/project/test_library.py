@@ -4,6 +4,7 @@ import asyncio
 import os
 import shutil
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -91,6 +92,25 @@ def test_a_project_file_that_names_another_source_is_refused(
     (folder / "project.json").write_text('{"version": 2}')
     with pytest.raises(TrackdError, match=r"project\.json: version"):
         library.open(folder.name)
+
+
+def test_projects_that_are_made_at_once_have_folders_of_their_own(library: Library) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda _: library.create(0, "Two Dogs.mp4"), range(8)))
+    names = {project.folder.name for project in made}
+    assert names == set(library.ids())
+    assert names == {"two-dogs", *(f"two-dogs-{number}" for number in range(2, 9))}
+
+
+def test_a_folder_is_removed_only_by_whom_it_was_made(library: Library) -> None:
+    theirs = library.projects / "notes"
+    theirs.mkdir(parents=True)
+    (theirs / "kept.txt").write_text("kept")
+    (library.folders[0] / "notes.mp4").write_text("no video")
+    with pytest.raises(StreamError):
+        library.create(0, "notes.mp4")
+    assert [path.name for path in library.projects.iterdir()] == ["notes"]
+    assert (theirs / "kept.txt").read_text() == "kept"
 
 
 def test_a_folder_of_pictures_is_a_project(library: Library) -> None:

@@ -92,7 +92,7 @@ class Uploads:
         """
         self._forget_old()
         if upload_id not in self._uploads:
-            raise UsageError("there is no such upload, or no more", "begin again")
+            raise _gone()
         return self._uploads[upload_id]
 
     async def receive(self, upload: Upload, offset: int, pieces: AsyncIterator[bytes]) -> None:
@@ -125,23 +125,21 @@ class Uploads:
         """Make a project of a whole upload, whose file moves into its folder.
 
         Raises:
-            UsageError: It is not whole.
+            UsageError: It is not whole, or is made already.
             StreamError: It is no video; it is deleted then.
         """
         if upload.received_bytes != upload.size_bytes or upload.busy:
             raise UsageError(f"the upload stands at {upload.received_bytes}", "go on from there")
-        folder = self._library.new_folder(upload.title)
-        del self._uploads[upload.id]
+        if self._uploads.pop(upload.id, None) is None:
+            raise _gone()
         try:
-            folder.mkdir(mode=0o700)
-            source = self._path(upload).rename(folder / f"source{upload.suffix}")
-            return self._library.add(source, upload.title, folder)
-        except BaseException as error:
-            shutil.rmtree(folder, ignore_errors=True)
+            with self._library.new_folder(upload.title) as folder:
+                source = self._path(upload).rename(folder / f"source{upload.suffix}")
+                return self._library.add(source, upload.title, folder)
+        except OSError as error:
+            raise OutputError(f"cannot keep the upload: {error.strerror}") from error
+        finally:
             self._path(upload).unlink(missing_ok=True)
-            if isinstance(error, OSError):
-                raise OutputError(f"cannot keep the upload: {error.strerror}") from error
-            raise
 
     def drop(self, upload: Upload) -> None:
         """Give an upload up."""
@@ -157,3 +155,7 @@ class Uploads:
         for upload in list(self._uploads.values()):
             if not upload.busy and now_s - upload.touched_s > KEPT_S:
                 self.drop(upload)
+
+
+def _gone() -> UsageError:
+    return UsageError("there is no such upload, or no more", "begin again")
