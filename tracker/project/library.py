@@ -31,10 +31,19 @@ VIDEO_SUFFIXES = frozenset(
 
 
 def default_projects() -> Path:
-    """Folder of a user's projects: trackd/projects in $XDG_DATA_HOME or in ~/.local/share."""
+    """Folder of a user's projects: trackd/projects in $XDG_DATA_HOME or in ~/.local/share.
+
+    Raises:
+        OutputError: This user has no home folder.
+    """
     data_home = Path(os.environ.get("XDG_DATA_HOME", ""))
     if not data_home.is_absolute():
-        data_home = Path.home() / ".local" / "share"
+        try:
+            data_home = Path.home() / ".local" / "share"
+        except RuntimeError as error:
+            raise OutputError(
+                "there is no home folder to keep projects in", "give --projects"
+            ) from error
     return data_home / "trackd" / "projects"
 
 
@@ -65,14 +74,7 @@ class Library:
     """The projects of a folder, made from files under others, and from no others."""
 
     def __init__(self, projects: Path, folders: Sequence[Path] = ()) -> None:
-        """Use the folder `projects`, and sources under `folders`; links are followed once, here.
-
-        Raises:
-            UsageError: One of `folders` is none.
-        """
-        for folder in folders:
-            if not folder.is_dir():
-                raise UsageError(f"--folder {folder} is not a folder", "give one that is there")
+        """Use the folder `projects`, and sources under `folders`; links are followed once, here."""
         self.projects = Path(os.path.realpath(projects))
         self.folders = tuple(Path(os.path.realpath(folder)) for folder in folders)
         self._files = FileAccess((*self.folders, self.projects))

@@ -51,6 +51,7 @@ const objects = new Objects(get("objects"), colourOf, [
 ]);
 const pictures = new Map();
 let project = null;
+let refused = false;
 let frame = 0;
 let shown = Promise.resolve();
 let working = Promise.resolve();
@@ -141,14 +142,19 @@ function select(number) {
 
 // --- what comes from the studio
 
-connection.addEventListener("open", () => say("banner", "connected"));
-connection.addEventListener("lost", ({ detail }) =>
-  say("banner", `the studio is not reached${detail ? `: ${detail}` : ""}; trying again`, true));
-connection.addEventListener("refused", ({ detail }) => say("banner", detail.error, true));
+connection.addEventListener("open", () => { if (!refused) say("banner", "connected"); });
+connection.addEventListener("lost", ({ detail }) => {
+  if (!refused) say("banner", `the studio is not reached${detail ? `: ${detail}` : ""}; trying again`, true);
+});
+connection.addEventListener("refused", ({ detail }) => {
+  refused = true; // and stays so until another try opens the project
+  say("banner", `${detail.error}; trying again`, true);
+});
 
 connection.addEventListener("project", ({ detail }) => {
   const isFirst = project === null;
   project = detail;
+  refused = false;
   say("banner", `${project.title}: ${project.frames} frames, ${project.model}`);
   get("undo").disabled = !project.can_undo;
   get("backward").checked = project.backward;

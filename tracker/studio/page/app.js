@@ -403,6 +403,7 @@ get("add-dialog").querySelector("form").addEventListener("submit", async (event)
 });
 
 for (const [keys, what] of KEYS) get("keys").append(element("dt", "", keys), element("dd", "", what));
+if (!settings.annotates) get("annotate").remove();
 const dark = matchMedia("(prefers-color-scheme: light)").matches ? "light" : "dark";
 theme(localStorage.getItem("theme") ?? dark);
 connection.open();
