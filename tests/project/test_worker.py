@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -181,3 +182,29 @@ def test_the_way_back_is_tracked_once_the_settings_say_so(project: Project) -> N
     with project.results(read_only=True) as store:
         assert [item.id for item in store.objects(Direction.BACKWARD, 2)] == [2]
         assert is_tracked(Project.open(project.folder), project.prompts(), store)
+
+
+def test_a_new_name_does_not_interrupt_tracking(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs: list[ProjectTracking] = []
+    track = ProjectTracking.track
+
+    def counted(tracking: ProjectTracking, **asked: Any) -> bool:
+        runs.append(tracking)
+        return track(tracking, **asked)
+
+    monkeypatch.setattr(ProjectTracking, "track", counted)
+    renamed = BOXES.relabelled(1, "red")
+
+    def answer(event: Event) -> list[Request | None]:
+        if isinstance(event, Status) and event.state == "tracking" and event.tracked_to == 2:
+            renamed.save(project.prompts_path)
+            return [Changed()]
+        return [None] if is_idle(event) else []
+
+    asking = Asking(answer)
+    asking.run(project)
+    assert len(runs) == 1
+    with project.results(read_only=True) as store:
+        assert is_tracked(project, renamed, store)

@@ -170,6 +170,22 @@ class ProjectTracking:
         self.prompts, self._plan = prompts, plan
         return plan
 
+    def note_names(self) -> bool:
+        """Note prompts that differ from those that are tracked in names alone; False if more does.
+
+        Raises:
+            TrackdError: As `plan`.
+        """
+        project, prompts = self.project.with_kept_backward(), self.project.prompts()
+        if project.settings != self.project.settings:
+            return False
+        if first_change(self.prompts, prompts) is not None:
+            return False
+        self._plan = prompts.plan(project.frames)
+        self._store.note(prompts.to_json(), project.settings.model_dump_json())
+        self.prompts = prompts
+        return True
+
     @property
     def is_done(self) -> bool:
         """True if there is nothing to track, by the prompts that `plan` read."""

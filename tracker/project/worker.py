@@ -148,10 +148,18 @@ class Worker:
         """Take what was asked meanwhile; True if tracking must not go on as it is."""
         while not self._requests.empty():
             self._take(self._requests.get())
+        self._changed = self._changed and not self._is_renamed()
         stops = self._ended or self._changed or not self._wanted
         if not stops:
             self._answer_drafts(is_at_rest=False)
         return stops
+
+    def _is_renamed(self) -> bool:
+        """True if names alone have changed, which tracking goes on with."""
+        try:
+            return self._tracking.note_names()
+        except (TrackdError, StreamError):
+            return False  # `_reload` says what is wrong
 
     def _answer_drafts(self, *, is_at_rest: bool) -> None:
         """Answer the drafts whose frames are reached, and the oldest where too many wait.
