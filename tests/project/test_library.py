@@ -199,6 +199,23 @@ def test_sizes_are_judged_before_anything_is_written(
         uploads.begin("full.mp4", 1000)
 
 
+def test_the_upload_that_is_idle_for_longest_makes_room(uploads: Uploads, library: Library) -> None:
+    begun = [uploads.begin(f"{number}.mp4", 1000) for number in range(4)]
+    for upload in begun:
+        receive(uploads, upload, b"\0" * 10)
+    with pytest.raises(UsageError, match="4 uploads are on their way"):
+        uploads.begin("new.mp4", 1000)
+    begun[1].touched_s -= uploads_module.IDLE_S + 1
+    begun[2].touched_s -= uploads_module.IDLE_S + 2
+    begun[3].touched_s -= uploads_module.IDLE_S + 3
+    begun[3].busy = True
+    uploads.begin("new.mp4", 1000)
+    with pytest.raises(UsageError, match="no such upload"):
+        uploads.find(begun[2].id)
+    assert [uploads.find(begun[n].id) for n in (0, 1, 3)] == [begun[n] for n in (0, 1, 3)]
+    assert len(left(uploads, library)) == 3
+
+
 def test_titles_hold_nothing_that_a_terminal_acts_on(library: Library, clip: Path) -> None:
     project = library.add(library.folders[0] / clip.name, "a\x1b[31mb\n" + "c" * 500)
     assert project.settings.title == ("a[31mb" + "c" * 500)[:200]

@@ -16,6 +16,7 @@ MAX_BYTES = 4 * 2**30  # of one file
 MAX_PIECE_BYTES = 16 * 2**20
 MAX_UPLOADS = 4  # that are not whole yet
 KEPT_S = 24 * 3600.0  # an upload that nobody goes on with
+IDLE_S = 600.0  # the same, where another needs its place
 SPARE_BYTES = 2**30  # that are left free on the disk
 _UPLOAD_ID = re.compile(r"[A-Za-z0-9_-]{22}")
 
@@ -72,8 +73,7 @@ class Uploads:
                 f"{self.max_bytes / 2**30:.1f} GiB",
                 "put it into a folder of --folder, or raise --max-upload",
             )
-        if len(self._uploads) >= MAX_UPLOADS:
-            raise UsageError(f"{MAX_UPLOADS} uploads are on their way", "wait for one to end")
+        self._make_room()
         pending = sum(u.size_bytes - u.received_bytes for u in self._uploads.values())
         free = shutil.disk_usage(self._library.projects).free
         if size_bytes + pending + SPARE_BYTES > free:
@@ -150,11 +150,24 @@ class Uploads:
         assert _UPLOAD_ID.fullmatch(upload.id)
         return self._folder / f"{upload.id}.part"
 
+    def _idle(self, since_s: float) -> list[Upload]:
+        """Those that nobody has gone on with for so long, the oldest first."""
+        until_s = time.monotonic() - since_s
+        idle = [u for u in self._uploads.values() if not u.busy and u.touched_s < until_s]
+        return sorted(idle, key=lambda upload: upload.touched_s)
+
     def _forget_old(self) -> None:
-        now_s = time.monotonic()
-        for upload in list(self._uploads.values()):
-            if not upload.busy and now_s - upload.touched_s > KEPT_S:
-                self.drop(upload)
+        for upload in self._idle(KEPT_S):
+            self.drop(upload)
+
+    def _make_room(self) -> None:
+        """Give the upload up that is idle for longest, where there are as many as may be."""
+        if len(self._uploads) < MAX_UPLOADS:
+            return
+        idle = self._idle(IDLE_S)
+        if not idle:
+            raise UsageError(f"{MAX_UPLOADS} uploads are on their way", "wait for one to end")
+        self.drop(idle[0])
 
 
 def _gone() -> UsageError:
