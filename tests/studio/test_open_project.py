@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,12 @@ from tests.support.annotating import IdleWorker
 from tests.support.three_discs import box, write_clip
 from tracker.project.library import Library
 from tracker.project.messages import DrawnPrompt
+from tracker.project.pictures import FramePicture, FramePictures
 from tracker.project.prompts import ProjectPrompts
+from tracker.project.uploads import Uploads
 from tracker.studio import open_project
 from tracker.studio.open_project import OpenProject
+from tracker.studio.projects import ProjectPages
 
 PATIENCE_S = 60.0
 DRAWN = DrawnPrompt(frame=0, box=box(0, 0))
@@ -37,12 +41,19 @@ class Worker(IdleWorker):
 
 
 @pytest.fixture
-def with_project(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[[Callable[[OpenProject, Worker], Awaitable[None]]], None]:
+def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Library:
+    """With the project discs."""
     monkeypatch.setattr(open_project, "ProjectWorker", Worker)
     library = Library(tmp_path / "projects", [tmp_path])
-    project = library.add(write_clip(tmp_path / "discs.mp4", 2), "discs")
+    library.add(write_clip(tmp_path / "discs.mp4", 2), "discs")
+    return library
+
+
+@pytest.fixture
+def with_project(
+    library: Library,
+) -> Callable[[Callable[[OpenProject, Worker], Awaitable[None]]], None]:
+    project = library.open("discs")
 
     def run(test: Callable[[OpenProject, Worker], Awaitable[None]]) -> None:
         async def opened() -> None:
@@ -107,3 +118,38 @@ def test_it_is_closed_after_the_edits_that_were_begun(
         assert [item["id"] for item in opened.state()["objects"]] == [1]
 
     with_project(test)
+
+
+def test_slow_pictures_take_one_thread(with_project: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[int] = []
+    goes_on = threading.Event()
+
+    def slow(pictures: FramePictures, number: int, side_px: int) -> FramePicture:
+        begun.append(number)
+        assert goes_on.wait(PATIENCE_S)
+        return FramePicture(b"", number, side_px)
+
+    monkeypatch.setattr(FramePictures, "jpeg", slow)
+
+    async def test(opened: OpenProject, worker: Worker) -> None:
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(2))
+        asked = [asyncio.create_task(opened.frame(number, 64)) for number in range(4)]
+        while not begun:
+            await asyncio.sleep(0.001)
+        assert (await asyncio.to_thread(opened.timeline))["objects"] == {}
+        assert len(begun) == 1
+        goes_on.set()
+        assert [found.width for found in await asyncio.gather(*asked)] == [0, 1, 2, 3]
+
+    with_project(test)
+
+
+def test_an_open_project_does_not_wait_for_one_that_is_being_opened(library: Library) -> None:
+    async def run() -> None:
+        pages = ProjectPages(library, Uploads(library))
+        opened = await pages._opened("discs")
+        async with pages._opening:
+            assert await asyncio.wait_for(pages._opened("discs"), PATIENCE_S) is opened
+        await opened.close()
+
+    asyncio.run(run())

@@ -13,7 +13,7 @@ from tracker.errors import TrackdError, UsageError
 from tracker.project.folder import Project
 from tracker.project.library import Library
 from tracker.project.messages import DraftMask, DrawnPrompt, Status
-from tracker.project.pictures import FramePictures, Scan, Thumbnails
+from tracker.project.pictures import FramePicture, FramePictures, Scan, Thumbnails
 from tracker.project.prompts import ProjectPrompts
 from tracker.project.results import Direction
 from tracker.project.stored import stored_objects
@@ -40,7 +40,6 @@ class OpenProject:
     Attributes:
         project: The project.
         worker: What tracks it.
-        pictures: Its frames.
         thumbnails: Its thumbnails.
     """
 
@@ -50,7 +49,8 @@ class OpenProject:
         roots = (*library.folders, library.projects)
         self.worker = ProjectWorker(project.folder, roots, self._told)
         self.thumbnails = Thumbnails(project)
-        self.pictures = FramePictures(project, self._times)
+        self._pictures = FramePictures(project, self._times)
+        self._reading = asyncio.Lock()
         self._prompts = ProjectPrompts()
         self._undo: list[ProjectPrompts] = []
         self._scan: Scan | None = None
@@ -80,7 +80,7 @@ class OpenProject:
             await self.worker.stop()
         if self._scanning is not None:
             await asyncio.gather(self._scanning, return_exceptions=True)
-        await asyncio.to_thread(self.pictures.close)
+        await asyncio.to_thread(self._pictures.close)
 
     @property
     def is_needed(self) -> bool:
@@ -195,7 +195,16 @@ class OpenProject:
         """
         await self._whole(lambda: self._set_backward(on))
 
-    # --- results
+    # --- pictures and results
+
+    async def frame(self, number: int, side_px: int) -> FramePicture:
+        """A frame whose longer side has at most `side_px` pixels; read in one thread at a time.
+
+        Raises:
+            StreamError: There is no such frame, or it cannot be read.
+        """
+        async with self._reading:
+            return await asyncio.to_thread(self._pictures.jpeg, number, side_px)
 
     def timeline(self) -> dict[str, Any]:
         """The stretches of each object; may be called in any thread."""
