@@ -22,7 +22,6 @@ from streams.access.files import FileAccess
 from streams.access.hosts import HostAccess, HostRules
 from streams.access.policy import SourcePolicy
 from streams.errors import StreamError
-from streams.random_access import FrameReader
 from tracker.annotate.job import Tally
 from tracker.annotate.plan import PromptPlan
 from tracker.annotate.prompts_file import RleMask
@@ -31,6 +30,7 @@ from tracker.exhausted import exhausted
 from tracker.process import leave_stacks, prepare_process
 from tracker.project.draft import Drafts
 from tracker.project.folder import Project
+from tracker.project.frames import ProjectFrames
 from tracker.project.messages import (
     MAX_LINE_BYTES,
     REQUEST,
@@ -72,10 +72,8 @@ class Worker:
         self._store = store
         self._emit = emit
         self._requests: queue.Queue[Request | None] = queue.Queue(MAX_WAITING)
-        scan = Thumbnails(tracking.project).load()
-        times = () if scan is None else scan.times
-        reader = FrameReader(tracking.project.open_source, times)
-        self._drafts = Drafts(tracking.project, loaded, reader)
+        frames = ProjectFrames(tracking.project, Thumbnails(tracking.project).times)
+        self._drafts = Drafts(tracking.project, loaded, frames)
         self._plan: PromptPlan | None = None
         self._waiting: list[Draft] = []
         self._wanted = True  # nobody asked to stop
