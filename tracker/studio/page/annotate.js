@@ -62,6 +62,7 @@ let asking = false;
 let askAgain = false;
 let previewing = false;
 let previewAgain = false;
+let exporting = false;
 let results = { is_current: false, objects: [] };
 
 // --- frames
@@ -203,7 +204,7 @@ async function refreshBars(atOnce) {
 
 // --- prompts
 
-const isDrawn = () => stage.draft !== null || stage.painted() !== null;
+const isDrawn = () => stage.drawn !== null;
 
 stage.brushStart = () => {
   const item = stage.scene.objects.find((other) => other.id === stage.selected);
@@ -262,16 +263,18 @@ async function preview() {
 const promptOf = ({ frame: number, points, labels, box }) => ({ frame: number, points, labels, ...(box ? { box } : {}) });
 
 function accept() {
-  const { draft } = stage;
+  const { drawn, draft } = stage;
+  if (!drawn) return;
   const painted = stage.painted();
-  if (!draft && !painted) return;
   const object = painted ? stage.selected : draft.object;
   const prompt = painted ? { frame, mask: painted } : promptOf(draft);
   work(async () => {
+    if (stage.drawn !== drawn) return; // kept already, or given up
     const kept = await call({ op: "prompt", object, prompt });
+    status(`object ${kept.object} is kept from frame ${prompt.frame} on`);
+    if (stage.drawn !== drawn) return; // given up meanwhile
     clearDrawn();
     stage.select(kept.object);
-    status(`object ${kept.object} is kept from frame ${prompt.frame} on`);
     go(prompt.frame);
   });
 }
@@ -297,22 +300,27 @@ function work(doing) {
   working = working.then(doing).catch(fail);
 }
 
-const withSelected = (op, fields = {}) => () => {
-  if (stage.selected === null) { status("choose an object first", true); return; }
-  work(() => call({ op, object: stage.selected, ...fields, ...(op.endsWith("prompt") || op === "end_object" ? { frame } : {}) }));
-};
+/** Change an object, unless it is gone by then. */
+function change(op, object, fields = {}) {
+  if (object === null) { status("choose an object first", true); return; }
+  work(async () => {
+    if (project.objects.some((item) => item.id === object)) await call({ op, object, ...fields });
+  });
+}
 
 const undo = () => work(async () => status((await call({ op: "undo" })) ? "taken back" : "there is nothing to take back"));
-const remove = withSelected("remove_object"), unprompt = withSelected("remove_prompt"), end = withSelected("end_object");
+const remove = (object) => change("remove_object", object);
+const unprompt = (object) => change("remove_prompt", object, { frame });
+const end = (object) => change("end_object", object, { frame });
 
 objects.addEventListener("select", ({ detail }) => select(detail.id));
 objects.addEventListener("rename", ({ detail: { id: object, label } }) => {
   const before = project.objects.find((item) => item.id === object);
-  if (before && before.label !== label) work(() => call({ op: "relabel", object, label: label?.slice(0, 100) ?? null }));
+  if (before && before.label !== label) change("relabel", object, { label: label?.slice(0, 100) ?? null });
 });
-objects.addEventListener("remove", remove);
-objects.addEventListener("unprompt", unprompt);
-objects.addEventListener("end", end);
+for (const [type, doing] of Object.entries({ remove, unprompt, end })) {
+  objects.addEventListener(type, ({ detail }) => doing(detail.id));
+}
 timeline.addEventListener("seek", ({ detail: { frame: number, object, named } }) => {
   play(false);
   if (named) { if (object !== null) select(object); } else if (number !== frame) go(number);
@@ -320,7 +328,12 @@ timeline.addEventListener("seek", ({ detail: { frame: number, object, named } })
 
 get("track").addEventListener("click", () => work(() => call({ op: get("track").textContent === "Stop" ? "stop" : "track" })));
 get("backward").addEventListener("change", ({ target }) => work(() => call({ op: "backward", on: target.checked })));
-get("export").addEventListener("click", () => work(async () => {
+get("export").addEventListener("click", writeExport);
+
+/** Export beside what is done meanwhile, which need not wait for it. */
+async function writeExport() {
+  if (exporting) return;
+  exporting = true;
   const format = get("format").value;
   say("exported", `writing ${format}`);
   try {
@@ -334,7 +347,8 @@ get("export").addEventListener("click", () => work(async () => {
   } catch (error) {
     say("exported", [error.message, error.hint].filter(Boolean).join("; "), true);
   }
-}));
+  exporting = false;
+}
 
 // --- buttons, keys, messages
 
@@ -380,7 +394,8 @@ const ACTIONS = {
   Enter: accept, Escape: giveUp, z: undo, c: () => setTool("point"), x: () => setTool("box"),
   b: () => setTool("brush"), " ": () => play(!playing), n: () => doubtful(1), p: () => doubtful(-1),
   ArrowLeft: ({ shiftKey }) => go(frame - (shiftKey ? FAR : 1)), ArrowRight: ({ shiftKey }) => go(frame + (shiftKey ? FAR : 1)),
-  Home: () => go(0), End: () => go(project.frames - 1), Delete: remove, d: unprompt, e: end,
+  Home: () => go(0), End: () => go(project.frames - 1), Delete: () => remove(stage.selected),
+  d: () => unprompt(stage.selected), e: () => end(stage.selected),
   r: () => stage.selected !== null && objects.rename(stage.selected),
   i: ({ shiftKey }) => cursor(0, -1, shiftKey), k: ({ shiftKey }) => cursor(0, 1, shiftKey),
   j: ({ shiftKey }) => cursor(-1, 0, shiftKey), l: ({ shiftKey }) => cursor(1, 0, shiftKey),
