@@ -1,6 +1,8 @@
 """The studio's side of a project's worker: one process, however many ask for it."""
 
 import asyncio
+import errno
+import os
 import sys
 from asyncio.subprocess import Process
 from collections.abc import Callable
@@ -9,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from tracker.errors import TrackdError
+from tracker.project.messages import Status
 from tracker.studio import project_worker
 from tracker.studio.project_worker import ProjectWorker
 
@@ -37,5 +41,23 @@ def test_one_process_is_started_for_all_who_ask_at_once(started: list[Process]) 
         assert [process.returncode for process in started] == [0, None]
         await worker.stop()
         assert [process.returncode for process in started] == [0, 0]
+
+    asyncio.run(run())
+
+
+def test_a_process_that_cannot_be_started_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def refused(*command: str, **options: Any) -> Process:
+        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr(project_worker.asyncio, "create_subprocess_exec", refused)
+    told: list[Status] = []
+
+    async def run() -> None:
+        worker = ProjectWorker(Path("project"), (), told.append)
+        for asked in (worker.changed, worker.track):
+            with pytest.raises(TrackdError, match="cannot be started: Resource temporarily"):
+                await asked()
+            assert told.pop().state == worker.status.state == "failed"
+        await worker.stop()
 
     asyncio.run(run())
