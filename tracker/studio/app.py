@@ -110,6 +110,7 @@ class _Pages:
             return
         self._open += 1
         try:
+            await socket.accept()
             await PageSession(socket, self._hub, self._connect).serve()
         finally:
             self._open -= 1
