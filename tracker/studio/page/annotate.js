@@ -8,9 +8,8 @@ import { ask } from "./requests.js";
 import { Stage } from "./stage.js";
 import { LEGEND, Timeline } from "./timeline.js";
 import { element } from "./tiles.js";
+import { explain, fail, get, knownTheme, press, reasonOf, say, status, theme, toolsOf } from "./toolbar.js";
 
-const NEWS_MS = 3000;
-const BAD_NEWS_MS = 8000;
 const TIMELINE_MS = 1000;
 const FAR = 10; // frames that Shift steps over
 const KEPT_PICTURES = 48;
@@ -37,12 +36,12 @@ const KEYS = [
   ["T, ?", "dark or light, this help"],
 ];
 
-const get = (id) => document.getElementById(id);
 const settings = await (await fetch("settings.json")).json();
 const id = new URLSearchParams(location.search).get("project");
 const address = `projects/${encodeURIComponent(id)}`;
 const connection = new Connection(`/${address}/socket`);
 const stage = new Stage(get("canvas"), settings.colours);
+const setTool = toolsOf(stage);
 const colourOf = (number) => stage.colourOf(number);
 const timeline = new Timeline(get("bars"), colourOf);
 const objects = new Objects(get("objects"), colourOf, [
@@ -56,7 +55,6 @@ let frame = 0;
 let shown = Promise.resolve();
 let working = Promise.resolve();
 let playing = false;
-let readUntil = 0;
 let timelineDue = 0;
 let asking = false;
 let askAgain = false;
@@ -345,7 +343,7 @@ async function writeExport() {
     get("exported").append(link);
     link.click();
   } catch (error) {
-    say("exported", [error.message, error.hint].filter(Boolean).join("; "), true);
+    say("exported", reasonOf(error), true);
   }
   exporting = false;
 }
@@ -356,35 +354,9 @@ function showButtons() {
   get("accept").disabled = get("cancel").disabled = !isDrawn();
 }
 
-function setTool(tool) {
-  stage.tool = tool;
-  for (const item of document.querySelectorAll("[data-tool]")) press(item, item.dataset.tool === tool);
-}
-
-function press(item, on) {
-  item.setAttribute("aria-pressed", String(on));
-}
-
-/** Say something, and leave it there long enough to be read. */
-function status(text, bad = false) {
-  if (performance.now() < readUntil && !bad && get("status").classList.contains("bad")) return;
-  readUntil = performance.now() + (bad ? BAD_NEWS_MS : NEWS_MS);
-  say("status", text, bad);
-}
-
-function fail(error) {
-  status([error.message, error.hint].filter(Boolean).join("; "), true);
-}
-
-function say(where, text, bad = false) {
-  get(where).textContent = get(where).title = text;
-  get(where).classList.toggle("bad", bad);
-}
-
-function theme(next) {
-  const now = next ?? (document.documentElement.dataset.theme === "light" ? "dark" : "light");
-  document.documentElement.dataset.theme = now;
-  localStorage.setItem("theme", now);
+/** Be dark or light; the timeline is drawn in the colours of the theme. */
+function recolour(next) {
+  theme(next);
   timeline.draw();
 }
 
@@ -400,7 +372,7 @@ const ACTIONS = {
   i: ({ shiftKey }) => cursor(0, -1, shiftKey), k: ({ shiftKey }) => cursor(0, 1, shiftKey),
   j: ({ shiftKey }) => cursor(-1, 0, shiftKey), l: ({ shiftKey }) => cursor(1, 0, shiftKey),
   m: ({ shiftKey }) => stage.mark(shiftKey ? 0 : 1),
-  t: () => theme(), "?": () => get("help-dialog").showModal(),
+  t: () => recolour(), "?": () => get("help-dialog").showModal(),
 };
 
 addEventListener("keydown", (event) => {
@@ -418,9 +390,8 @@ addEventListener("keydown", (event) => {
   action(event);
 });
 
-for (const item of document.querySelectorAll("[data-tool]")) item.addEventListener("click", () => setTool(item.dataset.tool));
 for (const [name, doing] of Object.entries({
-  accept, cancel: giveUp, undo, theme: () => theme(), help: () => get("help-dialog").showModal(),
+  accept, cancel: giveUp, undo, theme: () => recolour(), help: () => get("help-dialog").showModal(),
   back: () => go(frame - 1), next: () => go(frame + 1), play: () => play(!playing),
   "to-next": () => doubtful(1), "to-before": () => doubtful(-1),
 })) get(name).addEventListener("click", doing);
@@ -430,9 +401,9 @@ get("number").addEventListener("change", ({ target }) => {
   target.value = frame;
 });
 
-for (const [keys, what] of KEYS) get("keys").append(element("dt", "", keys), element("dd", "", what));
-for (const [shape, what] of LEGEND) get("legend").append(element("dt", "", shape), element("dd", "", what));
-theme(localStorage.getItem("theme") ?? (matchMedia("(prefers-color-scheme: light)").matches ? "light" : "dark"));
+explain("keys", KEYS);
+explain("legend", LEGEND);
+recolour(knownTheme());
 
 if (id === null) {
   say("banner", await showLibrary().catch((error) => error.message));
