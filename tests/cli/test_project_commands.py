@@ -8,8 +8,11 @@ import pytest
 
 from tests.support.small_pico import small_pico
 from tests.support.three_discs import box, write_clip
+from tracker.annotate.plan import PlacedPrompt
 from tracker.cli.main import main
 from tracker.project.folder import Project, ProjectSettings, described_source
+from tracker.project.prompts import ProjectPrompts
+from tracker.types import Prompt
 
 BOX = f"1:{','.join(f'{edge:g}' for edge in box(0, 0))}"
 
@@ -72,3 +75,62 @@ def test_what_is_wrong_is_said_in_one_line_and_writes_nothing(
     said = capsys.readouterr().err
     assert says in said and said.count("\n") == 1
     assert not Path("m").exists() and not Path("x").exists()
+
+
+@pytest.fixture
+def prompted() -> tuple[Project, bytes]:
+    """A project that is prompted, not tracked; and its prompts file."""
+    source, content = described_source("discs.mp4", Path("p"))
+    project = Project.create(
+        Path("p"), ProjectSettings(source=source, content=content, title="discs")
+    )
+    prompt = PlacedPrompt(0, Prompt(7, box_xyxy=box(0, 0), label="worked on"))
+    ProjectPrompts().with_prompt(prompt).save(project.prompts_path)
+    return project, project.prompts_path.read_bytes()
+
+
+TRACK = ["track", "discs.mp4", "--box", BOX, "--project", "p", "--quiet"]
+
+
+def test_prompts_that_another_program_tracks_are_not_replaced(
+    prompted: tuple[Project, bytes], capsys: pytest.CaptureFixture[str]
+) -> None:
+    project, prompts = prompted
+    with project.lock():
+        assert main([*TRACK, "--coco-frames", "out.json"]) == 1
+    assert "another program tracks the project" in capsys.readouterr().err
+    assert project.prompts_path.read_bytes() == prompts
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        [*TRACK, "--coco-frames", "no-folder/out.json"],
+        [*TRACK, "--coco-frames", "p/prompts.json"],
+        [*TRACK, "--coco-frames", "p/project.json"],
+        [*TRACK[:2], "--prompts", "mine.json", *TRACK[4:], "--coco-frames", "mine.json"],
+        ["export", "p", "--coco-frames", "p/prompts.json", "--quiet"],
+        ["export", "p", "--coco-frames", "p/project.json", "--quiet"],
+    ],
+)
+def test_an_output_that_cannot_be_written_leaves_prompts_and_settings(
+    prompted: tuple[Project, bytes], command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    project, prompts = prompted
+    mine = ProjectPrompts().with_prompt(PlacedPrompt(0, Prompt(1, box_xyxy=box(0, 0))))
+    mine.save(Path("mine.json"))
+    kept = {path: path.read_bytes() for path in (Path("mine.json"), Path("p/project.json"))}
+    assert main(command) in (1, 2)
+    said = capsys.readouterr().err
+    assert "would overwrite the input" in said or "no folder no-folder" in said
+    assert project.prompts_path.read_bytes() == prompts
+    assert {path: path.read_bytes() for path in kept} == kept
+
+
+def test_a_source_that_was_exchanged_is_not_exported(capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["track", "discs.mp4", "--box", BOX, "--project", "p", "--quiet"]
+    assert main(command) == 0
+    write_clip(Path("discs.mp4"), 3)
+    assert main(["export", "p", "--coco-frames", "out.json", "--quiet"]) == 2
+    assert "is not what it was when the project p was made" in capsys.readouterr().err
+    assert not Path("out.json").exists()

@@ -4,6 +4,7 @@ import asyncio
 import os
 import shutil
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -93,6 +94,25 @@ def test_a_project_file_that_names_another_source_is_refused(
         library.open(folder.name)
 
 
+def test_projects_that_are_made_at_once_have_folders_of_their_own(library: Library) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda _: library.create(0, "Two Dogs.mp4"), range(8)))
+    names = {project.folder.name for project in made}
+    assert names == set(library.ids())
+    assert names == {"two-dogs", *(f"two-dogs-{number}" for number in range(2, 9))}
+
+
+def test_a_folder_is_removed_only_by_whom_it_was_made(library: Library) -> None:
+    theirs = library.projects / "notes"
+    theirs.mkdir(parents=True)
+    (theirs / "kept.txt").write_text("kept")
+    (library.folders[0] / "notes.mp4").write_text("no video")
+    with pytest.raises(StreamError):
+        library.create(0, "notes.mp4")
+    assert [path.name for path in library.projects.iterdir()] == ["notes"]
+    assert (theirs / "kept.txt").read_text() == "kept"
+
+
 def test_a_folder_of_pictures_is_a_project(library: Library) -> None:
     import cv2
 
@@ -177,6 +197,23 @@ def test_sizes_are_judged_before_anything_is_written(
     monkeypatch.setattr(uploads_module.shutil, "disk_usage", lambda path: usage)
     with pytest.raises(TooLargeError, match="no room"):
         uploads.begin("full.mp4", 1000)
+
+
+def test_the_upload_that_is_idle_for_longest_makes_room(uploads: Uploads, library: Library) -> None:
+    begun = [uploads.begin(f"{number}.mp4", 1000) for number in range(4)]
+    for upload in begun:
+        receive(uploads, upload, b"\0" * 10)
+    with pytest.raises(UsageError, match="4 uploads are on their way"):
+        uploads.begin("new.mp4", 1000)
+    begun[1].touched_s -= uploads_module.IDLE_S + 1
+    begun[2].touched_s -= uploads_module.IDLE_S + 2
+    begun[3].touched_s -= uploads_module.IDLE_S + 3
+    begun[3].busy = True
+    uploads.begin("new.mp4", 1000)
+    with pytest.raises(UsageError, match="no such upload"):
+        uploads.find(begun[2].id)
+    assert [uploads.find(begun[n].id) for n in (0, 1, 3)] == [begun[n] for n in (0, 1, 3)]
+    assert len(left(uploads, library)) == 3
 
 
 def test_titles_hold_nothing_that_a_terminal_acts_on(library: Library, clip: Path) -> None:

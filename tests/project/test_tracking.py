@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from streams.frame import Frame
 from streams.random_access import FrameReader
 from tests.support.small_pico import small_pico
 from tests.support.three_discs import box, centre, write_clip
@@ -18,6 +19,7 @@ from tracker.errors import SnapshotError, TrackdError, UsageError
 from tracker.project import tracking as tracking_module
 from tracker.project.draft import Drafts, NotTrackedYetError
 from tracker.project.folder import Project, ProjectSettings, described_source
+from tracker.project.frames import ProjectFrames
 from tracker.project.prompts import ProjectPrompts
 from tracker.project.run import run_project
 from tracker.project.tracking import LoadedModel, ProjectTracking
@@ -172,7 +174,7 @@ def test_a_draft_is_the_mask_that_is_tracked_once_it_is_kept(make: Callable[...,
     with project.lock(), project.results() as store:
         tracking = ProjectTracking(project, loaded, store)
         plan = tracking.plan()
-        drafts = Drafts(project, loaded, FrameReader(project.open_source))
+        drafts = Drafts(project, loaded, ProjectFrames(project))
         new = PlacedPrompt(4, Prompt(3, box_xyxy=box(2, 4)))
         seen = {new: drafts.mask(new, BOXES, plan, store.tracked_to)}
         correction = click(1, 0, 6)
@@ -189,6 +191,31 @@ def test_a_draft_is_the_mask_that_is_tracked_once_it_is_kept(make: Callable[...,
             kept = {o.id: o.result(None) for o in store.objects(0, item.frame)}  # type: ignore[arg-type]
         assert (kept[draft.id].mask_hw == draft.mask_hw).all()
         assert kept[draft.id].score == draft.score
+
+
+def test_more_clicks_on_a_frame_read_it_once(
+    make: Callable[..., Project], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = make()
+    loaded = LoadedModel(project)
+    decoded: list[int] = []
+    read = FrameReader.read
+
+    def counted(reader: FrameReader, number: int) -> Frame:
+        decoded.append(number)
+        return read(reader, number)
+
+    track(project)
+    monkeypatch.setattr(FrameReader, "read", counted)
+    with project.lock(), project.results() as store:
+        plan = project.prompts().plan(project.frames)
+        drafts = Drafts(project, loaded, ProjectFrames(project))
+        for disc in (0, 1, 0):
+            drafts.mask(click(1, disc, 6), BOXES, plan, store.tracked_to)
+        assert decoded == [5, 6]  # from the snapshot before
+        drafts.forget()  # a click was kept
+        drafts.mask(PlacedPrompt(6, Prompt(3, box_xyxy=box(2, 6))), BOXES, plan, store.tracked_to)
+        assert decoded == [5, 6]
 
 
 def test_another_source_a_second_tracker_and_too_late_prompts_are_refused(

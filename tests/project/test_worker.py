@@ -1,9 +1,11 @@
 """The worker of a project, asked while it tracks."""
 
+import itertools
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,7 +26,8 @@ from tracker.project.messages import (
     Track,
 )
 from tracker.project.prompts import ProjectPrompts
-from tracker.project.results import ResultStore
+from tracker.project.results import Direction, ResultStore
+from tracker.project.stored import is_tracked
 from tracker.project.tracking import LoadedModel, ProjectTracking
 from tracker.project.worker import Worker
 from tracker.types import Prompt
@@ -152,3 +155,56 @@ def test_changed_prompts_are_tracked_and_wrong_ones_are_said(project: Project) -
     with project.results(read_only=True) as store:
         assert store.prompts_json == corrected.to_json()
         assert [item.id for item in store.objects(0, FRAMES - 1)] == [1, 2]  # type: ignore[arg-type]
+
+
+def test_the_way_back_is_tracked_once_the_settings_say_so(project: Project) -> None:
+    BOXES.with_prompt(PlacedPrompt(3, Prompt(2, box_xyxy=box(1, 3)))).save(project.prompts_path)
+    steps = iter((True, False, None))
+
+    def answer(event: Event) -> list[Request | None]:
+        if not is_idle(event):
+            return []
+        backward = next(steps)
+        if backward is None:
+            return [None]
+        project.with_settings(project.settings.model_copy(update={"backward": backward}))
+        return [Changed()]
+
+    asking = Asking(answer)
+    asking.run(project)
+    states = [event.state for event in asking.events if isinstance(event, Status)]
+    assert [state for state, _ in itertools.groupby(states)][-4:] == [
+        "tracking",
+        "idle",
+        "backward",
+        "idle",
+    ]
+    with project.results(read_only=True) as store:
+        assert [item.id for item in store.objects(Direction.BACKWARD, 2)] == [2]
+        assert is_tracked(Project.open(project.folder), project.prompts(), store)
+
+
+def test_a_new_name_does_not_interrupt_tracking(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs: list[ProjectTracking] = []
+    track = ProjectTracking.track
+
+    def counted(tracking: ProjectTracking, **asked: Any) -> bool:
+        runs.append(tracking)
+        return track(tracking, **asked)
+
+    monkeypatch.setattr(ProjectTracking, "track", counted)
+    renamed = BOXES.relabelled(1, "red")
+
+    def answer(event: Event) -> list[Request | None]:
+        if isinstance(event, Status) and event.state == "tracking" and event.tracked_to == 2:
+            renamed.save(project.prompts_path)
+            return [Changed()]
+        return [None] if is_idle(event) else []
+
+    asking = Asking(answer)
+    asking.run(project)
+    assert len(runs) == 1
+    with project.results(read_only=True) as store:
+        assert is_tracked(project, renamed, store)

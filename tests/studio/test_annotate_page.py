@@ -1,7 +1,9 @@
 """A person annotates a clip in a real Chromium: boxes, corrections, a crash, export."""
 
+import asyncio
 import json
 import shutil
+import threading
 import time
 import zipfile
 from collections.abc import Iterator
@@ -24,6 +26,8 @@ from tracker.project.prompts import ProjectPrompts
 from tracker.project.results import Direction
 from tracker.project.uploads import Uploads
 from tracker.studio import open_project
+from tracker.studio import projects as projects_module
+from tracker.studio.open_project import OpenProject
 from tracker.studio.projects import ProjectPages
 from tracker.types import ObjectResult, ObjectState, Prompt, StageTimes, TrackResult
 
@@ -186,4 +190,62 @@ def test_keys_go_to_doubtful_stretches_and_edits_are_taken_back(
     page.keyboard.press("z")
     until(page, "document.querySelector('#undo').disabled")
     assert "removed_at" not in json.loads(project.prompts_path.read_text())["objects"][0]
+    assert page.wrong == []
+
+
+class Slowly:
+    """Something that the studio does once the test lets it, and what it was asked."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, of: Any, name: str) -> None:
+        self.asked: list[tuple[Any, ...]] = []
+        self.goes_on = threading.Event()
+        doing = getattr(of, name)
+
+        async def slow(*asked: Any) -> Any:
+            self.asked.append(asked)
+            while not self.goes_on.is_set():
+                await asyncio.sleep(0.01)
+            return await doing(*asked)
+
+        monkeypatch.setattr(of, name, slow)
+
+
+def test_what_is_asked_twice_while_the_studio_is_slow_is_done_once(
+    browser: Any,
+    idle: tuple[Served, Library],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    served, library = idle
+    project = library.add(write_clip(tmp_path / "discs.mp4", 2), "discs")
+    boxes = ProjectPrompts()
+    for number in (1, 2):
+        boxes = boxes.with_prompt(PlacedPrompt(0, Prompt(number, box_xyxy=box(number - 1, 0))))
+    boxes.save(project.prompts_path)
+    keeping = Slowly(monkeypatch, OpenProject, "prompt")
+    removing = Slowly(monkeypatch, OpenProject, "remove_object")
+    exporting = Slowly(monkeypatch, projects_module, "export")
+    page = page_at(browser, served, "annotate.html?project=discs")
+    hands = Hands(page, WIDTH, HEIGHT)
+    until(page, "document.getElementById('canvas').dataset.seq === '0'")
+    page.click("#export")
+    page.mouse.move(*hands.at(200, 20))
+    page.mouse.down()
+    page.mouse.move(*hands.at(240, 60))
+    page.mouse.up()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Enter")
+    keeping.goes_on.set()
+    until(page, "document.querySelectorAll('#objects li').length === 3")
+    hands.choose(1)
+    page.keyboard.press("Delete")
+    page.keyboard.press("Delete")
+    removing.goes_on.set()
+    until(page, "document.querySelectorAll('#objects li').length === 2")
+    page.keyboard.press("Delete")  # nothing is chosen
+    page.keyboard.press("z")
+    until(page, "document.querySelectorAll('#objects li').length === 3")
+    assert [len(slowly.asked) for slowly in (keeping, removing, exporting)] == [1, 1, 1]
+    assert list(library.open("discs").prompts().object_ids) == [1, 2, 3]
+    exporting.goes_on.set()
     assert page.wrong == []

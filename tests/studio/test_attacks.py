@@ -16,8 +16,9 @@ from tests.support.studio import serving_studio
 from tools.studio_process import Studio
 from tracker.studio import server
 from tracker.studio.app import MAX_PAGES
+from tracker.studio.page_socket import MESSAGES_BURST
 from tracker.studio.server import MAX_CONNECTIONS
-from tracker.studio.session import MAX_TEXT, MESSAGES_BURST
+from tracker.studio.session import MAX_TEXT
 
 websockets = pytest.importorskip("websockets.sync.client")
 exceptions = pytest.importorskip("websockets.exceptions")

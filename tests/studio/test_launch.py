@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,11 +16,23 @@ from tools.serving import Daemon, free_ports
 from tracker.client import Client
 from tracker.client.reach import why_unreachable
 from tracker.client.sockets import DEFAULT_CONTROL
+from tracker.errors import TrackdError
+from tracker.project.library import Library, default_projects
 
 pytest.importorskip("uvicorn", reason="the extra studio is not installed")
 
+from tracker.studio import launch as launch_module
+from tracker.studio.launch import Launch
+
 PASSWORD = "correct horse battery"
 STUDIO = (sys.executable, "-m", "tracker.cli.main", "studio", "--no-browser")
+
+
+@pytest.fixture(autouse=True)
+def data_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the studio keeps projects if it is not told."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    return tmp_path / "data"
 
 
 @pytest.fixture
@@ -140,6 +153,41 @@ def test_a_daemon_of_its_own_ends_with_it(folder: Path, number: int) -> None:
         finally:
             studio.terminate()  # with its daemon
     assert why_unreachable(DEFAULT_CONTROL)
+
+
+def pages(**launch: Any) -> bool:
+    """Whether a studio that is started so has pages of projects."""
+    with launch_module._pages(Launch(**launch)) as found:
+        return found is not None
+
+
+def test_a_studio_of_streams_needs_no_projects(
+    data_home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert pages()
+    assert capsys.readouterr().err == ""
+    with Library(default_projects()).lock():
+        assert not pages()
+        assert "files cannot be annotated: another studio uses" in capsys.readouterr().err
+        with pytest.raises(TrackdError, match="another studio uses"):
+            pages(folders=(tmp_path,))
+        with pytest.raises(TrackdError, match="another studio uses"):
+            pages(projects=default_projects())
+        assert pages(projects=tmp_path / "others")
+
+
+def test_a_studio_of_streams_needs_no_home(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_DATA_HOME")
+    monkeypatch.setattr(Path, "home", homeless)
+    assert not pages()
+    assert "there is no home folder" in capsys.readouterr().err
+    with pytest.raises(TrackdError, match="there is no home folder"):
+        pages(folders=(tmp_path,))
 
 
 def _heed_interrupts() -> None:

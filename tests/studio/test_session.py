@@ -17,13 +17,8 @@ from tracker.protocol.fields import PreviewSize
 from tracker.protocol.replies import ErrorBody, ErrorCode
 from tracker.studio import picture_size
 from tracker.studio.joining import Scene
-from tracker.studio.session import (
-    IN_FLIGHT,
-    MAX_CALLS,
-    MAX_TOLD,
-    MESSAGES_BURST,
-    PageSession,
-)
+from tracker.studio.page_socket import MAX_CALLS, MAX_TOLD, MESSAGES_BURST
+from tracker.studio.session import IN_FLIGHT, PageSession
 
 PATIENCE_S = 20.0
 

@@ -4,12 +4,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from streams.errors import SourceUnreadable
-from streams.random_access import FrameReader
+from streams.frame import Frame
 from tracker.annotate.plan import PlacedPrompt, PromptPlan
 from tracker.annotate.thread_share import sharing_processors
 from tracker.annotate.trackers import PlanTracker
 from tracker.errors import PromptError
 from tracker.project.folder import Project
+from tracker.project.frames import ProjectFrames
 from tracker.project.prompts import ProjectPrompts
 from tracker.project.tracking import LoadedModel
 from tracker.types import ObjectResult
@@ -21,9 +22,9 @@ class NotTrackedYetError(PromptError):
 
 @dataclass(slots=True)
 class _Base:
-    """A session on a frame, before the prompts on it, as a snapshot."""
+    """A session on a frame, before the prompts on it, as a snapshot; and the frame itself."""
 
-    frame: int
+    frame: Frame
     tracked_into: bool
     snapshot: bytes
 
@@ -31,11 +32,11 @@ class _Base:
 class Drafts:
     """Masks of prompts on the frames of a project, which change nothing."""
 
-    def __init__(self, project: Project, loaded: LoadedModel, reader: FrameReader) -> None:
-        """Read frames with `reader`."""
+    def __init__(self, project: Project, loaded: LoadedModel, frames: ProjectFrames) -> None:
+        """Read the project's `frames`."""
         self._project = project
         self._loaded = loaded
-        self._reader = reader
+        self._frames = frames
         self._base: _Base | None = None
 
     def forget(self) -> None:
@@ -58,18 +59,17 @@ class Drafts:
             PromptError: The prompt does not fit.
             StreamError: The frame cannot be read.
         """
-        frame = self._reader.read(item.frame)
-        height, width = frame.image.shape[:2]
-        prompt = item.fitted(height, width)
-        into = prompts.is_tracked_into(prompt.object_id, item.frame)
+        into = prompts.is_tracked_into(item.prompt.object_id, item.frame)
         with sharing_processors(self._loaded.model, live=False):
             base = self._base
-            if base is None or (base.frame, base.tracked_into) != (item.frame, into):
+            if base is None or (base.frame.seq, base.tracked_into) != (item.frame, into):
                 base = self._base = self._begun(item.frame, into, plan, tracked_to)
+            height, width = base.frame.image.shape[:2]
+            prompt = item.fitted(height, width)
             path = self._project.snapshots.path(item.frame)
             session = self._loaded.restored(path, base.snapshot)
             if not into and self._loaded.first_masks is not None:
-                (prompt,) = self._loaded.first_masks.applied([prompt], frame, ())
+                (prompt,) = self._loaded.first_masks.applied([prompt], base.frame, ())
             return session.prompt(prompt).object
 
     def _begun(self, number: int, into: bool, plan: PromptPlan | None, tracked_to: int) -> _Base:
@@ -86,8 +86,9 @@ class Drafts:
             tracker = PlanTracker(session, plan, begin, loaded.first_masks)
             for earlier in range(plan.placed[0].frame if begin is None else begin, number):
                 with suppress(SourceUnreadable):  # a damaged picture, which tracking leaves out
-                    tracker.track(self._reader.read(earlier))
+                    tracker.track(self._frames.read(earlier))
             for object_id in plan.removed(number):
                 session.remove(object_id)
-        session.step(self._reader.read(number).image)
-        return _Base(number, into, session.to_bytes())
+        frame = self._frames.read(number)
+        session.step(frame.image)
+        return _Base(frame, into, session.to_bytes())

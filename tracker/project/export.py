@@ -1,7 +1,8 @@
 """Export of a project: what was tracked, into any format of the exporters' registry."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 
 from streams.address import local_path
 from streams.sources.images import images_folder
@@ -18,8 +19,16 @@ from tracker.project.replay import stored_tracker
 from tracker.project.results import ResultStore
 
 
-def check_outputs(project: Project, plan: PromptPlan | None, outputs: Outputs) -> PromptPlan:
+def check_outputs(
+    project: Project, plan: PromptPlan | None, outputs: Outputs, inputs: Sequence[Path] = ()
+) -> PromptPlan:
     """Check that a project can be written into outputs, before anything is tracked or written.
+
+    Args:
+        project: What is exported.
+        plan: Its prompts.
+        outputs: What is to be written.
+        inputs: Further files that must not be written.
 
     Raises:
         UsageError: There is nothing to export, or an output cannot hold it.
@@ -32,8 +41,9 @@ def check_outputs(project: Project, plan: PromptPlan | None, outputs: Outputs) -
         )
     path = local_path(project.source)
     assert path is not None  # a project is of a file
-    inputs = [images_folder(path) or path, project.folder]
-    outputs.check(inputs, plan.labels)
+    source = images_folder(path) or path
+    own = (project.folder, project.settings_path, project.prompts_path)
+    outputs.check([source, *own, *inputs], plan.labels)
     pictures = Pictures.of(project.source)
     for export in outputs.exports:
         if export.spec.layout is not Layout.FILE:

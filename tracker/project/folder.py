@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -141,6 +141,11 @@ class Project:
         return FrameRange(self.settings.start, self.settings.stop)
 
     @property
+    def settings_path(self) -> Path:
+        """The file of the settings."""
+        return self.folder / _SETTINGS
+
+    @property
     def prompts_path(self) -> Path:
         """The prompts file."""
         return self.folder / "prompts.json"
@@ -200,10 +205,19 @@ class Project:
         """
         text = settings.model_dump_json(indent=1, exclude_none=True)
         try:
-            write_atomically(self.folder / _SETTINGS, f"{text}\n".encode())
+            write_atomically(self.settings_path, f"{text}\n".encode())
         except OSError as error:
             raise OutputError(f"cannot write {self.folder}: {error.strerror}") from error
         return Project(self.folder, settings, self.access)
+
+    def with_kept_backward(self) -> Self:
+        """The same with `backward` as its file has it now.
+
+        Raises:
+            TrackdError: As `open`.
+        """
+        backward = self.open(self.folder).settings.backward
+        return replace(self, settings=self.settings.model_copy(update={"backward": backward}))
 
     @contextmanager
     def lock(self, wait_s: float = 0.0) -> Iterator[None]:

@@ -3,8 +3,9 @@
 import fcntl
 import os
 import re
+import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,10 +31,19 @@ VIDEO_SUFFIXES = frozenset(
 
 
 def default_projects() -> Path:
-    """Folder of a user's projects: trackd/projects in $XDG_DATA_HOME or in ~/.local/share."""
+    """Folder of a user's projects: trackd/projects in $XDG_DATA_HOME or in ~/.local/share.
+
+    Raises:
+        OutputError: This user has no home folder.
+    """
     data_home = Path(os.environ.get("XDG_DATA_HOME", ""))
     if not data_home.is_absolute():
-        data_home = Path.home() / ".local" / "share"
+        try:
+            data_home = Path.home() / ".local" / "share"
+        except RuntimeError as error:
+            raise OutputError(
+                "there is no home folder to keep projects in", "give --projects"
+            ) from error
     return data_home / "trackd" / "projects"
 
 
@@ -64,14 +74,7 @@ class Library:
     """The projects of a folder, made from files under others, and from no others."""
 
     def __init__(self, projects: Path, folders: Sequence[Path] = ()) -> None:
-        """Use the folder `projects`, and sources under `folders`; links are followed once, here.
-
-        Raises:
-            UsageError: One of `folders` is none.
-        """
-        for folder in folders:
-            if not folder.is_dir():
-                raise UsageError(f"--folder {folder} is not a folder", "give one that is there")
+        """Use the folder `projects`, and sources under `folders`; links are followed once, here."""
         self.projects = Path(os.path.realpath(projects))
         self.folders = tuple(Path(os.path.realpath(folder)) for folder in folders)
         self._files = FileAccess((*self.folders, self.projects))
@@ -165,20 +168,42 @@ class Library:
             TrackdError: The folder cannot be made.
             StreamError: The source is no video.
         """
-        folder = folder or self.new_folder(title)
-        kept, content = described_source(str(source), folder)
-        shown = "".join(c for c in title if c.isprintable())[:200].strip() or "project"
-        settings = ProjectSettings(source=kept, content=content, title=shown)
-        project = Project(folder, settings, self.access)
-        with project.open_source():  # its first frame can be decoded
-            pass
-        return Project.create(folder, settings, self.access)
+        with self.new_folder(title) if folder is None else nullcontext(folder) as place:
+            kept, content = described_source(str(source), place)
+            shown = "".join(c for c in title if c.isprintable())[:200].strip() or "project"
+            settings = ProjectSettings(source=kept, content=content, title=shown)
+            project = Project(place, settings, self.access)
+            with project.open_source():  # its first frame can be decoded
+                pass
+            return Project.create(place, settings, self.access)
 
-    def new_folder(self, title: str) -> Path:
-        """Folder of a project that is not there yet."""
+    @contextmanager
+    def new_folder(self, title: str) -> Iterator[Path]:
+        """Make a folder for a project, under a name that is free; gone where the block fails.
+
+        Raises:
+            OutputError: It cannot be made.
+        """
+        try:
+            folder = self._made_folder(title)
+        except OSError as error:
+            raise OutputError(f"cannot write into {self.projects}: {error.strerror}") from error
+        try:
+            yield folder
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+
+    def _made_folder(self, title: str) -> Path:
         stem = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")[:48] or "project"
-        names = (stem if n == 1 else f"{stem}-{n}" for n in range(1, 10 * MAX_PROJECTS))
-        return next(folder for name in names if not os.path.lexists(folder := self.projects / name))
+        self.projects.mkdir(mode=0o700, parents=True, exist_ok=True)
+        number = 1
+        while True:
+            folder = self.projects / (stem if number == 1 else f"{stem}-{number}")
+            with suppress(FileExistsError):
+                folder.mkdir(mode=0o700)
+                return folder
+            number += 1
 
     def _inside(self, folder: int, path: str) -> Path:
         if not 0 <= folder < len(self.folders):

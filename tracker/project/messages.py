@@ -47,7 +47,7 @@ class Draft(_Strict):
 
 
 class Changed(_Strict):
-    """The prompts on the disk have changed."""
+    """The prompts on the disk have changed, or in which directions they are tracked."""
 
     op: Literal["changed"] = "changed"
 

@@ -11,11 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streams.access.bounded_file import read_at_most
-from streams.errors import StreamError
-from streams.random_access import FrameReader
 from tracker.atomic import write_atomically
 from tracker.errors import OutputError
 from tracker.project.folder import Project
+from tracker.project.frames import ProjectFrames
 
 MAX_THUMBNAILS = 200
 CACHE_BYTES = 64 * 2**20  # of JPEGs
@@ -62,6 +61,11 @@ class Thumbnails:
             return Scan(**json.loads(read_at_most(self._scan_path, _MAX_SCAN_BYTES)))
         except (OSError, ValueError, TypeError):
             return None
+
+    def times(self) -> tuple[int, ...]:
+        """`pts` of each frame by the scan that was made before; empty where none is known."""
+        scan = self.load()
+        return () if scan is None else tuple(scan.times)
 
     def claimed(self) -> Scan:
         """What the source says of itself.
@@ -136,10 +140,7 @@ class FramePictures:
 
     def __init__(self, project: Project, times: Callable[[], tuple[int, ...]] = tuple) -> None:
         """Read a project's source; `times` gives those of a scan, once there is one."""
-        self._project = project
-        self._times = times
-        self._reader = FrameReader(project.open_source)
-        self._known = False
+        self._frames = ProjectFrames(project, times)
         self._lock = threading.Lock()
         self._kept: OrderedDict[tuple[int, int], FramePicture] = OrderedDict()
         self._kept_bytes = 0
@@ -155,7 +156,7 @@ class FramePictures:
             if key in self._kept:
                 self._kept.move_to_end(key)
                 return self._kept[key]
-            image_hwc = self._read(number)
+            image_hwc = self._frames.read(number).image
             height, width = image_hwc.shape[:2]
             found = FramePicture(jpeg(image_hwc, side_px, _FRAME_QUALITY), width, height)
             self._keep(key, found)
@@ -164,17 +165,7 @@ class FramePictures:
     def close(self) -> None:
         """Close the source."""
         with self._lock:
-            self._reader.close()
-
-    def _read(self, number: int) -> NDArray[np.uint8]:
-        if not self._known and (times := self._times()):
-            self._reader.close()
-            self._reader, self._known = FrameReader(self._project.open_source, times), True
-        try:
-            return self._reader.read(number).image
-        except StreamError:
-            self._reader.close()
-            raise
+            self._frames.close()
 
     def _keep(self, key: tuple[int, int], found: FramePicture) -> None:
         self._kept[key] = found

@@ -37,6 +37,8 @@ class ProjectSummary:
 def project_of(annotation: Annotation, folder: Path, *, policy: str) -> Project:
     """The project of an annotation: a new one, or that of the folder with these prompts.
 
+    The prompts that it had are replaced once the outputs are checked, while no other tracks it.
+
     Args:
         annotation: Source, prompts, model; its outputs are not the project's.
         folder: Of the project.
@@ -44,7 +46,8 @@ def project_of(annotation: Annotation, folder: Path, *, policy: str) -> Project:
 
     Raises:
         UsageError: A project cannot hold it, or the folder is of another source or model.
-        OutputError: The folder cannot be made.
+        OutputError: The folder cannot be made, or an output cannot be written.
+        TrackdError: Another program tracks the project.
         StreamError: The source cannot be read.
     """
     if annotation.outputs.state is not None:
@@ -61,7 +64,9 @@ def project_of(annotation: Annotation, folder: Path, *, policy: str) -> Project:
             raise _differs(folder, project.settings, named)
     else:
         project = Project.create(folder, settings)
-    ProjectPrompts.of(annotation.plan).save(project.prompts_path)
+    with project.lock():
+        check_outputs(project, annotation.plan, annotation.outputs, annotation.inputs)
+        ProjectPrompts.of(annotation.plan).save(project.prompts_path)
     return project
 
 
@@ -106,9 +111,11 @@ def run_project(
     """Track what the prompts of a project changed, then write its outputs.
 
     Raises:
-        TrackdError: Wrong usage, another program tracks it, or something is missing or broken.
+        UsageError: The source is not what it was, or as `check_outputs`.
+        TrackdError: Another program tracks it, or something is missing or broken.
         StreamError: The source cannot be read.
     """
+    project.check_source()
     prompts = project.prompts()
     plan = prompts.plan(project.frames)
     if outputs.exports:

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from tracker.errors import OutputError
 
-#: Bytes that the snapshots of a project may take; beyond, every other one goes.
+#: Bytes that the snapshots of a project may take; beyond, they are thinned evenly.
 MAX_BYTES = 512 * 2**20
 _NAME = re.compile(r"(\d{1,9})\.session")
 
@@ -41,7 +41,7 @@ class Snapshots:
         except OSError as error:
             raise OutputError(f"cannot make {self._folder}: {error.strerror}") from error
         session.save(self.path(frame))
-        self._thin(newest=frame)
+        self._thin()
 
     def path(self, frame: int) -> Path:
         """File of the snapshot of a frame."""
@@ -57,13 +57,14 @@ class Snapshots:
             if other > frame:
                 self.path(other).unlink(missing_ok=True)
 
-    def _thin(self, newest: int) -> None:
-        """Keep every other one, and the newest, where all take too much space."""
+    def _thin(self) -> None:
+        """Drop those whose neighbours are nearest, never the first or last, until all have room."""
         frames = self._frames()
-        if sum(self.path(frame).stat().st_size for frame in frames) > self._max_bytes:
-            for frame in frames[1::2]:
-                if frame != newest:
-                    self.path(frame).unlink(missing_ok=True)
+        sizes_bytes = {frame: self.path(frame).stat().st_size for frame in frames}
+        while len(frames) > 2 and sum(sizes_bytes[frame] for frame in frames) > self._max_bytes:
+            inner = range(1, len(frames) - 1)
+            dropped = frames.pop(min(inner, key=lambda i: frames[i + 1] - frames[i - 1]))
+            self.path(dropped).unlink(missing_ok=True)
 
     def _frames(self) -> list[int]:
         names = self._folder.iterdir() if self._folder.is_dir() else ()

@@ -122,7 +122,7 @@ class ProjectTracking:
     """Brings the results of a project up to date with its prompts.
 
     Attributes:
-        project: The project.
+        project: The project; `backward` of its settings as `plan` read it.
         prompts: Its prompts, as `plan` read them.
     """
 
@@ -145,9 +145,13 @@ class ProjectTracking:
     def plan(self) -> PromptPlan | None:
         """Read the prompts, and see from which frame on they change what was tracked.
 
+        Whether objects are tracked towards the start is read again as well.
+
         Raises:
             UsageError: They cannot be read, or contradict each other.
+            SnapshotError: The settings cannot be read.
         """
+        self.project = self.project.with_kept_backward()
         prompts = self.project.prompts()
         plan = prompts.plan(self.project.frames)
         identity, text = self._loaded.identity(self.project), prompts.to_json()
@@ -165,6 +169,22 @@ class ProjectTracking:
             store.clear()
         self.prompts, self._plan = prompts, plan
         return plan
+
+    def note_names(self) -> bool:
+        """Note prompts that differ from those that are tracked in names alone; False if more does.
+
+        Raises:
+            TrackdError: As `plan`.
+        """
+        project, prompts = self.project.with_kept_backward(), self.project.prompts()
+        if project.settings != self.project.settings:
+            return False
+        if first_change(self.prompts, prompts) is not None:
+            return False
+        self._plan = prompts.plan(project.frames)
+        self._store.note(prompts.to_json(), project.settings.model_dump_json())
+        self.prompts = prompts
+        return True
 
     @property
     def is_done(self) -> bool:

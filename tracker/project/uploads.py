@@ -16,6 +16,7 @@ MAX_BYTES = 4 * 2**30  # of one file
 MAX_PIECE_BYTES = 16 * 2**20
 MAX_UPLOADS = 4  # that are not whole yet
 KEPT_S = 24 * 3600.0  # an upload that nobody goes on with
+IDLE_S = 600.0  # the same, where another needs its place
 SPARE_BYTES = 2**30  # that are left free on the disk
 _UPLOAD_ID = re.compile(r"[A-Za-z0-9_-]{22}")
 
@@ -72,8 +73,7 @@ class Uploads:
                 f"{self.max_bytes / 2**30:.1f} GiB",
                 "put it into a folder of --folder, or raise --max-upload",
             )
-        if len(self._uploads) >= MAX_UPLOADS:
-            raise UsageError(f"{MAX_UPLOADS} uploads are on their way", "wait for one to end")
+        self._make_room()
         pending = sum(u.size_bytes - u.received_bytes for u in self._uploads.values())
         free = shutil.disk_usage(self._library.projects).free
         if size_bytes + pending + SPARE_BYTES > free:
@@ -92,7 +92,7 @@ class Uploads:
         """
         self._forget_old()
         if upload_id not in self._uploads:
-            raise UsageError("there is no such upload, or no more", "begin again")
+            raise _gone()
         return self._uploads[upload_id]
 
     async def receive(self, upload: Upload, offset: int, pieces: AsyncIterator[bytes]) -> None:
@@ -125,23 +125,21 @@ class Uploads:
         """Make a project of a whole upload, whose file moves into its folder.
 
         Raises:
-            UsageError: It is not whole.
+            UsageError: It is not whole, or is made already.
             StreamError: It is no video; it is deleted then.
         """
         if upload.received_bytes != upload.size_bytes or upload.busy:
             raise UsageError(f"the upload stands at {upload.received_bytes}", "go on from there")
-        folder = self._library.new_folder(upload.title)
-        del self._uploads[upload.id]
+        if self._uploads.pop(upload.id, None) is None:
+            raise _gone()
         try:
-            folder.mkdir(mode=0o700)
-            source = self._path(upload).rename(folder / f"source{upload.suffix}")
-            return self._library.add(source, upload.title, folder)
-        except BaseException as error:
-            shutil.rmtree(folder, ignore_errors=True)
+            with self._library.new_folder(upload.title) as folder:
+                source = self._path(upload).rename(folder / f"source{upload.suffix}")
+                return self._library.add(source, upload.title, folder)
+        except OSError as error:
+            raise OutputError(f"cannot keep the upload: {error.strerror}") from error
+        finally:
             self._path(upload).unlink(missing_ok=True)
-            if isinstance(error, OSError):
-                raise OutputError(f"cannot keep the upload: {error.strerror}") from error
-            raise
 
     def drop(self, upload: Upload) -> None:
         """Give an upload up."""
@@ -152,8 +150,25 @@ class Uploads:
         assert _UPLOAD_ID.fullmatch(upload.id)
         return self._folder / f"{upload.id}.part"
 
+    def _idle(self, since_s: float) -> list[Upload]:
+        """Those that nobody has gone on with for so long, the oldest first."""
+        until_s = time.monotonic() - since_s
+        idle = [u for u in self._uploads.values() if not u.busy and u.touched_s < until_s]
+        return sorted(idle, key=lambda upload: upload.touched_s)
+
     def _forget_old(self) -> None:
-        now_s = time.monotonic()
-        for upload in list(self._uploads.values()):
-            if not upload.busy and now_s - upload.touched_s > KEPT_S:
-                self.drop(upload)
+        for upload in self._idle(KEPT_S):
+            self.drop(upload)
+
+    def _make_room(self) -> None:
+        """Give the upload up that is idle for longest, where there are as many as may be."""
+        if len(self._uploads) < MAX_UPLOADS:
+            return
+        idle = self._idle(IDLE_S)
+        if not idle:
+            raise UsageError(f"{MAX_UPLOADS} uploads are on their way", "wait for one to end")
+        self.drop(idle[0])
+
+
+def _gone() -> UsageError:
+    return UsageError("there is no such upload, or no more", "begin again")

@@ -22,7 +22,6 @@ from streams.access.files import FileAccess
 from streams.access.hosts import HostAccess, HostRules
 from streams.access.policy import SourcePolicy
 from streams.errors import StreamError
-from streams.random_access import FrameReader
 from tracker.annotate.job import Tally
 from tracker.annotate.plan import PromptPlan
 from tracker.annotate.prompts_file import RleMask
@@ -31,6 +30,7 @@ from tracker.exhausted import exhausted
 from tracker.process import leave_stacks, prepare_process
 from tracker.project.draft import Drafts
 from tracker.project.folder import Project
+from tracker.project.frames import ProjectFrames
 from tracker.project.messages import (
     MAX_LINE_BYTES,
     REQUEST,
@@ -72,10 +72,8 @@ class Worker:
         self._store = store
         self._emit = emit
         self._requests: queue.Queue[Request | None] = queue.Queue(MAX_WAITING)
-        scan = Thumbnails(tracking.project).load()
-        times = () if scan is None else scan.times
-        reader = FrameReader(tracking.project.open_source, times)
-        self._drafts = Drafts(tracking.project, loaded, reader)
+        frames = ProjectFrames(tracking.project, Thumbnails(tracking.project).times)
+        self._drafts = Drafts(tracking.project, loaded, frames)
         self._plan: PromptPlan | None = None
         self._waiting: list[Draft] = []
         self._wanted = True  # nobody asked to stop
@@ -148,10 +146,18 @@ class Worker:
         """Take what was asked meanwhile; True if tracking must not go on as it is."""
         while not self._requests.empty():
             self._take(self._requests.get())
+        self._changed = self._changed and not self._is_renamed()
         stops = self._ended or self._changed or not self._wanted
         if not stops:
             self._answer_drafts(is_at_rest=False)
         return stops
+
+    def _is_renamed(self) -> bool:
+        """True if names alone have changed, which tracking goes on with."""
+        try:
+            return self._tracking.note_names()
+        except (TrackdError, StreamError):
+            return False  # `_reload` says what is wrong
 
     def _answer_drafts(self, *, is_at_rest: bool) -> None:
         """Answer the drafts whose frames are reached, and the oldest where too many wait.

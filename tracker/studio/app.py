@@ -42,7 +42,7 @@ def studio_app(
         projects: Annotation of files; None for streams alone.
     """
     hub = Hub(connect)
-    pages = _Pages(hub, connect, access)
+    pages = _Pages(hub, connect, access, annotates=projects is not None)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -64,10 +64,13 @@ def studio_app(
 class _Pages:
     """The handlers of all routes."""
 
-    def __init__(self, hub: Hub, connect: Callable[[], AsyncClient], access: Access) -> None:
+    def __init__(
+        self, hub: Hub, connect: Callable[[], AsyncClient], access: Access, *, annotates: bool
+    ) -> None:
         self._hub = hub
         self._connect = connect
         self._access = access
+        self._annotates = annotates
         self._files = _page_files()
         self._open = 0
 
@@ -80,8 +83,9 @@ class _Pages:
         return Response(body, media_type=media_type)
 
     async def settings(self, request: Request) -> Response:
-        """Constants that the page shares with the rest of trackd."""
-        return JSONResponse({"colours": [css(colour) for colour in OBJECT_COLOURS]})
+        """What the page needs to know before it shows anything."""
+        colours = [css(colour) for colour in OBJECT_COLOURS]
+        return JSONResponse({"colours": colours, "annotates": self._annotates})
 
     async def login(self, request: Request) -> Response:
         """The form for the password, or the answer to one that was typed."""
@@ -106,6 +110,7 @@ class _Pages:
             return
         self._open += 1
         try:
+            await socket.accept()
             await PageSession(socket, self._hub, self._connect).serve()
         finally:
             self._open -= 1

@@ -37,9 +37,12 @@ async def export(project: Project, format_name: str) -> Path:
     target = folder / (format_name if is_folder else f"{format_name}{spec.suffix}")
     await asyncio.to_thread(_clear, folder, target)
     command = (sys.executable, "-m", "tracker.cli.main", "export", str(project.folder))
-    process = await asyncio.create_subprocess_exec(
-        *command, "--quiet", "--export", f"{format_name}:{target}", stdout=PIPE, stderr=PIPE
-    )
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *command, "--quiet", "--export", f"{format_name}:{target}", stdout=PIPE, stderr=PIPE
+        )
+    except OSError as error:
+        raise TrackdError(f"the export cannot be started: {error.strerror}", "try again") from error
     try:
         _, said = await process.communicate()
     except asyncio.CancelledError:  # the page went away, or the studio ends

@@ -9,7 +9,7 @@ import sys
 import time
 import webbrowser
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
@@ -94,6 +94,9 @@ class Launch:
             raise UsageError(f"--port {self.port}: not a port", "give 0 to 65535")
         if (self.tls_cert is None) != (self.tls_key is None):
             raise UsageError("--tls-cert and --tls-key go together", "give both or neither")
+        for folder in self.folders:
+            if not folder.is_dir():
+                raise UsageError(f"--folder {folder} is not a folder", "give one that is there")
         if self.on_loopback:
             return
         if self.tls_cert is None or self.password_file is None:
@@ -130,11 +133,14 @@ def serve(launch: Launch) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     context = _tls(launch)
     password = None if launch.password_file is None else _read_password(launch.password_file)
-    library = Library(launch.projects or default_projects(), launch.folders)
     daemon = nullcontext() if launch.only_files else _daemon(launch)
     # Whenever the signal comes: what was begun is ended, and that is no failure.
-    with suppress(KeyboardInterrupt), _listening(launch) as listener, library.lock(), daemon:
-        uploads = Uploads(library, launch.max_upload_bytes)
+    with (
+        suppress(KeyboardInterrupt),
+        _listening(launch) as listener,
+        _pages(launch) as pages,
+        daemon,
+    ):
         _add_sources(launch)
         port = listener.getsockname()[1]
         access = Access(_origins(launch, port), password)
@@ -146,13 +152,31 @@ def serve(launch: Launch) -> int:
         if launch.opens_browser:
             with suppress(webbrowser.Error):
                 webbrowser.open(address)
-        pages = ProjectPages(library, uploads)
         config = server_config(studio_app(launch.connect, access, pages))
         server = uvicorn.Server(config)
         config.load()
         config.ssl = context
         server.run(sockets=[listener])
     return 0
+
+
+@contextmanager
+def _pages(launch: Launch) -> Iterator[ProjectPages | None]:
+    """Pages of the projects, locked for as long as the block lasts.
+
+    None where the projects of this user cannot be had, and nobody asked for them.
+    """
+    with ExitStack() as stack:
+        pages = None
+        try:
+            library = Library(launch.projects or default_projects(), launch.folders)
+            stack.enter_context(library.lock())
+            pages = ProjectPages(library, Uploads(library, launch.max_upload_bytes))
+        except TrackdError as error:
+            if launch.folders or launch.projects is not None:
+                raise
+            print(f"streams only, files cannot be annotated: {error}", file=sys.stderr, flush=True)
+        yield pages
 
 
 def _origins(launch: Launch, port: int) -> frozenset[str]:

@@ -3,8 +3,9 @@
 import asyncio
 import logging
 import threading
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from streams.errors import StreamError
 from tracker.annotate.plan import Removal
@@ -12,7 +13,7 @@ from tracker.errors import TrackdError, UsageError
 from tracker.project.folder import Project
 from tracker.project.library import Library
 from tracker.project.messages import DraftMask, DrawnPrompt, Status
-from tracker.project.pictures import FramePictures, Scan, Thumbnails
+from tracker.project.pictures import FramePicture, FramePictures, Scan, Thumbnails
 from tracker.project.prompts import ProjectPrompts
 from tracker.project.results import Direction
 from tracker.project.stored import stored_objects
@@ -20,6 +21,7 @@ from tracker.project.timeline import spans_by_object
 from tracker.studio.project_worker import ProjectWorker
 
 MAX_UNDO = 100
+_T = TypeVar("_T")
 _LOG = logging.getLogger("trackd.studio")
 
 
@@ -38,7 +40,6 @@ class OpenProject:
     Attributes:
         project: The project.
         worker: What tracks it.
-        pictures: Its frames.
         thumbnails: Its thumbnails.
     """
 
@@ -48,7 +49,8 @@ class OpenProject:
         roots = (*library.folders, library.projects)
         self.worker = ProjectWorker(project.folder, roots, self._told)
         self.thumbnails = Thumbnails(project)
-        self.pictures = FramePictures(project, self._times)
+        self._pictures = FramePictures(project, self._times)
+        self._reading = asyncio.Lock()
         self._prompts = ProjectPrompts()
         self._undo: list[ProjectPrompts] = []
         self._scan: Scan | None = None
@@ -72,12 +74,13 @@ class OpenProject:
         await self.worker.start()
 
     async def close(self) -> None:
-        """Have the worker keep what it tracked, and end."""
-        self._closing.set()
-        await self.worker.stop()
+        """Have the worker keep what it tracked, and end, once edits that were begun are made."""
+        async with self._editing:
+            self._closing.set()
+            await self.worker.stop()
         if self._scanning is not None:
             await asyncio.gather(self._scanning, return_exceptions=True)
-        await asyncio.to_thread(self.pictures.close)
+        await asyncio.to_thread(self._pictures.close)
 
     @property
     def is_needed(self) -> bool:
@@ -133,10 +136,15 @@ class OpenProject:
         Raises:
             TrackdError: It does not fit, or cannot be written.
         """
-        async with self._editing:
-            chosen = self._prompts.free_id() if object_id is None else object_id
-            self._check(prompt)
-            await self._change(self._prompts.with_prompt(prompt.placed(chosen)))
+        chosen = 0
+
+        def prompted(before: ProjectPrompts) -> ProjectPrompts:
+            nonlocal chosen
+            chosen = before.free_id() if object_id is None else object_id
+            return before.with_prompt(prompt.placed(chosen))
+
+        self._check(prompt)
+        await self._edit(prompted)
         return {"object": chosen}
 
     async def remove_prompt(self, object_id: int, frame: int) -> None:
@@ -145,8 +153,7 @@ class OpenProject:
         Raises:
             TrackdError: There is none, or the prompts cannot be written.
         """
-        async with self._editing:
-            await self._change(self._prompts.without_prompt(object_id, frame))
+        await self._edit(lambda before: before.without_prompt(object_id, frame))
 
     async def remove_object(self, object_id: int) -> None:
         """Forget an object.
@@ -154,8 +161,7 @@ class OpenProject:
         Raises:
             TrackdError: There is none, or the prompts cannot be written.
         """
-        async with self._editing:
-            await self._change(self._prompts.without_object(object_id))
+        await self._edit(lambda before: before.without_object(object_id))
 
     async def relabel(self, object_id: int, label: str | None) -> None:
         """Rename an object.
@@ -163,8 +169,7 @@ class OpenProject:
         Raises:
             TrackdError: There is none, or the prompts cannot be written.
         """
-        async with self._editing:
-            await self._change(self._prompts.relabelled(object_id, label))
+        await self._edit(lambda before: before.relabelled(object_id, label))
 
     async def end_object(self, object_id: int, frame: int) -> None:
         """End an object on a frame, or let it go on where it ends there.
@@ -172,8 +177,7 @@ class OpenProject:
         Raises:
             TrackdError: It is not there, or the prompts cannot be written.
         """
-        async with self._editing:
-            await self._change(self._prompts.with_removal(Removal(frame, object_id)))
+        await self._edit(lambda before: before.with_removal(Removal(frame, object_id)))
 
     async def undo(self) -> bool:
         """Take the last edit back; False where there is none.
@@ -181,12 +185,7 @@ class OpenProject:
         Raises:
             TrackdError: The prompts cannot be written.
         """
-        async with self._editing:
-            if not self._undo:
-                return False
-            before = self._undo.pop()
-            await self._change(before, can_undo=False)
-        return True
+        return await self._whole(self._take_back)
 
     async def track_backward(self, on: bool) -> None:
         """Track towards the start as well, or no more.
@@ -194,14 +193,18 @@ class OpenProject:
         Raises:
             TrackdError: The settings cannot be written.
         """
-        async with self._editing:
-            await self.worker.stop()
-            settings = self.project.settings.model_copy(update={"backward": on})
-            self.project = await asyncio.to_thread(self.project.with_settings, settings)
-            await self.worker.start()
-            self._tell_all()
+        await self._whole(lambda: self._set_backward(on))
 
-    # --- results
+    # --- pictures and results
+
+    async def frame(self, number: int, side_px: int) -> FramePicture:
+        """A frame whose longer side has at most `side_px` pixels; read in one thread at a time.
+
+        Raises:
+            StreamError: There is no such frame, or it cannot be read.
+        """
+        async with self._reading:
+            return await asyncio.to_thread(self._pictures.jpeg, number, side_px)
 
     def timeline(self) -> dict[str, Any]:
         """The stretches of each object; may be called in any thread."""
@@ -275,16 +278,47 @@ class OpenProject:
             )
         prompt.placed(1).resolve().validate()
 
-    async def _change(self, prompts: ProjectPrompts, *, can_undo: bool = True) -> None:
+    async def _edit(self, edited: Callable[[ProjectPrompts], ProjectPrompts]) -> None:
+        def changed() -> Awaitable[None]:
+            before = self._prompts
+            return self._change(edited(before), [*self._undo, before][-MAX_UNDO:])
+
+        await self._whole(changed)
+
+    async def _whole(self, change: Callable[[], Awaitable[_T]]) -> _T:
+        """Make a change after those before it, and to its end even if its page goes meanwhile."""
+
+        async def alone() -> _T:
+            async with self._editing:
+                if self._closing.is_set():
+                    raise TrackdError("the project is closed", "open it again")
+                return await change()
+
+        return await asyncio.shield(asyncio.create_task(alone()))
+
+    async def _take_back(self) -> bool:
+        if not self._undo:
+            return False
+        await self._change(self._undo[-1], self._undo[:-1])
+        return True
+
+    async def _set_backward(self, on: bool) -> None:
+        settings = self.project.settings.model_copy(update={"backward": on})
+        self.project = await asyncio.to_thread(self.project.with_settings, settings)
+        await self._changed()
+
+    async def _change(self, prompts: ProjectPrompts, undo: list[ProjectPrompts]) -> None:
         """Have other prompts on the disk, and tracked; raises where they contradict each other."""
-        before = self._prompts
         prompts.plan(self.project.frames)
         await asyncio.to_thread(prompts.save, self.project.prompts_path)
-        self._prompts = prompts
-        if can_undo:
-            self._undo = [*self._undo, before][-MAX_UNDO:]
-        await self.worker.changed()
-        self._tell_all()
+        self._prompts, self._undo = prompts, undo
+        await self._changed()
+
+    async def _changed(self) -> None:
+        try:
+            await self.worker.changed()
+        finally:
+            self._tell_all()
 
     def _times(self) -> tuple[int, ...]:
         return () if self._scan is None else self._scan.times

@@ -1,21 +1,16 @@
 """The WebSocket of a page that shows a project: its edits in, status and answers out."""
 
-import asyncio
-import json
-from contextlib import suppress
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from starlette.websockets import WebSocket
 
-from streams.errors import StreamError
-from tracker.errors import TrackdError
+from tracker.errors import UsageError
 from tracker.project.messages import DrawnPrompt
 from tracker.studio.open_project import OpenProject
+from tracker.studio.page_socket import PageSocket
 
 MAX_TEXT = 6 * 2**20  # a painted mask is the longest
-MAX_TOLD = 256  # messages that wait for a page; a page that leaves more is closed
-MAX_CALLS = 8  # requests of one page at a time
 _Id = Annotated[int, Field(ge=1, le=10**9)]
 _FrameNumber = Annotated[int, Field(ge=0, le=10**9)]
 _Label = Annotated[str, Field(min_length=1, max_length=100)]
@@ -98,70 +93,30 @@ class ProjectSession:
     """Serves one page until it goes."""
 
     def __init__(self, socket: WebSocket, opened: OpenProject) -> None:
-        self._socket = socket
+        self._page = PageSocket(socket, MAX_TEXT)
         self._opened = opened
-        self._told: list[dict[str, Any]] = []
-        self._wake = asyncio.Event()
-        self._calls: set[asyncio.Task[None]] = set()
 
     async def serve(self) -> None:
         """Until the page goes, or breaks the rules."""
         self._opened.join(self)
-        tasks = asyncio.create_task(self._send()), asyncio.create_task(self._receive())
         try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            await self._page.serve(self._take)
         finally:
             self._opened.leave(self)
-            for task in (*tasks, *self._calls):
-                task.cancel()
-            await asyncio.gather(*tasks, *self._calls, return_exceptions=True)
 
     def tell(self, message: dict[str, Any]) -> None:
-        """Queue a message; one that says how things are replaces those before it."""
-        if message["type"] != "reply":
-            self._told = [other for other in self._told if other["type"] != message["type"]]
-        self._told.append(message)
-        self._wake.set()
+        """Queue a message for the page."""
+        self._page.tell(message)
 
-    async def _send(self) -> None:
-        while len(self._told) <= MAX_TOLD:
-            told, self._told = self._told, []
-            for message in told:
-                await self._socket.send_text(json.dumps(message, separators=(",", ":")))
-            if not self._told:
-                self._wake.clear()
-                await self._wake.wait()
-        await self._socket.close(1013, "the page does not read what it is sent")
+    def _take(self, text: str) -> None:
+        call = _CALL.validate_json(text)
+        self._page.call(call.id, lambda: self._do(call.request))
 
-    async def _receive(self) -> None:
-        with suppress(WebSocketDisconnect, KeyError):  # KeyError: bytes in place of text
-            while True:
-                text = await self._socket.receive_text()
-                try:
-                    if len(text) > MAX_TEXT:
-                        raise ValueError
-                    self._begin(_CALL.validate_json(text))
-                except ValueError:
-                    await self._socket.close(1008, "that is no message of the page")
-                    return
-
-    def _begin(self, call: Call) -> None:
-        if len(self._calls) >= MAX_CALLS:
-            self._answer(call.id, error="too many requests at once; wait for the others")
-            return
-        task = asyncio.create_task(self._do(call))
-        self._calls.add(task)
-        task.add_done_callback(self._calls.discard)
-
-    async def _do(self, call: Call) -> None:
+    async def _do(self, request: ProjectRequest) -> Any:
         try:
-            result = await self._result(call.request)
-        except ValidationError:
-            self._answer(call.id, error="that is no prompt")
-        except (TrackdError, StreamError) as error:
-            self._answer(call.id, error=error.message, hint=error.hint)
-        else:
-            self._answer(call.id, result=result)
+            return await self._result(request)
+        except ValidationError as error:
+            raise UsageError("that is no prompt", "draw it again") from error
 
     async def _result(self, request: ProjectRequest) -> Any:
         opened = self._opened
@@ -186,6 +141,3 @@ class ProjectSession:
                 return await opened.worker.track()
             case _:
                 return await opened.worker.pause()
-
-    def _answer(self, call_id: int, **fields: Any) -> None:
-        self.tell({"type": "reply", "id": call_id, **fields})

@@ -48,34 +48,36 @@ class ProjectWorker:
         self._listening: asyncio.Task[None] | None = None
         self._drafts: dict[int, asyncio.Future[DraftMask]] = {}
         self._sent = 0
+        self._starting = asyncio.Lock()  # or ending
         self.status = Status(state="loading")
 
     async def start(self) -> None:
-        """Start the process, unless it runs."""
-        if self._process is not None and self._process.returncode is None:
-            return
-        self._process = await asyncio.create_subprocess_exec(
-            *self._command, *self._roots, stdin=PIPE, stdout=PIPE, limit=MAX_LINE_BYTES
-        )
-        self._listening = asyncio.create_task(self._listen(self._process))
+        """Start the process, unless it runs.
+
+        Raises:
+            TrackdError: It cannot be started.
+        """
+        async with self._starting:
+            if self._process is not None and self._process.returncode is None:
+                return
+            if self._listening is not None:  # to one that has ended
+                await self._listening
+            self._process = await self._begun()
+            self._listening = asyncio.create_task(self._listen(self._process))
 
     async def stop(self) -> None:
         """Have it keep what it tracked, and end."""
-        process, self._process = self._process, None
-        if process is None:
-            return
-        assert process.stdin is not None
-        process.stdin.close()
-        try:
-            await asyncio.wait_for(process.wait(), _STOP_S)
-        except TimeoutError:
-            process.kill()
-            await process.wait()
-        if self._listening is not None:
-            await self._listening
+        async with self._starting:
+            process, self._process = self._process, None
+            if process is not None:
+                await self._end(process)
 
     async def track(self) -> None:
-        """Let it track."""
+        """Let it track.
+
+        Raises:
+            TrackdError: As `start`.
+        """
         await self.start()
         await self._send(Track())
 
@@ -84,7 +86,11 @@ class ProjectWorker:
         await self._send(Stop())
 
     async def changed(self) -> None:
-        """Say that the prompts on the disk have changed."""
+        """Say that the prompts on the disk have changed, or `backward` of the settings.
+
+        Raises:
+            TrackdError: As `start`.
+        """
         # Until it says otherwise, something may be left to track.
         self.status = self.status.model_copy(update={"state": "tracking", "done": False})
         await self.start()
@@ -110,6 +116,29 @@ class ProjectWorker:
             ) from error
         finally:
             del self._drafts[number]
+
+    async def _begun(self) -> Process:
+        try:
+            return await asyncio.create_subprocess_exec(
+                *self._command, *self._roots, stdin=PIPE, stdout=PIPE, limit=MAX_LINE_BYTES
+            )
+        except OSError as error:
+            failure = TrackdError(
+                f"the process that tracks cannot be started: {error.strerror}", "track again"
+            )
+            self._take(Status(state="failed", error=str(failure)))
+            raise failure from error
+
+    async def _end(self, process: Process) -> None:
+        assert process.stdin is not None
+        process.stdin.close()
+        try:
+            await asyncio.wait_for(process.wait(), _STOP_S)
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+        if self._listening is not None:
+            await self._listening
 
     async def _send(self, request: Request) -> None:
         process = self._process

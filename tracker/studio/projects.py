@@ -197,8 +197,7 @@ class ProjectPages:
         opened = await self._opened(request.path_params["project"])
         asked = request.query_params.get("side", "1280")
         side_px = min(MAX_SIDE_PX, max(16, int(asked) if asked.isdecimal() else 1280))
-        number = request.path_params["number"]
-        found = await asyncio.to_thread(opened.pictures.jpeg, number, side_px)
+        found = await opened.frame(request.path_params["number"], side_px)
         size = {"X-Frame-Size": f"{found.width}x{found.height}"}
         return Response(found.data, media_type="image/jpeg", headers=size)
 
@@ -277,9 +276,11 @@ class ProjectPages:
             TrackdError: There is none, it cannot be read, or too many are open.
             StreamError: Its source cannot be read.
         """
+        if opened := self._open.get(project_id):
+            return opened  # whatever is being opened meanwhile
         async with self._opening:
-            if project_id in self._open:
-                return self._open[project_id]
+            if opened := self._open.get(project_id):
+                return opened
             project = await asyncio.to_thread(self._library.open, project_id)
             await self._close_some()
             if len(self._open) >= MAX_OPEN:

@@ -5,31 +5,24 @@ are on the way. Of each stream only the newest scene waits, so that a slow page 
 never sees old ones; where they come late all the same, they get smaller.
 """
 
-import asyncio
-import json
 import logging
 import time
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from starlette.websockets import WebSocket
 
 from tracker.client import AsyncClient
-from tracker.client.errors import DaemonError
-from tracker.errors import TrackdError
+from tracker.errors import TrackdError, UsageError
 from tracker.protocol.fields import PreviewSize, StreamName
 from tracker.studio.hub import Hub
 from tracker.studio.joining import Scene
+from tracker.studio.page_socket import PageSocket
 from tracker.studio.picture_size import PictureSize
-from tracker.studio.token_bucket import TokenBucket
 
 IN_FLIGHT = 2
-MAX_TOLD = 256  # JSON messages that wait for a page; a page that leaves more is closed
-MAX_CALLS = 8  # commands of one page at a time
 MAX_TEXT = 2 * 2**20
-MESSAGES_PER_S = 200  # of one page; one that sends more is closed
-MESSAGES_BURST = 400
 _CALLABLE = frozenset(
     {
         "prompt",
@@ -88,7 +81,7 @@ class PageSession:
     """Serves one page until it goes."""
 
     def __init__(self, socket: WebSocket, hub: Hub, connect: Callable[[], AsyncClient]) -> None:
-        self._socket = socket
+        self._page = PageSocket(socket, MAX_TEXT)
         self._hub = hub
         self._connect = connect
         self._client: AsyncClient | None = None
@@ -96,25 +89,15 @@ class PageSession:
         self._tiles: list[str] = []
         self._size = PictureSize()
         self._newest: dict[str, Scene] = {}
-        self._told: list[dict[str, Any]] = []
         self._in_flight: dict[int, float | None] = {}  # when large ones were sent, by number
-        self._messages = TokenBucket(MESSAGES_PER_S, MESSAGES_BURST)
-        self._wake = asyncio.Event()
-        self._calls: set[asyncio.Task[None]] = set()
 
     async def serve(self) -> None:
         """Until the page goes, or breaks the rules."""
-        await self._socket.accept()
         self._hub.join(self)
-        sending = asyncio.create_task(self._send())
-        receiving = asyncio.create_task(self._receive())
         try:
-            await asyncio.wait({sending, receiving}, return_when=asyncio.FIRST_COMPLETED)
+            await self._page.serve(self._take, self._next_picture)
         finally:
             self._hub.leave(self)
-            for task in (sending, receiving, *self._calls):
-                task.cancel()
-            await asyncio.gather(sending, receiving, *self._calls, return_exceptions=True)
             if self._client is not None:
                 self._client.close()
 
@@ -123,29 +106,26 @@ class PageSession:
     def show(self, scene: Scene) -> None:
         """Keep a scene as the newest of its stream."""
         self._newest[scene.stream] = scene
-        self._wake.set()
+        self._page.wake()
 
     def tell(self, message: dict[str, Any]) -> None:
-        """Queue a message; a list of streams replaces the one that still waits."""
-        if message["type"] == "streams":
-            self._told = [other for other in self._told if other["type"] != "streams"]
-        self._told.append(message)
-        self._wake.set()
+        """Queue a message for the page."""
+        self._page.tell(message)
 
     # --- out
 
-    async def _send(self) -> None:
-        while len(self._told) <= MAX_TOLD:
-            told, self._told = self._told, []
-            for message in told:
-                await self._socket.send_text(json.dumps(message, separators=(",", ":")))
-            if (scene := self._next_scene()) is not None:
-                await self._send_scene(scene)
+    def _next_picture(self) -> bytes | None:
+        """Message of the scene to send now, which is in flight from here on; None for none."""
+        while (scene := self._next_scene()) is not None:
+            try:
+                message = scene.packed
+            except TrackdError as error:  # damaged masks
+                _LOG.warning("stream %s: a scene was left out: %s", scene.stream, error)
                 continue
-            if not self._told:
-                self._wake.clear()
-                await self._wake.wait()
-        await self._socket.close(1013, "the page does not read what it is sent")
+            is_tile = scene.size is PreviewSize.TILE
+            self._in_flight[scene.number] = None if is_tile else time.monotonic()
+            return message
+        return None
 
     def _next_scene(self) -> Scene | None:
         """Scene to send now: the large view first; None where nothing waits or may go out."""
@@ -155,47 +135,19 @@ class PageSession:
             return self._newest.pop(self._stage)
         return self._newest.pop(next(iter(self._newest)))
 
-    async def _send_scene(self, scene: Scene) -> None:
-        try:
-            message = scene.packed
-        except TrackdError as error:  # damaged masks
-            _LOG.warning("stream %s: a scene was left out: %s", scene.stream, error)
-            return
-        is_tile = scene.size is PreviewSize.TILE
-        self._in_flight[scene.number] = None if is_tile else time.monotonic()
-        await self._socket.send_bytes(message)
-
     # --- in
 
-    async def _receive(self) -> None:
-        try:
-            while True:
-                text = await self._socket.receive_text()
-                if len(text) > MAX_TEXT:
-                    await self._socket.close(1009, "too long a message")
-                    return
-                if not self._messages.take():
-                    await self._socket.close(1008, "too many messages")
-                    return
-                try:
-                    self._take(_MESSAGE.validate_json(text))
-                except ValidationError:
-                    await self._socket.close(1008, "that is no message of the page")
-                    return
-        except (WebSocketDisconnect, KeyError):  # KeyError: bytes in place of text
-            return
-
-    def _take(self, message: Watch | Shown | CallRequest) -> None:
-        match message:
-            case Watch():
+    def _take(self, text: str) -> None:
+        match _MESSAGE.validate_json(text):
+            case Watch() as message:
                 self._stage, self._tiles = message.stage, message.tiles
                 self._size.fit(message.stage_px)
                 self._watch()
-            case Shown():
+            case Shown() as message:
                 self._note_shown(message.n)
-                self._wake.set()
-            case CallRequest():
-                self._begin(message)
+                self._page.wake()
+            case CallRequest() as message:
+                self._page.call(message.id, lambda: self._result(message.request))
 
     def _watch(self) -> None:
         """Have the hub send what is shown, in the sizes in which it is."""
@@ -216,30 +168,11 @@ class PageSession:
         if self._size.size is not before:
             self._watch()
 
-    def _begin(self, call: CallRequest) -> None:
-        if len(self._calls) >= MAX_CALLS:
-            self._answer(call.id, error="too many commands at once; wait for the others")
-            return
-        task = asyncio.create_task(self._do(call))
-        self._calls.add(task)
-        task.add_done_callback(self._calls.discard)
-
-    async def _do(self, call: CallRequest) -> None:
-        op, fields = call.request.get("op"), {k: v for k, v in call.request.items() if k != "op"}
+    async def _result(self, request: dict[str, Any]) -> Any:
+        op, fields = request.get("op"), {k: v for k, v in request.items() if k != "op"}
         if op not in _CALLABLE:
-            self._answer(call.id, error="the page may not ask for this")
-            return
+            raise UsageError("the page may not ask for this")
         if self._client is None:
             self._client = self._connect()
-        try:
-            result = await self._client.call(op, **fields)
-        except DaemonError as error:
-            self._answer(call.id, error=error.message, hint=error.hint or "", code=error.code)
-        except TrackdError as error:
-            self._answer(call.id, error=error.message, hint=error.hint or "")
-        else:
-            shown = result.model_dump(mode="json") if isinstance(result, BaseModel) else result
-            self._answer(call.id, result=shown)
-
-    def _answer(self, call_id: int, **fields: Any) -> None:
-        self.tell({"type": "reply", "id": call_id, **fields})
+        result = await self._client.call(op, **fields)
+        return result.model_dump(mode="json") if isinstance(result, BaseModel) else result

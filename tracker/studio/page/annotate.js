@@ -8,9 +8,8 @@ import { ask } from "./requests.js";
 import { Stage } from "./stage.js";
 import { LEGEND, Timeline } from "./timeline.js";
 import { element } from "./tiles.js";
+import { explain, fail, get, knownTheme, press, reasonOf, say, status, theme, toolsOf } from "./toolbar.js";
 
-const NEWS_MS = 3000;
-const BAD_NEWS_MS = 8000;
 const TIMELINE_MS = 1000;
 const FAR = 10; // frames that Shift steps over
 const KEPT_PICTURES = 48;
@@ -37,12 +36,12 @@ const KEYS = [
   ["T, ?", "dark or light, this help"],
 ];
 
-const get = (id) => document.getElementById(id);
 const settings = await (await fetch("settings.json")).json();
 const id = new URLSearchParams(location.search).get("project");
 const address = `projects/${encodeURIComponent(id)}`;
 const connection = new Connection(`/${address}/socket`);
 const stage = new Stage(get("canvas"), settings.colours);
+const setTool = toolsOf(stage);
 const colourOf = (number) => stage.colourOf(number);
 const timeline = new Timeline(get("bars"), colourOf);
 const objects = new Objects(get("objects"), colourOf, [
@@ -51,16 +50,17 @@ const objects = new Objects(get("objects"), colourOf, [
 ]);
 const pictures = new Map();
 let project = null;
+let refused = false;
 let frame = 0;
 let shown = Promise.resolve();
 let working = Promise.resolve();
 let playing = false;
-let readUntil = 0;
 let timelineDue = 0;
 let asking = false;
 let askAgain = false;
 let previewing = false;
 let previewAgain = false;
+let exporting = false;
 let results = { is_current: false, objects: [] };
 
 // --- frames
@@ -141,14 +141,19 @@ function select(number) {
 
 // --- what comes from the studio
 
-connection.addEventListener("open", () => say("banner", "connected"));
-connection.addEventListener("lost", ({ detail }) =>
-  say("banner", `the studio is not reached${detail ? `: ${detail}` : ""}; trying again`, true));
-connection.addEventListener("refused", ({ detail }) => say("banner", detail.error, true));
+connection.addEventListener("open", () => { if (!refused) say("banner", "connected"); });
+connection.addEventListener("lost", ({ detail }) => {
+  if (!refused) say("banner", `the studio is not reached${detail ? `: ${detail}` : ""}; trying again`, true);
+});
+connection.addEventListener("refused", ({ detail }) => {
+  refused = true; // and stays so until another try opens the project
+  say("banner", `${detail.error}; trying again`, true);
+});
 
 connection.addEventListener("project", ({ detail }) => {
   const isFirst = project === null;
   project = detail;
+  refused = false;
   say("banner", `${project.title}: ${project.frames} frames, ${project.model}`);
   get("undo").disabled = !project.can_undo;
   get("backward").checked = project.backward;
@@ -197,7 +202,7 @@ async function refreshBars(atOnce) {
 
 // --- prompts
 
-const isDrawn = () => stage.draft !== null || stage.painted() !== null;
+const isDrawn = () => stage.drawn !== null;
 
 stage.brushStart = () => {
   const item = stage.scene.objects.find((other) => other.id === stage.selected);
@@ -256,16 +261,18 @@ async function preview() {
 const promptOf = ({ frame: number, points, labels, box }) => ({ frame: number, points, labels, ...(box ? { box } : {}) });
 
 function accept() {
-  const { draft } = stage;
+  const { drawn, draft } = stage;
+  if (!drawn) return;
   const painted = stage.painted();
-  if (!draft && !painted) return;
   const object = painted ? stage.selected : draft.object;
   const prompt = painted ? { frame, mask: painted } : promptOf(draft);
   work(async () => {
+    if (stage.drawn !== drawn) return; // kept already, or given up
     const kept = await call({ op: "prompt", object, prompt });
+    status(`object ${kept.object} is kept from frame ${prompt.frame} on`);
+    if (stage.drawn !== drawn) return; // given up meanwhile
     clearDrawn();
     stage.select(kept.object);
-    status(`object ${kept.object} is kept from frame ${prompt.frame} on`);
     go(prompt.frame);
   });
 }
@@ -291,22 +298,27 @@ function work(doing) {
   working = working.then(doing).catch(fail);
 }
 
-const withSelected = (op, fields = {}) => () => {
-  if (stage.selected === null) { status("choose an object first", true); return; }
-  work(() => call({ op, object: stage.selected, ...fields, ...(op.endsWith("prompt") || op === "end_object" ? { frame } : {}) }));
-};
+/** Change an object, unless it is gone by then. */
+function change(op, object, fields = {}) {
+  if (object === null) { status("choose an object first", true); return; }
+  work(async () => {
+    if (project.objects.some((item) => item.id === object)) await call({ op, object, ...fields });
+  });
+}
 
 const undo = () => work(async () => status((await call({ op: "undo" })) ? "taken back" : "there is nothing to take back"));
-const remove = withSelected("remove_object"), unprompt = withSelected("remove_prompt"), end = withSelected("end_object");
+const remove = (object) => change("remove_object", object);
+const unprompt = (object) => change("remove_prompt", object, { frame });
+const end = (object) => change("end_object", object, { frame });
 
 objects.addEventListener("select", ({ detail }) => select(detail.id));
 objects.addEventListener("rename", ({ detail: { id: object, label } }) => {
   const before = project.objects.find((item) => item.id === object);
-  if (before && before.label !== label) work(() => call({ op: "relabel", object, label: label?.slice(0, 100) ?? null }));
+  if (before && before.label !== label) change("relabel", object, { label: label?.slice(0, 100) ?? null });
 });
-objects.addEventListener("remove", remove);
-objects.addEventListener("unprompt", unprompt);
-objects.addEventListener("end", end);
+for (const [type, doing] of Object.entries({ remove, unprompt, end })) {
+  objects.addEventListener(type, ({ detail }) => doing(detail.id));
+}
 timeline.addEventListener("seek", ({ detail: { frame: number, object, named } }) => {
   play(false);
   if (named) { if (object !== null) select(object); } else if (number !== frame) go(number);
@@ -314,7 +326,12 @@ timeline.addEventListener("seek", ({ detail: { frame: number, object, named } })
 
 get("track").addEventListener("click", () => work(() => call({ op: get("track").textContent === "Stop" ? "stop" : "track" })));
 get("backward").addEventListener("change", ({ target }) => work(() => call({ op: "backward", on: target.checked })));
-get("export").addEventListener("click", () => work(async () => {
+get("export").addEventListener("click", writeExport);
+
+/** Export beside what is done meanwhile, which need not wait for it. */
+async function writeExport() {
+  if (exporting) return;
+  exporting = true;
   const format = get("format").value;
   say("exported", `writing ${format}`);
   try {
@@ -326,9 +343,10 @@ get("export").addEventListener("click", () => work(async () => {
     get("exported").append(link);
     link.click();
   } catch (error) {
-    say("exported", [error.message, error.hint].filter(Boolean).join("; "), true);
+    say("exported", reasonOf(error), true);
   }
-}));
+  exporting = false;
+}
 
 // --- buttons, keys, messages
 
@@ -336,35 +354,9 @@ function showButtons() {
   get("accept").disabled = get("cancel").disabled = !isDrawn();
 }
 
-function setTool(tool) {
-  stage.tool = tool;
-  for (const item of document.querySelectorAll("[data-tool]")) press(item, item.dataset.tool === tool);
-}
-
-function press(item, on) {
-  item.setAttribute("aria-pressed", String(on));
-}
-
-/** Say something, and leave it there long enough to be read. */
-function status(text, bad = false) {
-  if (performance.now() < readUntil && !bad && get("status").classList.contains("bad")) return;
-  readUntil = performance.now() + (bad ? BAD_NEWS_MS : NEWS_MS);
-  say("status", text, bad);
-}
-
-function fail(error) {
-  status([error.message, error.hint].filter(Boolean).join("; "), true);
-}
-
-function say(where, text, bad = false) {
-  get(where).textContent = get(where).title = text;
-  get(where).classList.toggle("bad", bad);
-}
-
-function theme(next) {
-  const now = next ?? (document.documentElement.dataset.theme === "light" ? "dark" : "light");
-  document.documentElement.dataset.theme = now;
-  localStorage.setItem("theme", now);
+/** Be dark or light; the timeline is drawn in the colours of the theme. */
+function recolour(next) {
+  theme(next);
   timeline.draw();
 }
 
@@ -374,12 +366,13 @@ const ACTIONS = {
   Enter: accept, Escape: giveUp, z: undo, c: () => setTool("point"), x: () => setTool("box"),
   b: () => setTool("brush"), " ": () => play(!playing), n: () => doubtful(1), p: () => doubtful(-1),
   ArrowLeft: ({ shiftKey }) => go(frame - (shiftKey ? FAR : 1)), ArrowRight: ({ shiftKey }) => go(frame + (shiftKey ? FAR : 1)),
-  Home: () => go(0), End: () => go(project.frames - 1), Delete: remove, d: unprompt, e: end,
+  Home: () => go(0), End: () => go(project.frames - 1), Delete: () => remove(stage.selected),
+  d: () => unprompt(stage.selected), e: () => end(stage.selected),
   r: () => stage.selected !== null && objects.rename(stage.selected),
   i: ({ shiftKey }) => cursor(0, -1, shiftKey), k: ({ shiftKey }) => cursor(0, 1, shiftKey),
   j: ({ shiftKey }) => cursor(-1, 0, shiftKey), l: ({ shiftKey }) => cursor(1, 0, shiftKey),
   m: ({ shiftKey }) => stage.mark(shiftKey ? 0 : 1),
-  t: () => theme(), "?": () => get("help-dialog").showModal(),
+  t: () => recolour(), "?": () => get("help-dialog").showModal(),
 };
 
 addEventListener("keydown", (event) => {
@@ -397,9 +390,8 @@ addEventListener("keydown", (event) => {
   action(event);
 });
 
-for (const item of document.querySelectorAll("[data-tool]")) item.addEventListener("click", () => setTool(item.dataset.tool));
 for (const [name, doing] of Object.entries({
-  accept, cancel: giveUp, undo, theme: () => theme(), help: () => get("help-dialog").showModal(),
+  accept, cancel: giveUp, undo, theme: () => recolour(), help: () => get("help-dialog").showModal(),
   back: () => go(frame - 1), next: () => go(frame + 1), play: () => play(!playing),
   "to-next": () => doubtful(1), "to-before": () => doubtful(-1),
 })) get(name).addEventListener("click", doing);
@@ -409,9 +401,9 @@ get("number").addEventListener("change", ({ target }) => {
   target.value = frame;
 });
 
-for (const [keys, what] of KEYS) get("keys").append(element("dt", "", keys), element("dd", "", what));
-for (const [shape, what] of LEGEND) get("legend").append(element("dt", "", shape), element("dd", "", what));
-theme(localStorage.getItem("theme") ?? (matchMedia("(prefers-color-scheme: light)").matches ? "light" : "dark"));
+explain("keys", KEYS);
+explain("legend", LEGEND);
+recolour(knownTheme());
 
 if (id === null) {
   say("banner", await showLibrary().catch((error) => error.message));

@@ -6,10 +6,11 @@ import { Mask } from "./masks.js";
 import { Objects } from "./objects.js";
 import { Stage } from "./stage.js";
 import { Tiles, element } from "./tiles.js";
+import {
+  explain, fail, get, isBeingRead, knownTheme, press, reasonOf, say, status, theme, toolsOf,
+} from "./toolbar.js";
 
 const LOG_LINES = 60;
-const NEWS_MS = 3000;
-const BAD_NEWS_MS = 8000;
 const RESIZED_MS = 300;
 const KEYS = [
   ["Click", "on an object: begin or correct it; on a mask: choose its object"],
@@ -27,10 +28,10 @@ const KEYS = [
   ["A, T, ?", "add a stream, dark or light, this help"],
 ];
 
-const get = (id) => document.getElementById(id);
 const settings = await (await fetch("settings.json")).json();
 const connection = new Connection();
 const stage = new Stage(get("canvas"), settings.colours);
+const setTool = toolsOf(stage);
 const tiles = new Tiles(get("tiles"), (id) => stage.colourOf(id));
 const objects = new Objects(get("objects"), (id) => stage.colourOf(id));
 const commands = new Commands(connection);
@@ -59,7 +60,6 @@ class Outage {
 }
 
 let working = Promise.resolve();
-let readUntil = 0;
 
 // --- what comes from the studio
 
@@ -126,7 +126,7 @@ connection.addEventListener("scene", async ({ detail: scene }) => {
 stage.addEventListener("scene", () => {
   objects.update(stage.scene.objects, stage.selected);
   const age = Date.now() - stage.scene.frame.captured_ns / 1e6;
-  if (!stage.draft && performance.now() > readUntil) {
+  if (!stage.draft && !isBeingRead()) {
     say("status", `frame ${stage.scene.frame.seq}, ${Math.max(0, Math.round(age))} ms old`);
   }
 });
@@ -225,7 +225,7 @@ function giveUp() {
 /** Do one thing after the other; what fails is said. */
 function work(doing, failed = () => {}) {
   working = working.then(doing).catch((error) => {
-    status(error.hint ? `${error.message}: ${error.hint}` : error.message, true);
+    fail(error);
     failed();
   });
 }
@@ -309,35 +309,6 @@ function showButtons() {
   get("undo").disabled = !commands.canUndo;
 }
 
-function setTool(tool) {
-  stage.tool = tool;
-  for (const item of document.querySelectorAll("[data-tool]")) press(item, item.dataset.tool === tool);
-}
-
-function press(item, on) {
-  item.setAttribute("aria-pressed", String(on));
-}
-
-/** Say something, and leave it there long enough to be read. */
-function status(text, bad = false) {
-  readUntil = performance.now() + (bad ? BAD_NEWS_MS : NEWS_MS);
-  say("status", text, bad);
-}
-
-function say(id, text, bad = false) {
-  get(id).textContent = text;
-  get(id).classList.toggle("bad", bad);
-}
-
-function theme(next) {
-  const now = next ?? (document.documentElement.dataset.theme === "light" ? "dark" : "light");
-  document.documentElement.dataset.theme = now;
-  localStorage.setItem("theme", now);
-}
-
-for (const item of document.querySelectorAll("[data-tool]")) {
-  item.addEventListener("click", () => setTool(item.dataset.tool));
-}
 get("accept").addEventListener("click", accept);
 get("cancel").addEventListener("click", giveUp);
 get("undo").addEventListener("click", undo);
@@ -398,11 +369,11 @@ get("add-dialog").querySelector("form").addEventListener("submit", async (event)
     get("add-dialog").close();
     status(`stream ${name} added`);
   } catch (error) {
-    get("add-error").textContent = error.hint ? `${error.message}: ${error.hint}` : error.message;
+    get("add-error").textContent = reasonOf(error);
   }
 });
 
-for (const [keys, what] of KEYS) get("keys").append(element("dt", "", keys), element("dd", "", what));
-const dark = matchMedia("(prefers-color-scheme: light)").matches ? "light" : "dark";
-theme(localStorage.getItem("theme") ?? dark);
+explain("keys", KEYS);
+if (!settings.annotates) get("annotate").remove();
+theme(knownTheme());
 connection.open();

@@ -74,8 +74,17 @@ function choice(list, text, doing) {
   list.append(item);
 }
 
-function create(folder, path) {
-  return ask("projects", { folder, path }).then(open, say);
+let creating = false;
+/** Make a project and open it; a second click meanwhile makes no second one. */
+async function create(folder, path) {
+  if (creating) return;
+  creating = true;
+  try {
+    open(await ask("projects", { folder, path }));
+  } catch (error) {
+    say(error);
+    creating = false;
+  }
 }
 
 function open({ project }) {

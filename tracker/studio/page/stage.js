@@ -101,6 +101,11 @@ export class Stage extends EventTarget {
     this.draw();
   }
 
+  /** What is drawn and not kept yet: the brush's mask, or the draft; null where nothing is. */
+  get drawn() {
+    return this.#brush ?? this.draft;
+  }
+
   /** What was painted with the brush, as run lengths; null where nothing was. */
   painted() {
     if (!this.#brush) return null;
