@@ -1,7 +1,6 @@
 """`trackd doctor`: what it finds on this machine, and what it says to fix it."""
 
 import json
-import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from tracker.cli.main import main
 from tracker.daemon.config.schema import DaemonConfig
 from tracker.errors import UsageError
 from tracker.models.optim.plan import PLAN
+from tracker.models.registry import REGISTRY
 
 PORTS = ("control.bind", "data.bind", "data.latest_bind")
 
@@ -178,7 +178,10 @@ def test_weights_that_are_not_there_fail(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("TRACKD_MODELS_DIR", str(tmp_path))
     missing, others = check_machine.weights("sam2.1-tiny", None)
     assert (missing.status, missing.fix) == (Status.FAIL, "trackd checkpoints get sam2.1-tiny")
-    assert re.match(r"other models here: pico; \d+ more can be had", others.what)
+    assert others.what == (
+        f"other models here: pico; {len(REGISTRY) - 2} more can be had with "
+        "`trackd checkpoints get`"
+    )
     named, _ = check_machine.weights("pico", tmp_path / "mine.safetensors")
     assert named.what == f"model pico: no file {tmp_path / 'mine.safetensors'}"
 
