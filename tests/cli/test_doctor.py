@@ -167,7 +167,12 @@ def test_an_unknown_optimization_in_the_configuration_fails(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "daemon.yaml"
-    path.write_text("model: {without: [in8]}\nhttp: {port: 0}\n")
+    path.write_text(
+        "model: {without: [in8]}\n"
+        "control: {bind: 'tcp://127.0.0.1:*'}\n"
+        "data: {bind: 'tcp://127.0.0.1:*', latest_bind: null}\n"
+        "http: {port: 0}\n"
+    )
     assert main(["doctor", "--config", str(path)]) == 1
     lines = capsys.readouterr().out.splitlines()
     (failed,) = [text for text in lines if text.startswith("fail  ")]
