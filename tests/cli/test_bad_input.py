@@ -153,7 +153,9 @@ CASES = [
     Case("removal past the end", (*CLIP, *BOX, "--remove", "1@12"), 2, "is past the end"),
     Case("removal at the prompt", (*CLIP, *BOX, "--remove", "1@0"), 2, "on the same frame"),
     Case("removal at the stop", (*CLIP, *BOX, "--remove", "1@3", "--stop", "3"), 2, "not before"),
-    Case("id too large for DAVIS", (*CLIP, "--point", "65535:9,9"), 2, "ids up to 65534"),
+    Case(
+        "id too large for DAVIS", (*CLIP, "--point", "65535:9,9"), 2, "ids up to 65534, not 65535"
+    ),
 ]
 OUTPUT_CASES = [
     Case("no folder", (*BOX, "--out", "absent/out.mp4"), 1, "no folder absent"),

@@ -1,7 +1,6 @@
 """`trackd doctor`: what it finds on this machine, and what it says to fix it."""
 
 import json
-import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from tracker.cli.main import main
 from tracker.daemon.config.schema import DaemonConfig
 from tracker.errors import UsageError
 from tracker.models.optim.plan import PLAN
+from tracker.models.registry import REGISTRY
 
 PORTS = ("control.bind", "data.bind", "data.latest_bind")
 
@@ -167,7 +167,12 @@ def test_an_unknown_optimization_in_the_configuration_fails(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "daemon.yaml"
-    path.write_text("model: {without: [in8]}\nhttp: {port: 0}\n")
+    path.write_text(
+        "model: {without: [in8]}\n"
+        "control: {bind: 'tcp://127.0.0.1:*'}\n"
+        "data: {bind: 'tcp://127.0.0.1:*', latest_bind: null}\n"
+        "http: {port: 0}\n"
+    )
     assert main(["doctor", "--config", str(path)]) == 1
     lines = capsys.readouterr().out.splitlines()
     (failed,) = [text for text in lines if text.startswith("fail  ")]
@@ -178,7 +183,10 @@ def test_weights_that_are_not_there_fail(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("TRACKD_MODELS_DIR", str(tmp_path))
     missing, others = check_machine.weights("sam2.1-tiny", None)
     assert (missing.status, missing.fix) == (Status.FAIL, "trackd checkpoints get sam2.1-tiny")
-    assert re.match(r"other models here: pico; \d+ more can be had", others.what)
+    assert others.what == (
+        f"other models here: pico; {len(REGISTRY) - 2} more can be had with "
+        "`trackd checkpoints get`"
+    )
     named, _ = check_machine.weights("pico", tmp_path / "mine.safetensors")
     assert named.what == f"model pico: no file {tmp_path / 'mine.safetensors'}"
 

@@ -241,10 +241,14 @@ def test_who_does_not_read_is_not_answered_until_it_does() -> None:
         read = b""
         try:
             while True:
-                read = (read + deaf.recv(2**20))[-2000:]
+                data = deaf.recv(2**20)
+                assert data, "it was cut off"
+                read = (read + data)[-2000:]
         except TimeoutError:
             deaf.settimeout(PATIENCE_S)
         deaf.sendall(frame(request % 1000))
         while b'"id":"1000"' not in read:
-            read = read[-100:] + deaf.recv(2**20)
+            data = deaf.recv(2**20)
+            assert data, "it was cut off"
+            read = read[-100:] + data
         deaf.close()

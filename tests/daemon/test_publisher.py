@@ -330,7 +330,7 @@ def test_stopping_sends_what_waits_first():
 
 def test_a_publisher_that_never_started_can_be_stopped():
     with zmq.Context() as context:
-        Publisher(DataConfig(), None, context=context).stop(1)
+        assert Publisher(DataConfig(), None, context=context).stop(1)
 
 
 # --- keys
@@ -397,7 +397,7 @@ print(len(frames), flush=True)
 def test_sleeping_subscribers_take_nothing_from_the_others_and_hold_no_memory():
     """Eight subscribers, seven of them processes; two of those never read."""
     warm_up, last = 300, 700
-    with PublisherProcess(send_hwm=16) as publisher, ExitStack() as stack:
+    with PublisherProcess(16) as publisher, ExitStack() as stack:
         publisher.publish(0)
 
         def process(code: str) -> subprocess.Popen[str]:
@@ -450,9 +450,13 @@ def _flood(endpoint: str) -> None:
         hostile.sendall(b"".join(_frame(b"\x01" + os.urandom(600)) for _ in range(20_000)))
 
 
-def test_a_flood_of_subscriptions_takes_little_memory():
+@pytest.mark.parametrize(
+    ("unbounded", "cut_off", "resets"), [("unread", 0, 1), ("subscribed", 1, 0)]
+)
+def test_a_flood_of_subscriptions_takes_little_memory(unbounded, cut_off, resets):
+    """Each of the two bounds is enough: of what one connection sent, and of what is subscribed."""
     with (
-        PublisherProcess(send_hwm=64) as publisher,
+        PublisherProcess(64, unbounded) as publisher,
         subscriber(publisher.endpoint, "masks.") as socket,
     ):
         wait_until(lambda: publisher.status()["subscriptions"] == 1)
@@ -460,8 +464,9 @@ def test_a_flood_of_subscriptions_takes_little_memory():
         assert receive(socket)[1].seq == 0
         before = publisher.resident_bytes()
         _flood(publisher.endpoint)
-        # Whichever sees it first: the look at unread bytes, or the count of subscriptions.
         wait_until(lambda: publisher.status()["cut_off"] + publisher.status()["resets"] >= 1)
+        status = publisher.status()
+        assert (status["cut_off"], status["resets"]) == (cut_off, resets)
         # libzmq keeps some fifty bytes for each byte of a topic; all of them would be 500 MiB.
         assert publisher.resident_bytes() - before < 128 * 2**20
         wait_until(lambda: publisher.status()["healthy"])  # it listens again

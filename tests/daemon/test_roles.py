@@ -392,6 +392,7 @@ def test_previews_of_a_size_are_those_of_the_streams_that_a_key_may_see(keys: Ke
                 received.add(socket.recv_multipart()[0])
             if b"frames-tile.cam1" in received:
                 break
+        assert b"frames-tile.cam1" in received
         assert received <= {b"masks.cam1", b"frames-tile.cam1"}
         sent = publisher.status().sent
         assert sent["frames-tile"] > 0

@@ -33,9 +33,22 @@ _DASHBOARD = Path(__file__).parents[2] / "configs" / "grafana.json"
 
 def busy_status() -> DaemonStatus:
     """Every field has a value of its own."""
-    total = LatencyHistogram()
-    for seconds in (0.001, 0.035, 0.04, 60.0):
-        total.record(seconds)
+    yard = SourceStatus("lavfi:testsrc2", state=StreamState.RETRYING)
+    return DaemonStatus(
+        healthy=True,
+        ready=True,
+        uptime_s=3600.0,
+        version="1.2.3",
+        model="pico",
+        device="cpu",
+        streams=(busy_stream(), StreamStatus("yard", "rle", yard, TrackingStatus())),
+        data=busy_data(),
+        control=busy_control(),
+        abandoned_threads=26,
+    )
+
+
+def busy_stream() -> StreamStatus:
     source = SourceStatus(
         "rtsp://***@cam/x",
         state=StreamState.RUNNING,
@@ -61,39 +74,37 @@ def busy_status() -> DaemonStatus:
         budget=BudgetInfo(quality_level=4, input_size=192, memories=2, objects_per_frame=None),
         stages={"encode": Latency(0.01, 0.02, 0.03, 900, 9.5)},
     )
+    total = LatencyHistogram()
+    for seconds in (0.001, 0.035, 0.04, 60.0):
+        total.record(seconds)
     publishing = PublishingStatus(Latency(0.001, 0.002, 0.003, 890, 0.9), total.read())
-    cam1 = StreamStatus("cam1", "rle", source, tracking, publishing)
-    yard = SourceStatus("lavfi:testsrc2", state=StreamState.RETRYING)
-    return DaemonStatus(
-        healthy=True,
-        ready=True,
-        uptime_s=3600.0,
-        version="1.2.3",
-        model="pico",
-        device="cpu",
-        streams=(cam1, StreamStatus("yard", "rle", yard, TrackingStatus())),
-        data=DataStatus(
-            waiting=8,
-            dropped={"frame": 9, "event": 0},
-            failed=10,
-            sent={"masks": 11, "events": 12, "frames": 13},
-            sent_bytes=14,
-            subscriptions=15,
-            resets=16,
-            wire=Latency(0.001, 0.002, 0.003, 11, 0.5),
-        ),
-        control=ControlStatus(
-            requests={"ping": 17, "prompt": 18},
-            replies={"ok": 30, ErrorCode.BUSY.value: 5},
-            unanswerable=19,
-            undelivered=25,
-            in_progress=20,
-            remembered=21,
-            remembered_bytes=22,
-            clients=23,
-            refused_clients=24,
-        ),
-        abandoned_threads=26,
+    return StreamStatus("cam1", "rle", source, tracking, publishing)
+
+
+def busy_data() -> DataStatus:
+    return DataStatus(
+        waiting=8,
+        dropped={"frame": 9, "event": 0},
+        failed=10,
+        sent={"masks": 11, "events": 12, "frames": 13},
+        sent_bytes=14,
+        subscriptions=15,
+        resets=16,
+        wire=Latency(0.001, 0.002, 0.003, 11, 0.5),
+    )
+
+
+def busy_control() -> ControlStatus:
+    return ControlStatus(
+        requests={"ping": 17, "prompt": 18},
+        replies={"ok": 30, ErrorCode.BUSY.value: 5},
+        unanswerable=19,
+        undelivered=25,
+        in_progress=20,
+        remembered=21,
+        remembered_bytes=22,
+        clients=23,
+        refused_clients=24,
     )
 
 

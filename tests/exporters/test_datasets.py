@@ -18,7 +18,6 @@ from tracker.annotate.outputs import Outputs
 from tracker.errors import OutputError, UsageError
 from tracker.exporters.base import Layout
 from tracker.exporters.davis import DavisWriter
-from tracker.exporters.label_map import label_map
 from tracker.exporters.registry import EXPORTERS
 
 FOLDERS = [spec.name for spec in EXPORTERS.built_in if spec.layout is Layout.DATASET]
@@ -127,13 +126,15 @@ def test_parquet_has_a_row_for_what_is_out_of_sight_too(tmp_path: Path):
 
 def test_davis_has_16_bits_for_large_ids(tmp_path: Path):
     writer = DavisWriter(tmp_path / "out", 300)
-    for frame, result in exported.pairs():
-        writer.write(frame, result)
+    frame, result = next(exported.pairs())
+    first, second, noisy = result.objects
+    writer.write(frame, replace(result, objects=(first, replace(second, id=300), noisy)))
     with Image.open(tmp_path / "out/00000.png") as image:
         values = np.asarray(image)
     assert values.dtype == np.uint16
-    result = next(exported.pairs())[1]
-    assert np.array_equal(values, label_map(result, HEIGHT, WIDTH))
+    assert set(np.unique(values)) == {0, 1, 7, 300}
+    for object_id, was in ((1, 1), (300, 2), (7, 7)):
+        assert np.array_equal(values == object_id, exported.masks(0)[was])
 
 
 def test_overlaps_are_counted_where_a_pixel_holds_one_object(tmp_path: Path):

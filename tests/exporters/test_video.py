@@ -12,8 +12,16 @@ import pytest
 from PIL import Image
 
 from streams import open_source
+from streams.source_extras import Appearance, read_appearance
 from streams.video_formats import FORMATS, hardware_mp4
-from tests.support.moving_square import HEIGHT, WIDTH, open_fake_session, picture, square_xy
+from tests.support.moving_square import (
+    HEIGHT,
+    WIDTH,
+    ColourSession,
+    open_fake_session,
+    picture,
+    square_xy,
+)
 from tracker.cli.main import main
 
 FRAMES = 12
@@ -147,12 +155,28 @@ def test_cutouts_have_alpha_as_webm(folder: Path):
     assert rgba[80, 60, 3] < 5
 
 
-def test_a_source_that_changes_while_it_is_read_costs_the_sound_only(folder: Path):
-    write_source(folder / "clip.mp4")
-    from streams.source_extras import read_appearance
+def test_a_source_that_goes_while_it_is_read_costs_the_sound_only(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+):
+    class Removing(ColourSession):
+        def step(self, image_hwc):
+            (folder / "clip.mp4").unlink(missing_ok=True)
+            return super().step(image_hwc)
 
+    write_source(folder / "clip.mp4")
+    before, heard = probe(folder / "clip.mp4", "v"), probe(folder / "clip.mp4", "a")
+    model, _ = open_fake_session()
+    monkeypatch.setattr("tracker.annotate.run.open_session", lambda *asked: (model, Removing()))
+    assert main(["track", "clip.mp4", *BOX, "--out", "out.mp4"]) == 0
+    assert not (folder / "clip.mp4").exists()
+    assert probe(folder / "out.mp4", "v")["times"] == pytest.approx(before["times"], abs=1e-3)
+    assert heard["times"] and not probe(folder / "out.mp4", "a")["times"]
+
+
+def test_the_appearance_of_what_is_no_video_is_nothing_special(folder: Path):
+    write_source(folder / "clip.mp4")
     (folder / "none.mp4").write_bytes(b"no video")
-    assert read_appearance(folder / "none.mp4").rotation_deg == 0
+    assert read_appearance(folder / "none.mp4") == Appearance()
     assert read_appearance(folder / "clip.mp4").titles == {"title": TITLE}
 
 

@@ -25,6 +25,15 @@ import transformers as hf
 
 CPU = torch.device("cpu")
 PHRASES = ("red square", "cat")
+# What the library calls boxes, with the dots between the phrases, and which of ours that is.
+LABEL_OF_WORDS = {
+    "red square": "red square",
+    "square": "red square",
+    "red square. cat.": "red square",  # all of the one, a third of both
+    ". cat.": "cat",
+    "..": None,
+    "": None,
+}
 ALL = {"box_threshold": 0.0, "text_threshold": 0.0, "nms_threshold": 1.0}
 
 
@@ -49,22 +58,27 @@ def loaded(folder: Path, auto_class: str = "AutoModelForZeroShotObjectDetection"
 @pytest.mark.parametrize("family", ["grounding_dino", "mm_grounding_dino"])
 def test_grounding_dino_gives_the_boxes_of_the_library(models: Path, family: str):
     folder = tiny.make(getattr(tiny, family), models / family)
-    found = TextFinder(CPU, TextSettings(model=str(folder), **ALL)).find(picture(0), PHRASES)
     network, processor = loaded(folder)
     inputs = processor(
         images=Image.fromarray(picture(0)), text="red square. cat.", return_tensors="pt"
     )
     with torch.no_grad():
         outputs = network(**inputs)
+    # So high that a box has some of the words, or none.
+    text_threshold = outputs.logits.sigmoid()[..., : inputs["input_ids"].shape[1]].quantile(0.75)
+    settings = ALL | {"text_threshold": text_threshold.item()}
+    found = TextFinder(CPU, TextSettings(model=str(folder), **settings)).find(picture(0), PHRASES)
     (expected,) = processor.post_process_grounded_object_detection(
-        outputs, threshold=0.0, text_threshold=0.0, target_sizes=[(96, 128)]
+        outputs, threshold=0.0, text_threshold=text_threshold.item(), target_sizes=[(96, 128)]
     )
     boxes, scores, labels = ours(found)
     assert len(found) == len(expected["boxes"]) > 3
     np.testing.assert_allclose(scores, np.sort(expected["scores"].numpy())[::-1], atol=1e-5)
     want = sorted_boxes(expected["boxes"], expected["scores"])
     np.testing.assert_allclose(sorted_boxes(boxes, scores), want, atol=1e-2)
-    assert set(labels) <= set(PHRASES)
+    order = np.argsort(-expected["scores"].numpy(), kind="stable")
+    assert labels == [LABEL_OF_WORDS[expected["text_labels"][i]] for i in order]
+    assert set(labels) == {*PHRASES, None}
 
 
 def test_owlv2_gives_the_boxes_and_labels_of_the_library(models: Path):
@@ -210,7 +224,16 @@ def test_texts_without_phrases_or_with_too_many_are_refused(text):
 
 @pytest.mark.parametrize(
     ("words", "phrase"),
-    [("red", "red car"), ("car cat", "cat"), ("", ""), ("tree", ""), ("red car", "red car")],
+    [
+        ("red", "red car"),
+        ("car cat", "cat"),
+        ("", ""),
+        ("tree", ""),
+        ("red car", "red car"),
+        (". cat.", "cat"),
+        ("red car. cat. [SEP]", "red car"),
+        ("..", ""),
+    ],
 )
 def test_words_that_were_found_name_the_closest_phrase(words, phrase):
     assert closest_phrase(words, ("red car", "cat")) == phrase

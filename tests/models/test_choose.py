@@ -109,7 +109,7 @@ def test_wrong_usage_is_one_clear_line(capsys, argv, code, says):
     assert line.startswith("trackd: error: ") and says in line
 
 
-def test_published_files_are_checked_and_resumed(models: Path, monkeypatch, capsys):
+def test_published_files_are_fetched_and_checked(models: Path, monkeypatch, capsys):
     """The files of EfficientSAM, from a server of our own."""
     import hashlib
     from dataclasses import replace

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from shutil import which
 
@@ -25,6 +25,22 @@ def free_port(kind: socket.SocketKind) -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
     return port
+
+
+def free_rtp_port() -> int:
+    """An even UDP port that is free, as is the odd one after it, which is RTCP's (RFC 3550)."""
+    for _ in range(1000):
+        with (
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as rtp,
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as rtcp,
+            suppress(OSError),
+        ):
+            rtp.bind(("127.0.0.1", 0))
+            port: int = rtp.getsockname()[1]
+            if port % 2 == 0:
+                rtcp.bind(("127.0.0.1", port + 1))
+                return port
+    pytest.fail("no even port is free")
 
 
 @contextmanager
@@ -64,7 +80,7 @@ def test_mpeg_ts_over_udp_multicast() -> None:
 
 
 def test_mpeg_ts_over_rtp() -> None:
-    port = free_port(socket.SOCK_DGRAM) & ~1
+    port = free_rtp_port()
     with sending(f"rtp://127.0.0.1:{port}", "rtp_mpegts"):
         check(f"rtp://127.0.0.1:{port}", f"rtp://127.0.0.1:{port}")
 
@@ -133,7 +149,7 @@ def test_what_is_not_supported_is_refused_by_name(url: str, hint: str) -> None:
 
 
 def test_rtp_without_a_description_says_what_to_do() -> None:
-    port = free_port(socket.SOCK_DGRAM) & ~1
+    port = free_rtp_port()
     with (
         sending(f"rtp://127.0.0.1:{port}", "rtp"),
         pytest.raises(SourceUnreadable) as caught,
@@ -201,7 +217,7 @@ def test_what_names_other_sources_is_no_video(segment: Path, head: bytes) -> Non
 
 
 def test_an_answer_that_describes_a_stream_opens_no_port(tmp_path: Path) -> None:
-    port = free_port(socket.SOCK_DGRAM) & ~1
+    port = free_rtp_port()
     described = f"v=0\nc=IN IP4 127.0.0.1\nm=video {port} RTP/AVP 33\n"
     (tmp_path / "stream.sdp").write_text(described)
     with sending(f"rtp://127.0.0.1:{port}", "rtp_mpegts"):

@@ -81,7 +81,13 @@ def test_track_and_doctor_take_it_too(
         track = ["track", *arguments, "--box", "1:0,0,9,9", "--start", "3", "--davis"]
         assert main([*track, str(tmp_path / "masks")]) == 2  # the source was opened
         assert "past the end of the source (3 frames)" in capsys.readouterr().err
-    main(["doctor", "--source-file", str(url_file)])
+    config = tmp_path / "daemon.yaml"
+    config.write_text(
+        "control: {bind: 'tcp://127.0.0.1:*'}\n"
+        "data: {bind: 'tcp://127.0.0.1:*', latest_bind: null}\n"
+        "http: {port: 0}\n"
+    )
+    assert main(["doctor", "--config", str(config), "--source-file", str(url_file)]) == 0
     assert f"{clip}: 160x120" in capsys.readouterr().out
 
 

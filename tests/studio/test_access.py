@@ -1,6 +1,7 @@
 """Who gets in to the page: Host, Origin, token, password, cookie; over a real socket."""
 
 import http.client
+import json
 from collections.abc import Iterator
 from contextlib import ExitStack
 
@@ -9,6 +10,7 @@ import pytest
 from tests.support.studio import Served, serving_studio
 from tools.serving import free_ports
 from tracker.client import AsyncClient
+from tracker.colours import OBJECT_COLOURS
 from tracker.studio.access import Access
 from tracker.studio.app import MAX_PAGES
 
@@ -89,6 +91,14 @@ def test_another_origin_is_refused(studio: Served, origin: str) -> None:
     cookie = cookie_of(studio)
     assert ask(studio, "/settings.json", Origin=origin, Cookie=cookie).status == 403
     assert ask(studio, "/settings.json", Origin=studio.origin, Cookie=cookie).status == 200
+
+
+def test_objects_have_the_same_colours_in_the_page_as_on_pictures(studio: Served) -> None:
+    response = ask(studio, "/settings.json", Cookie=cookie_of(studio))
+    colours = json.loads(response.text)["colours"]  # type: ignore[attr-defined]
+    assert [tuple(bytes.fromhex(colour.removeprefix("#"))) for colour in colours] == list(
+        OBJECT_COLOURS
+    )
 
 
 def socket_status(served: Served, cookie: str | None, origin: str | None, host: str = "") -> int:

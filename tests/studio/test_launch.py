@@ -1,6 +1,7 @@
 """`trackd studio` as a process: what it refuses, and a page over TLS with a password."""
 
 import http.client
+import re
 import signal
 import ssl
 import subprocess
@@ -24,8 +25,18 @@ pytest.importorskip("uvicorn", reason="the extra studio is not installed")
 from tracker.studio import launch as launch_module
 from tracker.studio.launch import Launch
 
+pytestmark = [pytest.mark.system, pytest.mark.slow]
+
 PASSWORD = "correct horse battery"
+# On any free port, and nothing is kept in the folder of this user.
 STUDIO = (sys.executable, "-m", "tracker.cli.main", "studio", "--no-browser")
+STUDIO += ("--projects", "projects", "--port", "0")
+
+
+@pytest.fixture(autouse=True)
+def no_daemon_of_this_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("TRACKD_CONTROL", "TRACKD_DATA"):
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture(autouse=True)
@@ -92,15 +103,18 @@ def test_a_daemon_that_is_named_and_is_not_there_is_not_started(folder: Path) ->
 @pytest.fixture
 def address(folder: Path) -> Iterator[int]:
     """The port of a studio on all addresses of the machine, over TLS."""
-    port = free_ports(1)[0]
     with Daemon(folder / "daemon") as daemon:
         endpoints = ("--control", daemon.config["control"]["bind"])
-        options = (*OPEN, *TLS, "--password-file", "password", "--port", str(port), *endpoints)
+        options = (*OPEN, *TLS, "--password-file", "password", *endpoints)
         with subprocess.Popen([*STUDIO, *options], cwd=folder, stderr=subprocess.PIPE) as studio:
             assert studio.stderr is not None
-            assert studio.stderr.readline() == f"studio: https://localhost:{port}/\n".encode()
-            yield port
-            studio.terminate()
+            try:
+                said = studio.stderr.readline().decode()
+                told = re.fullmatch(r"studio: https://localhost:(\d+)/\n", said)
+                assert told is not None, said
+                yield int(told[1])
+            finally:
+                studio.terminate()
             assert studio.wait(60) == 0
 
 
@@ -134,7 +148,7 @@ def test_a_daemon_of_its_own_ends_with_it(folder: Path, number: int) -> None:
     if not why_unreachable(DEFAULT_CONTROL):
         pytest.skip("a daemon runs on the default endpoint")
     # In a group of its own, as a shell starts it; a background shell would ignore SIGINT.
-    command = [*STUDIO, "--port", "0", "lavfi:testsrc2=size=320x240:rate=10"]
+    command = [*STUDIO, "lavfi:testsrc2=size=320x240:rate=10"]
     with subprocess.Popen(
         command, cwd=folder, stderr=subprocess.PIPE, text=True, preexec_fn=_heed_interrupts
     ) as studio:

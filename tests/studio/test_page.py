@@ -31,11 +31,11 @@ DRAWN = 200
 FRAME_STEP_PX = 5.6  # so far the disc moves from one frame to the next, about
 PATIENCE_MS = 60_000
 # What is drawn is read back in the turn of the browser in which it was drawn.
-RECORD = """() => {
+RECORD = """(count) => {
   const canvas = document.getElementById("canvas");
   window.drawn = [];
   new MutationObserver(() => {
-    if (window.drawn.length >= 200) return;
+    if (window.drawn.length >= count) return;
     window.drawn.push([Number(canvas.dataset.seq), canvas.toDataURL("image/png")]);
   }).observe(canvas, {attributes: true, attributeFilter: ["data-seq"]});
 }"""
@@ -159,7 +159,7 @@ def test_masks_are_drawn_on_their_own_frames(page: Any, slow: int) -> None:
     if slow > 1:
         session = page.context.new_cdp_session(page)
         session.send("Emulation.setCPUThrottlingRate", {"rate": slow})
-    page.evaluate(RECORD)
+    page.evaluate(RECORD, DRAWN)
     until(page, f"window.drawn.length >= {DRAWN}", 240.0)
     drawn = page.evaluate("window.drawn")
     offsets, wrong = set(), []

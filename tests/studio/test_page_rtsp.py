@@ -151,6 +151,7 @@ def overlaps(page: Any, count: int) -> list[float]:
         if mask_hw.any() and 3 <= number < FRAMES:
             found.setdefault(number, iou(mask_hw, true_mask(number)))
         time.sleep(0.5 / FPS)
+    assert len(found) == count, "too few frames with a mask came"
     return list(found.values())
 
 

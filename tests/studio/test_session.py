@@ -107,7 +107,7 @@ def with_page(test: Callable[[PageSession, Socket, Hub, Client], Awaitable[None]
         await asyncio.wait_for(test(session, socket, hub, client), PATIENCE_S)
         socket.came.put_nowait(None)
         await asyncio.wait_for(serving, PATIENCE_S)
-        assert "left" in hub.watched
+        assert hub.watched == {"left": PreviewSize.TILE}
 
     asyncio.run(run())
 

@@ -1,5 +1,6 @@
 """A daemon without a tracker, for tests of its clients: real sockets, made-up objects."""
 
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -129,3 +130,9 @@ def router(serve: Callable[["zmq.Socket[bytes]", list[bytes]], None]) -> Iterato
         finally:
             stop.set()
             thread.join()
+
+
+def free_endpoint() -> str:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"tcp://127.0.0.1:{probe.getsockname()[1]}"

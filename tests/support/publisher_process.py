@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -16,23 +17,35 @@ import numpy as np
 import pytest
 
 from tests.support.tracked_frames import found, publishing, tracked
+from tracker.daemon.access import authenticator
 from tracker.daemon.access.local_users import LocalUserAuthenticator
+from tracker.daemon.publish import xpub
+
+# The bounds of what a subscriber may send: each can be put out of reach, to see the other at work.
+BOUNDS = {
+    "unread": (authenticator, "MAX_UNREAD_SUBSCRIPTION_BYTES"),
+    "subscribed": (xpub, "MAX_SUBSCRIBED_BYTES"),
+}
 
 
 class PublisherProcess:
     """A running publisher; a context manager that ends it.
 
+    Args:
+        send_hwm: Of its sockets.
+        unbounded: Names of `BOUNDS` that it is to be without.
+
     Attributes:
         endpoint: Where it publishes masks of stream cam1: noise, one bit a pixel, 32 kB a frame.
     """
 
-    def __init__(self, send_hwm: int) -> None:
+    def __init__(self, send_hwm: int, *unbounded: str) -> None:
         if not Path("/proc/self/statm").is_file():
             pytest.skip("no /proc to read resident memory from")
-        self._send_hwm = send_hwm
+        self._arguments = (str(send_hwm), *unbounded)
 
     def __enter__(self) -> Self:
-        command = [sys.executable, __file__, str(self._send_hwm)]
+        command = [sys.executable, __file__, *self._arguments]
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
         pipe = subprocess.PIPE
         self._process = subprocess.Popen(
@@ -75,7 +88,10 @@ class PublisherProcess:
         return line.strip()
 
 
-def main(send_hwm: int) -> None:
+def main(send_hwm: int, unbounded: Sequence[str]) -> None:
+    for name in unbounded:
+        module, bound = BOUNDS[name]
+        setattr(module, bound, sys.maxsize)
     noise_hw = np.random.default_rng(0).random((400, 640)) < 0.5
     picture = {
         "objects": (found(1, noise_hw),),
@@ -96,4 +112,4 @@ def main(send_hwm: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(int(sys.argv[1]), sys.argv[2:])

@@ -29,6 +29,7 @@ from tests.support.documents import (
     pages,
 )
 from tools import reference
+from tools.serving import Daemon
 from tracker.annotate.prompts_file import PromptsFile
 from tracker.cli.main import build_parser
 from tracker.daemon.config.load import load_config
@@ -49,11 +50,12 @@ BLOCK_TIMEOUT_S, PAGE_TIMEOUT_S = 600, 1800  # a hang; a page takes a minute
 SUBSCRIBERS = {"js": "subscriber.mjs", "cpp": "subscriber.cpp"}
 OTHER_PROGRAMS = ("pip", "git", ".", "SAM2_BUILD_CUDA=0", "pre-commit", "sqlite3")
 DATA = {"masks": MasksMessage, "event": EventMessage, "frame": FrameMessage}
-# The daemon runs already, and `watch` would not end.
+# The daemon runs already, on ports of its own, and `watch` would not end.
 SHELL = """\
 trackd() {{
   case "$1" in
     serve) ;;
+    doctor) {python} -m tracker.cli.main "$@" --config {config} ;;
     watch) shift; {python} -m tracker.cli.main watch --count 1 "$@" ;;
     *) {python} -m tracker.cli.main "$@" ;;
   esac
@@ -210,13 +212,14 @@ def runnable(page: Path) -> list[Block]:
 @pytest.mark.timeout(PAGE_TIMEOUT_S)
 @pytest.mark.parametrize("page", [page for page in PAGES if runnable(page)], ids=name_of)
 def test_the_blocks_of_a_page_run_one_after_the_other(
-    page: Path, tmp_path: Path, door: dict[str, str]
+    page: Path, tmp_path: Path, documented_daemon: Daemon, door: dict[str, str]
 ) -> None:
     prepare(page, tmp_path)
     environment = (
         os.environ | door | {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error:::__main__"}
     )
-    shell = SHELL.format(python=shlex.quote(sys.executable))
+    config = shlex.quote(str(documented_daemon.path))
+    shell = SHELL.format(python=shlex.quote(sys.executable), config=config)
     for block in runnable(page):
         command = (
             ["bash", "-c", shell + block.code]

@@ -34,7 +34,7 @@ from tracker.models.optim.fused_conv import can_fuse
         (["track", "--against", "ours"], "there is no peer 'ours'"),
         (["track", "--model", "nosuch"], "unknown model 'nosuch'"),
         (["track", "--model", "pico@100"], "pico@PIXELS takes a multiple of 32"),
-        (["track", "--model", "sam2.1-tiny@128"], "pico@PIXELS takes a multiple of 32"),
+        (["track", "--model", "sam2.1-tiny@128"], "official models keep their size"),
         (["track", "--clip", "no/such.mp4"], "there is no clip no/such.mp4; give --clip FILE"),
         (["model", "--device", "cuda:99"], "'cuda:99' is not available here"),
         (["parity", "--frames", "9"], "9 frames are too few; give at least 16"),

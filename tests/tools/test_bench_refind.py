@@ -65,6 +65,13 @@ def test_the_same_seed_makes_the_same_clip(data: Path, group: str, seed: int) ->
     assert first.images_hwc[0].shape == (HEIGHT, WIDTH, 3)
 
 
+@pytest.mark.parametrize("group", GROUPS)
+def test_another_seed_makes_another_clip(data: Path, group: str) -> None:
+    first, other = make_clip(data, group, 0), make_clip(data, group, 1)
+    assert not np.array_equal(first.images_hwc, other.images_hwc)
+    assert not np.array_equal(first.truths_hw, other.truths_hw)
+
+
 @pytest.mark.parametrize("group", ["exit", "decoy"])
 def test_the_object_is_seen_then_gone_then_back(data: Path, group: str) -> None:
     clip = make_clip(data, group, 1)

@@ -61,10 +61,14 @@ def find_weights(name: str) -> Weights:
         input_px = choose_target(spec, path, cpu, "fp32", frozenset()).input.size
         return Weights(path, "random (seed 1)", input_px)
     if side:
-        if not spec.embedded or not side.isdecimal() or int(side) % 32 or int(side) == 0:
+        if not spec.embedded:
             raise UsageError(
                 f"cannot make {name}",
-                "pico@PIXELS takes a multiple of 32, as in pico@128; some others have NAME@small",
+                "official models keep their size; give pico@PIXELS, or NAME@small of some",
+            )
+        if not side.isdecimal() or int(side) % 32 or int(side) == 0:
+            raise UsageError(
+                f"cannot make {name}", "pico@PIXELS takes a multiple of 32, as in pico@128"
             )
         return Weights(_resized(path, int(side)), "the package's", int(side))
     input_px = choose_target(spec, path, cpu, "fp32", frozenset()).input.size

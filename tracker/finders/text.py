@@ -120,18 +120,22 @@ def closest_phrase(words: str, phrases: Sequence[str]) -> str:
     """The phrase that shares most with the words that Grounding DINO found, "" for none.
 
     It gives the words of a phrase that pass its threshold, which need not be all, and may be those
-    of two phrases.
+    of two phrases, with the dots between them.
     """
-    found = set(words.lower().split())
+    found = _words(words)
 
     def shared(phrase: str) -> float:
-        wanted = set(phrase.lower().split())
+        wanted = _words(phrase)
         return len(found & wanted) / len(found | wanted) if found else 0.0
 
     if len(phrases) == 1:
         return phrases[0]
     best = max(phrases, key=shared)
     return best if shared(best) > 0 else ""
+
+
+def _words(text: str) -> set[str]:
+    return set(text.lower().replace(".", " ").split())
 
 
 def _limits_text(network: Any) -> bool:
