@@ -137,6 +137,21 @@ def test_davis_has_16_bits_for_large_ids(tmp_path: Path):
         assert np.array_equal(values == object_id, exported.masks(0)[was])
 
 
+def test_davis_has_16_bits_on_the_frames_with_a_large_id_that_nobody_announced(tmp_path: Path):
+    writer = DavisWriter(tmp_path / "out", 3)
+    small, large = found(2, disc(20, 20, 9, 60, 90)), found(258, disc(60, 30, 9, 60, 90))
+    for seq, objects in enumerate([(small,), (small, large)]):
+        frame, result = next(exported.pairs())
+        writer.write(replace(frame, seq=seq), replace(result, objects=objects))
+    with Image.open(tmp_path / "out/00000.png") as first:
+        assert first.mode == "P"
+        assert np.array_equal(np.asarray(first) == 2, small.mask_hw)
+    with Image.open(tmp_path / "out/00001.png") as second:
+        values = np.asarray(second)
+    assert np.unique(values).tolist() == [0, 2, 258]
+    assert np.array_equal(values == 258, large.mask_hw)
+
+
 def test_overlaps_are_counted_where_a_pixel_holds_one_object(tmp_path: Path):
     frame, result = next(exported.pairs())
     over = found(9, disc(20, 20, 13, HEIGHT, WIDTH), score=0.5)  # over the ring of object 1

@@ -22,7 +22,8 @@ class DavisWriter:
     """Writes a PNG per frame; pixel value = object id.
 
     The mask of a picture has the picture's name; those of a video are named by frame number,
-    `00000.png`, `00001.png`, ... With an id beyond 255 the PNGs are grey with 16 bits.
+    `00000.png`, `00001.png`, ... With an id beyond 255 the PNGs are grey with 16 bits: all where
+    such an object is announced, else those that have one.
     """
 
     def __init__(self, folder: Path, largest_id: int = MAX_PALETTE_ID) -> None:
@@ -30,7 +31,7 @@ class DavisWriter:
 
         Args:
             folder: Where to.
-            largest_id: Of the objects that may come.
+            largest_id: Of the objects that are announced; a finder may add others.
         """
         self._folder = folder
         self._palette = davis_palette() if largest_id <= MAX_PALETTE_ID else None
@@ -47,11 +48,12 @@ class DavisWriter:
         height, width = frame.image.shape[:2]
         ids_hw = label_map(result, height, width)
         self._overlaps.add(result, ids_hw)
-        if self._palette is None:
+        palette = self._palette if ids_hw.max() <= MAX_PALETTE_ID else None
+        if palette is None:
             image = Image.fromarray(ids_hw)
         else:
             image = Image.fromarray(ids_hw.astype("uint8"), mode="P")
-            image.putpalette(self._palette)
+            image.putpalette(palette)
         target = self._folder / f"{frame_stem(frame)}.png"
         try:
             self._folder.mkdir(exist_ok=True)
