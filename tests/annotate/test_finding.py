@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 from tests.support.installed import install
 from tests.support.moving_square import (
@@ -272,6 +273,42 @@ def test_a_finder_of_a_package_that_hangs_or_raises_stops_no_run(
     assert "3 searches failed, the first: frame 0: finder raising failed: OSError: no such" in out
     assert "the finder was given up: 3 failures in a row" in out
     assert Path("hung.json").read_bytes() == Path("raised.json").read_bytes()
+    sys.modules.pop("plugin", None)
+
+
+NAMING = """
+from tracker.finders.base import FinderSpec, Proposal
+class Naming:
+    labels = [f"kind{i}" for i in range(80)]
+    def find(self, image_hwc, phrases):
+        return [Proposal((4, 10, 24, 30), 0.9, "kind70"), Proposal((90, 60, 110, 80), 0.8, "kind3")]
+class Spaced(Naming):
+    labels = [*Naming.labels, "traffic light"]
+NAMING = FinderSpec("naming", "", lambda model, settings: Naming())
+SPACED = FinderSpec("spaced", "", lambda model, settings: Spaced())
+"""
+
+
+def test_formats_are_checked_against_the_labels_of_a_finder_one_by_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("tracker.annotate.run.open_session", open_fake_session)
+    entries = ("naming = plugin:NAMING", "spaced = plugin:SPACED")
+    install(tmp_path / "site", monkeypatch, NAMING, "trackd.finders", *entries)
+    monkeypatch.delitem(sys.modules, "plugin", raising=False)
+    argv = ["track", write_clip(tmp_path / "clip.mp4", 3).name, "--min-area", "0", "--quiet"]
+    assert main([*argv, "--finder", "naming", "--export", "mots:mots"]) == 0
+    names = Path("mots/instances/labels.txt").read_text().split()
+    assert names == ["car", "pedestrian", "kind70", "kind3"]  # in the order of their ids
+    assert np.unique(np.asarray(Image.open("mots/instances/000001.png"))).tolist() == [
+        0, 3001, 4002]  # fmt: skip
+    capsys.readouterr()
+    assert main([*argv, "--finder", "spaced", "--export", "mot:mot"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "no label with spaces or commas: traffic light" in line
+    assert "which finder spaced may find; name the classes to find" in line
+    assert not list(tmp_path.glob("mot*.part"))
     sys.modules.pop("plugin", None)
 
 
