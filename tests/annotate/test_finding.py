@@ -187,6 +187,28 @@ def test_boxes_become_masks_by_the_segmenter_and_those_without_one_no_objects():
     assert tracker.summary().refused == {"no mask": 1}
 
 
+def test_all_boxes_of_a_picture_go_to_the_segmenter_at_once():
+    asked: list[int] = []
+
+    class Noting(UpperHalf):
+        def segment(self, image_hwc, prompts):
+            asked.append(len(prompts))
+            return super().segment(image_hwc, prompts)
+
+    def three(search: int) -> list[Proposal]:
+        mask_hw = np.zeros((HEIGHT, WIDTH), np.bool_)
+        mask_hw[90:, :20] = True
+        masked = Proposal((0, 90, 20, HEIGHT), 0.85, "red", mask_hw)
+        return [both(0)[1], masked, both(0)[0]]
+
+    masks = FirstMasks(Noting(), "noting")
+    tracker = tracking(three, first_masks=masks)
+    assert ids_by_frame(tracker, 2) == [[1, 2]] * 2
+    assert asked == [2]  # a proposal with a mask needs none
+    assert [birth.score for birth in tracker.summary().births] == [0.9, 0.85]
+    assert tracker.summary().refused == {"no mask": 1}
+
+
 def test_boxes_are_padded_before_the_segmenter():
     seen: list[tuple[float, ...]] = []
 
