@@ -69,6 +69,8 @@ def test_an_effect_gives_a_new_picture_and_leaves_the_one_it_got(name: str):
         picture = draw(name + ARGUMENTS.get(name, ""), *objects)
         assert picture.dtype == np.uint8
         assert name == "crop" or picture.shape[:2] == (HEIGHT, WIDTH)
+        assert picture.shape[2] == (4 if name == "cutout" else 3)
+        assert not np.shares_memory(picture, NOISE)
         assert np.array_equal(NOISE, before)
 
 
@@ -146,6 +148,17 @@ def test_a_background_is_a_picture_or_a_video_from_its_middle(tmp_path: Path):
     shots = drawn(f"background:{tmp_path / 'clip.mp4'}", [(NOISE, (item,))] * 3)
     assert np.array_equal(shots[0][:80], shots[2][:80])  # it begins again
     assert not np.array_equal(shots[0][:80], shots[1][:80])
+
+
+def test_a_cutout_can_be_cropped_and_be_of_the_rest():
+    item = seen(1, 20, 20, 60, 60)
+    chain = EffectChain(parse_effects(["rest=cutout", "crop:1x1"]), 25)
+    frame = Frame("main", 0, 0, Fraction(1, 25), 0, NOISE)
+    assert not list(chain.push(frame, TrackResult(0, (item,), StageTimes(0, 0))))
+    (shot,) = chain.flush()
+    assert shot.image_hwc.shape == (HEIGHT, HEIGHT, 4)
+    assert (shot.image_hwc[30:50, 30:50, 3] == 0).all()
+    assert (shot.image_hwc[70:, 70:, 3] == 255).all()
 
 
 def test_a_cutout_is_opaque_inside_and_transparent_outside():
@@ -283,6 +296,13 @@ def test_the_drawn_video_has_the_overlay_unless_another_effect_is_chosen(folder,
         (("--out", "a.mp4", "--effect", "background:absent.png"), "no such file, and no colour"),
         (("--out", "a.mp4", "--effect", "crop:wide"), "crop:wide is not WIDTHxHEIGHT"),
         (("--out", "a.mp4", "--effect", "crop", "--effect", "blur"), "crop is not the last"),
+        (("--out", "a.mp4", "--effect", "rest=remove"), "remove is for objects, not for the rest"),
+        (("--out", "a.mp4", "--effect", "rest=crop:1x1"), "crop is for objects, not for the rest"),
+        (("--out", "a.mp4", "--effect", "rest=overlay"), "overlay is for objects, not for the"),
+        (
+            ("--out", "a.mov", "--effect", "cutout", "--effect", "overlay"),
+            "--effect overlay comes after cutout, which makes alpha; give cutout after it",
+        ),
         (("--out", "a.mp4", "--effect", "x=blur"), "x=blur is not [TARGET=]NAME"),
         (("--out", "a.mp4", "--effect", "cutout"), ".mp4 has no transparency; name it NAME.mov"),
         (

@@ -113,6 +113,7 @@ class EffectSpec:
         check: Raises `UsageError` where the argument is wrong.
         has_alpha: Its pictures are RGBA.
         is_last: It changes the size of the picture, so that no other comes after it.
+        takes_rest: It can be for everything but the objects, `rest=NAME`.
     """
 
     name: str
@@ -124,3 +125,4 @@ class EffectSpec:
     check: Callable[[str], None] = _no_argument
     has_alpha: bool = False
     is_last: bool = False
+    takes_rest: bool = False
