@@ -42,17 +42,18 @@ class TransformersSam:
         A single click may mean a thing, a part of it or a part of that: of the three masks it is
         the one of largest predicted IoU. A box, or several clicks, give one mask.
         """
-        masks_nhw = np.zeros((len(prompts), *image_hwc.shape[:2]), np.bool_)
-        score_n = np.zeros(len(prompts), np.float32)
+        found = Segmentation.empty(len(prompts), *image_hwc.shape[:2])
         if not prompts:
-            return Segmentation(masks_nhw, score_n)
+            return found
         inputs = self._processor(images=Image.fromarray(image_hwc), return_tensors="pt")
         sizes = inputs["original_sizes"], inputs["reshaped_input_sizes"]
         with torch.inference_mode():
             encoded = self._encoded(inputs["pixel_values"])
             for index, prompt in enumerate(prompts):
-                masks_nhw[index], score_n[index] = self._decoded(encoded, prompt, *sizes)
-        return Segmentation(masks_nhw, score_n)
+                found.masks_nhw[index], found.scores_n[index] = self._decoded(
+                    encoded, prompt, *sizes
+                )
+        return found
 
     def _encoded(self, pixels_1chw: Tensor) -> dict[str, Any]:
         embeddings = self._network.get_image_embeddings(pixels_1chw.to(self._device))
