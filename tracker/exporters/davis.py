@@ -5,9 +5,7 @@ from pathlib import Path
 from PIL import Image
 
 from streams.frame import Frame
-from tracker.errors import OutputError
-from tracker.exporters.base import PART_NAME
-from tracker.exporters.frame_name import frame_stem
+from tracker.exporters.frame_png import save_png
 from tracker.exporters.label_map import OverlapCounter, label_map
 from tracker.exporters.palette import davis_palette
 from tracker.types import TrackResult
@@ -35,7 +33,6 @@ class DavisWriter:
         """
         self._folder = folder
         self._palette = davis_palette() if largest_id <= MAX_PALETTE_ID else None
-        self._part = folder / PART_NAME
         self._overlaps = OverlapCounter("davis")
 
     @property
@@ -54,14 +51,7 @@ class DavisWriter:
         else:
             image = Image.fromarray(ids_hw.astype("uint8"), mode="P")
             image.putpalette(palette)
-        target = self._folder / f"{frame_stem(frame)}.png"
-        try:
-            self._folder.mkdir(exist_ok=True)
-            image.save(self._part, format="PNG")
-            self._part.replace(target)
-        except OSError as error:
-            self._part.unlink(missing_ok=True)
-            raise OutputError(f"cannot write {target}: {error.strerror or error}") from error
+        save_png(self._folder, frame, image)
 
     def close(self) -> None:
         """Every frame is a whole file already."""
