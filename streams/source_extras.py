@@ -4,13 +4,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import av
 import av.error
-from av.audio.resampler import AudioResampler
+from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
+from av.codec.codec import Codec
 from av.container import InputContainer, OutputContainer
 
 from streams.access.formats import SELF_CONTAINED
@@ -19,7 +21,7 @@ from streams.video_formats import VideoFormat
 #: Titles that are copied. A place is not: who blurs faces does not want it told.
 _TITLES = ("title", "artist", "album", "date", "comment", "copyright", "description", "genre")
 _UNSPECIFIED = 2  # FFmpeg's code of unknown colours
-_OPUS_RATE = 48000
+_USUAL_RATE = 48000  # which all encoders take
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +68,16 @@ def open_sound(path: Path, output: OutputContainer, kind: VideoFormat) -> "Sound
 
 
 class SoundTrack:
-    """The first sound track of a file, copied beside the pictures that were made of it."""
+    """The first sound track of a file that can be decoded, copied beside the pictures made of it.
+
+    Whatever is wrong with the sound costs the sound alone; `notes` tell what is left out.
+    """
 
     def __init__(self, path: Path, output: OutputContainer, kind: VideoFormat) -> None:
         """Open the file, and add a stream to the output if there is sound.
 
-        Packets are copied as they are where the container holds their codec, else encoded again.
+        Packets are copied as they are where the container holds their codec, else encoded again,
+        in mono or stereo.
 
         Args:
             path: The file.
@@ -82,28 +88,36 @@ class SoundTrack:
         self._output = output
         self._packets: Iterator[Any] = iter(())
         self._waiting: Any = None
-        self._resampler: AudioResampler | None = None
+        self._last_pts: int | None = None
+        self._is_encoded = False
+        self._fault: str | None = None
+        self._left_out = 0
         video = self._input.streams.video[0]
         self._video_end_s = _end_s(video)
-        if not self._input.streams.audio:
+        # A stream of a codec that FFmpeg does not know has no context.
+        known = [sound for sound in self._input.streams.audio if sound.codec_context is not None]
+        if not known:
+            if self._input.streams.audio:
+                self._fault = "sound is left out: FFmpeg does not know its codec"
             return
-        source = self._input.streams.audio[0]
+        source = known[0]
         self._packets = _demuxed(self._input, source)
         self._stream: AudioStream
-        if source.codec_context.codec.canonical_name in output.supported_codecs:
+        if _can_be_copied(path, source.index, kind):
             self._stream = output.add_stream_from_template(source)
         else:
-            rate = _OPUS_RATE if kind.audio_encoder == "libopus" else source.rate
-            stream = output.add_stream(kind.audio_encoder, rate=rate)
-            assert isinstance(stream, AudioStream)
-            stream.layout = source.layout.name
-            self._stream = stream
-            self._resampler = AudioResampler(
-                stream.format,
-                stream.layout,
-                rate,
-                frame_size=stream.codec_context.frame_size or 960,
-            )
+            self._stream = _encoding(output, kind.audio_encoder, source)
+            self._is_encoded = True
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Lines about sound that is left out."""
+        if self._fault is not None:
+            return (self._fault,)
+        if not self._left_out:
+            return ()
+        packets = "1 packet" if self._left_out == 1 else f"{self._left_out} packets"
+        return (f"{packets} of sound left out: damaged, or without a time of its own",)
 
     def copy_until(self, until_s: float, origin_s: float) -> None:
         """Copy the sound before `until_s`, a time of the source whose `origin_s` is 0 here."""
@@ -112,22 +126,24 @@ class SoundTrack:
             self._waiting = None
             if packet is None:
                 return
-            begins_s = float(packet.pts * packet.time_base) if packet.pts is not None else origin_s
+            if packet.pts is None or (self._last_pts is not None and packet.pts <= self._last_pts):
+                self._left_out += 1
+                continue
+            begins_s = float(packet.pts * packet.time_base)
             if begins_s >= until_s:
                 self._waiting = packet
                 return
+            self._last_pts = packet.pts
             # One packet before the first: decoders of AAC and Opus need it to begin with.
-            if begins_s + 2 * float(packet.duration * packet.time_base) > origin_s:
+            if begins_s + 2 * float((packet.duration or 0) * packet.time_base) > origin_s:
                 self._copy(packet, origin_s)
 
     def finish(self, end_s: float, origin_s: float) -> None:
         """Copy the rest: up to `end_s`, or all where the pictures went to the end of the file."""
         is_whole = self._video_end_s is not None and end_s >= self._video_end_s - 0.1
         self.copy_until(float("inf") if is_whole else end_s, origin_s)
-        if self._resampler is not None:
-            for frame in self._resampler.resample(None):
-                self._output.mux(self._stream.encode(frame))
-            self._output.mux(self._stream.encode(None))
+        if self._is_encoded:
+            self._output.mux(self._encoded(None))
         self._input.close()
 
     def close(self) -> None:
@@ -136,17 +152,65 @@ class SoundTrack:
 
     def _copy(self, packet: Any, origin_s: float) -> None:
         shift = round(Fraction(origin_s).limit_denominator(10**6) / packet.time_base)
-        if self._resampler is None:
+        if not self._is_encoded:
             packet.pts -= shift
             packet.dts = packet.pts
             packet.stream = self._stream
-            self._output.mux(packet)
+            try:
+                self._output.mux(packet)
+            except av.error.InvalidDataError:  # of the packet; a full disk is another error
+                self._left_out += 1
             return
-        for decoded in packet.decode():
-            if decoded.pts is not None:
-                decoded.pts -= shift
-            for frame in self._resampler.resample(decoded):
-                self._output.mux(self._stream.encode(frame))
+        try:
+            decoded = packet.decode()
+        except av.error.FFmpegError:
+            self._left_out += 1
+            return
+        for frame in decoded:
+            if frame.pts is not None:
+                frame.pts -= shift
+            self._output.mux(self._encoded(frame))
+
+    def _encoded(self, frame: AudioFrame | None) -> list[Any]:
+        """Packets of a frame, or the last ones; none once the encoder failed."""
+        if self._fault is not None:
+            return []
+        try:
+            return self._stream.encode(frame)
+        except (av.error.FFmpegError, ValueError) as error:
+            self._fault = f"sound ends early: {error}"
+            self._packets = iter(())
+            return []
+
+
+def _can_be_copied(path: Path, stream_index: int, kind: VideoFormat) -> bool:
+    """True where a container takes a sound as it is, by a trial in memory.
+
+    Lists of codecs do not tell: MOV refuses FLAC in its header, and MP4 PCM of a nameless layout
+    in its trailer.
+    """
+    try:
+        with _opened(path) as source, av.open(BytesIO(), "w", format=kind.container) as trial:
+            sound = source.streams[stream_index]
+            assert isinstance(sound, AudioStream)
+            stream = trial.add_stream_from_template(sound)
+            packet = next(packet for packet in _demuxed(source, sound) if packet.pts is not None)
+            packet.dts = packet.pts
+            packet.stream = stream
+            trial.mux(packet)
+    except (av.error.FFmpegError, ValueError, StopIteration):
+        return False
+    return True
+
+
+def _encoding(output: OutputContainer, encoder: str, source: AudioStream) -> AudioStream:
+    """A stream of an output for sound that is encoded again: not all encoders take all layouts."""
+    rates = Codec(encoder, "w").audio_rates
+    rate = source.rate if rates is None or source.rate in rates else _USUAL_RATE
+    stream = output.add_stream(encoder, rate=rate)
+    assert isinstance(stream, AudioStream)
+    stream.layout = "mono" if source.layout.nb_channels == 1 else "stereo"
+    return stream
 
 
 def _opened(path: Path) -> InputContainer:

@@ -166,6 +166,11 @@ class VideoWriter(Closing):
             container.close()
             self._part.replace(self._path)
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Lines about the sound of the source that could not be kept."""
+        return () if self._sound is None else self._sound.notes
+
     def _create_part(self) -> None:
         if self._path.is_dir():
             folder = self._path

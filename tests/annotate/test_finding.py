@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 from tests.support.installed import install
 from tests.support.moving_square import (
@@ -186,6 +187,28 @@ def test_boxes_become_masks_by_the_segmenter_and_those_without_one_no_objects():
     assert tracker.summary().refused == {"no mask": 1}
 
 
+def test_all_boxes_of_a_picture_go_to_the_segmenter_at_once():
+    asked: list[int] = []
+
+    class Noting(UpperHalf):
+        def segment(self, image_hwc, prompts):
+            asked.append(len(prompts))
+            return super().segment(image_hwc, prompts)
+
+    def three(search: int) -> list[Proposal]:
+        mask_hw = np.zeros((HEIGHT, WIDTH), np.bool_)
+        mask_hw[90:, :20] = True
+        masked = Proposal((0, 90, 20, HEIGHT), 0.85, "red", mask_hw)
+        return [both(0)[1], masked, both(0)[0]]
+
+    masks = FirstMasks(Noting(), "noting")
+    tracker = tracking(three, first_masks=masks)
+    assert ids_by_frame(tracker, 2) == [[1, 2]] * 2
+    assert asked == [2]  # a proposal with a mask needs none
+    assert [birth.score for birth in tracker.summary().births] == [0.9, 0.85]
+    assert tracker.summary().refused == {"no mask": 1}
+
+
 def test_boxes_are_padded_before_the_segmenter():
     seen: list[tuple[float, ...]] = []
 
@@ -272,6 +295,42 @@ def test_a_finder_of_a_package_that_hangs_or_raises_stops_no_run(
     assert "3 searches failed, the first: frame 0: finder raising failed: OSError: no such" in out
     assert "the finder was given up: 3 failures in a row" in out
     assert Path("hung.json").read_bytes() == Path("raised.json").read_bytes()
+    sys.modules.pop("plugin", None)
+
+
+NAMING = """
+from tracker.finders.base import FinderSpec, Proposal
+class Naming:
+    labels = [f"kind{i}" for i in range(80)]
+    def find(self, image_hwc, phrases):
+        return [Proposal((4, 10, 24, 30), 0.9, "kind70"), Proposal((90, 60, 110, 80), 0.8, "kind3")]
+class Spaced(Naming):
+    labels = [*Naming.labels, "traffic light"]
+NAMING = FinderSpec("naming", "", lambda model, settings: Naming())
+SPACED = FinderSpec("spaced", "", lambda model, settings: Spaced())
+"""
+
+
+def test_formats_are_checked_against_the_labels_of_a_finder_one_by_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("tracker.annotate.run.open_session", open_fake_session)
+    entries = ("naming = plugin:NAMING", "spaced = plugin:SPACED")
+    install(tmp_path / "site", monkeypatch, NAMING, "trackd.finders", *entries)
+    monkeypatch.delitem(sys.modules, "plugin", raising=False)
+    argv = ["track", write_clip(tmp_path / "clip.mp4", 3).name, "--min-area", "0", "--quiet"]
+    assert main([*argv, "--finder", "naming", "--export", "mots:mots"]) == 0
+    names = Path("mots/instances/labels.txt").read_text().split()
+    assert names == ["car", "pedestrian", "kind70", "kind3"]  # in the order of their ids
+    assert np.unique(np.asarray(Image.open("mots/instances/000001.png"))).tolist() == [
+        0, 3001, 4002]  # fmt: skip
+    capsys.readouterr()
+    assert main([*argv, "--finder", "spaced", "--export", "mot:mot"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "no label with spaces or commas: traffic light" in line
+    assert "which finder spaced may find; name the classes to find" in line
+    assert not list(tmp_path.glob("mot*.part"))
     sys.modules.pop("plugin", None)
 
 

@@ -1,5 +1,6 @@
 """Effects: what they draw, for which objects, and how they are chosen."""
 
+import weakref
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -68,6 +69,8 @@ def test_an_effect_gives_a_new_picture_and_leaves_the_one_it_got(name: str):
         picture = draw(name + ARGUMENTS.get(name, ""), *objects)
         assert picture.dtype == np.uint8
         assert name == "crop" or picture.shape[:2] == (HEIGHT, WIDTH)
+        assert picture.shape[2] == (4 if name == "cutout" else 3)
+        assert not np.shares_memory(picture, NOISE)
         assert np.array_equal(NOISE, before)
 
 
@@ -147,6 +150,17 @@ def test_a_background_is_a_picture_or_a_video_from_its_middle(tmp_path: Path):
     assert not np.array_equal(shots[0][:80], shots[1][:80])
 
 
+def test_a_cutout_can_be_cropped_and_be_of_the_rest():
+    item = seen(1, 20, 20, 60, 60)
+    chain = EffectChain(parse_effects(["rest=cutout", "crop:1x1"]), 25)
+    frame = Frame("main", 0, 0, Fraction(1, 25), 0, NOISE)
+    assert not list(chain.push(frame, TrackResult(0, (item,), StageTimes(0, 0))))
+    (shot,) = chain.flush()
+    assert shot.image_hwc.shape == (HEIGHT, HEIGHT, 4)
+    assert (shot.image_hwc[30:50, 30:50, 3] == 0).all()
+    assert (shot.image_hwc[70:, 70:, 3] == 255).all()
+
+
 def test_a_cutout_is_opaque_inside_and_transparent_outside():
     item = seen(1, 20, 20, 60, 60)
     picture = draw("cutout", item)
@@ -184,6 +198,42 @@ def test_remove_shows_what_other_frames_saw():
         error = np.abs(done[index][mask].astype(int) - clean[index][mask]).mean()
         assert error < 6, (index, error)
         assert np.array_equal(done[index][~around(mask, 31)], shots[index][0][~around(mask, 31)])
+
+
+def most_ahead(text: str, count: int, shots: int = 40) -> int:
+    """Frames that go into an effect before the first comes out, with so many objects on each."""
+    chain = EffectChain(parse_effects(text), 25)
+    for index in range(shots):
+        image = np.random.default_rng(index).integers(0, 256, NOISE.shape, np.uint8)
+        objects = tuple(seen(i, 10 * i, 10, 10 * i + 8, 18) for i in range(1, count + 1))
+        result = TrackResult(index, objects, StageTimes(0, 0))
+        if list(chain.push(Frame("main", index, index, Fraction(1, 25), 0, image), result)):
+            return index
+    return shots
+
+
+def test_what_looks_ahead_counts_the_masks_that_it_holds(monkeypatch: pytest.MonkeyPatch):
+    pixels, room = HEIGHT * WIDTH, 40
+    monkeypatch.setattr("tracker.effects.remove._MAX_BYTES", 2 * room * 3 * pixels)
+    for count in (1, 8):
+        # A picture, the hole, and of each object a mask and distances of four bytes.
+        whole = 3 + 1 + 5 * count
+        held = most_ahead("remove", count)
+        assert room * 3 / (whole + 2) - 1 <= held <= room * 3 / whole  # and what alignment needs
+    monkeypatch.setattr("tracker.effects.crop._MAX_BYTES", 10 * 3 * pixels)
+    assert most_ahead("crop", 8) == most_ahead("crop", 1) == 10
+
+
+def test_crop_holds_pictures_alone():
+    chain = EffectChain(parse_effects("crop"), 25)
+    masks = []
+    for index in range(4):
+        item = seen(1, 20, 20, 60, 60)
+        masks.append(weakref.ref(item.mask_hw))
+        frame = Frame("main", index, index, Fraction(1, 25), 0, NOISE)
+        assert not list(chain.push(frame, TrackResult(index, (item,), StageTimes(0, 0))))
+        del item
+    assert [mask() for mask in masks] == [None] * 4
 
 
 def test_crop_follows_softly_and_stays_in_the_picture():
@@ -246,6 +296,13 @@ def test_the_drawn_video_has_the_overlay_unless_another_effect_is_chosen(folder,
         (("--out", "a.mp4", "--effect", "background:absent.png"), "no such file, and no colour"),
         (("--out", "a.mp4", "--effect", "crop:wide"), "crop:wide is not WIDTHxHEIGHT"),
         (("--out", "a.mp4", "--effect", "crop", "--effect", "blur"), "crop is not the last"),
+        (("--out", "a.mp4", "--effect", "rest=remove"), "remove is for objects, not for the rest"),
+        (("--out", "a.mp4", "--effect", "rest=crop:1x1"), "crop is for objects, not for the rest"),
+        (("--out", "a.mp4", "--effect", "rest=overlay"), "overlay is for objects, not for the"),
+        (
+            ("--out", "a.mov", "--effect", "cutout", "--effect", "overlay"),
+            "--effect overlay comes after cutout, which makes alpha; give cutout after it",
+        ),
         (("--out", "a.mp4", "--effect", "x=blur"), "x=blur is not [TARGET=]NAME"),
         (("--out", "a.mp4", "--effect", "cutout"), ".mp4 has no transparency; name it NAME.mov"),
         (

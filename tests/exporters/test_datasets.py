@@ -16,7 +16,8 @@ from tests.support.exported import COUNT, HEIGHT, WIDTH, expected, export
 from tests.support.tracked_frames import disc, found
 from tracker.annotate.outputs import Outputs
 from tracker.errors import OutputError, UsageError
-from tracker.exporters.base import Layout
+from tracker.exporters import spooled
+from tracker.exporters.base import ExportSource, Layout
 from tracker.exporters.davis import DavisWriter
 from tracker.exporters.registry import EXPORTERS
 
@@ -135,6 +136,42 @@ def test_davis_has_16_bits_for_large_ids(tmp_path: Path):
     assert set(np.unique(values)) == {0, 1, 7, 300}
     for object_id, was in ((1, 1), (300, 2), (7, 7)):
         assert np.array_equal(values == object_id, exported.masks(0)[was])
+
+
+def test_davis_has_16_bits_on_the_frames_with_a_large_id_that_nobody_announced(tmp_path: Path):
+    writer = DavisWriter(tmp_path / "out", 3)
+    small, large = found(2, disc(20, 20, 9, 60, 90)), found(258, disc(60, 30, 9, 60, 90))
+    for seq, objects in enumerate([(small,), (small, large)]):
+        frame, result = next(exported.pairs())
+        writer.write(replace(frame, seq=seq), replace(result, objects=objects))
+    with Image.open(tmp_path / "out/00000.png") as first:
+        assert first.mode == "P"
+        assert np.array_equal(np.asarray(first) == 2, small.mask_hw)
+    with Image.open(tmp_path / "out/00001.png") as second:
+        values = np.asarray(second)
+    assert np.unique(values).tolist() == [0, 2, 258]
+    assert np.array_equal(values == 258, large.mask_hw)
+
+
+@pytest.mark.parametrize("name", ["cvat", "label-studio", "youtube-vis"])
+def test_objects_share_one_file_for_their_records(tmp_path: Path, monkeypatch, name: str):
+    opened = []
+
+    def counted(*given, **named):
+        opened.append(given)
+        return temporary(*given, **named)
+
+    temporary = spooled.tempfile.SpooledTemporaryFile
+    monkeypatch.setattr(spooled.tempfile, "SpooledTemporaryFile", counted)
+    monkeypatch.setattr(spooled, "SPOOL_BYTES", 2000)  # so that they go to disk
+    suffix = EXPORTERS.find(name).suffix
+    outputs = Outputs.of({name: tmp_path / f"out{suffix}"}, settings={})
+    (writer,) = outputs.open(ExportSource("clip", Fraction(25), {}))
+    for frame, result in exported.pairs():
+        objects = tuple(found(i, disc(20, 20, 9, 60, 90)) for i in range(1, 40))
+        writer.write(frame, replace(result, objects=objects))
+    writer.close()
+    assert len(opened) <= 2  # and one for the frames
 
 
 def test_overlaps_are_counted_where_a_pixel_holds_one_object(tmp_path: Path):

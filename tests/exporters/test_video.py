@@ -180,6 +180,92 @@ def test_the_appearance_of_what_is_no_video_is_nothing_special(folder: Path):
     assert read_appearance(folder / "clip.mp4").titles == {"title": TITLE}
 
 
+def with_sound(path: Path, codec: str, layout: str) -> None:
+    """A second of the clip, with sound of a codec and a layout."""
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("libx264", rate=25)
+        video.width, video.height, video.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        sound = container.add_stream(codec, rate=48000)
+        sound.layout = layout
+        for index in range(FRAMES):
+            frame = av.VideoFrame.from_ndarray(picture(index), format="rgb24")
+            container.mux(video.encode(frame))
+        for index in range(24):
+            noise = np.random.default_rng(index).uniform(-0.5, 0.5, (sound.layout.nb_channels, 960))
+            samples = av.AudioFrame.from_ndarray(noise.astype("f4"), format="fltp", layout=layout)
+            samples.rate, samples.pts, samples.time_base = 48000, 960 * index, Fraction(1, 48000)
+            container.mux(sound.encode(samples))
+        container.mux(video.encode(None))
+        container.mux(sound.encode(None))
+
+
+def track_sound(capsys: pytest.CaptureFixture[str], out: str) -> tuple[dict, list[str]]:
+    """What ffprobe says of the sound of a run's video, and the notes of its summary."""
+    assert main(["track", "clip.mkv", *BOX, "--out", out, "--json"]) == 0
+    assert len(probe(Path(out), "v")["times"]) == FRAMES
+    return probe(Path(out), "a"), json.loads(capsys.readouterr().out)["notes"]
+
+
+@pytest.mark.parametrize(
+    ("codec", "layout", "out", "expected"),
+    [
+        ("ac3", "5.1(side)", "out.webm", ("opus", 2)),
+        ("ac3", "mono", "out.webm", ("opus", 1)),
+        ("ac3", "5.1(side)", "out.mp4", ("ac3", 6)),
+        ("flac", "5.1", "out.mov", ("aac", 2)),
+        ("pcm_s16le", "stereo", "out.mp4", ("aac", 2)),
+    ],
+)
+def test_sound_that_a_container_refuses_is_encoded_again_as_mono_or_stereo(
+    folder, capsys, codec: str, layout: str, out: str, expected: tuple[str, int]
+):
+    with_sound(folder / "clip.mkv", codec, layout)
+    sound, notes = track_sound(capsys, out)
+    assert (sound["codec_name"], sound["channels"]) == expected
+    assert sound["times"][-1] == pytest.approx(0.46, abs=0.05)
+    assert notes == []
+
+
+def test_sound_of_an_unknown_codec_is_left_out(folder, capsys):
+    with_sound(folder / "clip.mkv", "pcm_s16le", "stereo")
+    content = (folder / "clip.mkv").read_bytes()
+    assert content.count(b"A_PCM/INT/LIT") == 1
+    (folder / "clip.mkv").write_bytes(content.replace(b"A_PCM/INT/LIT", b"A_XYZ/INT/LIT"))
+    sound, notes = track_sound(capsys, "out.mp4")
+    assert "codec_name" not in sound
+    assert notes == ["sound is left out: FFmpeg does not know its codec"]
+
+
+def test_a_damaged_packet_of_sound_costs_that_packet(folder, capsys):
+    with_sound(folder / "clip.mkv", "aac", "stereo")
+    with av.open(str(folder / "clip.mkv")) as container:
+        packets = [bytes(packet) for packet in container.demux(audio=0) if packet.size > 50]
+    content = (folder / "clip.mkv").read_bytes()
+    assert content.count(packets[9]) == 1
+    damaged = content.replace(packets[9], b"\xff" * len(packets[9]))
+    (folder / "clip.mkv").write_bytes(damaged)
+    sound, notes = track_sound(capsys, "out.webm")
+    assert sound["times"][-1] == pytest.approx(0.46, abs=0.05)
+    assert notes == ["1 packet of sound left out: damaged, or without a time of its own"]
+
+
+@pytest.mark.parametrize("out", ["out.mp4", "out.webm"])
+def test_packets_of_sound_without_a_time_are_left_out(folder, capsys, monkeypatch, out: str):
+    from streams import source_extras
+
+    def timeless(*asked):
+        for index, packet in enumerate(demuxed(*asked)):
+            packet.pts = None if index in (3, 4) else packet.pts
+            yield packet
+
+    demuxed = source_extras._demuxed
+    monkeypatch.setattr(source_extras, "_demuxed", timeless)
+    with_sound(folder / "clip.mkv", "aac", "stereo")
+    sound, notes = track_sound(capsys, out)
+    assert sound["times"][-1] == pytest.approx(0.46, abs=0.05)
+    assert notes == ["2 packets of sound left out: damaged, or without a time of its own"]
+
+
 def test_hardware_is_used_where_it_opens_and_refused_where_not(folder: Path, capsys):
     write_source(folder / "clip.mp4")
     code = main(["track", "clip.mp4", *BOX, "--encoder", "hardware", "--out", "out.mp4"])

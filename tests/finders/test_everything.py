@@ -123,6 +123,34 @@ def test_pictures_of_few_pixels_are_no_fault(size):
     assert all(mask.mask_hw.shape == size for mask in masks)
 
 
+def test_masks_are_upsampled_in_pieces(monkeypatch: pytest.MonkeyPatch):
+    from tracker.finders import automatic_masks
+
+    counts = []
+
+    def counted(logits_n1ss, height, width):
+        counts.append(len(logits_n1ss))
+        return source_masks(logits_n1ss, height, width)
+
+    source_masks = automatic_masks.source_masks
+    settings = AutomaticMaskSettings(
+        points_per_side=4, pred_iou_thresh=0, stability_score_thresh=0, box_nms_thresh=1.0
+    )
+    model, image_hwc = small_pico(), photo(90, 150)
+    whole = AutomaticMasks(model, settings).generate(image_hwc)
+    monkeypatch.setattr(automatic_masks, "source_masks", counted)
+    monkeypatch.setattr(automatic_masks, "_MASKS_UPSAMPLED_AT_ONCE", 3)
+    pieces = AutomaticMasks(model, settings).generate(image_hwc)
+    assert sum(counts) == len(pieces) == len(whole) > 3
+    assert max(counts) == 3
+    for one, other in zip(pieces, whole, strict=True):
+        assert np.array_equal(one.mask_hw, other.mask_hw)
+    counts.clear()
+    none_good = settings.model_copy(update={"pred_iou_thresh": 0.9999})
+    assert AutomaticMasks(model, none_good).generate(image_hwc) == []
+    assert counts == []
+
+
 def test_a_model_without_candidates_is_one_clear_error():
     from types import SimpleNamespace
 

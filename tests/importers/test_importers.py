@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.support.exported import LABELS, expected, export
+from tests.support.exported import COUNT, LABELS, expected, export
 from tracker.annotate.prompts_file import load_prompts
 from tracker.cli.main import main
 from tracker.exporters.base import UNNAMED, Layout
@@ -38,7 +38,9 @@ def test_a_round_trip_gives_every_mask_back(tmp_path: Path, name, importer, sett
     spec = EXPORTERS.find(name)
     path = tmp_path / (f"out{spec.suffix}" if spec.layout is Layout.FILE else "out")
     export(name, path, **settings)
-    prompts(tmp_path, importer, str(path), "--by", "number")
+    # By CVAT's keyframes alone an object that stands still would come back once.
+    frames = ("--frames", f"0-{COUNT - 1}") if name == "cvat" else ()
+    prompts(tmp_path, importer, str(path), "--by", "number", *frames)
     content = load_prompts(tmp_path / "prompts.json")
     left = expected()
     assert len(content.placed) == len(left)
@@ -63,6 +65,34 @@ def test_frames_are_chosen_by_number_and_first(tmp_path: Path):
         content = prompts(tmp_path, "cvat", str(tmp_path / "a.xml"), "--frames", choice)
         used = {entry["frame"] for item in content["objects"] for entry in item["prompts"]}
         assert used == frames
+
+
+def test_shapes_between_keyframes_are_taken_where_frames_name_them(tmp_path: Path):
+    """A still object of a long video: more frames than a prompts file holds for one object."""
+    shape = '<box frame="{}" keyframe="{}" outside="0" xtl="3" ytl="4" xbr="20.5" ybr="30"/>'
+    shapes = "".join(shape.format(frame, int(frame == 0)) for frame in range(10_050))
+    (tmp_path / "a.xml").write_text(SIZED.format(f'<track id="1" label="a">{shapes}</track>'))
+    whole = prompts(tmp_path, "cvat", str(tmp_path / "a.xml"))
+    assert [entry["frame"] for entry in whole["objects"][0]["prompts"]] == [0]
+    some = prompts(tmp_path, "cvat", str(tmp_path / "a.xml"), "--frames", "5,10049")
+    assert [entry["frame"] for entry in some["objects"][0]["prompts"]] == [5, 10049]
+
+
+def test_a_picture_of_a_label_that_is_too_large_is_one_line(tmp_path: Path, capsys, monkeypatch):
+    export("yolo-seg", tmp_path / "out")
+    monkeypatch.setattr("PIL.Image.MAX_IMAGE_PIXELS", 100)
+    assert main(["prompts", "from", "yolo", str(tmp_path / "out")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "not a readable picture" in line
+
+
+def test_a_label_that_is_no_number_is_one_line(tmp_path: Path, capsys):
+    export("yolo-seg", tmp_path / "out")
+    (first, *_) = sorted((tmp_path / "out").glob("labels/*/*.txt"))
+    first.write_text("0 0.5 nan 0.5 0.5\n")
+    assert main(["prompts", "from", "yolo", str(tmp_path / "out")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"{first}, line 1 is no label" in line
 
 
 def test_pictures_keep_their_names_unless_numbers_are_asked_for(tmp_path: Path):
@@ -109,6 +139,11 @@ def test_uncompressed_runs_of_coco_go_down_the_columns(tmp_path: Path):
     assert item.resolve().mask_hw.tolist() == [[False, True, False], [True, False, False]]
 
 
+SIZED = (
+    "<annotations><meta><task><original_size><width>90</width><height>60</height></original_size>"
+    "</task></meta>{}</annotations>"
+)
+BOX = '<box frame="{}" xtl="{}" ytl="4" xbr="20.5" ybr="30"/>'
 BOMB = '<!DOCTYPE a [<!ENTITY b "c">]><annotations>&b;</annotations>'
 TRACK = (
     "<annotations><meta><task><original_size><width>90</width><height>60</height></original_size>"
@@ -130,6 +165,67 @@ TRACK = (
             "a.xml",
             TRACK.format('mask frame="3" rle="1,999999999" left="0" top="0" width="9" height="9"'),
             "run lengths of 1000000000 pixels",
+        ),
+        ("cvat", "a.xml", SIZED.format('<track label="a"><box/></track>'), "a track: no frame"),
+        (
+            "cvat",
+            "a.xml",
+            SIZED.format(f'<track label="a">{BOX.format(3, 1)}</track>'),
+            "frame 3: no id of the track",
+        ),
+        (
+            "cvat",
+            "a.xml",
+            SIZED.format(f'<track id="2" label="a">{BOX.format("x", 1)}</track>'),
+            "frame 'x', no whole number",
+        ),
+        (
+            "cvat",
+            "a.xml",
+            SIZED.format(f'<track id="2" label="a">{BOX.format(3, "nan")}</track>'),
+            "frame 3: a box that is none",
+        ),
+        (
+            "cvat",
+            "a.xml",
+            SIZED.format(f'<track id="-4" label="a">{BOX.format(3, 1)}</track>'),
+            "object -4: id: Input should be greater than or equal to 1",
+        ),
+        (
+            "cvat",
+            "a.xml",
+            SIZED.format(f'<track id="2" label="a">{BOX.format(-3, 1)}</track>'),
+            "object 2, frame -3: frame: give a frame number from 0",
+        ),
+        (
+            "cvat",
+            "a.xml",
+            SIZED.format(
+                '<track id="2" label="a">'
+                + "".join(BOX.format(frame, 1) for frame in range(10_001))
+                + "</track>"
+            ),
+            "object 2: prompts: List should have at most 10000 items",
+        ),
+        (
+            "cvat",
+            "a.xml",
+            '<annotations><image height="9" name="a.jpg"><box/></image></annotations>',
+            "image a.jpg: no width",
+        ),
+        (
+            "coco",
+            "a.json",
+            '{"images": [], "categories": [], '
+            '"annotations": [{"image_id": 1, "category_id": 1, "bbox": [0, NaN, 1, 1]}]}',
+            "bbox.1: Input should be a finite number",
+        ),
+        (
+            "labelme",
+            "a.json",
+            '{"imagePath": "a.jpg", "imageHeight": 9, "imageWidth": 9, "shapes": '
+            '[{"label": "a", "shape_type": "rectangle", "points": [[0, NaN], [3, 3]]}]}',
+            "finite number",
         ),
         ("coco", "a.json", '{"images": 3}', "images: Input should be a valid array"),
         ("coco", "a.json", "[", "Invalid JSON"),

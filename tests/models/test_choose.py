@@ -1,6 +1,7 @@
 """Which model to track with, by what was measured; and the record of that."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,9 @@ def test_the_record_keeps_the_newest_of_a_kind_and_only_of_this_machine(models: 
     keep_measurements(measured("pico", 20, 34))
     keep_measurements(measured("pico", 10, 30)[:1])
     assert [(item.objects, item.ms) for item in read_measurements()] == [(1, 10), (8, 34)]
+    other = replace(measured("pico", 15, 30)[0], precision="bf16", threads=1)
+    keep_measurements([other])
+    assert [(item.objects, item.ms) for item in read_measurements()] == [(1, 15), (8, 34)]
     content = json.loads(record_path().read_text())
     record_path().write_text(json.dumps(content | {"machine": "another"}))
     assert read_measurements() == []

@@ -13,11 +13,10 @@ from safetensors.torch import load_file, save_file
 from tests.support.moving_scene import frame, square
 from tools.bench import small
 from tracker.engine import Policy, Session
-from tracker.errors import ModelError
+from tracker.errors import ModelError, UsageError
 from tracker.models import REGISTRY, Model, find_spec, load_model
 from tracker.models.checkpoints import checkpoint_path
 from tracker.models.digest import file_sha256
-from tracker.models.hugging_face import checkpoint
 from tracker.types import Prompt
 
 pytest.importorskip("transformers")
@@ -260,11 +259,11 @@ class TestRefusals:
             load_model("edgetam", checkpoint=tmp_path, device="cpu")
 
     def test_without_transformers(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        checkpoint.transformers.cache_clear()
         monkeypatch.setitem(sys.modules, "transformers", None)
-        with pytest.raises(ModelError, match="needs the transformers package") as error:
+        with pytest.raises(UsageError, match="this model needs transformers, which") as error:
             load_model("edgetam", checkpoint=Path("any"), device="cpu")
         assert "trackd[transformers]" in error.value.hint
+        assert error.value.exit_code == 2
 
     def test_gated_weights(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("TRACKD_MODELS_DIR", str(tmp_path))

@@ -232,12 +232,19 @@ def test_weights_that_were_never_fetched(tmp_path: Path, monkeypatch: pytest.Mon
     assert error.value.exit_code == 1
 
 
-@pytest.mark.slow
-def test_a_checkpoint_path_that_is_not_there(tmp_path: Path) -> None:
+def test_a_checkpoint_path_that_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built: list[object] = []
+    monkeypatch.setattr("tracker.models.sam2.family.build_official", built.append)
+    monkeypatch.setattr("tracker.models.efficienttam.family.build_efficienttam", built.append)
+    with pytest.raises(ModelError, match=r"no\.pt does not exist"):
+        load_model("efficienttam-ti", checkpoint=tmp_path / "no.pt")
     with pytest.raises(ModelError, match=r"no\.pt does not exist"):
         load_model("sam2.1-tiny", checkpoint=tmp_path / "no.pt")
     with pytest.raises(ModelError, match="is not a file"):
         load_model("sam2.1-tiny", checkpoint=tmp_path)
+    assert not built
 
 
 class _Payload:

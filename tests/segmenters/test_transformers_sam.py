@@ -66,6 +66,22 @@ def test_masks_equal_those_of_the_library(tmp_path: Path, build, names):
     assert found.masks_nhw.any()
 
 
+def test_a_picture_is_prepared_and_encoded_once_for_all_prompts(tmp_path: Path, monkeypatch):
+    segmenter = TransformersSam(tiny.make(tiny.sam, tmp_path / "sam"), CPU)
+    network, processor = segmenter._network, segmenter._processor
+    calls = []
+
+    def counted(name, function):
+        return lambda *given, **named: (calls.append(name), function(*given, **named))[1]
+
+    encode = counted("encode", network.get_image_embeddings)
+    monkeypatch.setattr(network, "get_image_embeddings", encode)
+    prepare = counted("prepare", processor.image_processor.preprocess)
+    monkeypatch.setattr(processor.image_processor, "preprocess", prepare)
+    segmenter.segment(IMAGE, [prompt for prompt, *_ in GIVEN])
+    assert sorted(calls) == ["encode", "prepare"]
+
+
 def test_no_prompt_gives_no_mask_and_one_pixel_is_no_fault(tmp_path: Path):
     segmenter = TransformersSam(tiny.make(tiny.sam, tmp_path / "sam"), CPU)
     assert segmenter.segment(IMAGE, []).masks_nhw.shape == (0, 90, 120)

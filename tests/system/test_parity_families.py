@@ -2,8 +2,7 @@
 
 The references are the video models of transformers, and for EfficientTAM the official predictor
 over its modules. One scenario holds what the tests of SAM 2 have apart: clicks, a box and a mask,
-an object added late, one corrected and one replaced. `python -m tools.bench families` has them all
-at full size.
+an object added late, one corrected and one replaced.
 """
 
 from dataclasses import replace

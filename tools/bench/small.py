@@ -14,6 +14,7 @@ from torch import nn
 from tracker.errors import UsageError
 from tracker.models.edgetam.family import TRUNK
 from tracker.models.efficienttam.build import Architecture, build_efficienttam
+from tracker.models.extras import quiet
 from tracker.models.hugging_face.checkpoint import transformers
 
 EDGETAM_SIZE, SAM3_SIZE, SAM2_SIZE = 128, 112, 128
@@ -127,8 +128,8 @@ def save_small(name: str, folder: Path) -> Path:
         UsageError: There is none.
     """
     if name in NETWORKS:
-        transformers()  # silences its progress bars
-        NETWORKS[name]().save_pretrained(folder)
+        with quiet(transformers()):
+            NETWORKS[name]().save_pretrained(folder)
         return folder
     if name != "efficienttam-ti":
         known = ", ".join((*NETWORKS, "efficienttam-ti"))

@@ -278,23 +278,41 @@ class FindingTracker:
         self, image_hwc: NDArray[np.uint8], chosen: Sequence[Proposal]
     ) -> list[tuple[Prompt, Proposal]]:
         """Prompts for new objects, boxes as masks where a segmenter makes them."""
-        prompts: list[tuple[Prompt, Proposal]] = []
-        for proposal in chosen:
+        numbered: list[tuple[Prompt, Proposal]] = []
+        for prompt, proposal in zip(self._drawn(image_hwc, chosen), chosen, strict=True):
             if self._last_id is not None and self._next_id > self._last_id:
                 self._births.refused[Refusal.NO_ID] += 1
-                continue
-            box_xyxy = proposal.box_xyxy if proposal.mask_hw is None else None
-            label = self._labels.get((proposal.label or "").lower())
-            prompt = Prompt(self._next_id, box_xyxy=box_xyxy, mask_hw=proposal.mask_hw, label=label)
-            if box_xyxy is not None and self._first_masks is not None:
-                mask_hw = self._first_masks.segmented(image_hwc, [prompt]).masks_nhw[0]
-                if not mask_hw.any():
-                    self._births.refused[Refusal.NO_MASK] += 1
-                    continue
-                prompt = replace(prompt, box_xyxy=None, mask_hw=mask_hw)
-            prompts.append((prompt, proposal))
-            self._next_id += 1
+            elif prompt is None:
+                self._births.refused[Refusal.NO_MASK] += 1
+            else:
+                numbered.append((replace(prompt, object_id=self._next_id), proposal))
+                self._next_id += 1
+        return numbered
+
+    def _drawn(
+        self, image_hwc: NDArray[np.uint8], chosen: Sequence[Proposal]
+    ) -> list[Prompt | None]:
+        """Prompts with ids for the time being; None where the segmenter finds nothing.
+
+        It is given all boxes at once, and encodes the picture once.
+        """
+        prompts: list[Prompt | None] = [
+            self._prompt(object_id, proposal)
+            for object_id, proposal in enumerate(chosen, self._next_id)
+        ]
+        boxes = {i: p for i, p in enumerate(prompts) if p is not None and p.mask_hw is None}
+        if self._first_masks is None or not boxes:
+            return prompts
+        masks_nhw = self._first_masks.segmented(image_hwc, list(boxes.values())).masks_nhw
+        for (index, prompt), mask_hw in zip(boxes.items(), masks_nhw, strict=True):
+            masked = replace(prompt, box_xyxy=None, mask_hw=mask_hw)
+            prompts[index] = masked if mask_hw.any() else None
         return prompts
+
+    def _prompt(self, object_id: int, proposal: Proposal) -> Prompt:
+        box_xyxy = proposal.box_xyxy if proposal.mask_hw is None else None
+        label = self._labels.get((proposal.label or "").lower())
+        return Prompt(object_id, box_xyxy=box_xyxy, mask_hw=proposal.mask_hw, label=label)
 
     def _note_birth(self, prompt: Prompt, proposal: Proposal, number: int) -> None:
         self._found_ids.add(prompt.object_id)

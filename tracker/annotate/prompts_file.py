@@ -48,7 +48,7 @@ _Frame = Annotated[
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
 class RleMask(_Strict):
@@ -183,7 +183,7 @@ def parse_prompts(text: str, path: Path, pictures: Pictures | None = None) -> Fi
     try:
         content = PromptsFile.model_validate_json(text)
     except ValidationError as error:
-        raise UsageError(f"{path}: {_first_fault(error)}", "see trackd schema prompts") from error
+        raise UsageError(f"{path}: {first_fault(error)}", "see trackd schema prompts") from error
     pictures = pictures or Pictures("the source")
     placed, removals = [], []
     for item in content.objects:
@@ -196,7 +196,8 @@ def parse_prompts(text: str, path: Path, pictures: Pictures | None = None) -> Fi
     return FileContent(tuple(placed), tuple(removals))
 
 
-def _first_fault(error: ValidationError) -> str:
+def first_fault(error: ValidationError) -> str:
+    """The first fault of a model that does not validate: where, and what; and how many more."""
     faults = error.errors(include_url=False, include_input=False)
     where = ""
     for part in faults[0]["loc"]:

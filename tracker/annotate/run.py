@@ -150,6 +150,7 @@ class Annotation:
             if self.finder is not None:
                 finder = self.finder.make(model)
                 stack.callback(finder.close)
+                self._check_own_labels(finder)
             parts = resuming.Parts(model, session, self.plan, first_masks)
             count = len(pictures.paths)
             yield OpenAnnotation(self, parts, source, frames, state, count, finder)
@@ -168,6 +169,25 @@ class Annotation:
             raise UsageError(
                 f"--max-objects {self.finder.policy.max_objects}", f"a session tracks {limit}"
             )
+
+    def _check_own_labels(self, finder: GuardedFinder) -> None:
+        """Raise `UsageError` where a format does not hold a label that the finder may give.
+
+        Each is checked by itself: of the 80 classes of a detector, few are on a video.
+        """
+        assert self.finder is not None
+        if self.finder.phrases:
+            return  # they are checked already
+        free_id = max(self.plan.labels, default=0) + 1
+        for export in self.outputs.exports:
+            for label in finder.labels:
+                try:
+                    export.spec.check_labels({**self.plan.labels, free_id: label})
+                except UsageError as error:
+                    raise UsageError(
+                        f"{error.message}, which finder {finder.name} may find",
+                        "name the classes to find, or write another format",
+                    ) from error
 
     @property
     def possible_labels(self) -> dict[int, str | None]:

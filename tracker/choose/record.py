@@ -45,7 +45,10 @@ def read_measurements() -> list[Measurement]:
 
 
 def keep_measurements(new: Iterable[Measurement]) -> None:
-    """Add measurements; each takes the place of an older one of the same kind.
+    """Add measurements; each takes the place of an older one.
+
+    There is one for each model, kind of device and number of objects: the newest, whatever
+    precision and threads it had, is what a choice goes by.
 
     Raises:
         ModelError: The record is damaged.
@@ -62,7 +65,7 @@ def keep_measurements(new: Iterable[Measurement]) -> None:
 
 
 def _key(item: Measurement) -> tuple[object, ...]:
-    return item.name, item.device, item.precision, item.threads, item.objects
+    return item.name, item.device, item.objects
 
 
 def _machine() -> str:

@@ -1,8 +1,8 @@
 """Interface of effects, and the row that an effect has in the registry."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +38,19 @@ class Shot:
     image_hwc: NDArray[np.uint8]
     objects: tuple[ObjectResult, ...]
     distances: Mapping[int, NDArray[np.float32]] = field(default_factory=dict)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all that it holds: pictures, masks and distances."""
+        arrays: list[NDArray[Any]] = [self.frame.image, self.image_hwc]
+        arrays += self.distances.values()
+        arrays += (item.mask_hw for item in self.objects)
+        return sum({id(array): array.nbytes for array in arrays}.values())
+
+    @property
+    def without_objects(self) -> "Shot":
+        """The picture alone, for stages that hold it for long."""
+        return replace(self, objects=(), distances={})
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +113,7 @@ class EffectSpec:
         check: Raises `UsageError` where the argument is wrong.
         has_alpha: Its pictures are RGBA.
         is_last: It changes the size of the picture, so that no other comes after it.
+        takes_rest: It can be for everything but the objects, `rest=NAME`.
     """
 
     name: str
@@ -111,3 +125,4 @@ class EffectSpec:
     check: Callable[[str], None] = _no_argument
     has_alpha: bool = False
     is_last: bool = False
+    takes_rest: bool = False

@@ -26,9 +26,14 @@ def parse_effects(
     """
     texts = [texts] if isinstance(texts, str) else list(texts or ())
     found = [_parse(text) for text in texts or [DEFAULT]]
-    for text, (spec, _) in zip(texts[:-1], found[:-1], strict=False):
+    for text, (spec, _), (after, _) in zip(texts, found, found[1:], strict=False):
         if spec.is_last:
             raise UsageError(f"--effect {text} is not the last", "give it after the others")
+        if spec.has_alpha and not after.is_last:
+            raise UsageError(
+                f"--effect {after.name} comes after {spec.name}, which makes alpha",
+                f"give {spec.name} after it",
+            )
     return found
 
 
@@ -44,8 +49,14 @@ def _parse(text: str) -> tuple[EffectSpec, EffectRequest]:
         raise UsageError(
             f"--effect {text} lacks its {spec.argument}", f"as in {spec.name}:{spec.argument}"
         )
+    target = _target(match["target"])
+    if target.is_rest and not spec.takes_rest:
+        raise UsageError(
+            f"--effect {text}: {spec.name} is for objects, not for the rest",
+            "give ids, or leave rest= out",
+        )
     spec.check(argument)
-    return spec, EffectRequest(argument, _target(match["target"]))
+    return spec, EffectRequest(argument, target)
 
 
 def _target(text: str | None) -> Target:

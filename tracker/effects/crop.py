@@ -16,7 +16,7 @@ _ASPECT = re.compile(r"(\d{1,5})x(\d{1,5})")
 _DEFAULT = "9x16"
 _EASE_S = 1.0  # before and after a frame, over which the way is averaged
 _MAX_AHEAD = 60
-_MAX_BYTES = 256 * 1024 * 1024
+_MAX_BYTES = 256 * 1024 * 1024  # of pictures that are held
 
 
 def check_aspect(argument: str) -> None:
@@ -52,13 +52,13 @@ class CropStage:
         if self._size_wh is None:
             height, width = shot.image_hwc.shape[:2]
             self._size_wh = _largest(self._aspect, height, width)
-            self._ahead = max(1, min(self._ahead, _MAX_BYTES // shot.image_hwc.nbytes))
+            self._ahead = max(1, min(self._ahead, _MAX_BYTES // shot.without_objects.nbytes))
         middle = self._middle(shot)
         if not self._way:  # as if it had stood there before
             self._way.extend([middle] * self._ahead)
-        self._waiting.append(shot)
+        self._waiting.append(shot.without_objects)
         self._way.append(middle)
-        if len(self._waiting) > self._ahead:
+        while len(self._waiting) > self._ahead or self._is_full:
             yield self._next()
 
     def flush(self) -> Iterator[Shot]:
@@ -66,6 +66,11 @@ class CropStage:
         while self._waiting:
             self._way.append(self._way[-1])
             yield self._next()
+
+    @property
+    def _is_full(self) -> bool:
+        """True where larger pictures than the first leave less time to look ahead."""
+        return len(self._waiting) > 1 and sum(s.nbytes for s in self._waiting) > _MAX_BYTES
 
     def _middle(self, shot: Shot) -> NDArray[np.float64]:
         boxes = [i.box_xyxy for i in shot.objects if i.box_xyxy and self._target.has(i.id)]

@@ -82,11 +82,19 @@ EFFECTS = Registry(
     "trackd.effects",
     (
         EffectSpec(DEFAULT, "masks, contours and names", _overlay),
-        EffectSpec("blur", "the objects blurred, for privacy", stage=_blur),
-        EffectSpec("pixelate", "the objects in blocks of one colour", stage=_pixelate),
-        EffectSpec("spotlight", "all but the objects dimmed", stage=_spotlight),
-        EffectSpec("colour-pop", "all but the objects grey", stage=_colour_pop),
-        EffectSpec("cutout", "the objects on transparent ground", stage=_cutout, has_alpha=True),
+        EffectSpec("blur", "the objects blurred, for privacy", stage=_blur, takes_rest=True),
+        EffectSpec(
+            "pixelate", "the objects in blocks of one colour", stage=_pixelate, takes_rest=True
+        ),
+        EffectSpec("spotlight", "all but the objects dimmed", stage=_spotlight, takes_rest=True),
+        EffectSpec("colour-pop", "all but the objects grey", stage=_colour_pop, takes_rest=True),
+        EffectSpec(
+            "cutout",
+            "the objects on transparent ground",
+            stage=_cutout,
+            has_alpha=True,
+            takes_rest=True,
+        ),
         EffectSpec(
             "background",
             "the objects before a picture, a video or a colour",
@@ -94,6 +102,7 @@ EFFECTS = Registry(
             argument="FILE|COLOUR",
             needs_argument=True,
             check=_check_background,
+            takes_rest=True,
         ),
         EffectSpec("remove", "the objects filled with what is behind them", stage=_remove),
         EffectSpec(

@@ -7,7 +7,7 @@ What no frame saw is filled by OpenCV's inpainting (Telea 2004).
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import cv2
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from tracker.effects.base import EffectRequest, Shot
 from tracker.effects.edges import composed, feather_px, matte
 
-_MAX_BYTES = 384 * 1024 * 1024  # of frames that are held
+_MAX_BYTES = 384 * 1024 * 1024  # of frames that are held, with their masks
 _OFFSETS = (3, 7, 13, 21, 32, 45)  # of the frames that are looked at, before and after
 _MARGIN = 1 / 90  # of the longer side, around the masks: shadows and soft edges
 _RING_PX = 12  # around the hole, where light is matched
@@ -40,6 +40,12 @@ class _View:
     corners: NDArray[np.float32]
     to_next: Homography | None
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all that it holds."""
+        arrays = (self.hole_hw, self.grey_hw, self.corners)
+        return self.shot.nbytes + sum(array.nbytes for array in arrays)
+
 
 class RemoveStage:
     """Stage that fills objects with what is behind them; it looks ahead and back."""
@@ -49,21 +55,17 @@ class RemoveStage:
         self._target = request.target
         self._views: deque[_View] = deque()
         self._index = 0  # of the next one to give
-        self._reach = max(_OFFSETS)
 
     def push(self, shot: Shot) -> Iterator[Shot]:
         """The shots for which the frames after them are known."""
-        if not self._views:
-            # Frames before, the one to fill, and frames after: half of the memory on either side.
-            self._reach = min(self._reach, max(1, _MAX_BYTES // shot.image_hwc.nbytes // 2))
-        elif self._views[-1].shot.image_hwc.shape != shot.image_hwc.shape:
+        if self._views and self._views[-1].shot.image_hwc.shape != shot.image_hwc.shape:
             yield from self.flush()  # frames of another size cannot be aligned
         view = self._view(shot)
         if self._views:
             last = self._views.pop()
             self._views.append(replace(last, to_next=_homography(last, view, None)))
         self._views.append(view)
-        if len(self._views) - self._index > self._reach:
+        while _too_many(list(self._views)[self._index :]):
             yield self._next()
 
     def flush(self) -> Iterator[Shot]:
@@ -90,12 +92,16 @@ class RemoveStage:
 
     def _next(self) -> Shot:
         view = self._views[self._index]
-        filled = self._filled(self._index, view) if view.hole_hw.any() else view.shot
-        if self._index == self._reach:
-            self._views.popleft()
+        if view.hole_hw.any():
+            done = self._filled(self._index, view)
         else:
-            self._index += 1
-        return filled
+            done = replace(view.shot, image_hwc=view.shot.image_hwc.copy())
+        self._views[self._index] = replace(view, shot=view.shot.without_objects)
+        self._index += 1
+        while _too_many(list(self._views)[: self._index]):
+            self._views.popleft()
+            self._index -= 1
+        return done
 
     def _filled(self, index: int, view: _View) -> Shot:
         image_hwc = np.ascontiguousarray(view.shot.image_hwc[..., :3])
@@ -162,6 +168,13 @@ class RemoveStage:
                 return None
             total = view.to_next @ total
         return total if index < other_index else np.asarray(np.linalg.inv(total), np.float64)
+
+
+def _too_many(views: Sequence[_View]) -> bool:
+    """True for more frames, before the one to fill or after it, than are looked at or have room."""
+    if len(views) < 2:
+        return False
+    return len(views) > max(_OFFSETS) or 2 * sum(view.nbytes for view in views) > _MAX_BYTES
 
 
 def _homography(first: _View, second: _View, guess: Homography | None) -> Homography | None:

@@ -1,7 +1,7 @@
 """Masks as tracks of CVAT: its XML for video, version 1.1."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from io import TextIOBase
 from pathlib import Path
@@ -15,7 +15,7 @@ from streams.frame import Frame
 from tracker.errors import UsageError
 from tracker.exporters.base import ExportSource, Labels, Settings, class_names
 from tracker.exporters.polygons import bridged, outlines
-from tracker.exporters.spooled import Spool, SpooledExport
+from tracker.exporters.spooled import ObjectSpool, SpooledExport
 from tracker.types import ObjectResult, ObjectState, TrackResult
 
 _COLOURS = ("#fa3253", "#33ddff", "#ffcc33", "#34d1b7", "#b83df5", "#ff6037", "#32b76c", "#2a7dd1")
@@ -50,24 +50,23 @@ class CvatWriter(SpooledExport):
         self._known = source.labels
         self._as_masks = settings.get("shapes") == "mask"
         self._tolerance_px = settings.get("polygon_tolerance") or 0.0
-        self._tracks: dict[int, Spool] = {}
+        self._tracks: ObjectSpool | None = None
         self._size_hw = (0, 0)
         self._first_frame = self._last_frame = 0
 
     def _record(self, frame: Frame, result: TrackResult) -> None:
-        if self._length == 0:
+        if self._tracks is None:
+            self._tracks = ObjectSpool(self._path.parent)
             self._size_hw = (frame.image.shape[0], frame.image.shape[1])
             self._first_frame = frame.seq
         self._last_frame = frame.seq
         for item in result.objects:
             if item.box_xyxy is None:
                 continue
-            if item.id not in self._tracks:
-                self._tracks[item.id] = Spool(self._path.parent)
             shape = self._shape(item, item.box_xyxy)
             occluded = item.state is ObjectState.OCCLUDED
             record = {"index": self._length, "frame": frame.seq, "occluded": int(occluded)}
-            self._tracks[item.id].add(record | {"shape": shape})
+            self._tracks.add(item.id, record | {"shape": shape})
 
     def _shape(self, item: ObjectResult, box_xyxy: tuple[int, int, int, int]) -> dict[str, str]:
         x0, y0, x1, y1 = box_xyxy
@@ -82,19 +81,20 @@ class CvatWriter(SpooledExport):
         return {"rle": ", ".join(map(str, runs))} | {key: str(box[key]) for key in box}
 
     def _forget(self) -> None:
-        for spool in self._tracks.values():
-            spool.close()
+        if self._tracks is not None:
+            self._tracks.close()
 
     def _assemble(self, out: IO[str]) -> None:
+        assert self._tracks is not None
         xml = _Xml(out)
         with xml.element("annotations"):
             xml.text("version", "1.1")
             with xml.element("meta"), xml.element("task"):
                 self._write_task(xml)
-            for object_id in sorted(self._tracks):
+            for object_id in self._tracks.object_ids:
                 label = self._labels[object_id]
                 with xml.element("track", id=object_id, label=label, source="semi-auto"):
-                    self._write_track(xml, self._tracks[object_id])
+                    self._write_track(xml, self._tracks.records(object_id))
 
     def _write_task(self, xml: "_Xml") -> None:
         height, width = self._size_hw
@@ -117,7 +117,7 @@ class CvatWriter(SpooledExport):
             xml.text("width", width)
             xml.text("height", height)
 
-    def _write_track(self, xml: "_Xml", records: Spool) -> None:
+    def _write_track(self, xml: "_Xml", records: Iterable[dict[str, Any]]) -> None:
         before: dict[str, Any] | None = None
         for record in records:
             if before is not None and record["index"] > before["index"] + 1:

@@ -5,9 +5,7 @@ from pathlib import Path
 from PIL import Image
 
 from streams.frame import Frame
-from tracker.errors import OutputError
-from tracker.exporters.base import PART_NAME
-from tracker.exporters.frame_name import frame_stem
+from tracker.exporters.frame_png import save_png
 from tracker.exporters.label_map import OverlapCounter, label_map
 from tracker.exporters.palette import davis_palette
 from tracker.types import TrackResult
@@ -22,7 +20,8 @@ class DavisWriter:
     """Writes a PNG per frame; pixel value = object id.
 
     The mask of a picture has the picture's name; those of a video are named by frame number,
-    `00000.png`, `00001.png`, ... With an id beyond 255 the PNGs are grey with 16 bits.
+    `00000.png`, `00001.png`, ... With an id beyond 255 the PNGs are grey with 16 bits: all where
+    such an object is announced, else those that have one.
     """
 
     def __init__(self, folder: Path, largest_id: int = MAX_PALETTE_ID) -> None:
@@ -30,11 +29,10 @@ class DavisWriter:
 
         Args:
             folder: Where to.
-            largest_id: Of the objects that may come.
+            largest_id: Of the objects that are announced; a finder may add others.
         """
         self._folder = folder
         self._palette = davis_palette() if largest_id <= MAX_PALETTE_ID else None
-        self._part = folder / PART_NAME
         self._overlaps = OverlapCounter("davis")
 
     @property
@@ -47,19 +45,13 @@ class DavisWriter:
         height, width = frame.image.shape[:2]
         ids_hw = label_map(result, height, width)
         self._overlaps.add(result, ids_hw)
-        if self._palette is None:
+        palette = self._palette if ids_hw.max() <= MAX_PALETTE_ID else None
+        if palette is None:
             image = Image.fromarray(ids_hw)
         else:
             image = Image.fromarray(ids_hw.astype("uint8"), mode="P")
-            image.putpalette(self._palette)
-        target = self._folder / f"{frame_stem(frame)}.png"
-        try:
-            self._folder.mkdir(exist_ok=True)
-            image.save(self._part, format="PNG")
-            self._part.replace(target)
-        except OSError as error:
-            self._part.unlink(missing_ok=True)
-            raise OutputError(f"cannot write {target}: {error.strerror or error}") from error
+            image.putpalette(palette)
+        save_png(self._folder, frame, image)
 
     def close(self) -> None:
         """Every frame is a whole file already."""

@@ -1,7 +1,7 @@
 """Tasks of Label Studio: the video with its boxes, and its frames with brush masks."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 from xml.sax.saxutils import quoteattr
@@ -11,7 +11,7 @@ from tracker.exporters.base import UNNAMED, ExportSource, class_names
 from tracker.exporters.brush_rle import encode_brush_rle
 from tracker.exporters.dataset import DatasetWriter, save_jpeg
 from tracker.exporters.frame_name import frame_stem
-from tracker.exporters.spooled import Spool, write_list
+from tracker.exporters.spooled import ObjectSpool, write_list
 from tracker.types import ObjectResult, TrackResult
 
 _FILES = "/data/local-files/?d="
@@ -32,11 +32,12 @@ class LabelStudioWriter(DatasetWriter):
         self._root = f"{_FILES}{folder.name}"
         self._source = source
         self._labels: dict[int, str] = {}
-        self._tracks: dict[int, Spool] = {}
+        self._tracks: ObjectSpool | None = None
         self._tasks: IO[str] | None = None
 
     def _begin(self) -> None:
         (self.part / "images").mkdir()
+        self._tracks = ObjectSpool(self.part)
         self._tasks = (self.part / "frames.json").open("w", encoding="utf-8")
 
     def _record(self, frame: Frame, result: TrackResult) -> None:
@@ -56,9 +57,8 @@ class LabelStudioWriter(DatasetWriter):
     def _add_to_track(
         self, item: ObjectResult, box_xyxy: tuple[int, int, int, int], frame: Frame
     ) -> None:
-        if item.id not in self._tracks:
-            self._tracks[item.id] = Spool(self.part)
-            self._labels[item.id] = item.label or UNNAMED
+        assert self._tracks is not None
+        self._labels.setdefault(item.id, item.label or UNNAMED)
         height, width = frame.image.shape[:2]
         x0, y0, x1, y1 = box_xyxy
         place = {
@@ -70,7 +70,7 @@ class LabelStudioWriter(DatasetWriter):
             "rotation": 0,
             "time": frame.time_s,
         }
-        self._tracks[item.id].add({"index": self.length, "place": place})
+        self._tracks.add(item.id, {"index": self.length, "place": place})
 
     def _finish(self) -> None:
         assert self._tasks is not None
@@ -89,10 +89,11 @@ class LabelStudioWriter(DatasetWriter):
             (self.part / name).write_text(f"<View>{text}</View>\n", encoding="utf-8")
 
     def _write_video(self, out: IO[str]) -> None:
+        assert self._tracks is not None
         file = self._source.file
         data = {"video": _FILES + (self._source.name if file is None else file.name)}
         out.write(f'[{{"data": {json.dumps(data)}, "annotations": [{{"result": [')
-        for position, object_id in enumerate(sorted(self._tracks)):
+        for position, object_id in enumerate(self._tracks.object_ids):
             head = {
                 "id": f"object-{object_id}",
                 "from_name": "box",
@@ -103,11 +104,11 @@ class LabelStudioWriter(DatasetWriter):
             value = json.dumps({"framesCount": self.length, "labels": [self._labels[object_id]]})
             out.write((",\n" if position else "\n") + json.dumps(head)[:-1])
             out.write(f', "value": {value[:-1]}, "sequence": ')
-            write_list(out, self._sequence(self._tracks[object_id]))
+            write_list(out, self._sequence(self._tracks.records(object_id)))
             out.write("}}")
         out.write("]}]}]\n")
 
-    def _sequence(self, records: Spool) -> Iterator[dict[str, Any]]:
+    def _sequence(self, records: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         """Places of an object; after one that is not `enabled` it is out of sight."""
         before: dict[str, Any] | None = None
         for record in records:
@@ -121,8 +122,8 @@ class LabelStudioWriter(DatasetWriter):
     def _abandon(self) -> None:
         if self._tasks is not None:
             self._tasks.close()
-        for spool in self._tracks.values():
-            spool.close()
+        if self._tracks is not None:
+            self._tracks.close()
 
 
 def _brush(item: ObjectResult) -> dict[str, Any]:

@@ -21,13 +21,7 @@ MAX_ID = _IDS_PER_CLASS - 1
 _FIXED = ("car", "pedestrian")
 _IGNORED = 10
 _MAX_CLASS = (2**16 - 1) // _IDS_PER_CLASS - 1
-
-
-def class_numbers(labels: Labels) -> dict[str, int]:
-    """Number of each class: 1 car, 2 pedestrian, then the others, without 10 (ignored)."""
-    names = [name for name in class_names(labels) if name not in _FIXED]
-    free = (number for number in range(3, 3 + len(names) + 1) if number != _IGNORED)
-    return dict(zip(_FIXED, (1, 2), strict=True)) | dict(zip(names, free, strict=False))
+_MOST_CLASSES = _MAX_CLASS - 1  # without the ignored one
 
 
 def check_labels(labels: Labels) -> None:
@@ -36,9 +30,9 @@ def check_labels(labels: Labels) -> None:
     Raises:
         UsageError: There are too many labels.
     """
-    if max(class_numbers(labels).values()) > _MAX_CLASS:
+    if len({*class_names(labels), *_FIXED}) > _MOST_CLASSES:
         raise UsageError(
-            f"--export mots holds {_MAX_CLASS} classes, the labels make more", "use fewer labels"
+            f"--export mots holds {_MOST_CLASSES} classes, the labels make more", "use fewer labels"
         )
 
 
@@ -47,14 +41,15 @@ class MotsWriter(DatasetWriter):
 
     A line of the text is frame, instance, class, height, width, COCO's run lengths; frames count
     from 1 without gaps. The pixels of a PNG, grey with 16 bits, are instances: class times 1000
-    plus the object's id. An object on several pixels is on top as in `label_map`.
+    plus the object's id. Classes are 1 car, 2 pedestrian, then others in the order in which they
+    come, without 10 (ignored). An object on several pixels is on top as in `label_map`.
     """
 
     def __init__(self, folder: Path, source: ExportSource) -> None:
         """Write to `folder`."""
         super().__init__(folder)
         self._source = source
-        self._classes = class_numbers(source.labels)
+        self._classes = dict(zip(_FIXED, (1, 2), strict=True))
         self._overlaps = OverlapCounter("mots")
         self._file: IO[str] | None = None
 
@@ -86,13 +81,13 @@ class MotsWriter(DatasetWriter):
         Image.fromarray(instances_hw).save(self.part / "instances" / f"{self.length + 1:06d}.png")
 
     def _number(self, name: str) -> int:
-        """Number of a class; one that nobody announced gets the next."""
+        """Number of a class; a new one gets the next."""
         if name not in self._classes:
             number = max(self._classes.values()) + 1
             number += number == _IGNORED
             if number > _MAX_CLASS:
                 raise OutputError(
-                    f"--export mots holds {_MAX_CLASS} classes, {name} is one more",
+                    f"--export mots holds {_MOST_CLASSES} classes, {name} is one more",
                     "use another format",
                 )
             self._classes[name] = number

@@ -3,6 +3,7 @@
 import json
 import tempfile
 from abc import ABC, abstractmethod
+from array import array
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -18,19 +19,23 @@ SPOOL_BYTES = 256 * 1024
 
 
 class Spool:
-    """JSON records, appended one by one, then read back in the same order."""
+    """JSON records, appended one by one, then read back by their offsets or in the same order."""
 
     def __init__(self, folder: Path) -> None:
         """Hold `SPOOL_BYTES` in memory; what goes beyond, in a nameless file in `folder`."""
         self.count = 0
         self._file = tempfile.SpooledTemporaryFile(  # noqa: SIM115 - closed by `close`
-            SPOOL_BYTES, mode="w+", encoding="ascii", dir=str(folder)
+            SPOOL_BYTES, mode="w+b", dir=str(folder)
         )
+        self._nbytes = 0
 
-    def add(self, record: dict[str, Any]) -> None:
-        """Append a record; raises `OSError` where the disk is full."""
-        self._file.write(json.dumps(record) + "\n")
+    def add(self, record: dict[str, Any]) -> int:
+        """Append a record and give its offset; raises `OSError` where the disk is full."""
+        offset, line = self._nbytes, json.dumps(record).encode("ascii") + b"\n"
+        self._file.write(line)
+        self._nbytes += len(line)
         self.count += 1
+        return offset
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """All records, from the first."""
@@ -38,9 +43,43 @@ class Spool:
         for line in self._file:
             yield json.loads(line)
 
+    def at(self, offsets: Iterable[int]) -> Iterator[dict[str, Any]]:
+        """The records at these offsets."""
+        for offset in offsets:
+            self._file.seek(offset)
+            yield json.loads(self._file.readline())
+
     def close(self) -> None:
         """Forget them."""
         self._file.close()
+
+
+class ObjectSpool:
+    """Records of many objects in one spool, read back object by object."""
+
+    def __init__(self, folder: Path) -> None:
+        """Hold them as `Spool` does."""
+        self._spool = Spool(folder)
+        self._offsets: dict[int, array[int]] = {}
+        self.close = self._spool.close
+
+    def add(self, object_id: int, record: dict[str, Any]) -> None:
+        """Append a record of an object; raises `OSError` where the disk is full."""
+        offset = self._spool.add(record)
+        self._offsets.setdefault(object_id, array("q")).append(offset)
+
+    @property
+    def object_ids(self) -> list[int]:
+        """Objects that have a record, ascending."""
+        return sorted(self._offsets)
+
+    def count(self, object_id: int) -> int:
+        """Number of an object's records."""
+        return len(self._offsets.get(object_id, ()))
+
+    def records(self, object_id: int) -> Iterator[dict[str, Any]]:
+        """An object's records, from the first."""
+        return self._spool.at(self._offsets.get(object_id, ()))
 
 
 class SpooledExport(ABC):

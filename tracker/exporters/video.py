@@ -98,6 +98,11 @@ class EffectVideoWriter:
         if self._video is not None:
             self._video.close()
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the video could not keep of its source."""
+        return () if self._video is None else self._video.notes
+
     def _encode(self, shots: Iterable[Shot]) -> None:
         for shot in shots:
             if self._video is None:

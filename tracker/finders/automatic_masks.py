@@ -219,8 +219,7 @@ class AutomaticMasks:
         masks = []
         for crop, kept in found:
             x0, y0, x1, y1 = crop.box_xyxy
-            part_khw = self._upsampled(crop, kept.logits_kss)
-            for i, part_hw in enumerate(part_khw):
+            for i, part_hw in enumerate(self._upsampled(crop, kept.logits_kss)):
                 mask_hw = np.zeros(picture_hw, np.bool_)
                 mask_hw[y0:y1, x0:x1] = part_hw
                 box = tuple(kept.boxes_k4[i].tolist())
@@ -228,14 +227,18 @@ class AutomaticMasks:
                 masks.append(AutomaticMask(mask_hw, box, iou, stability))
         return masks
 
-    def _upsampled(self, crop: _Crop, logits_kss: Tensor) -> NDArray[np.bool_]:
-        """Masks at the crop's resolution; coarse ones follow the edges of the picture."""
-        logits_k1ss = logits_kss[:, None]
-        coarse = self._model.network.mask_side <= COARSE_SIDE
-        if self._settings.follow_edges and coarse and len(logits_k1ss):
-            guide = GuidedFilter(crop.small_hwc, self._model.network.mask_side)
-            logits_k1ss = guide.follow(logits_k1ss)
-        return source_masks(logits_k1ss, *crop.size_hw)
+    def _upsampled(self, crop: _Crop, logits_kss: Tensor) -> Iterator[NDArray[np.bool_]]:
+        """Masks [H, W] at the crop's resolution; coarse ones follow the edges of the picture."""
+        if not len(logits_kss):
+            return
+        guide, side = None, self._model.network.mask_side
+        if self._settings.follow_edges and side <= COARSE_SIDE:
+            guide = GuidedFilter(crop.small_hwc, side)
+        for part_kss in torch.split(logits_kss, _MASKS_UPSAMPLED_AT_ONCE):
+            logits_k1ss = part_kss[:, None]
+            if guide is not None:
+                logits_k1ss = guide.follow(logits_k1ss)
+            yield from source_masks(logits_k1ss, *crop.size_hw)
 
 
 def _kept(found: list[tuple[_Crop, _Candidates]], thresh: float) -> list[tuple[_Crop, _Candidates]]:

@@ -25,6 +25,7 @@ class Annotated:
         box_xyxy: Edges of its box in pixels.
         mask: Its mask.
         is_gone: From this frame on it is out of sight.
+        is_between: A program put it between two frames on which somebody, or a tracker, drew it.
     """
 
     number: int | None
@@ -34,6 +35,7 @@ class Annotated:
     box_xyxy: tuple[float, float, float, float] | None = None
     mask: Rle | None = None
     is_gone: bool = False
+    is_between: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from pathlib import Path, PurePosixPath
 from typing import Annotated as Limited
 from typing import Any
 
-from pydantic import BaseModel, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, Field, FiniteFloat, TypeAdapter, ValidationError
 
 from tracker.errors import UsageError
 from tracker.importers.base import Annotated, read_text
@@ -37,7 +37,7 @@ class _Image(BaseModel):
 class _Annotation(BaseModel):
     image_id: int
     category_id: int
-    bbox: tuple[float, float, float, float] | None = None
+    bbox: tuple[FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat] | None = None
     segmentation: _Runs | list[_Ring] | None = None
     track_id: int | None = None
 

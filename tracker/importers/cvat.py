@@ -1,6 +1,8 @@
 """Objects from CVAT's XML, for videos and for images (version 1.1)."""
 
+import math
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 from xml.etree import ElementTree
@@ -20,6 +22,8 @@ _Element = Any  # ElementTree.Element, whose attributes are text
 def read_cvat(path: Path) -> Iterator[Annotated]:
     """Boxes, polygons and masks of all tracks and images; other shapes are left out.
 
+    A shape of a track that is no keyframe lies between two that are.
+
     Raises:
         UsageError: The file is none of CVAT's.
         PromptError: A shape in it is none.
@@ -29,12 +33,20 @@ def read_cvat(path: Path) -> Iterator[Annotated]:
         size = root.find("meta/*/original_size")
         if size is None:
             raise UsageError(f"{path} has tracks but no original_size", "export it again")
-        size_hw = (int(size.findtext("height", "0")), int(size.findtext("width", "0")))
+        where = f"{path}, a track"
+        size_hw = (
+            _whole(size.findtext("height"), "height", where),
+            _whole(size.findtext("width"), "width", where),
+        )
         for shape in _shapes(track):
-            number = int(shape.get("frame", "0"))
+            number = _whole(shape.get("frame"), "frame", where)
             yield _annotated(path, shape, size_hw, number, None, track)
     for image in root.iter("image"):
-        size_hw = (int(image.get("height", "0")), int(image.get("width", "0")))
+        where = f"{path}, image {image.get('name', '')}"
+        size_hw = (
+            _whole(image.get("height"), "height", where),
+            _whole(image.get("width"), "width", where),
+        )
         name = PurePosixPath(image.get("name", "")).name
         for shape in _shapes(image):
             yield _annotated(path, shape, size_hw, None, name, None)
@@ -53,6 +65,14 @@ def _parsed(path: Path) -> _Element:
     return root
 
 
+def _whole(text: str | None, name: str, where: str) -> int:
+    try:
+        return int(text or "")
+    except ValueError as error:
+        what = f"no {name}" if text is None else f"{name} {text[:20]!r}, no whole number"
+        raise UsageError(f"{where}: {what}", "export it again") from error
+
+
 def _shapes(parent: _Element) -> Iterator[_Element]:
     return (item for item in parent if item.tag in _SHAPES)
 
@@ -66,14 +86,18 @@ def _annotated(
     track: _Element | None,
 ) -> Annotated:
     where = f"{path}, frame {name if number is None else number}"
-    object_id = None if track is None else int(track.get("id"))
+    object_id = None if track is None else _whole(track.get("id"), "id of the track", where)
     label = shape.get("label") if track is None else track.get("label")
     if shape.get("outside") == "1":
         return Annotated(number, name, object_id, label, is_gone=True)
+    is_between = track is not None and shape.get("keyframe") == "0"
+    found = Annotated(number, name, object_id, label, is_between=is_between)
     try:
         if shape.tag == "box":
             x0, y0, x1, y1 = (float(shape.get(key)) for key in ("xtl", "ytl", "xbr", "ybr"))
-            return Annotated(number, name, object_id, label, (x0, y0, x1, y1))
+            if not all(map(math.isfinite, (x0, y0, x1, y1))):
+                raise ValueError
+            return replace(found, box_xyxy=(x0, y0, x1, y1))
         mask = (
             _polygon(shape, size_hw, where)
             if shape.tag == "polygon"
@@ -81,7 +105,7 @@ def _annotated(
         )
     except (TypeError, ValueError) as error:
         raise PromptError(f"{where}: a {shape.tag} that is none", "export it again") from error
-    return Annotated(number, name, object_id, label, mask=mask)
+    return replace(found, mask=mask)
 
 
 def _polygon(shape: _Element, size_hw: tuple[int, int], where: str) -> Rle:

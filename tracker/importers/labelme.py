@@ -9,7 +9,7 @@ from pathlib import Path, PureWindowsPath
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, FiniteFloat, ValidationError
 
 from tracker.errors import PromptError, UsageError
 from tracker.importers.base import Annotated, files_in, number_in, read_text
@@ -19,7 +19,7 @@ from tracker.rle import encode_rle
 
 class _Shape(BaseModel):
     label: str
-    points: list[tuple[float, float]] = Field(max_length=1_000_000)
+    points: list[tuple[FiniteFloat, FiniteFloat]] = Field(max_length=1_000_000)
     shape_type: str = "polygon"
     group_id: int | None = None
     mask: str | None = None

@@ -8,7 +8,13 @@ from typing import Literal
 from pydantic import ValidationError
 
 from tracker.annotate.plan import NAME_PREFIX
-from tracker.annotate.prompts_file import FileObject, FilePrompt, PromptsFile, RleMask
+from tracker.annotate.prompts_file import (
+    FileObject,
+    FilePrompt,
+    PromptsFile,
+    RleMask,
+    first_fault,
+)
 from tracker.errors import UsageError
 from tracker.importers.base import Annotated
 
@@ -21,7 +27,10 @@ Address = int | str
 
 @dataclass(frozen=True, slots=True)
 class FrameChoice:
-    """The frames that are taken: all, each object's first, or those of ranges and names."""
+    """The frames that are taken: all, each object's first, or those of ranges and names.
+
+    All are those on which an object was drawn; what lies between is taken where a range names it.
+    """
 
     first_only: bool = False
     ranges: tuple[range, ...] | None = None
@@ -53,9 +62,9 @@ class FrameChoice:
         return cls(ranges=tuple(ranges), names=frozenset(names))
 
     def takes(self, item: Annotated) -> bool:
-        """Whether the frame of an annotation is one of the ranges or names."""
+        """Whether an annotation is taken by its frame."""
         if self.ranges is None:
-            return True
+            return not item.is_between
         return item.name in self.names or any(item.number in frames for frames in self.ranges)
 
 
@@ -73,8 +82,8 @@ def prompts_from(
             where there is one.
 
     Raises:
-        UsageError: None is left, a frame has no such address, or there are more objects than a
-            prompts file holds.
+        UsageError: None is left, a frame has no such address, an object cannot stand in a prompts
+            file, or there are more than it holds.
     """
     objects = _by_object(item for item in found if choice.takes(item))
     if len(objects) > _MAX_OBJECTS:
@@ -83,11 +92,10 @@ def prompts_from(
             "objects without an id are one for each frame: choose frames with --frames",
         )
     files = [_object(object_id, items, choice, by) for object_id, items in objects.items()]
-    files = [item for item in files if item is not None]
-    try:
-        return PromptsFile(version=1, objects=[item for item in files if item is not None])
-    except ValidationError as error:
-        raise UsageError("nothing to prompt with on these frames", "choose others") from error
+    prompted = [item for item in files if item is not None]
+    if not prompted:
+        raise UsageError("nothing to prompt with on these frames", "choose others")
+    return PromptsFile(version=1, objects=prompted)
 
 
 def _by_object(found: Iterable[Annotated]) -> dict[int, list[Annotated]]:
@@ -123,26 +131,37 @@ def _object(
                 removed.append(address)
             is_there = False
         elif address not in prompts:
-            prompts[address] = _prompt(address, item)
+            prompts[address] = _prompt(object_id, address, item)
             is_there = True
             if choice.first_only:
                 break
     if not prompts:
         return None
     label = next((item.label for item in ordered if item.label), None)
-    return FileObject(
-        id=object_id,
-        label=None if label is None else label[:100],
-        prompts=list(prompts.values()),
-        removed_at=removed,
-    )
+    try:
+        return FileObject(
+            id=object_id,
+            label=None if label is None else label[:100],
+            prompts=list(prompts.values()),
+            removed_at=removed,
+        )
+    except ValidationError as error:
+        raise UsageError(
+            f"object {object_id}: {first_fault(error)}", "choose fewer frames with --frames"
+        ) from error
 
 
-def _prompt(address: Address, item: Annotated) -> FilePrompt:
-    if item.mask is None:
-        return FilePrompt(frame=address, box=item.box_xyxy)
-    size = (item.mask.height, item.mask.width)
-    return FilePrompt(frame=address, mask=RleMask(size=size, counts=item.mask.counts))
+def _prompt(object_id: int, address: Address, item: Annotated) -> FilePrompt:
+    try:
+        if item.mask is None:
+            return FilePrompt(frame=address, box=item.box_xyxy)
+        size = (item.mask.height, item.mask.width)
+        return FilePrompt(frame=address, mask=RleMask(size=size, counts=item.mask.counts))
+    except ValidationError as error:
+        raise UsageError(
+            f"object {object_id}, frame {address}: {first_fault(error)}",
+            "repair it, or choose other frames with --frames",
+        ) from error
 
 
 def _address(item: Annotated, by: Literal["name", "number"] | None) -> Address:

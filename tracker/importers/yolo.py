@@ -1,5 +1,6 @@
 """Objects from YOLO labels: boxes and polygons, in parts of the picture's size."""
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -53,7 +54,7 @@ def _size_wh(label: Path) -> tuple[int, int]:
             try:
                 with Image.open(picture) as image:
                     return image.size
-            except OSError as error:
+            except (OSError, Image.DecompressionBombError) as error:
                 raise PromptError(f"{picture}: not a readable picture", "replace it") from error
     raise PromptError(f"{label} has no picture in {Path(*parts)}", "its size is needed")
 
@@ -64,6 +65,8 @@ def _annotated(
     width, height = size_wh
     try:
         label, numbers = names[int(words[0])], [float(word) for word in words[1:]]
+        if not all(map(math.isfinite, numbers)):
+            raise ValueError
     except (KeyError, ValueError) as error:
         raise PromptError(f"{where} is no label", "give a class and numbers from 0 to 1") from error
     if len(numbers) == _BOX_NUMBERS:

@@ -1,12 +1,13 @@
 """Candidate masks of a SAM mask decoder, and the one that is taken of them."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from tracker.models.base import Candidates, Decoded
+from tracker.models.base import Candidates, Clicks, Decoded, Features
 from tracker.models.distractors import find_distractors
 
 ABSENT_LOGIT = -1024.0  # NO_OBJ_SCORE of sam2
@@ -16,18 +17,58 @@ SURELY_THERE = 3.0  # object score logit, a score of 0.95
 Pointers = Callable[[Tensor, Tensor], Tensor]
 
 
-def decoded_of(
-    candidates: Candidates, pointers: Pointers, *, want_distractors: bool, is_there: bool
-) -> Decoded:
-    """The decoding of candidates, as `VideoModel.decode` returns it."""
-    if is_there:
-        presence_n1 = candidates.presence_n1.clamp(min=SURELY_THERE)
-        candidates = replace(candidates, presence_n1=presence_n1)
-    decoded = select_mask(candidates, pointers)
-    if not want_distractors:
-        return decoded
-    distractor_n = find_distractors(candidates.logits_nass, candidates.iou_na)
-    return replace(decoded, distractor_n=distractor_n)
+class CandidateDecoder(ABC):
+    """The part of a `VideoModel` that decodes: all candidates, then the best of each object."""
+
+    @abstractmethod
+    def decode_candidates(
+        self,
+        features: Features,
+        conditioned_nchw: Tensor,
+        *,
+        first: bool,
+        clicks: Clicks | None,
+        previous_n1ss: Tensor | None,
+        shows_masks: bool,
+    ) -> Candidates:
+        """All candidates of the mask decoder; the first half of `decode`, with its arguments."""
+
+    @abstractmethod
+    def _pointers(self, tokens_nc: Tensor, presence_n1: Tensor) -> Tensor:
+        """Object pointers of output tokens; those of absent objects are learned ones."""
+
+    def decode(
+        self,
+        features: Features,
+        conditioned_nchw: Tensor,
+        *,
+        first: bool = False,
+        clicks: Clicks | None = None,
+        previous_n1ss: Tensor | None = None,
+        shows_masks: bool = False,
+        want_distractors: bool = False,
+        is_there: bool = False,
+    ) -> Decoded:
+        """Masks of n objects from clicks, or from memory alone; see `VideoModel.decode`.
+
+        Follows `SAM2Base._forward_sam_heads`, less the upsampling of masks that are not chosen.
+        """
+        candidates = self.decode_candidates(
+            features,
+            conditioned_nchw,
+            first=first,
+            clicks=clicks,
+            previous_n1ss=previous_n1ss,
+            shows_masks=shows_masks,
+        )
+        if is_there:
+            presence_n1 = candidates.presence_n1.clamp(min=SURELY_THERE)
+            candidates = replace(candidates, presence_n1=presence_n1)
+        decoded = select_mask(candidates, self._pointers)
+        if not want_distractors:
+            return decoded
+        distractor_n = find_distractors(candidates.logits_nass, candidates.iou_na)
+        return replace(decoded, distractor_n=distractor_n)
 
 
 def select_mask(candidates: Candidates, pointers: Pointers) -> Decoded:

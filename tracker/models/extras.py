@@ -1,6 +1,8 @@
 """Optional packages: imported where they are used, with an error that says how to get them."""
 
 import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import ModuleType
 
 from tracker.errors import UsageError
@@ -26,3 +28,17 @@ def import_extra(module: str, *, extra: str, who: str) -> ModuleType:
         raise UsageError(
             f"{who} needs {package}, {what}", f"pip install 'trackd[{extra}]'"
         ) from error
+
+
+@contextmanager
+def quiet(transformers: ModuleType) -> Iterator[None]:
+    """Neither warnings nor bars of `transformers` within the block."""
+    logging = transformers.utils.logging
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+        logging.enable_progress_bar()

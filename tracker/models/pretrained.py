@@ -1,7 +1,5 @@
 """Models and processors of `transformers`, from a folder of files alone."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +7,7 @@ import torch
 
 from tracker.errors import ModelError
 from tracker.models.catalog import Task, find_model
-from tracker.models.extras import import_extra
+from tracker.models.extras import import_extra, quiet
 from tracker.models.model_files import require_folder
 
 _NAMED_KEYS = 3
@@ -53,7 +51,7 @@ def load_pretrained(
     """
     transformers = import_extra("transformers", extra=extra, who=folder.name)
     alone = {"local_files_only": True, "trust_remote_code": False}
-    with _quiet(transformers):
+    with quiet(transformers):
         try:
             network, info = getattr(transformers, auto_class).from_pretrained(
                 folder,
@@ -78,17 +76,3 @@ def load_pretrained(
         )
     network.eval().requires_grad_(False)
     return network.to(device), processor
-
-
-@contextmanager
-def _quiet(transformers: Any) -> Iterator[None]:
-    """Neither warnings nor bars of `transformers` within the block."""
-    logging = transformers.utils.logging
-    before = logging.get_verbosity()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(before)
-        logging.enable_progress_bar()

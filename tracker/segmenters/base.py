@@ -25,6 +25,12 @@ class Segmentation:
     masks_nhw: NDArray[np.bool_]
     scores_n: NDArray[np.float32]
 
+    @classmethod
+    def empty(cls, count: int, height: int, width: int) -> "Segmentation":
+        """Nothing found for so many prompts; masks and scores are filled in."""
+        masks_nhw = np.zeros((count, height, width), np.bool_)
+        return cls(masks_nhw, np.zeros(count, np.float32))
+
 
 class Segmenter(Protocol):
     """Segments single pictures; knows nothing of the ones before."""

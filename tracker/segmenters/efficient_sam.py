@@ -41,10 +41,9 @@ class EfficientSam:
             ModelError: The files do not fit each other.
         """
         height, width = image_hwc.shape[:2]
-        masks_nhw = np.zeros((len(prompts), height, width), np.bool_)
-        score_n = np.zeros(len(prompts), np.float32)
+        found = Segmentation.empty(len(prompts), height, width)
         if not prompts:
-            return Segmentation(masks_nhw, score_n)
+            return found
         picture_1chw = image_hwc.transpose(2, 0, 1)[None].astype(np.float32) / 255
         embedding, *_ = self._encoder.run({"batched_images": picture_1chw})
         for index, prompt in enumerate(prompts):
@@ -58,6 +57,6 @@ class EfficientSam:
                 }
             )
             best = int(ious[0, 0].argmax())
-            masks_nhw[index] = masks[0, 0, best] > 0
-            score_n[index] = ious[0, 0, best]
-        return Segmentation(masks_nhw, score_n)
+            found.masks_nhw[index] = masks[0, 0, best] > 0
+            found.scores_n[index] = ious[0, 0, best]
+        return found

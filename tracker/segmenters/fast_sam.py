@@ -80,13 +80,12 @@ class FastSam:
             ModelError: The file's outputs are not those of FastSAM.
         """
         masks_khw, score_k = self.everything(image_hwc)
-        masks_nhw = np.zeros((len(prompts), *image_hwc.shape[:2]), np.bool_)
-        score_n = np.zeros(len(prompts), np.float32)
+        found = Segmentation.empty(len(prompts), *image_hwc.shape[:2])
         for index, prompt in enumerate(prompts):
             best = _best(masks_khw, score_k, prompt)
             if best is not None:
-                masks_nhw[index], score_n[index] = masks_khw[best], score_k[best]
-        return Segmentation(masks_nhw, score_n)
+                found.masks_nhw[index], found.scores_n[index] = masks_khw[best], score_k[best]
+        return found
 
     def everything(
         self, image_hwc: NDArray[np.uint8]

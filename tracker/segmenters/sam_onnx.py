@@ -65,21 +65,18 @@ class SamOnnx:
             ModelError: The files do not fit each other.
         """
         height, width = image_hwc.shape[:2]
-        masks_nhw = np.zeros((len(prompts), height, width), np.bool_)
-        score_n = np.zeros(len(prompts), np.float32)
+        found = Segmentation.empty(len(prompts), height, width)
         if not prompts:
-            return Segmentation(masks_nhw, score_n)
+            return found
         scale = self._side / max(height, width)
         resized_hw = int(height * scale + 0.5), int(width * scale + 0.5)
         resized_hwc = _resized(image_hwc, resized_hw)
         (embedding, *_) = self._encoder.run({self._input: self._encoder_input(resized_hwc)})
         for index, prompt in enumerate(prompts):
             low, iou = self._decoded(embedding, prompt, (height, width), resized_hw)
-            masks_nhw[index], score_n[index] = (
-                self._upsampled(low, resized_hw, (height, width)),
-                iou,
-            )
-        return Segmentation(masks_nhw, score_n)
+            found.masks_nhw[index] = self._upsampled(low, resized_hw, (height, width))
+            found.scores_n[index] = iou
+        return found
 
     def _encoder_input(self, resized_hwc: NDArray[np.uint8]) -> NDArray[np.float32]:
         floats_hwc = resized_hwc.astype(np.float32)

@@ -12,16 +12,14 @@ from typing import Annotated, Any
 import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sam2.modeling.backbones.image_encoder import ImageEncoder
-from sam2.modeling.memory_attention import MemoryAttention, MemoryAttentionLayer
 from sam2.modeling.memory_encoder import CXBlock, Fuser, MaskDownSampler, MemoryEncoder
-from sam2.modeling.position_encoding import PositionEmbeddingSine
-from sam2.modeling.sam.transformer import RoPEAttention
 from sam2.modeling.sam2_base import SAM2Base
 from sam2.modeling.sam2_utils import LayerNorm2d
 from torch import Tensor, nn
 
 from tracker.errors import ModelError
 from tracker.models.sam2.build import PREDICTOR_FLAGS
+from tracker.models.sam2.parts import memory_attention, sine_encoding
 from tracker.models.timm_parts import VisionTransformerSAM
 
 CHANNELS, MEMORY_CHANNELS = 256, 64
@@ -124,7 +122,7 @@ class ViTNeck(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.d_model, self.backbone_channel_list = CHANNELS, [channels]
-        self.position_encoding = _sine_encoding(CHANNELS)
+        self.position_encoding = sine_encoding(CHANNELS)
         level = nn.Sequential()
         level.add_module("conv_1x1", nn.Conv2d(channels, CHANNELS, 1, bias=False))
         level.add_module("norm_0", LayerNorm2d(CHANNELS))
@@ -150,7 +148,14 @@ def build_efficienttam(
     """
     network: SAM2Base = cls(
         image_encoder=ImageEncoder(ViTTrunk(arch), ViTNeck(arch.width)),
-        memory_attention=_memory_attention(arch.image_size // PATCH),
+        memory_attention=memory_attention(
+            side=arch.image_size // PATCH,
+            channels=CHANNELS,
+            memory_channels=MEMORY_CHANNELS,
+            feedforward=2048,
+            layers=4,
+            dropout=0.1,
+        ),
         memory_encoder=_memory_encoder(),
         num_maskmem=7,
         image_size=arch.image_size,
@@ -181,42 +186,12 @@ def _positions(pretrained_1pc: Tensor, side: int) -> Tensor:
     return grid_1chw.permute(0, 2, 3, 1)
 
 
-def _sine_encoding(channels: int) -> PositionEmbeddingSine:
-    return PositionEmbeddingSine(channels, normalize=True, temperature=10000)
-
-
-def _memory_attention(side: int) -> MemoryAttention:
-    def attention(**extra: Any) -> RoPEAttention:
-        return RoPEAttention(
-            rope_theta=10000.0,
-            feat_sizes=[side, side],
-            embedding_dim=CHANNELS,
-            num_heads=1,
-            downsample_rate=1,
-            dropout=0.1,
-            **extra,
-        )
-
-    layer = MemoryAttentionLayer(
-        activation="relu",
-        cross_attention=attention(rope_k_repeat=True, kv_in_dim=MEMORY_CHANNELS),
-        d_model=CHANNELS,
-        dim_feedforward=2048,
-        dropout=0.1,
-        pos_enc_at_attn=False,
-        pos_enc_at_cross_attn_keys=True,
-        pos_enc_at_cross_attn_queries=False,
-        self_attention=attention(),
-    )
-    return MemoryAttention(d_model=CHANNELS, pos_enc_at_input=True, layer=layer, num_layers=4)
-
-
 def _memory_encoder() -> MemoryEncoder:
     block = CXBlock(CHANNELS, kernel_size=7, padding=3, layer_scale_init_value=1e-6)
     return MemoryEncoder(
         out_dim=MEMORY_CHANNELS,
         mask_downsampler=MaskDownSampler(kernel_size=3, stride=2, padding=1),
         fuser=Fuser(block, num_layers=2),
-        position_encoding=_sine_encoding(MEMORY_CHANNELS),
+        position_encoding=sine_encoding(MEMORY_CHANNELS),
         in_dim=CHANNELS,
     )

@@ -39,8 +39,9 @@ class EfficientTamFamily:
     def build(self, spec: ModelSpec, weights: Path) -> nn.Module:
         """See `Family.build`."""
         arch = read_architecture(spec.config, weights)
+        state = renamed(read_state(weights), arch)
         network: nn.Module = build_efficienttam(arch)
-        load_strictly(network, renamed(read_state(weights), arch), path=weights, config=spec.name)
+        load_strictly(network, state, path=weights, config=spec.name)
         return network
 
     def adapt(self, network: nn.Module, spec: ModelSpec, target: Target) -> Sam2Model:

@@ -1,8 +1,6 @@
 """Networks of transformers from local files alone: safetensors and a configuration."""
 
-import importlib
 import json
-from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -11,27 +9,19 @@ import torch
 from torch import nn
 
 from tracker.errors import ModelError
+from tracker.models.extras import import_extra, quiet
 from tracker.models.state_dict import differences, read_state
 
 MOST_CONFIG_BYTES = 1 << 20
 
 
-@cache
 def transformers() -> ModuleType:
     """The package, imported when a model first needs it.
 
     Raises:
-        ModelError: It is not installed.
+        UsageError: It is not installed.
     """
-    try:
-        transformers: ModuleType = importlib.import_module("transformers")
-    except ImportError as err:
-        raise ModelError(
-            "this model needs the transformers package", "pip install 'trackd[transformers]'"
-        ) from err
-    transformers.utils.logging.set_verbosity_error()
-    transformers.utils.logging.disable_progress_bar()
-    return transformers
+    return import_extra("transformers", extra="transformers", who="this model")
 
 
 def read_config(weights: Path, default: Any) -> Any:
@@ -52,7 +42,8 @@ def read_config(weights: Path, default: Any) -> Any:
         content = json.loads(path.read_bytes())
         if content["model_type"] != default.model_type:
             return default
-        config = type(default).from_dict(content)
+        with quiet(transformers()):
+            config = type(default).from_dict(content)
         _check_is_local(config)
         return config
     except Exception as err:  # transformers' own checks raise many kinds
@@ -84,14 +75,15 @@ def load_network(cls: Any, config: Any, weights: Path) -> nn.Module:
     """
     state = read_state(weights)
     try:
-        network, info = cls.from_pretrained(
-            None,
-            config=config,
-            state_dict=state,
-            dtype=torch.float32,
-            ignore_mismatched_sizes=True,
-            output_loading_info=True,
-        )
+        with quiet(transformers()):
+            network, info = cls.from_pretrained(
+                None,
+                config=config,
+                state_dict=state,
+                dtype=torch.float32,
+                ignore_mismatched_sizes=True,
+                output_loading_info=True,
+            )
     except Exception as err:  # a configuration that fits no network fails in any of its layers
         reason = str(err).partition("\n")[0]
         raise ModelError(f"transformers cannot load {weights}: {reason}") from err

@@ -33,7 +33,7 @@ class HuggingFaceFamily(ABC):
         """The class of its networks; imports transformers.
 
         Raises:
-            ModelError: transformers is not installed.
+            UsageError: transformers is not installed.
         """
 
     @abstractmethod

@@ -25,7 +25,7 @@ from tracker.models.base import (
     Memories,
     MemorySpec,
 )
-from tracker.models.candidates import decoded_of
+from tracker.models.candidates import CandidateDecoder
 from tracker.models.model import InputSpec
 from tracker.models.optim.dtype_cache import compute_dtype
 from tracker.models.preprocess import image_tensor
@@ -35,7 +35,7 @@ PREVIOUS_LOGITS_LIMIT = 32.0
 NO_CLICK = -1
 
 
-class HuggingFaceModel:
+class HuggingFaceModel(CandidateDecoder):
     """A `Sam2VideoModel` or a relative that tracks.
 
     Attributes:
@@ -150,34 +150,6 @@ class HuggingFaceModel:
         age_npc = get_1d_sine_pe(memories.pointer_age_np / oldest, dim=c)
         age_npm = module.temporal_positional_encoding_projection_layer(age_npc)
         return tokens_nlm, age_npm.repeat_interleave(split, dim=1)
-
-    def decode(
-        self,
-        features: Features,
-        conditioned_nchw: Tensor,
-        *,
-        first: bool = False,
-        clicks: Clicks | None = None,
-        previous_n1ss: Tensor | None = None,
-        shows_masks: bool = False,
-        want_distractors: bool = False,
-        is_there: bool = False,
-    ) -> Decoded:
-        """Masks of n objects from clicks, or from memory alone; see `VideoModel.decode`.
-
-        Follows `_single_frame_forward`, less the upsampling of masks.
-        """
-        candidates = self.decode_candidates(
-            features,
-            conditioned_nchw,
-            first=first,
-            clicks=clicks,
-            previous_n1ss=previous_n1ss,
-            shows_masks=shows_masks,
-        )
-        return decoded_of(
-            candidates, self._pointers, want_distractors=want_distractors, is_there=is_there
-        )
 
     def decode_candidates(
         self,

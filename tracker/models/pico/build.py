@@ -14,16 +14,14 @@ from pydantic import (
     model_validator,
 )
 from sam2.modeling.backbones.image_encoder import FpnNeck, ImageEncoder
-from sam2.modeling.memory_attention import MemoryAttention, MemoryAttentionLayer
 from sam2.modeling.memory_encoder import CXBlock, Fuser, MaskDownSampler, MemoryEncoder
-from sam2.modeling.position_encoding import PositionEmbeddingSine
-from sam2.modeling.sam.transformer import RoPEAttention
 from sam2.modeling.sam2_base import SAM2Base
 
 from tracker.errors import ModelError
 from tracker.models.model import InputSpec
 from tracker.models.pico.top_down import TopDown
 from tracker.models.sam2.build import PREDICTOR_FLAGS
+from tracker.models.sam2.parts import memory_attention, sine_encoding
 from tracker.models.timm_parts import create_model
 
 _TRUNK_STRIDES = [4, 8, 16, 32]
@@ -188,7 +186,7 @@ def build_pico(config: PicoConfig, cls: type[SAM2Base] = SAM2Base, **extra: Any)
     arch = config.architecture
     trunk = TimmTrunk(arch.trunk, arch.trunk_out_indices, arch.top_down)
     neck = FpnNeck(
-        _sine_encoding(arch.d_model),
+        sine_encoding(arch.d_model),
         arch.d_model,
         trunk.channel_list,
         fpn_top_down_levels=[2, 3],
@@ -196,7 +194,13 @@ def build_pico(config: PicoConfig, cls: type[SAM2Base] = SAM2Base, **extra: Any)
     )
     network = cls(
         image_encoder=ImageEncoder(trunk, neck, scalp=1),
-        memory_attention=_memory_attention(arch, config.input.size // _BACKBONE_STRIDE),
+        memory_attention=memory_attention(
+            side=config.input.size // _BACKBONE_STRIDE,
+            channels=arch.d_model,
+            memory_channels=arch.mem_dim,
+            feedforward=arch.dim_feedforward,
+            layers=arch.attention_layers,
+        ),
         memory_encoder=_memory_encoder(arch),
         num_maskmem=arch.num_maskmem,
         image_size=config.input.size,
@@ -211,38 +215,6 @@ def build_pico(config: PicoConfig, cls: type[SAM2Base] = SAM2Base, **extra: Any)
     return network
 
 
-def _sine_encoding(channels: int) -> PositionEmbeddingSine:
-    return PositionEmbeddingSine(channels, normalize=True, temperature=10000)
-
-
-def _memory_attention(arch: PicoArchitecture, feature_side: int) -> MemoryAttention:
-    def attention(**extra: Any) -> RoPEAttention:
-        return RoPEAttention(
-            rope_theta=10000.0,
-            feat_sizes=[feature_side, feature_side],
-            embedding_dim=arch.d_model,
-            num_heads=1,
-            downsample_rate=1,
-            dropout=0.0,
-            **extra,
-        )
-
-    layer = MemoryAttentionLayer(
-        activation="relu",
-        cross_attention=attention(rope_k_repeat=True, kv_in_dim=arch.mem_dim),
-        d_model=arch.d_model,
-        dim_feedforward=arch.dim_feedforward,
-        dropout=0.0,
-        pos_enc_at_attn=False,
-        pos_enc_at_cross_attn_keys=True,
-        pos_enc_at_cross_attn_queries=False,
-        self_attention=attention(),
-    )
-    return MemoryAttention(
-        d_model=arch.d_model, pos_enc_at_input=True, layer=layer, num_layers=arch.attention_layers
-    )
-
-
 def _memory_encoder(arch: PicoArchitecture) -> MemoryEncoder:
     block = CXBlock(
         arch.d_model, kernel_size=7, padding=3, layer_scale_init_value=1e-6, use_dwconv=True
@@ -253,6 +225,6 @@ def _memory_encoder(arch: PicoArchitecture) -> MemoryEncoder:
             embed_dim=arch.d_model, kernel_size=3, stride=2, padding=1
         ),
         fuser=Fuser(block, num_layers=arch.fuser_layers),
-        position_encoding=_sine_encoding(arch.mem_dim),
+        position_encoding=sine_encoding(arch.mem_dim),
         in_dim=arch.d_model,
     )

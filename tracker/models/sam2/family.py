@@ -30,8 +30,9 @@ class Sam2Family:
 
     def build(self, spec: ModelSpec, weights: Path) -> nn.Module:
         """See `Family.build`."""
+        state = renamed(read_state(weights))
         network: nn.Module = build_official(spec)
-        load_strictly(network, renamed(read_state(weights)), path=weights, config=spec.config)
+        load_strictly(network, state, path=weights, config=spec.config)
         return network
 
     def adapt(self, network: nn.Module, spec: ModelSpec, target: Target) -> Sam2Model:

@@ -15,7 +15,7 @@ from sam2.modeling.sam2_utils import get_1d_sine_pe
 from torch import Tensor
 
 from tracker.models.base import Candidates, Clicks, Decoded, Features, Memories
-from tracker.models.candidates import decoded_of, select_mask
+from tracker.models.candidates import CandidateDecoder, select_mask
 from tracker.models.optim.dtype_cache import compute_dtype
 from tracker.models.optim.mask_decoder import TokenMaskDecoder
 from tracker.models.optim.memory_encoder import FastMemoryEncoder
@@ -26,7 +26,7 @@ from tracker.models.sam2.extensions import has_fine_prompts, memory_stride
 PREVIOUS_LOGITS_LIMIT = 32.0
 
 
-class Sam2Network:
+class Sam2Network(CandidateDecoder):
     """A `SAM2Base` and what is derived of its weights.
 
     Attributes:
@@ -125,34 +125,6 @@ class Sam2Network:
             self.module.multimask_output_in_sam
             and (first or self.module.multimask_output_for_tracking)
             and self.module.multimask_min_pt_num <= clicks <= self.module.multimask_max_pt_num
-        )
-
-    def decode(
-        self,
-        features: Features,
-        conditioned_nchw: Tensor,
-        *,
-        first: bool = False,
-        clicks: Clicks | None = None,
-        previous_n1ss: Tensor | None = None,
-        shows_masks: bool = False,
-        want_distractors: bool = False,
-        is_there: bool = False,
-    ) -> Decoded:
-        """Masks of n objects from clicks, or from memory alone; see `VideoModel.decode`.
-
-        Follows `SAM2Base._forward_sam_heads`, less the upsampling of masks that are not chosen.
-        """
-        candidates = self.decode_candidates(
-            features,
-            conditioned_nchw,
-            first=first,
-            clicks=clicks,
-            previous_n1ss=previous_n1ss,
-            shows_masks=shows_masks,
-        )
-        return decoded_of(
-            candidates, self._pointers, want_distractors=want_distractors, is_there=is_there
         )
 
     def decode_candidates(
