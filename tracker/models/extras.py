@@ -1,6 +1,7 @@
 """Optional packages: imported where they are used, with an error that says how to get them."""
 
 import importlib
+import importlib.util
 from types import ModuleType
 
 from tracker.errors import UsageError
@@ -26,3 +27,12 @@ def import_extra(module: str, *, extra: str, who: str) -> ModuleType:
         raise UsageError(
             f"{who} needs {package}, {what}", f"pip install 'trackd[{extra}]'"
         ) from error
+
+
+def check_extra(module: str, *, extra: str, who: str) -> None:
+    """Check that an optional package is installed, without importing it; as `import_extra`."""
+    package = module.partition(".")[0]
+    if importlib.util.find_spec(package) is None:
+        raise UsageError(
+            f"{who} needs {package}, which is not installed", f"pip install 'trackd[{extra}]'"
+        )
