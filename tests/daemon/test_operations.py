@@ -31,6 +31,7 @@ from tracker.daemon.telemetry.collect import collect_streams
 from tracker.daemon.telemetry.status import DaemonStatus, SourceStatus, TrackingStatus
 from tracker.daemon.tracking.frame_numbers import RESERVED
 from tracker.daemon.tracking.scheduler import CommandResult
+from tracker.daemon.tracking.slot import Gate
 from tracker.daemon.workers import local
 from tracker.daemon.workers.model_info import ModelInfo
 from tracker.models.registry import WeightsLicense
@@ -103,7 +104,8 @@ class FakeScheduler:
     def add(self, stream: str, settings: StreamSettings, mailbox: object, **given: Any) -> Any:
         self.mailboxes_of[stream] = mailbox
         status = TrackingStatus(640, 360, (CUP,), newest_seq=99, fps=25.0, tracked=90)
-        return SimpleNamespace(stream=stream, status=lambda: status)
+        gate = Gate(lambda tracked: None, lambda event: None)
+        return SimpleNamespace(stream=stream, gate=gate, status=lambda: status)
 
     def remove(self, slot: Any) -> None:
         del self.mailboxes_of[slot.stream]
@@ -263,6 +265,7 @@ def test_the_list_says_how_streams_are_and_no_credentials() -> None:
                 "newest_seq": 99,
                 "budget": None,
                 "worker": "0",
+                "finding": None,
             }
         ]
     }
@@ -492,7 +495,7 @@ def test_the_reply_is_what_came_of_the_command() -> None:
     daemon.add()
     daemon.scheduler.answer = ObjectsResult(stream="cam1", objects=[CUP])
     told = {"id": 1, "label": "cup", "state": "visible", "score": 0.9, "box": [1, 2, 3, 4]}
-    told |= {"updated": True, "identity": None}
+    told |= {"updated": True, "identity": None, "found": False}
     assert daemon.ask("object.list", stream="cam1") == {"stream": "cam1", "objects": [told]}
     daemon.scheduler.answer = CUP
     assert daemon.ask("object.relabel", stream="cam1", object=1, label="cup") == told

@@ -14,6 +14,8 @@ from tests.support.tracked_frames import disc, event, found, tracked
 from tracker.daemon.messages import (
     AcceptCommand,
     Command,
+    FindCommand,
+    FoundBy,
     ListCommand,
     PromptCommand,
     RelabelCommand,
@@ -28,12 +30,15 @@ from tracker.daemon.telemetry.status import SourceStatus, TrackingStatus
 from tracker.daemon.tracking.stream_tracker import CommandResult
 from tracker.daemon.workers import messages as say
 from tracker.daemon.workers.channel import MAX_PARTS, Channel, ChannelError
+from tracker.finders.births import BirthPolicy
 from tracker.protocol.data import FrameMessage, MasksMessage, Topic
 from tracker.protocol.fields import Encoding, FrameAddress, RleMask
 from tracker.protocol.replies import (
+    FindResult,
     ObjectInfo,
     ObjectsResult,
     PromptResult,
+    ProposalInfo,
     StreamState,
 )
 from tracker.types import ObjectState
@@ -96,6 +101,7 @@ def test_what_is_no_message_is_an_error(data: bytes) -> None:
         say.from_worker([data])
 
 
+SEEN = ProposalInfo(box=(1.0, 2.0, 3.5, 4.0), score=0.5, label="cat", area=5.0)
 COMMANDS: list[Command] = [
     PromptCommand(None, points=((1.5, 2.0),), labels=(1,), normalized=True, wait_s=2.0),
     PromptCommand(
@@ -108,13 +114,20 @@ COMMANDS: list[Command] = [
         return_mask=True,
     ),
     PromptCommand(2**31 - 1, mask=RleMask(size=(4, 5), counts="03000")),
+    PromptCommand(None, text="red car", finder="text"),
+    PromptCommand(
+        None,
+        box=(1, 2, 3, 4),
+        found=FoundBy("motion", 0.5, BirthPolicy(max_objects=3), frozenset({1, 7})),
+    ),
+    FindCommand("text", "cat . dog", FrameAddress(seq=7), 0.5, 4, 1.0),
     AcceptCommand(1),
     RemoveCommand(2),
     ResetCommand(3),
     RelabelCommand(4, None),
     ListCommand(),
     SaveCommand(last=True),
-    RestoreCommand(Path("a.safetensors"), True, ((1, None), (2, "cup")), 3),
+    RestoreCommand(Path("a.safetensors"), True, ((1, None), (2, "cup")), 3, found=(2,)),
     RestoreCommand(Path("a.safetensors"), False, None, 3, b"\x00\xffdata"),
 ]
 
@@ -140,6 +153,7 @@ def test_commands_are_the_same_on_the_other_side(command: Command) -> None:
         CUP,
         ObjectsResult(stream="cam1", objects=[CUP]),
         PromptResult(object=CUP, created=True, frame_seq=7, newest_seq=9, replayed_frames=2),
+        FindResult(finder="motion", frame_seq=7, proposals=[SEEN], left_out=2, took_s=0.5),
     ],
     ids=lambda result: type(result).__name__,
 )

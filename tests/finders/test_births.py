@@ -5,7 +5,7 @@ import pytest
 
 from tracker.errors import UsageError
 from tracker.finders.base import Proposal
-from tracker.finders.births import BirthPolicy, Births, Refusal
+from tracker.finders.births import BirthPolicy, Births, Deaths, Refusal
 from tracker.types import ObjectResult, ObjectState
 
 PICTURE_PX = 100 * 100
@@ -80,22 +80,22 @@ def test_no_more_objects_than_allowed_those_that_were_prompted_included():
 
 
 def test_an_object_expires_after_the_time_without_a_mask_and_not_while_it_comes_back():
-    births = Births(BirthPolicy(expire_after_s=2))
+    deaths = Deaths(2)
     there, lost = tracked(3, (0, 0, 20, 20)), tracked(3, None)
     seen = [(0, there), (1, lost), (1.9, lost), (2, there), (3.9, lost), (4, lost)]
-    assert [births.expired([item], time_s) for time_s, item in seen] == [[], [], [], [], [], [3]]
-    assert births.expired([], 9) == []
+    assert [deaths.expired([item], time_s) for time_s, item in seen] == [[], [], [], [], [], [3]]
+    assert deaths.expired([], 9) == []
 
 
 def test_an_object_whose_turn_it_was_not_is_not_absent():
-    births = Births(BirthPolicy(expire_after_s=1))
+    deaths = Deaths(1)
     waiting = tracked(3, None, fresh=False, state=ObjectState.VISIBLE)
-    assert [births.expired([waiting], time_s) for time_s in (0, 1, 2, 3)] == [[]] * 4
+    assert [deaths.expired([waiting], time_s) for time_s in (0, 1, 2, 3)] == [[]] * 4
 
 
 def test_without_a_limit_nothing_expires():
-    births = Births(BirthPolicy(expire_after_s=None))
-    assert [births.expired([tracked(3, None)], time_s) for time_s in (0, 1e6)] == [[], []]
+    deaths = Deaths(None)
+    assert [deaths.expired([tracked(3, None)], time_s) for time_s in (0, 1e6)] == [[], []]
 
 
 @pytest.mark.parametrize(

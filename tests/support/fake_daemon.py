@@ -15,10 +15,12 @@ from tracker.daemon.publish.publisher import Publisher
 from tracker.protocol.replies import (
     ChangeResult,
     ErrorCode,
+    FindResult,
     ObjectInfo,
     ObjectsResult,
     PingResult,
     PromptResult,
+    ProposalInfo,
     StreamInfo,
     StreamsResult,
 )
@@ -85,6 +87,11 @@ class FakeDaemon:
             case "prompt" | "object.correct":
                 result = PromptResult(
                     object=CUP, created=True, frame_seq=7, newest_seq=9, replayed_frames=2
+                )
+            case "find":
+                seen = ProposalInfo(box=(4.0, 14.0, 17.0, 27.0), score=0.8, label="cup", area=169.0)
+                result = FindResult(
+                    finder="text", frame_seq=7, proposals=[seen], left_out=0, took_s=0.5
                 )
             case "describe" | "metrics":
                 return {"op": request.op}

@@ -13,8 +13,8 @@ from tracker.annotate.first_masks import FirstMasks
 from tracker.annotate.plan import PromptPlan
 from tracker.annotate.trackers import FrameTracker, TrackSession
 from tracker.errors import FinderError, UsageError
-from tracker.finders.base import ChecksPhrases, FinderSettings, FinderSpec, Proposal, Query
-from tracker.finders.births import BirthPolicy, Births, Refusal
+from tracker.finders.base import ChecksPhrases, FinderSettings, FinderSpec, Proposal
+from tracker.finders.births import BirthPolicy, Births, Deaths, Refusal
 from tracker.finders.guard import DEFAULT_TIMEOUT_S, GuardedFinder
 from tracker.finders.registry import FINDERS
 from tracker.models import Model
@@ -61,10 +61,7 @@ class FinderChoice:
             UsageError: There is no such finder or setting, or what it is asked for does not fit.
         """
         spec = FINDERS.find(name)
-        if spec.query is Query.PHRASES and not phrases:
-            raise UsageError(f"finder {name} needs words", 'say what to find, as in "cat . car"')
-        if spec.query is Query.NOTHING and phrases:
-            raise UsageError(f"finder {name} takes no words", "use --text or --detect")
+        spec.check_query(phrases)
         if every is not None and every < 1:
             raise UsageError(f"--every {every}", "give 1 or more frames")
         if not timeout_s > 0:
@@ -186,6 +183,7 @@ class FindingTracker:
         named = choice.phrases or finder.labels
         self._labels = {label.lower(): label for label in named}
         self._births = Births(choice.policy)
+        self._deaths = Deaths(choice.policy.expire_after_s)
         self._found_ids: set[int] = set()
         self._born: list[Birth] = []
         self._died: list[Death] = []
@@ -244,7 +242,7 @@ class FindingTracker:
     def _bury(self, result: TrackResult, frame: Frame) -> bool:
         """Remove the objects that expired; true if there are any."""
         found = [item for item in result.objects if item.id in self._found_ids]
-        expired = self._births.expired(found, _time_s(frame))
+        expired = self._deaths.expired(found, _time_s(frame))
         for object_id in expired:
             self._session.remove(object_id)
             self._found_ids.discard(object_id)

@@ -5,7 +5,14 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tracker.cli import finder_options, model_options, source_options
+from tracker.cli import (
+    connection,
+    find_live,
+    finder_options,
+    model_options,
+    prompt,
+    source_options,
+)
 from tracker.cli.printable import printable
 from tracker.errors import OutputError, UsageError
 
@@ -25,6 +32,7 @@ examples:
   trackd find photo.jpg --text "cat . red car" --find-set model=owlv2-base
   trackd find clip.mp4@120 --detect rt-detr-r18:person,dog --json
   trackd find street.mp4@300 --motion --out moving.jpg
+  trackd find cam1 --live --text "red car" --json
 
 Scores are 0 to 1; boxes are x0,y0,x1,y1 in pixels. --motion reads the video from its start.
 """
@@ -35,11 +43,16 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     parser = subparsers.add_parser(
         "find",
         help="find objects on a picture",
-        description="Finds objects on a picture or on a frame of a video, without tracking them.",
+        description="Finds objects on a picture, on a frame of a video or, with --live, of a "
+        "stream of the daemon, without tracking them.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("source", metavar="IMAGE|CLIP@FRAME", help="the first frame without @FRAME")
+    parser.add_argument(
+        "source",
+        metavar="IMAGE|CLIP@FRAME|STREAM",
+        help="the first frame without @FRAME; with --live a stream of `trackd streams`",
+    )
     source_options.add_option(parser)
     finder_options.add_finders(parser)
     parser.add_argument("--min-score", type=float, default=0.0, metavar="P", help="least score")
@@ -47,6 +60,14 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     group = parser.add_argument_group("output")
     group.add_argument("--json", action="store_true", help="print JSON, masks as COCO RLE")
     group.add_argument("--out", type=Path, metavar="FILE.png", help="draw what is found")
+    group = parser.add_argument_group("live")
+    group.add_argument(
+        "--live",
+        action="store_true",
+        help="ask the daemon; without a finder that of the stream",
+    )
+    prompt.add_frame_option(group, "the frame; newest without")
+    connection.add_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -56,10 +77,14 @@ def run(args: argparse.Namespace) -> int:
         TrackdError: Wrong usage, or something that is needed is missing or broken.
         StreamError: The source cannot be opened or decoded.
     """
-    if not finder_options.asks_for_finder(args):
-        raise UsageError("nothing to find", "add --text, --everything, --motion or --detect")
     if not 0 <= args.min_score <= 1:
         raise UsageError(f"--min-score {args.min_score:g}", "give a number from 0 to 1")
+    if args.live:
+        return find_live.run(args)
+    if args.frame is not None:
+        raise UsageError("--frame without --live", "name a frame of a video as CLIP@FRAME")
+    if not finder_options.asks_for_finder(args):
+        raise UsageError("nothing to find", "add --text, --everything, --motion or --detect")
     _check_out(args.out)
     frame, proposals = _found(args, finder_options.finder_choice(args))
     if args.json:

@@ -22,6 +22,7 @@ examples:
   trackd prompt cam1 --box 120,80,340,400 --label dog
   trackd prompt cam1 --object 1 --point 200,150 --point 90,40,0
   trackd prompt cam1 --mask first.png --frame 1207
+  trackd prompt cam1 --text "red car" --finder text
 
 Coordinates are pixels of the source, x to the right, y down. Without --object the prompt is for a
 new object. A number for --frame is the `frame.seq` of a message, as `trackd watch` shows it: what
@@ -53,11 +54,15 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
         metavar="FILE.png[#N]",
         help="of the stream's size; not zero is object, or palette index or grey value N",
     )
+    group.add_argument(
+        "--text", metavar="WORDS", help="what it is: the best that a finder finds is tracked"
+    )
+    group.add_argument(
+        "--finder", metavar="NAME", help="the finder of --text; the stream's own without"
+    )
     group.add_argument("--object", type=int, metavar="ID", help="the object; a new one without")
     group.add_argument("--label", metavar="NAME", help="the object's name")
-    group.add_argument(
-        "--frame", metavar=_FRAME_FORM, help="the frame that it was drawn on; newest without"
-    )
+    add_frame_option(group, "the frame that it was drawn on; newest without")
     group.add_argument(
         "--normalized", action="store_true", help="coordinates are parts of the size, 0..1"
     )
@@ -68,6 +73,11 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     )
     connection.add_json_option(parser)
     connection.add_options(parser)
+
+
+def add_frame_option(group: "argparse._ArgumentGroup", text: str) -> None:
+    """Add `--frame`, which `frame_address` reads."""
+    group.add_argument("--frame", metavar=_FRAME_FORM, help=text)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -88,8 +98,10 @@ def _place(args: argparse.Namespace) -> "NewPlace":
     place: NewPlace = {
         "object": args.object,
         "label": args.label,
+        "text": args.text,
+        "finder": args.finder,
         "normalized": args.normalized,
-        "frame": None if args.frame is None else _frame(args.frame),
+        "frame": None if args.frame is None else frame_address(args.frame),
         "wait_s": 0.0 if args.no_wait else min(_LONGEST_WAIT_S, connection.timeout_s(args)),
     }
     if args.box is not None:
@@ -106,7 +118,12 @@ def _place(args: argparse.Namespace) -> "NewPlace":
     return place
 
 
-def _frame(text: str) -> "int | FrameAddress":
+def frame_address(text: str) -> "int | FrameAddress":
+    """The frame that `--frame` names.
+
+    Raises:
+        UsageError: It does not follow the form.
+    """
     from tracker.protocol.fields import FrameAddress
 
     match = _FRAME.fullmatch(text)

@@ -14,16 +14,17 @@ if TYPE_CHECKING:
 
     from tracker.client import Client
     from tracker.client.calls import StreamOptions
-    from tracker.protocol.fields import DeadlineSettings
-    from tracker.protocol.replies import ChangeResult, StreamInfo
+    from tracker.protocol.fields import DeadlineSettings, FindSettings
+    from tracker.protocol.replies import ChangeResult, FindingInfo, StreamInfo
 
 _OPEN, _STALL = "open_timeout_s", "stall_timeout_s"
-_OPTIONS = ("policy", "realtime", "loop", "encoding", _OPEN, _STALL, "deadline")
+_OPTIONS = ("policy", "realtime", "loop", "encoding", _OPEN, _STALL, "deadline", "find")
 _EXAMPLES = """\
 examples:
   trackd streams add cam1 --url-file cam1.url
   trackd streams add clip ./clip.mp4 --realtime --loop
   trackd streams add cam2 --url-env CAM2_URL --deadline fps=15
+  trackd streams add yard ./yard.mp4 --realtime --find motion
   trackd streams add cam3 rtsp://10.0.0.7/main --source-option rtsp_transport=udp
   trackd streams pause cam1
   trackd streams --json
@@ -101,7 +102,26 @@ def _add_source_options(parser: argparse.ArgumentParser) -> None:
         type=_deadline,
         metavar="TARGET",
     )
+    add(
+        "--find",
+        "a finder that adds objects, as in motion or text:cat.dog",
+        type=_finder,
+        metavar="NAME[:WORDS]",
+    )
     source_options.add_option(group)
+
+
+def _finder(text: str) -> "FindSettings":
+    from pydantic import ValidationError
+
+    from tracker.protocol.fields import FindSettings
+
+    name, _, query = text.partition(":")
+    try:
+        return FindSettings(finder=name, query=query)
+    except ValidationError:
+        message = f"{text!r} is no finder: write motion, or text:cat.dog"
+        raise argparse.ArgumentTypeError(message) from None
 
 
 def _deadline(text: str) -> "DeadlineSettings":
@@ -173,6 +193,15 @@ def _print(streams: "Sequence[StreamInfo]", *, as_json: bool) -> None:
     make_console().print(_table(streams))
     for item in streams:
         print(printable(f"{item.stream}: {item.url}" + (f"; {item.error}" if item.error else "")))
+        if item.finding is not None:
+            print(printable(f"{item.stream}: {_finding(item.finding)}"))
+
+
+def _finding(item: "FindingInfo") -> str:
+    text = f"finder {item.finder}: {item.found} objects found, {item.expired} of them expired"
+    text += f", {item.searches} searches of {1000 * item.median_s:.0f} ms"
+    failed = f", {item.failures} of them failed" if item.failures else ""
+    return text + failed + (f"; {item.error}" if item.error else "")
 
 
 def _table(streams: "Sequence[StreamInfo]") -> "Table":

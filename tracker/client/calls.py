@@ -26,13 +26,21 @@ from tracker.client.received import Picture, Result
 from tracker.errors import UsageError
 from tracker.protocol import replies, requests
 from tracker.protocol.data import FrameStamp
-from tracker.protocol.fields import VERSION, DeadlineSettings, Encoding, FrameAddress, Preview
+from tracker.protocol.fields import (
+    VERSION,
+    DeadlineSettings,
+    Encoding,
+    FindSettings,
+    FrameAddress,
+    Preview,
+)
 from tracker.rle import encode_rle
 
 T = TypeVar("T")
 P = ParamSpec("P")
 XY = tuple[float, float]
 Box = tuple[float, float, float, float]
+LOOK_S = 30.0  # for a finder, which may have to load a model
 
 
 class Place(TypedDict, total=False):
@@ -71,11 +79,35 @@ class NewPlace(Place, total=False):
         object: Its id; without one the daemon gives the next free id.
         label: A name for it.
         draft: A new object is a draft until `accept_object`: tracked, and in no message or list.
+        text: Words, in place of a place: the best proposal of a finder becomes the object.
+        finder: The finder that looks for them; the stream's own where left out.
     """
 
     object: int | None
     label: str | None
     draft: bool
+    text: str | None
+    finder: str | None
+
+
+class Look(TypedDict, total=False):
+    """A look of a finder at a frame.
+
+    Attributes:
+        finder: Its name; the stream's own where left out.
+        text: What it looks for.
+        frame: As in `Place`.
+        min_score: Least score of a proposal.
+        max_proposals: The best so many are given.
+        wait_s: As in `Place`.
+    """
+
+    finder: str | None
+    text: str | None
+    frame: Result | Picture | FrameStamp | FrameAddress | int | None
+    min_score: float
+    max_proposals: int
+    wait_s: float
 
 
 class StreamOptions(TypedDict, total=False):
@@ -90,6 +122,7 @@ class StreamOptions(TypedDict, total=False):
     open_timeout_s: float
     stall_timeout_s: float
     deadline: DeadlineSettings | None
+    find: FindSettings | None
 
 
 class Call(Generic[T]):
@@ -117,8 +150,9 @@ class Call(Generic[T]):
 
     @property
     def wait_s(self) -> float:
-        """Seconds that the daemon is asked to wait, on top of the usual time for a reply."""
-        return float(self._fields.get("wait_s", 0.0))
+        """Seconds that the daemon may take, on top of the usual time for a reply."""
+        looks = self.operation.op == "find" or "text" in self._fields
+        return float(self._fields.get("wait_s", 0.0)) + (LOOK_S if looks else 0.0)
 
     def encode(self, request_id: str) -> bytes:
         """The request as sent.
@@ -276,6 +310,11 @@ def _correct(stream: str, object_id: int, **place: Unpack[Place]) -> Call[replie
     return Call("object.correct", {"stream": stream, "object": object_id, **_placed(place)})
 
 
+def _find(stream: str, **look: Unpack[Look]) -> Call[replies.FindResult]:
+    """Ask what a finder proposes on a frame; nothing is tracked."""
+    return Call("find", {"stream": stream, **_placed(look)})
+
+
 def _accept_object(stream: str, object_id: int) -> Call[replies.ObjectInfo]:
     """Make a draft an object like any other."""
     return Call("object.accept", {"stream": stream, "object": object_id})
@@ -327,6 +366,7 @@ class CallMethods:
     streams = Method(_streams)
     prompt = Method(_prompt)
     correct = Method(_correct)
+    find = Method(_find)
     accept_object = Method(_accept_object)
     remove_object = Method(_remove_object)
     reset_object = Method(_reset_object)
@@ -336,10 +376,10 @@ class CallMethods:
     restore_snapshot = Method(_restore_snapshot)
 
 
-def _placed(place: Place | NewPlace) -> dict[str, Any]:
-    """The fields of a prompt; what was left out stays out."""
-    fields = {name: value for name, value in place.items() if value is not None}
-    mask_hw = place.get("mask")
+def _placed(place: Place | NewPlace | Look) -> dict[str, Any]:
+    """The fields of a prompt or a look; what was left out stays out."""
+    fields: dict[str, Any] = {name: value for name, value in place.items() if value is not None}
+    mask_hw = fields.get("mask")
     if mask_hw is not None:
         fields["mask"] = _rle(mask_hw)
     frame = place.get("frame")

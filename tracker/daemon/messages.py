@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from streams.frame import Frame
+from tracker.finders.births import BirthPolicy, Refusal
 from tracker.protocol.data import EventName
 from tracker.protocol.fields import BudgetInfo, FrameAddress, RleMask, StreamSettings
 from tracker.protocol.replies import ErrorCode
@@ -24,6 +25,14 @@ class RequestError(Exception):
         self.code = code
         self.message = message
         self.hint = hint
+
+
+class BirthRefusedError(RequestError):
+    """A proposal that becomes no object, since it is one already or there are too many."""
+
+    def __init__(self, reason: Refusal) -> None:
+        super().__init__(ErrorCode.LIMIT, str(reason))
+        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +104,23 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
+class FoundBy:
+    """Origin of an object that a finder proposed.
+
+    Attributes:
+        finder: Its name.
+        score: The finder's own.
+        policy: Limits; objects that were not there when it was asked are looked at only now.
+        known_ids: Objects that the proposal was compared with.
+    """
+
+    finder: str
+    score: float
+    policy: BirthPolicy
+    known_ids: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
 class PromptCommand:
     """Add or correct an object; fields as in the request.
 
@@ -103,6 +129,9 @@ class PromptCommand:
         draft: A new object is a draft, see `tracker.daemon.tracking.drafts`.
         return_mask: The reply holds the mask on the frame that the prompt was drawn on.
         defer_replay: The object is tracked again on the frames since after the reply.
+        text: Words that a finder looks for, in place of a place.
+        finder: Its name; the stream's own for None.
+        found: The finder's proposal that this is; None for prompts of clients.
     """
 
     object_id: int | None
@@ -118,6 +147,21 @@ class PromptCommand:
     draft: bool = False
     return_mask: bool = False
     defer_replay: bool = False
+    text: str | None = None
+    finder: str | None = None
+    found: FoundBy | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FindCommand:
+    """Say what a finder proposes; fields as in the request."""
+
+    finder: str | None
+    text: str | None
+    frame: FrameAddress | None
+    min_score: float
+    max_proposals: int
+    wait_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +220,7 @@ class RestoreCommand:
         objects: Ids and labels of those that come back, lost where the snapshot lacks them; None
             for those of the snapshot.
         next_object_id: Ids below it are not given to new objects.
+        found: Ids of those that a finder found.
     """
 
     path: Path
@@ -183,10 +228,12 @@ class RestoreCommand:
     objects: tuple[tuple[int, str | None], ...] | None = None
     next_object_id: int = 1
     data: bytes | None = field(default=None, repr=False)
+    found: tuple[int, ...] = ()
 
 
 Command = (
     PromptCommand
+    | FindCommand
     | AcceptCommand
     | RemoveCommand
     | ResetCommand

@@ -15,6 +15,7 @@ from streams.access.policy import SourcePolicy
 from streams.address import parse_address
 from streams.errors import StreamError
 from tracker.daemon.config.schema import LimitsConfig
+from tracker.daemon.finding.choice import choose_finder
 from tracker.daemon.futures import after
 from tracker.daemon.messages import (
     Command,
@@ -133,12 +134,14 @@ class Streams:
             configured: The configuration names it.
 
         Raises:
-            RequestError: `BAD_SOURCE`, `BAD_REQUEST` (its deadline), `STREAM_EXISTS`, `LIMIT` (of
-                streams, or of threads) or `SHUTTING_DOWN`. Nothing is left behind then.
+            RequestError: `BAD_SOURCE`, `BAD_REQUEST` (its deadline or its finder), `STREAM_EXISTS`,
+                `LIMIT` (of streams, or of threads) or `SHUTTING_DOWN`. Nothing is left behind then.
         """
         shown = _checked_address(settings, None if configured else self._policy)
         try:
             check_deadline(settings)
+            if settings.find is not None:
+                choose_finder(settings.find, trusted=configured)
         except UsageError as err:
             raise RequestError(ErrorCode.BAD_REQUEST, err.message, err.hint) from err
         with self._lock:
@@ -230,12 +233,13 @@ class Streams:
         with self._lock:
             assert entry.moving is not None and isinstance(data, bytes)
             objects = tuple((obj.id, obj.label) for obj in entry.moving.objects)
+            found = tuple(obj.id for obj in entry.moving.objects if obj.found)
             next_id = entry.moving.next_object_id
             to.add(stream, entry.settings, entry.numbers, paused=True, trusted=entry.configured)
             entry.worker = to
             to.want(stream, entry.previews)
         path = Path(f"of stream {stream}")
-        return to.submit(stream, RestoreCommand(path, False, objects, next_id, data))
+        return to.submit(stream, RestoreCommand(path, False, objects, next_id, data, found))
 
     def _end_move(self, stream: str, entry: _Entry) -> None:
         """Open the source, wherever the stream now is."""

@@ -3,16 +3,13 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tracker.errors import UsageError
-
-if TYPE_CHECKING:
-    from tracker.models import Model
 
 BoxXyxy = tuple[float, float, float, float]
 
@@ -94,19 +91,37 @@ class FinderSpec:
     Attributes:
         name: As in `--finder NAME`.
         help: What it is, in a few words.
-        make: Makes it from the model that tracks, of which it may use the device alone, and
+        make: Makes it from the `Model` that tracks, of which it may use the device alone, and
             validated settings.
         settings: Their class.
         query: What it is asked for.
         every_frame: It learns from each frame of a video, so none may be left out.
+        needs_model: It uses the model; where not, `make` may be given None.
+        check: Raises `UsageError` where what these settings need is not installed; imports
+            nothing large.
     """
 
     name: str
     help: str
-    make: "Callable[[Model, Any], Finder]"
+    make: Callable[[Any, Any], Finder]
     settings: type[FinderSettings] = FinderSettings
     query: Query = Query.NOTHING
     every_frame: bool = False
+    needs_model: bool = True
+    check: Callable[[Any], None] = lambda settings: None
+
+    def check_query(self, phrases: Sequence[str]) -> None:
+        """Check that it is asked for what it takes.
+
+        Raises:
+            UsageError: It needs words and there are none, or the other way round.
+        """
+        if self.query is Query.PHRASES and not phrases:
+            raise UsageError(
+                f"finder {self.name} needs words", 'say what to find, as in "cat . car"'
+            )
+        if self.query is Query.NOTHING and phrases:
+            raise UsageError(f"finder {self.name} takes no words", "use text or detector")
 
     def parse_settings(self, given: Mapping[str, object]) -> FinderSettings:
         """Settings from names and values, such as `{"points_per_side": "16"}`.

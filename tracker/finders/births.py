@@ -56,24 +56,23 @@ class Refusal(StrEnum):
     FULL = "too many objects"
     NO_MASK = "no mask"
     NO_ID = "no id left"
+    FRAME_GONE = "frame gone"
+    NOT_TAKEN = "not taken"
 
 
 class Births:
-    """Chooses the proposals that become objects, and the objects that expire.
-
-    It counts time by what it is told, so that a file gives the same objects on every run.
+    """Chooses the proposals that become objects.
 
     Attributes:
         policy: The limits.
-        refused: Proposals that became no objects, by the reason; `Refusal.NO_MASK` and
-            `Refusal.NO_ID` are its owner's to count.
+        refused: Proposals that became no objects, by the reason; what is refused where the object
+            would be made is its owner's to count.
     """
 
     def __init__(self, policy: BirthPolicy) -> None:
         """Begin with no object."""
         self.policy = policy
         self.refused: Counter[Refusal] = Counter()
-        self._seen_s: dict[int, float] = {}
 
     def chosen(
         self,
@@ -103,6 +102,24 @@ class Births:
                 born.append(proposal)
         return born
 
+    def _is_known(
+        self, proposal: Proposal, tracked: Sequence[ObjectResult], born: Sequence[Proposal]
+    ) -> bool:
+        others: list[ObjectResult | Proposal] = [*tracked, *born]
+        return any(is_same(proposal, other, self.policy) for other in others)
+
+
+class Deaths:
+    """Chooses the objects that expire.
+
+    It counts time by what it is told, so that a file gives the same objects on every run.
+    """
+
+    def __init__(self, expire_after_s: float | None) -> None:
+        """Let objects expire so long after their last mask; None for never."""
+        self._expire_after_s = expire_after_s
+        self._seen_s: dict[int, float] = {}
+
     def expired(self, tracked: Sequence[ObjectResult], time_s: float) -> list[int]:
         """Ids of the objects that have had no mask for too long, by the clock of the video.
 
@@ -114,23 +131,18 @@ class Births:
         for item in tracked:
             if _is_there(item) or item.id not in self._seen_s:
                 self._seen_s[item.id] = time_s
-            limit_s = self.policy.expire_after_s
+            limit_s = self._expire_after_s
             if limit_s is not None and time_s - self._seen_s[item.id] >= limit_s:
                 gone.append(item.id)
         kept = {item.id for item in tracked} - set(gone)
         self._seen_s = {i: seen_s for i, seen_s in self._seen_s.items() if i in kept}
         return gone
 
-    def _is_known(
-        self, proposal: Proposal, tracked: Sequence[ObjectResult], born: Sequence[Proposal]
-    ) -> bool:
-        policy = self.policy
-        others: list[ObjectResult | Proposal] = [*tracked, *born]
-        for other in others:
-            iou, cover = _overlap(proposal, other)
-            if iou >= policy.max_overlap or cover >= policy.max_cover:
-                return True
-        return False
+
+def is_same(proposal: Proposal, other: ObjectResult | Proposal, policy: BirthPolicy) -> bool:
+    """True if a proposal overlaps another, or an object, so much that both are of one thing."""
+    iou, cover = _overlap(proposal, other)
+    return iou >= policy.max_overlap or cover >= policy.max_cover
 
 
 def _is_there(item: ObjectResult) -> bool:

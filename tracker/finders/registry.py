@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 from tracker.finders import settings as defaults
 from tracker.finders.base import Finder, FinderSpec, Query
+from tracker.models.catalog import CATALOG
+from tracker.models.extras import check_extra
 from tracker.plugins import Registry
 
 if TYPE_CHECKING:
@@ -16,7 +18,7 @@ def _everything(model: "Model", settings: Any) -> Finder:
     return EverythingFinder(model, settings)
 
 
-def _motion(model: "Model", settings: Any) -> Finder:
+def _motion(model: "Model | None", settings: Any) -> Finder:
     from tracker.finders.motion import MotionFinder
 
     return MotionFinder(settings)
@@ -32,6 +34,17 @@ def _detector(model: "Model", settings: Any) -> Finder:
     from tracker.finders.detector import make_detector
 
     return make_detector(model.device, settings)
+
+
+def _check_text(settings: Any) -> None:
+    known = CATALOG.get(settings.model)
+    check_extra("transformers", extra=known.extra if known else "text", who="finder text")
+
+
+def _check_detector(settings: Any) -> None:
+    known = CATALOG.get(settings.model)
+    if known is not None:  # else it is a folder or a function
+        check_extra("transformers", extra=known.extra, who=known.name)
 
 
 FINDERS = Registry(
@@ -51,6 +64,7 @@ FINDERS = Registry(
             _motion,
             defaults.MotionSettings,
             every_frame=True,
+            needs_model=False,
         ),
         FinderSpec(
             "text",
@@ -58,6 +72,7 @@ FINDERS = Registry(
             _text,
             defaults.TextSettings,
             Query.PHRASES,
+            check=_check_text,
         ),
         FinderSpec(
             "detector",
@@ -65,6 +80,7 @@ FINDERS = Registry(
             _detector,
             defaults.DetectorSettings,
             Query.CLASSES,
+            check=_check_detector,
         ),
     ),
 )

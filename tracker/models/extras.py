@@ -1,6 +1,7 @@
 """Optional packages: imported where they are used, with an error that says how to get them."""
 
 import importlib
+import importlib.util
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
@@ -42,3 +43,12 @@ def quiet(transformers: ModuleType) -> Iterator[None]:
     finally:
         logging.set_verbosity(before)
         logging.enable_progress_bar()
+
+
+def check_extra(module: str, *, extra: str, who: str) -> None:
+    """Check that an optional package is installed, without importing it; as `import_extra`."""
+    package = module.partition(".")[0]
+    if importlib.util.find_spec(package) is None:
+        raise UsageError(
+            f"{who} needs {package}, which is not installed", f"pip install 'trackd[{extra}]'"
+        )

@@ -160,6 +160,10 @@ class MasksMessage(Message):
 class EventName(StrEnum):
     """Names of the events of a stream or an object.
 
+    Those of a finder are: new proposals on a frame, one that became an object, some that did not
+    and why, an object that was removed since it was lost for long, and a search that failed. Of
+    `find.proposed` and `find.refused` there is at most one a second.
+
     `state.unsaved` and `state.saved` are sent to every stream: from the one to the other a restart
     of the daemon would lose what was changed.
     """
@@ -179,6 +183,11 @@ class EventName(StrEnum):
     OBJECT_RELABELLED = "object.relabelled"
     OBJECT_STATE = "object.state"
     OBJECT_RESTORED = "object.restored"
+    FIND_PROPOSED = "find.proposed"
+    FIND_ACCEPTED = "find.accepted"
+    FIND_REFUSED = "find.refused"
+    FIND_EXPIRED = "find.expired"
+    FIND_FAILED = "find.failed"
     STATE_UNSAVED = "state.unsaved"
     STATE_SAVED = "state.saved"
 

@@ -151,6 +151,56 @@ class DeadlineSettings(Message):
         return self.latency_ms / 1000
 
 
+Share = Annotated[float, Field(ge=0, le=1)]
+FinderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
+FinderQuery = Annotated[str, Field(max_length=4096)]
+FinderOption = bool | int | float | Annotated[str, Field(max_length=1024)]
+_OptionName = Annotated[str, Field(max_length=64)]
+
+
+class FindSettings(Message):
+    """A finder that adds objects to a stream, and when those are removed again.
+
+    Attributes:
+        finder: Its name: everything, motion, text, detector, or that of an installed package.
+        query: What it looks for, for one that takes words: phrases or classes, as in
+            "cat . red car".
+        every_frames: Frames from one search to the next; 1 for motion.
+        every_s: Seconds from one search to the next; 2 where both are left out.
+        min_score: Least score of a proposal.
+        min_area: Least area of a proposal, as a share of the picture.
+        max_overlap: IoU with an object, from which a proposal is taken for the same.
+        max_cover: Likewise, the share of the smaller of the two that lies in the other.
+        max_objects: Objects at a time, those that were prompted included.
+        expire_after_s: Seconds without a mask after which an object that was found is removed; null
+            for never.
+        timeout_s: A search that takes longer is ended, and the finder is started again.
+        options: The finder's own settings. Clients may give numbers and switches, and names of
+            `trackd models`: no folders and no functions.
+    """
+
+    finder: FinderName
+    query: FinderQuery = ""
+    every_frames: Annotated[int, Field(ge=1, le=10**6)] | None = None
+    every_s: Annotated[float, Field(gt=0, le=86400)] | None = None
+    min_score: Share = 0.0
+    min_area: Share = 0.0005
+    max_overlap: Share = 0.3
+    max_cover: Share = 0.7
+    max_objects: Annotated[int, Field(ge=1, le=1024)] = 16
+    expire_after_s: Annotated[float, Field(gt=0, le=86400)] | None = 5.0
+    timeout_s: Annotated[float, Field(gt=0, le=3600)] = 30.0
+    options: Annotated[dict[_OptionName, FinderOption], Field(max_length=64)] = Field(
+        default_factory=dict
+    )
+
+    @model_validator(mode="after")
+    def _one_pace(self) -> Self:
+        if self.every_frames is not None and self.every_s is not None:
+            raise ValueError("give every_frames or every_s, not both")
+        return self
+
+
 class BudgetInfo(Message):
     """The compute that a stream with a deadline spends on a frame.
 
@@ -186,6 +236,7 @@ class StreamSettings(Message):
         stall_timeout_s: A live source that gives no frame for so long is opened again.
         deadline: What tracking is kept to, whatever the number of objects; None for none, and
             all that the model can. Not with policy "every".
+        find: The finder that adds objects; null for none.
     """
 
     url: Annotated[str, Field(min_length=1, max_length=4096, repr=False)]
@@ -198,6 +249,7 @@ class StreamSettings(Message):
     open_timeout_s: Annotated[float, Field(gt=0, le=300)] = 10.0
     stall_timeout_s: Annotated[float, Field(gt=0, le=3600)] = 10.0
     deadline: DeadlineSettings | None = None
+    find: FindSettings | None = None
 
     @model_validator(mode="after")
     def _deadline_drops_frames(self) -> Self:

@@ -26,6 +26,7 @@ class ErrorCode(StrEnum):
     UNKNOWN_OBJECT = "unknown_object"
     BAD_PROMPT = "bad_prompt"
     SNAPSHOT = "snapshot"  # no state folder, or a snapshot that is missing, damaged or foreign
+    FINDER = "finder"  # it cannot be loaded, raised, took too long, or its process ended
     TIMEOUT = "timeout"
     SHUTTING_DOWN = "shutting_down"
     INTERNAL = "internal"
@@ -68,6 +69,7 @@ class ObjectInfo(Message):
         score: Probability that it is on the newest frame, 0..1.
         updated: Whether it was looked for on the newest frame, as in the `masks` message.
         identity: As in the `masks` message.
+        found: A finder added it, and it is removed where it stays without a mask.
     """
 
     id: int
@@ -77,6 +79,7 @@ class ObjectInfo(Message):
     box: tuple[int, int, int, int] | None
     updated: bool = renamed("updated", before="fresh", default=True)
     identity: float | None = None
+    found: bool = False
 
 
 class ObjectsResult(Message):
@@ -108,6 +111,62 @@ class PromptResult(Message):
     mask: RleMask | None = None
 
 
+class ProposalInfo(Message):
+    """An object that a finder proposes.
+
+    Attributes:
+        box: Edges x0, y0, x1, y1 in pixels.
+        score: The finder's own, 0..1.
+        label: The phrase or class that it was found by; None where there is none.
+        area: Pixels of its mask, or of its box where it has none.
+    """
+
+    box: tuple[float, float, float, float]
+    score: float
+    label: str | None
+    area: float
+
+
+class FindResult(Message):
+    """Result of `find`.
+
+    Attributes:
+        finder: Its name.
+        frame_seq: `frame.seq` of the frame that it was shown.
+        proposals: The best first.
+        left_out: Proposals that are not here: nonsense, or more than were asked for.
+        took_s: Seconds that the search took.
+    """
+
+    finder: str
+    frame_seq: int
+    proposals: list[ProposalInfo]
+    left_out: int
+    took_s: float
+
+
+class FindingInfo(Message):
+    """A stream's finder in a reply; counters only grow while the stream is there.
+
+    Attributes:
+        finder: Its name.
+        error: Why the newest search failed; "" where it did not.
+        searches: Searches that are over.
+        failures: Of these, those that failed.
+        found: Objects that were added.
+        expired: Of these, those that were removed since they were lost for long.
+        median_s: Seconds that a search takes.
+    """
+
+    finder: str
+    error: str
+    searches: int
+    failures: int
+    found: int
+    expired: int
+    median_s: float
+
+
 class StreamInfo(Message):
     """A stream in a reply; counters only grow while the daemon runs.
 
@@ -128,6 +187,7 @@ class StreamInfo(Message):
         newest_seq: `frame.seq` of the newest tracked frame; None before the first.
         budget: What is spent on a frame; None where the stream has no deadline.
         worker: Name of the worker that has it; None from daemons before 0.3.
+        finding: Its finder; None where it has none.
     """
 
     stream: str
@@ -147,6 +207,7 @@ class StreamInfo(Message):
     newest_seq: int | None
     budget: BudgetInfo | None = renamed("budget", before="effort", default=None)
     worker: str | None = None
+    finding: FindingInfo | None = None
 
 
 class StreamsResult(Message):

@@ -14,16 +14,20 @@ from pydantic import BeforeValidator, Field, TypeAdapter, model_validator
 
 from tracker.protocol.fields import (
     Coordinate,
+    FinderName,
+    FinderQuery,
     FrameAddress,
     Label,
     Message,
     ObjectId,
     RleMask,
+    Share,
     StreamName,
     StreamSettings,
 )
 from tracker.protocol.replies import (
     ChangeResult,
+    FindResult,
     ObjectInfo,
     ObjectsResult,
     PingResult,
@@ -206,11 +210,15 @@ class _Place(Request):
     return_mask: bool = False
     defer_replay: bool = False
 
+    @property
+    def _is_drawn(self) -> bool:
+        return self.mask is not None or self.box is not None or bool(self.points)
+
     @model_validator(mode="after")
     def _says_where(self) -> Self:
         if self.labels is not None and len(self.labels) != len(self.points):
             raise ValueError(f"{len(self.points)} points but {len(self.labels)} labels")
-        if self.mask is None and self.box is None and not self.points:
+        if not self._is_drawn and getattr(self, "text", None) is None:
             raise ValueError("give points, a box or a mask")
         if self.mask is not None and (self.points or self.box is not None):
             raise ValueError("give a mask or clicks, not both")
@@ -239,12 +247,25 @@ class PromptObject(_Place):
             newest frame until then. For people, who wait for `return_mask`.
         draft: A new object is a draft: tracked, but in no message and no list until
             `object.accept`. One that nobody corrects or accepts for two minutes is given up.
+        text: Words, in place of a place: the best proposal of a finder becomes the object. `wait_s`
+            and the time of the search count towards `control.timeout_s`.
+        finder: The finder that looks for them; the stream's own where left out.
     """
 
     op: Literal["prompt"]
     object: ObjectId | None = None
     label: Label | None = None
     draft: bool = False
+    text: FinderQuery | None = None
+    finder: FinderName | None = None
+
+    @model_validator(mode="after")
+    def _text_or_place(self) -> Self:
+        if self.text is not None and self._is_drawn:
+            raise ValueError("give text, or points, a box or a mask, not both")
+        if self.finder is not None and self.text is None:
+            raise ValueError("a finder is asked with text")
+        return self
 
 
 @operation(result=PromptResult, role=Role.PROMPT)
@@ -253,6 +274,29 @@ class ObjectCorrect(_Place):
 
     op: Literal["object.correct"]
     object: ObjectId
+
+
+@operation(result=FindResult, role=Role.PROMPT)
+class Find(Request):
+    """Say what a finder proposes on a frame; nothing is tracked.
+
+    Attributes:
+        finder: Its name, with its usual settings; the stream's own where left out.
+        text: What it looks for; for the stream's own, its `query` where left out.
+        frame: The frame; the newest where left out. Few are held: see the limits.
+        min_score: Least score of a proposal.
+        max_proposals: The best so many are given.
+        wait_s: Longest wait for the first frame of a stream that has none yet, in seconds.
+    """
+
+    op: Literal["find"]
+    stream: StreamName
+    finder: FinderName | None = None
+    text: FinderQuery | None = None
+    frame: FrameAddress | None = None
+    min_score: Share = 0.0
+    max_proposals: Annotated[int, Field(ge=1, le=64)] = 16
+    wait_s: Annotated[float, Field(ge=0, le=300)] = 0.0
 
 
 @operation(result=ObjectInfo, role=Role.PROMPT)

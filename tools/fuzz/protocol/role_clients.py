@@ -25,6 +25,7 @@ _WATCH = ("ping", "describe", "metrics", "stream.list", "object.list")
 _PROMPT = (
     *_WATCH,
     "prompt",
+    "find",
     "object.correct",
     "object.accept",
     "object.remove",
@@ -41,6 +42,7 @@ _FORBIDDEN: tuple[dict[str, Any], ...] = (
     {"op": "stream.add", "stream": "mine", "url": "/etc/passwd"},
     {"op": "snapshot.restore", "stream": STEADY},
     {"op": "prompt", "stream": STEADY, "box": [1, 1, 30, 30]},
+    {"op": "find", "stream": STEADY, "finder": "everything"},
     {"op": "object.list", "stream": STEADY},
 )
 

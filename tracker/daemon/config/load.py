@@ -16,11 +16,13 @@ from streams.address import local_path, parse_address
 from streams.errors import SourceNotFound, SourceUsageError
 from tracker.address_file import read_address, warning_of
 from tracker.daemon.config.schema import DaemonConfig
+from tracker.daemon.finding.choice import choose_finder
 from tracker.daemon.net.endpoint import parse_bind
 from tracker.daemon.sources.client_sources import source_policy
 from tracker.daemon.sources.frame_rate_limiter import check_deadline
 from tracker.errors import UsageError
 from tracker.models.registry import find_spec
+from tracker.protocol.fields import StreamSettings
 from tracker.text_file import decode_text
 
 MAX_CONFIG_BYTES = 1024 * 1024
@@ -286,6 +288,16 @@ def _check(config: DaemonConfig) -> None:
             check_deadline(settings)
         except UsageError as error:
             raise _Fault(f": streams.{name}.deadline: {error.message}", error.hint) from error
+        _check_finder(name, settings)
+
+
+def _check_finder(name: str, settings: StreamSettings) -> None:
+    if settings.find is None:
+        return
+    try:
+        choose_finder(settings.find, trusted=True)
+    except UsageError as error:
+        raise _Fault(f": streams.{name}.find: {error.message}", error.hint) from error
 
 
 def listeners(config: DaemonConfig) -> dict[str, str]:

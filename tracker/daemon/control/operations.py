@@ -18,6 +18,7 @@ from tracker.daemon.futures import after
 from tracker.daemon.messages import (
     AcceptCommand,
     Command,
+    FindCommand,
     ListCommand,
     PromptCommand,
     RelabelCommand,
@@ -177,6 +178,18 @@ class Operations:
         command = _prompt_command(request, label=None, must_exist=True)
         return self._submit_prompt(request.stream, command)
 
+    @_handles(ask.Find)
+    def _find(self, request: ask.Find) -> "Future[Result]":
+        command = FindCommand(
+            request.finder,
+            request.text,
+            request.frame,
+            request.min_score,
+            request.max_proposals,
+            min(request.wait_s, self._longest_wait_s),
+        )
+        return self._submit(request.stream, command)
+
     @_handles(ask.ObjectAccept)
     def _accept_object(self, request: ask.ObjectAccept) -> "Future[Result]":
         return self._submit(request.stream, AcceptCommand(request.object))
@@ -281,6 +294,8 @@ def _prompt_command(
         draft=isinstance(request, ask.PromptObject) and request.draft,
         return_mask=request.return_mask,
         defer_replay=request.defer_replay,
+        text=request.text if isinstance(request, ask.PromptObject) else None,
+        finder=request.finder if isinstance(request, ask.PromptObject) else None,
     )
 
 

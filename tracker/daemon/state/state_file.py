@@ -20,10 +20,11 @@ Seq = Annotated[int, Field(ge=0, le=2**53)]
 
 
 class SavedObject(Message):
-    """An object that was tracked or listed."""
+    """An object that was tracked or listed; `found` as in `ObjectInfo`."""
 
     id: ObjectId
     label: Label | None
+    found: bool = False
 
 
 class SavedStream(Message):

@@ -240,11 +240,12 @@ class Store:
     ) -> Restored:
         path = self.snapshot_path(stream)
         objects = tuple((obj.id, obj.label) for obj in saved.objects)
+        found = tuple(obj.id for obj in saved.objects if obj.found)
         why_not = "there were no objects"
         if objects:
             try:
                 data = self._fresh(path, saved, now)
-                command = RestoreCommand(path, False, objects, saved.next_object_id, data)
+                command = RestoreCommand(path, False, objects, saved.next_object_id, data, found)
                 wait(registry.submit(stream, command), timeout_s)
             except (RequestError, SnapshotError) as err:
                 why_not = err.message
@@ -252,7 +253,7 @@ class Store:
                 if saved.snapshot_at is not None:
                     self._taken[stream] = saved.snapshot_at
                 return Restored("tracked", len(objects), f"{len(objects)} objects go on")
-        command = RestoreCommand(path, True, objects, saved.next_object_id)
+        command = RestoreCommand(path, True, objects, saved.next_object_id, found=found)
         wait(registry.submit(stream, command), timeout_s)
         if not objects:
             return Restored("none", 0, why_not)
@@ -293,7 +294,9 @@ class Store:
             configured=kept.configured,
             next_seq=kept.next_seq,
             next_object_id=status.next_object_id,
-            objects=tuple(SavedObject(id=obj.id, label=obj.label) for obj in status.objects),
+            objects=tuple(
+                SavedObject(id=obj.id, label=obj.label, found=obj.found) for obj in status.objects
+            ),
             snapshot_at=self._taken.get(stream),
         )
 

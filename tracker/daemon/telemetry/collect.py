@@ -3,8 +3,8 @@
 from tracker.daemon.messages import RequestError
 from tracker.daemon.publish.publisher import Publisher
 from tracker.daemon.streams import Streams
-from tracker.daemon.telemetry.status import StreamStatus
-from tracker.protocol.replies import StreamInfo
+from tracker.daemon.telemetry.status import StreamStatus, TrackingStatus
+from tracker.protocol.replies import FindingInfo, StreamInfo
 
 
 def collect_streams(streams: Streams, publisher: Publisher) -> tuple[StreamStatus, ...]:
@@ -24,4 +24,20 @@ def collect_streams(streams: Streams, publisher: Publisher) -> tuple[StreamStatu
 def stream_info(status: StreamStatus) -> StreamInfo:
     """A stream as the reply to `stream.list` has it."""
     fields = status.flat() | {"objects": len(status.tracking.objects)}
+    fields["finding"] = _finding_info(status.tracking)
     return StreamInfo.model_validate(fields, extra="ignore")
+
+
+def _finding_info(tracking: TrackingStatus) -> FindingInfo | None:
+    finding = tracking.finding
+    if finding is None:
+        return None
+    return FindingInfo(
+        finder=finding.finder,
+        error=finding.error,
+        searches=finding.searches,
+        failures=finding.failures,
+        found=tracking.found,
+        expired=tracking.expired,
+        median_s=finding.latency.p50_s,
+    )

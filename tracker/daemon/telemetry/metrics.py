@@ -21,6 +21,7 @@ from tracker.daemon.telemetry.status import (
     ControlStatus,
     DaemonStatus,
     DataStatus,
+    FindingStatus,
     SavingStatus,
     SourceStatus,
     StreamStatus,
@@ -124,6 +125,9 @@ def _of_saving(saving: SavingStatus | None) -> Iterator[Metric]:
 def _of_streams(streams: Iterable[StreamStatus]) -> Iterator[Metric]:
     yield from _declared_by(SourceStatus, {s.stream: s.source for s in streams}, "stream")
     yield from _declared_by(TrackingStatus, {s.stream: s.tracking for s in streams}, "stream")
+    found = {s.stream: s.tracking.finding for s in streams if s.tracking.finding is not None}
+    yield from _declared_by(FindingStatus, found, "stream")
+    yield from _searches(found)
     yield _quality_levels(streams)
     yield _states(streams)
     yield _objects(streams)
@@ -139,6 +143,20 @@ def _declared_by(kind: type[Any], parts: Mapping[str, Any], label: str) -> Itera
             if value is not None:
                 family.add_metric([name], value)
     yield from families
+
+
+def _searches(found: Mapping[str, FindingStatus]) -> Iterator[Metric]:
+    text = "Proposals that became no object, by the reason."
+    refused = CounterMetricFamily(
+        "trackd_stream_refused_proposals", text, labels=["stream", "reason"]
+    )
+    text = "Seconds that a search takes; quantiles of the newest thousand."
+    summary = SummaryMetricFamily("trackd_stream_search_seconds", text, labels=["stream"])
+    for stream, finding in found.items():
+        for reason, count in finding.refused.items():
+            refused.add_metric([stream, reason], count)
+        _add_latency(summary, {"stream": stream}, finding.latency)
+    yield from (refused, summary)
 
 
 def _quality_levels(streams: Iterable[StreamStatus]) -> Metric:

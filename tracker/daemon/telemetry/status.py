@@ -47,6 +47,28 @@ class SourceStatus:
 
 
 @dataclass(slots=True)
+class FindingStatus:
+    """A stream's finder.
+
+    Attributes:
+        finder: Its name.
+        error: Why the newest search failed; "" where it did not.
+        latency: Seconds that a search takes.
+        refused: Proposals that became no object, by the reason.
+    """
+
+    finder: str
+    error: str = ""
+    latency: Latency = field(default_factory=Latency)
+    refused: Mapping[str, int] = field(default_factory=dict)
+    searches: int = counter("searches", "Pictures that its finder looked at.")
+    failures: int = counter("search_failures", "Searches that failed; the events tell why.")
+    skipped: int = counter("search_skipped_frames", "Frames that made room for newer, unseen.")
+    proposals: int = counter("proposals", "Proposals of its finder.")
+    left_out: int = counter("proposals_left_out", "Proposals that were nonsense or too many.")
+
+
+@dataclass(slots=True)
 class TrackingStatus:
     """A stream in the scheduler.
 
@@ -58,6 +80,7 @@ class TrackingStatus:
         newest_seq: `seq` of the newest tracked frame; None before the first.
         budget: What is spent on a frame; None without a deadline.
         stages: Seconds spent on a frame, by stage: "decode", "queue", "encode", "track".
+        finding: Of its finder; None where it has none.
     """
 
     width: int = 0
@@ -67,11 +90,14 @@ class TrackingStatus:
     newest_seq: int | None = None
     budget: BudgetInfo | None = None
     stages: Mapping[str, Latency] = field(default_factory=dict)
+    finding: FindingStatus | None = None
     tracked: int = counter("tracked_frames", "Frames tracked.")
     failed: int = counter("failed_frames", "Frames that the tracker failed on; the log tells why.")
     fps: float = gauge("fps", "Frames tracked per second, lately.")
     bank_bytes: int = gauge("bank_bytes", "Bytes held by the memories of its objects.")
     commands_waiting: int = gauge("waiting_commands", "Commands not yet applied.")
+    found: int = counter("found_objects", "Objects that its finder added.")
+    expired: int = counter("expired_objects", "Of these, removed since they were lost for long.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,6 +273,7 @@ class WorkerStatus:
         "memory_bytes", "Resident memory of its process.", default=None
     )
     restarts: int = counter("restarts", "Times that it crashed, hung or outgrew its memory.")
+    finder_restarts: int = counter("finder_restarts", "Times that its finder process was ended.")
     dropped_frames: int = counter("dropped_frames", "Tracked frames dropped unsent for newer ones.")
     failed: int = counter("encoding_failures", "Frames that could not be encoded.")
 

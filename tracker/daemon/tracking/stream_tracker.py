@@ -10,6 +10,7 @@ from tracker.daemon.messages import (
     AcceptCommand,
     Command,
     Event,
+    FindCommand,
     ListCommand,
     LiveFrame,
     PromptCommand,
@@ -23,6 +24,7 @@ from tracker.daemon.messages import (
 )
 from tracker.daemon.telemetry.status import TrackingStatus
 from tracker.daemon.tracking.drafts import Drafts
+from tracker.daemon.tracking.found import FoundObjects, check_birth
 from tracker.daemon.tracking.frame_history import FrameHistory, HistoryFrame
 from tracker.daemon.tracking.object_ids import ObjectIds
 from tracker.daemon.tracking.prompting import prompt_on
@@ -33,13 +35,19 @@ from tracker.errors import PromptError, SnapshotError
 from tracker.models import Model
 from tracker.protocol.data import EventName
 from tracker.protocol.fields import BudgetInfo, RleMask, StreamSettings
-from tracker.protocol.replies import ErrorCode, ObjectInfo, ObjectsResult, PromptResult
+from tracker.protocol.replies import (
+    ErrorCode,
+    FindResult,
+    ObjectInfo,
+    ObjectsResult,
+    PromptResult,
+)
 from tracker.rle import encode_rle
 from tracker.types import ObjectResult, ObjectState, Prompt, Prompted
 
-#: What a command gives: prompts a `PromptResult`; listing and restoring all objects; relabelling
-#: the object; saving the snapshot; removing and resetting None.
-CommandResult = PromptResult | ObjectInfo | ObjectsResult | bytes | None
+#: What a command gives: prompts a `PromptResult`; looking a `FindResult`; listing and restoring all
+#: objects; relabelling the object; saving the snapshot; removing and resetting None.
+CommandResult = PromptResult | FindResult | ObjectInfo | ObjectsResult | bytes | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +82,7 @@ class StreamTracker:
         self._history = FrameHistory(1 + policy.history_frames)
         self._ids = ObjectIds()
         self._drafts = Drafts()
+        self._found = FoundObjects(None if settings.find is None else settings.find.expire_after_s)
         self._states: dict[int, ObjectState] = {}
         self._clock = StreamTrackerClock()
         deadline = settings.deadline
@@ -136,6 +145,8 @@ class StreamTracker:
         )
         self._clock.record(tracked)
         self._look(result.objects)
+        for object_id in self._found.expired(result.objects, frame.captured_ns):
+            self._expire(object_id)
         return tracked
 
     def waits(self, command: Command) -> bool:
@@ -174,6 +185,8 @@ class StreamTracker:
                 return self._session.to_bytes()
             case RestoreCommand():
                 return self._restore(command)
+            case FindCommand():
+                raise TypeError("finders are asked by the worker")
 
     @property
     def is_behind(self) -> bool:
@@ -236,6 +249,8 @@ class StreamTracker:
             self._check_room()
         try:
             prompt = prompt_on(command, object_id, frame)
+            if command.found is not None:
+                check_birth(command.found, prompt, self._session, frame.step)
             prompted = self._prompted(
                 prompt, frame, pause, created=created, replay=not command.defer_replay
             )
@@ -244,15 +259,21 @@ class StreamTracker:
         self._ids.use(object_id)
         if object_id in self._drafts or (created and command.draft):
             self._drafts.touch(object_id)
+        if command.found is not None:
+            self._found.ids.add(object_id)
+            self.counts.found += 1
         if created:
-            self._tell_added(_info(prompted.object))
+            self._tell_added(self._info(prompted.object))
         else:
             self._tell(EventName.OBJECT_CORRECTED, object_id, label=prompted.object.label)
+        if command.found is not None:
+            by = f"by {command.found.finder}, score {command.found.score:.2f}"
+            self._tell(EventName.FIND_ACCEPTED, object_id, label=prompted.object.label, text=by)
         self._look()
         newest = self._newest
         assert newest is not None
         return PromptResult(
-            object=_info(prompted.object),
+            object=self._info(prompted.object),
             created=created,
             frame_seq=frame.seq,
             newest_seq=newest.seq,
@@ -304,7 +325,15 @@ class StreamTracker:
         self._session.remove(object_id)
         self._tell(EventName.OBJECT_REMOVED, object_id, label=label)
         self._drafts.drop(object_id)
+        self._found.ids.discard(object_id)
         self._look()
+
+    def _expire(self, object_id: int) -> None:
+        """Remove an object that was found, and lost for too long."""
+        label = self._label(object_id)
+        self._remove(object_id)
+        self.counts.expired += 1
+        self._tell(EventName.FIND_EXPIRED, object_id, label=label)
 
     def _reset(self, object_id: int) -> None:
         self._check_known(object_id)
@@ -326,6 +355,8 @@ class StreamTracker:
         known = [i for i in self._session.object_ids if i not in self._drafts]
         gone = {i: self._label(i) for i in known if i not in session.object_ids}
         self._drafts.clear()
+        found = self._found.ids if command.objects is None else command.found
+        self._found.ids = set(found) & set(session.object_ids)
         self._session = session
         self._history = FrameHistory(1 + self._policy.history_frames)
         self._ids.go_on(command.next_object_id)
@@ -397,21 +428,36 @@ class StreamTracker:
         """All objects as they stand, which works before the first frame too."""
         session = self._session
         if session.steps:
-            return tuple(_info(obj) for obj in session.result().objects)
+            return tuple(self._info(obj) for obj in session.result().objects)
+        found = self._found.ids
         return tuple(
-            ObjectInfo(id=i, label=session.labels[i], state=state, score=0.0, box=None)
+            ObjectInfo(
+                id=i, label=session.labels[i], state=state, score=0.0, box=None, found=i in found
+            )
             for i, state in session.object_states.items()
         )
 
     def _look(self, results: Iterable[ObjectResult] | None = None) -> None:
         """Emit which states changed since the last look, and show how all stands."""
-        objects = self._objects() if results is None else tuple(_info(obj) for obj in results)
+        objects = self._objects() if results is None else tuple(self._info(obj) for obj in results)
         states = {obj.id: obj.state for obj in objects}
         for obj in objects:
             if self._states.get(obj.id) is not obj.state:
                 self._tell(EventName.OBJECT_STATE, obj.id, state=obj.state, label=obj.label)
         self._states = states
         self._view = _View(objects, self._newest, self._session.memory_bytes, self._ids.next)
+
+    def _info(self, obj: ObjectResult) -> ObjectInfo:
+        return ObjectInfo(
+            id=obj.id,
+            label=obj.label,
+            state=obj.state,
+            score=obj.score,
+            box=obj.box_xyxy,
+            updated=obj.fresh,
+            identity=obj.identity,
+            found=obj.id in self._found.ids,
+        )
 
     def _tell_added(self, obj: ObjectInfo) -> None:
         if obj.id not in self._drafts:
@@ -425,13 +471,14 @@ class StreamTracker:
         *,
         label: str | None,
         state: ObjectState | None = None,
+        text: str = "",
     ) -> None:
         if object_id in self._drafts:
             return
         newest = self._newest
         frame_seq = None if newest is None else newest.seq
         at_ns = time.time_ns()
-        self._on_event(Event(self.stream, name, at_ns, frame_seq, object_id, state, label))
+        self._on_event(Event(self.stream, name, at_ns, frame_seq, object_id, state, label, text))
 
 
 def _list_only(session: Session, wanted: Mapping[int, str | None]) -> None:
@@ -444,15 +491,3 @@ def _list_only(session: Session, wanted: Mapping[int, str | None]) -> None:
             session.relabel(object_id, label)
         else:
             session.declare(object_id, label)
-
-
-def _info(obj: ObjectResult) -> ObjectInfo:
-    return ObjectInfo(
-        id=obj.id,
-        label=obj.label,
-        state=obj.state,
-        score=obj.score,
-        box=obj.box_xyxy,
-        updated=obj.fresh,
-        identity=obj.identity,
-    )

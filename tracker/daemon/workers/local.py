@@ -5,14 +5,16 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import cast
 
 from streams.access.policy import SourcePolicy
 from streams.decode.threads import ffmpeg_threads
 from streams.sources.registry import open_source
-from tracker.daemon.config.schema import LimitsConfig, RetryConfig
-from tracker.daemon.messages import Command, Event, RequestError
+from tracker.daemon.config.schema import LimitsConfig, ModelConfig, RetryConfig
+from tracker.daemon.finding.service import Finding
+from tracker.daemon.messages import Command, Event, FindCommand, PromptCommand, RequestError
 from tracker.daemon.sources.pixel_budget import PixelBudget, PixelLimit
 from tracker.daemon.sources.spare_threads import can_start
 from tracker.daemon.sources.supervisor import Supervisor
@@ -20,6 +22,7 @@ from tracker.daemon.telemetry.status import SourceStatus, TrackingStatus, Worker
 from tracker.daemon.tracking.frame_numbers import FrameNumbers
 from tracker.daemon.tracking.scheduler import CommandResult, Scheduler
 from tracker.daemon.tracking.slot import Slot
+from tracker.errors import UsageError
 from tracker.protocol.data import EventName, Topic
 from tracker.protocol.fields import StreamSettings
 from tracker.protocol.replies import ErrorCode, StreamState
@@ -45,6 +48,7 @@ class LocalWorker:
         retry: How failing sources are opened again.
         limits: Pixels of frames.
         on_event: Takes what happens to sources; must not wait.
+        finding: Its finders, which are shown what the scheduler tracks; of its own where left out.
         policy: Of sources that are not trusted; None for all.
         pixels: What the frames of all streams share; of its own where left out.
         supervise: Makes the owner of a source.
@@ -60,6 +64,7 @@ class LocalWorker:
         limits: LimitsConfig,
         *,
         on_event: Callable[[Event], None],
+        finding: Finding | None = None,
         policy: SourcePolicy | None = None,
         pixels: PixelLimit | None = None,
         supervise: Callable[..., Supervisor] = Supervisor,
@@ -71,6 +76,7 @@ class LocalWorker:
         self._scheduler = scheduler
         self._retry = retry
         self._on_event = on_event
+        self._finding = finding or Finding(ModelConfig())
         self._policy = policy
         self._pixels = pixels or PixelBudget(limits)
         self._supervise = supervise
@@ -122,11 +128,27 @@ class LocalWorker:
             )
             self._streams[stream] = owned = _Owned(supervisor, slot)
             try:
+                self._add_finder(stream, settings, slot, trusted=trusted)
                 supervisor.pause() if paused else supervisor.start()
-            except RuntimeError as err:
+            except (RuntimeError, RequestError) as err:
                 del self._streams[stream]
+                self._finding.remove(stream)
                 self._scheduler.remove(owned.slot)
-                raise _no_thread() from err
+                raise err if isinstance(err, RequestError) else _no_thread() from err
+
+    def _add_finder(
+        self, stream: str, settings: StreamSettings, slot: Slot, *, trusted: bool
+    ) -> None:
+        try:
+            self._finding.add(
+                stream,
+                settings.find,
+                trusted=trusted,
+                submit=partial(self._scheduler.submit, slot),
+                on_event=slot.gate.event,
+            )
+        except UsageError as err:
+            raise RequestError(ErrorCode.BAD_REQUEST, err.message, err.hint) from err
 
     def remove(self, stream: str) -> "Future[None]":
         """See `Worker`."""
@@ -149,6 +171,7 @@ class LocalWorker:
         try:
             if not owned.supervisor.stop(self._close_timeout_s):
                 _LOG.error("stream %s: its source hangs; its thread was left behind", stream)
+            self._finding.remove(stream)
             self._scheduler.remove(owned.slot)
             with self._lock:
                 self._removed.append(owned.supervisor)
@@ -171,7 +194,12 @@ class LocalWorker:
 
     def submit(self, stream: str, command: Command) -> "Future[CommandResult]":
         """See `Worker`."""
-        return self._scheduler.submit(self._owned(stream).slot, command)
+        owned = self._owned(stream)
+        if isinstance(command, FindCommand):
+            return cast("Future[CommandResult]", self._finding.find(stream, command))
+        if isinstance(command, PromptCommand) and command.text is not None:
+            return self._finding.prompt(stream, command)
+        return self._scheduler.submit(owned.slot, command)
 
     def source(self, stream: str) -> SourceStatus:
         """See `Worker`."""
@@ -179,7 +207,8 @@ class LocalWorker:
 
     def tracking(self, stream: str) -> TrackingStatus:
         """See `Worker`."""
-        return self._owned(stream).slot.status()
+        status = self._owned(stream).slot.status()
+        return replace(status, finding=self._finding.status(stream))
 
     def want(self, stream: str, topics: frozenset[Topic]) -> None:
         """See `Worker`; the publisher makes them."""
@@ -196,6 +225,7 @@ class LocalWorker:
             healthy=self._scheduler.healthy,
             busy_s=self._scheduler.activity.busy_s,
             abandoned_threads=self._hanging_threads(),
+            finder_restarts=self._finding.restarts,
         )
 
     def _hanging_threads(self) -> int:
@@ -220,7 +250,9 @@ class LocalWorker:
 
     def stop(self, timeout_s: float) -> bool:
         """See `Worker`."""
-        return self._scheduler.stop(timeout_s)
+        until_s = time.monotonic() + timeout_s
+        ended = self._finding.stop(timeout_s)
+        return self._scheduler.stop(max(0.0, until_s - time.monotonic())) and ended
 
     def _supervisors(self) -> dict[str, Supervisor]:
         with self._lock:

@@ -77,7 +77,14 @@ class StreamRecord:
         if command.objects is None:
             return
         lost = (
-            ObjectInfo(id=number, label=label, state=ObjectState.LOST, score=0.0, box=None)
+            ObjectInfo(
+                id=number,
+                label=label,
+                state=ObjectState.LOST,
+                score=0.0,
+                box=None,
+                found=number in command.found,
+            )
             for number, label in command.objects
         )
         next_id = max(command.next_object_id, self.tracking.next_object_id)
@@ -88,7 +95,8 @@ class StreamRecord:
         """The command that puts its objects back; those that the snapshot lacks are lost."""
         objects = tuple((obj.id, obj.label) for obj in self.tracking.objects)
         path, next_id = Path(f"of stream {self.stream}"), self.tracking.next_object_id
-        return RestoreCommand(path, self.snapshot is None, objects, next_id, self.snapshot)
+        found = tuple(obj.id for obj in self.tracking.objects if obj.found)
+        return RestoreCommand(path, self.snapshot is None, objects, next_id, self.snapshot, found)
 
     def adding(self, own_ports: set[int], *, paused: bool) -> AddStream:
         """The message that adds it to a process."""

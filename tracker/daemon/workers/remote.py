@@ -11,6 +11,7 @@ from functools import partial
 import torch
 
 from tracker.daemon.control.asking import ASKING
+from tracker.daemon.finding.service import Finding
 from tracker.daemon.messages import Event, RequestError
 from tracker.daemon.publish.encoder import FrameEncoder
 from tracker.daemon.sources.client_sources import source_policy
@@ -72,11 +73,12 @@ class RemoteWorker:
         )
         self._pixels = RemotePixels(self._uplink.reply, config.limits.frame_pixels)
         self._governor = ThreadGovernor()
+        finding = Finding(config.model)
         scheduler = Scheduler(
             model,
             policy,
             commands_queued=config.limits.commands_queued,
-            on_tracked=self._uplink.tracked,
+            on_tracked=finding.after(self._uplink.tracked),
             on_event=self._uplink.event,
             between_frames=self._governor.adjust,
         )
@@ -85,6 +87,7 @@ class RemoteWorker:
             config.retry,
             config.limits,
             on_event=self._uplink.event,
+            finding=finding,
             policy=source_policy(config.security, lambda: self._own_ports),
             pixels=self._pixels,
             name=setup.name,

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 import torch
 
 from tracker.daemon.config.schema import DaemonConfig
+from tracker.daemon.finding.service import Finding
 from tracker.daemon.publish.publisher import Publisher
 from tracker.daemon.sources.client_sources import source_policy
 from tracker.daemon.sources.pixel_budget import PixelBudget
@@ -75,12 +76,12 @@ def _local(
     # all of them wait less well once there are more than processors.
     with ThreadPoolExecutor(1, thread_name_prefix="loader") as loader:
         model, policy = loader.submit(warm_model, config.model, config.limits).result()
-    governor = ThreadGovernor()
+    governor, finding = ThreadGovernor(), Finding(config.model)
     scheduler = Scheduler(
         model,
         policy,
         commands_queued=config.limits.commands_queued,
-        on_tracked=publisher.tracked,
+        on_tracked=finding.after(publisher.tracked),
         on_event=publisher.event,
         between_frames=governor.adjust,
     )
@@ -90,6 +91,7 @@ def _local(
         config.retry,
         config.limits,
         on_event=publisher.event,
+        finding=finding,
         policy=source_policy(config.security, own_ports),
         threads=lambda: governor.threads,
     )

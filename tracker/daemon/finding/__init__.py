@@ -1,0 +1,1 @@
+"""Finders of live streams: a process that runs them, and what becomes of their proposals."""

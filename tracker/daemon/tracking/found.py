@@ -1,0 +1,57 @@
+"""Objects of a stream that its finder added: their checks, and their end."""
+
+from collections.abc import Iterable
+
+from tracker.daemon.messages import BirthRefusedError, FoundBy
+from tracker.engine import Session, mask_box
+from tracker.finders.base import Proposal
+from tracker.finders.births import Deaths, Refusal, is_same
+from tracker.types import ObjectResult, Prompt
+
+_NS = 1e-9
+
+
+class FoundObjects:
+    """Ids of the objects that were found, and when each is to be removed.
+
+    Args:
+        expire_after_s: Seconds without a mask after which one is removed; None for never.
+    """
+
+    def __init__(self, expire_after_s: float | None) -> None:
+        self.ids: set[int] = set()
+        self._deaths = Deaths(expire_after_s)
+
+    def expired(self, objects: Iterable[ObjectResult], captured_ns: int) -> list[int]:
+        """Ids of those to remove, by all objects on the newest frame and its time."""
+        if not self.ids:
+            return []
+        found = [obj for obj in objects if obj.id in self.ids]
+        return self._deaths.expired(found, captured_ns * _NS)
+
+
+def check_birth(found: FoundBy, prompt: Prompt, session: Session, step: int) -> None:
+    """Compare a proposal with the objects that were not known when it was made.
+
+    Args:
+        found: Its origin.
+        prompt: It.
+        session: Has the objects.
+        step: Of its frame.
+
+    Raises:
+        BirthRefusedError: It is one of them, or there are too many.
+    """
+    if len(session.object_ids) >= found.policy.max_objects:
+        raise BirthRefusedError(Refusal.FULL)
+    if prompt.mask_hw is None:
+        assert prompt.box_xyxy is not None
+        box_xyxy = prompt.box_xyxy
+    else:
+        box_xyxy = mask_box(prompt.mask_hw) or (0, 0, 0, 0)
+    proposal = Proposal(box_xyxy, found.score, mask_hw=prompt.mask_hw)
+    for object_id in set(session.object_ids) - found.known_ids:
+        mask_hw = session.mask_on(object_id, step)
+        box = mask_box(mask_hw)
+        if box is not None and is_same(proposal, Proposal(box, 1.0, mask_hw=mask_hw), found.policy):
+            raise BirthRefusedError(Refusal.TRACKED)
