@@ -15,7 +15,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 
 from streams import VideoWriter
 from tests.support.documents import (
@@ -38,7 +38,7 @@ from tracker.exporters.registry import EXPORTERS
 from tracker.finders.registry import FINDERS
 from tracker.importers.registry import IMPORTERS
 from tracker.protocol.data import EventMessage, FrameMessage, MasksMessage
-from tracker.protocol.replies import PromptResult, Reply
+from tracker.protocol.replies import FindResult, PromptResult, Reply
 from tracker.protocol.requests import REQUEST
 from tracker.protocol.schema import protocol_schema
 from tracker.segmenters.registry import SEGMENTERS
@@ -50,6 +50,7 @@ BLOCK_TIMEOUT_S, PAGE_TIMEOUT_S = 600, 1800  # a hang; a page takes a minute
 SUBSCRIBERS = {"js": "subscriber.mjs", "cpp": "subscriber.cpp"}
 OTHER_PROGRAMS = ("pip", "git", ".", "SAM2_BUILD_CUDA=0", "pre-commit", "sqlite3")
 DATA = {"masks": MasksMessage, "event": EventMessage, "frame": FrameMessage}
+RESULT: TypeAdapter[PromptResult | FindResult] = TypeAdapter(PromptResult | FindResult)
 # The daemon runs already, on ports of its own, and `watch` would not end.
 SHELL = """\
 trackd() {{
@@ -163,7 +164,7 @@ def as_sent(value: dict[str, Any]) -> dict[str, Any]:
     elif "ok" in value:
         message = Reply.model_validate_json(text)
         if message.ok:
-            result = PromptResult.model_validate_json(json.dumps(message.result))
+            result = RESULT.validate_json(json.dumps(message.result))
             message = message.model_copy(update={"result": plain(result)})
     elif "type" in value:
         message = DATA[value["type"]].model_validate_json(text)
