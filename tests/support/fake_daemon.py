@@ -20,6 +20,7 @@ from tracker.protocol.replies import (
     PromptResult,
     StreamInfo,
     StreamsResult,
+    ZonesResult,
 )
 from tracker.protocol.requests import Request
 from tracker.types import ObjectState
@@ -85,6 +86,8 @@ class FakeDaemon:
                 result = PromptResult(
                     object=CUP, created=True, frame_seq=7, newest_seq=9, replayed_frames=2
                 )
+            case "zone.list":
+                result = ZonesResult(stream=request.stream, zones=[])
             case "describe" | "metrics":
                 return {"op": request.op}
             case "stream.add" | "stream.remove" | "stream.pause" | "stream.resume" if self.unsaved:

@@ -1,11 +1,18 @@
 """Messages between the daemon's threads. All are frozen."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from streams.frame import Frame
-from tracker.protocol.data import EventName
-from tracker.protocol.fields import BudgetInfo, FrameAddress, RleMask, StreamSettings
+from tracker.protocol.data import EventName, ZoneEvent
+from tracker.protocol.fields import (
+    BudgetInfo,
+    FrameAddress,
+    RleMask,
+    StreamSettings,
+    ZoneSettings,
+)
 from tracker.protocol.replies import ErrorCode
 from tracker.types import ObjectState, TrackResult
 
@@ -92,6 +99,8 @@ class Event:
     state: ObjectState | None = None
     label: str | None = None
     text: str = ""
+    captured_ns: int | None = None
+    zone: ZoneEvent | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +159,13 @@ class RelabelCommand:
 
 
 @dataclass(frozen=True, slots=True)
+class SetZonesCommand:
+    """Watch these zones, by name, in place of those before; what stays as it was goes on."""
+
+    zones: Mapping[str, ZoneSettings]
+
+
+@dataclass(frozen=True, slots=True)
 class ListCommand:
     """Say what is tracked."""
 
@@ -191,6 +207,7 @@ Command = (
     | RemoveCommand
     | ResetCommand
     | RelabelCommand
+    | SetZonesCommand
     | ListCommand
     | SaveCommand
     | RestoreCommand

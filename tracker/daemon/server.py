@@ -209,10 +209,10 @@ class Server:
         undo.callback(context.term)
         authenticator.start(context)
         undo.callback(authenticator.stop)
-        publisher = Publisher(config.data, authenticator, context=context)
+        numbering = Numbering(keeps=self._store is not None, on_low=self._keep)
+        publisher = Publisher(config.data, authenticator, context=context, epoch=numbering.epoch)
         publisher.start()
         undo.callback(publisher.stop, 1.0)
-        numbering = Numbering(keeps=self._store is not None, on_low=self._keep)
         model, workers = start_workers(
             config, publisher, undo, epoch=numbering.epoch, own_ports=lambda: self._own_ports
         )
@@ -412,6 +412,11 @@ class Server:
                 gone.add_done_callback(lambda _, add=add: self._wishes.put(add))  # type: ignore[misc]
         for name in changes.added:
             self._add(name)
+        for name, settings in changes.rezoned.items():
+            try:
+                self._parts.streams.set_zones(name, settings.zones)
+            except RequestError as err:
+                _LOG.warning("the zones of stream %s were not set: %s", name, err)
 
     def _add(self, name: str) -> None:
         """Open a stream as the configuration now has it, if it does."""

@@ -161,7 +161,7 @@ class EventName(StrEnum):
     """Names of the events of a stream or an object.
 
     `state.unsaved` and `state.saved` are sent to every stream: from the one to the other a restart
-    of the daemon would lose what was changed.
+    of the daemon would lose what was changed. After `zone.set` the counts of that zone begin at 0.
     """
 
     STREAM_ADDED = "stream.added"
@@ -179,36 +179,81 @@ class EventName(StrEnum):
     OBJECT_RELABELLED = "object.relabelled"
     OBJECT_STATE = "object.state"
     OBJECT_RESTORED = "object.restored"
+    ZONE_SET = "zone.set"
+    ZONE_REMOVED = "zone.removed"
+    ZONE_ENTERED = "zone.entered"
+    ZONE_LEFT = "zone.left"
+    ZONE_DWELLED = "zone.dwelled"
+    ZONE_COUNT = "zone.count"
+    LINE_CROSSED = "line.crossed"
     STATE_UNSAVED = "state.unsaved"
     STATE_SAVED = "state.saved"
+
+
+class Leaving(StrEnum):
+    """Reason that an object is no longer in a zone."""
+
+    MOVED = "moved"
+    LOST = "lost"
+    REMOVED = "removed"  # or its label is not one that the zone watches any more
+
+
+class ZoneEvent(Message):
+    """Zone or line of an event, as it stands after it.
+
+    Attributes:
+        name: Of the zone or line.
+        count: Objects in the zone; None for a line.
+        crossed_in: Crossings of the line in this direction so far; None for a zone.
+        crossed_out: Likewise in the other.
+        direction: Of this crossing.
+        dwell_s: Seconds that the object was, or has been, in the zone.
+        reason: Of `zone.left`.
+    """
+
+    name: str
+    count: int | None = None
+    crossed_in: int | None = None
+    crossed_out: int | None = None
+    direction: Literal["in", "out"] | None = None
+    dwell_s: float | None = None
+    reason: Leaving | None = None
 
 
 class EventMessage(Message):
     """A change of a stream or of an object; topic `events.<stream>`.
 
     Attributes:
+        id: Names the event for good, wherever it is sent: the epoch and a number.
         seq: Counts this topic's messages without gaps.
         repeated: A copy of the newest event of the stream itself, sent because someone subscribed.
+        epoch: Which run of the daemon sent it.
         at_ns: Wall clock of the daemon, in ns since 1970.
         frame_seq: `frame.seq` of the newest frame then; None before the first.
+        captured_ns: `frame.captured_ns` of that frame, for events of zones and lines.
         object: Id, for events of an object.
         state: The new state, for `object.state`, `object.added` and `object.restored`.
         label: The object's name, for events of an object.
         text: For people, one line, without credentials.
+        zone: For events of zones and lines.
     """
 
     v: Literal[1] = 1
     type: Literal["event"] = "event"
+    id: str | None = None
     stream: str
     seq: int
     repeated: bool = False
+    epoch: Epoch | None = None
     at_ns: int
     event: EventName
     frame_seq: int | None = None
+    captured_ns: int | None = None
     object: int | None = None
     state: ObjectState | None = None
     label: str | None = None
     text: str = ""
+    zone: ZoneEvent | None = None
 
 
 class FrameMessage(Message):

@@ -41,6 +41,7 @@ SEEDS: tuple[dict[str, Any], ...] = (
         "open_timeout_s": 1.0,
         "stall_timeout_s": 1.0,
         "deadline": {"fps": 5},
+        "zones": {"gate": {"line": [[0, 24], [64, 24]]}},
     },
     {"op": "stream.add", "stream": STREAMS[1], "url": URLS[2]},
     *(
@@ -81,6 +82,20 @@ SEEDS: tuple[dict[str, Any], ...] = (
     {"op": "object.reset", "stream": STEADY, "object": 1},
     {"op": "object.relabel", "stream": STEADY, "object": 1, "label": "mug"},
     {"op": "object.list", "stream": STEADY},
+    {
+        "op": "zone.set",
+        "stream": STEADY,
+        "zone": "yard",
+        "polygon": [[0.1, 0.1], [0.9, 0.1], [0.5, 0.9]],
+        "normalized": True,
+        "labels": ["cup"],
+        "objects": [1, 2],
+        "anchor": "CENTER_OF_MASS",
+        "dwell_s": 0.5,
+        "min_frames": 1,
+    },
+    {"op": "zone.remove", "stream": STEADY, "zone": "yard"},
+    {"op": "zone.list", "stream": STEADY},
     {"op": "snapshot.save", "stream": STEADY},
     {"op": "snapshot.restore", "stream": STEADY},
 )

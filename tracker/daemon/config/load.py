@@ -179,7 +179,8 @@ def _explain(fault: Any) -> tuple[str, str]:
         close = difflib.get_close_matches(str(loc[-1]), allowed, n=1)
         return "unknown key", f"did you mean {close[0]}?" if close else "use " + ", ".join(allowed)
     if loc[-1] == "[key]":
-        return "not a stream name", "use letters, digits, - and _, at most 64"
+        kind = "zone" if "zones" in loc[2:] else "stream"
+        return f"not a {kind} name", "use letters, digits, - and _, at most 64"
     text = _WORDS.get(kind) or fault["msg"].removeprefix("Value error, ").removeprefix("Input ")
     return text, _HINT
 

@@ -127,6 +127,7 @@ def _of_streams(streams: Iterable[StreamStatus]) -> Iterator[Metric]:
     yield _quality_levels(streams)
     yield _states(streams)
     yield _objects(streams)
+    yield from _zones(streams)
     yield _stages(streams)
     yield _totals(streams)
 
@@ -166,6 +167,22 @@ def _objects(streams: Iterable[StreamStatus]) -> Metric:
         for state in ObjectState:
             gauge.add_metric([stream.stream, state.value], stream.objects.get(state, 0))
     return gauge
+
+
+def _zones(streams: Iterable[StreamStatus]) -> Iterator[Metric]:
+    labels = ["stream", "zone"]
+    inside = GaugeMetricFamily("trackd_zone_objects", "Objects in a zone.", labels=labels)
+    text = "Crossings of a line since it was set."
+    crossings = CounterMetricFamily("trackd_line_crossings", text, labels=[*labels, "direction"])
+    for stream in streams:
+        for zone in stream.tracking.zones:
+            names = [stream.stream, zone.zone]
+            if zone.count is not None:
+                inside.add_metric(names, zone.count)
+                continue
+            crossings.add_metric([*names, "in"], zone.crossed_in or 0)
+            crossings.add_metric([*names, "out"], zone.crossed_out or 0)
+    yield from (inside, crossings)
 
 
 def _stages(streams: Iterable[StreamStatus]) -> Metric:

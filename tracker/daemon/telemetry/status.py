@@ -12,7 +12,7 @@ from tracker.daemon.telemetry.histogram import HistogramCounts
 from tracker.daemon.telemetry.latency import Latency
 from tracker.daemon.telemetry.metric_fields import counter, counts_by, gauge
 from tracker.protocol.fields import BudgetInfo, Encoding
-from tracker.protocol.replies import ObjectInfo, StreamState
+from tracker.protocol.replies import ObjectInfo, StreamState, ZoneCounts
 from tracker.types import ObjectState
 
 
@@ -58,6 +58,7 @@ class TrackingStatus:
         newest_seq: `seq` of the newest tracked frame; None before the first.
         budget: What is spent on a frame; None without a deadline.
         stages: Seconds spent on a frame, by stage: "decode", "queue", "encode", "track".
+        zones: Counts of its zones and lines.
     """
 
     width: int = 0
@@ -67,8 +68,10 @@ class TrackingStatus:
     newest_seq: int | None = None
     budget: BudgetInfo | None = None
     stages: Mapping[str, Latency] = field(default_factory=dict)
+    zones: tuple[ZoneCounts, ...] = ()
     tracked: int = counter("tracked_frames", "Frames tracked.")
     failed: int = counter("failed_frames", "Frames that the tracker failed on; the log tells why.")
+    zone_events: int = counter("zone_events", "Events of its zones and lines.")
     fps: float = gauge("fps", "Frames tracked per second, lately.")
     bank_bytes: int = gauge("bank_bytes", "Bytes held by the memories of its objects.")
     commands_waiting: int = gauge("waiting_commands", "Commands not yet applied.")

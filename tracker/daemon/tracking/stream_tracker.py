@@ -19,6 +19,7 @@ from tracker.daemon.messages import (
     ResetCommand,
     RestoreCommand,
     SaveCommand,
+    SetZonesCommand,
     Tracked,
 )
 from tracker.daemon.telemetry.status import TrackingStatus
@@ -28,6 +29,7 @@ from tracker.daemon.tracking.object_ids import ObjectIds
 from tracker.daemon.tracking.prompting import prompt_on
 from tracker.daemon.tracking.quality import QualityController, Spent
 from tracker.daemon.tracking.stats import StreamTrackerClock
+from tracker.daemon.zones.monitor import ZoneMonitor
 from tracker.engine import FULL, Helper, Policy, Session
 from tracker.errors import PromptError, SnapshotError
 from tracker.models import Model
@@ -81,6 +83,8 @@ class StreamTracker:
             None if deadline is None else QualityController.of(deadline.budget_s, model)
         )
         self._free_since_s = 0.0
+        self._zones = ZoneMonitor(stream)
+        self._emit(self._zones.set_zones(settings.zones))
         self._view = _View((), None, 0, self._ids.next)
 
     @cached_property
@@ -136,6 +140,7 @@ class StreamTracker:
         )
         self._clock.record(tracked)
         self._look(result.objects)
+        self._emit(self._zones.update(live, result.objects))
         return tracked
 
     def waits(self, command: Command) -> bool:
@@ -168,6 +173,9 @@ class StreamTracker:
                 return None
             case RelabelCommand():
                 return self._relabel(command.object_id, command.label)
+            case SetZonesCommand():
+                self._emit(self._zones.set_zones(command.zones))
+                return None
             case ListCommand():
                 return ObjectsResult(stream=self.stream, objects=list(self._view.objects))
             case SaveCommand():
@@ -206,6 +214,7 @@ class StreamTracker:
             bank_bytes=view.bank_bytes,
             budget=self._budget_info,
             stages=self._clock.stages(),
+            zones=self._zones.counts,
         )
 
     def _account(self, tracked: Tracked) -> None:
@@ -337,6 +346,7 @@ class StreamTracker:
         for obj in objects:
             self._states[obj.id] = obj.state
             self._tell(EventName.OBJECT_RESTORED, obj.id, state=obj.state, label=obj.label)
+        self._zones.restart(session.object_ids)
         self._look()
         return ObjectsResult(stream=self.stream, objects=list(objects))
 
@@ -412,6 +422,12 @@ class StreamTracker:
                 self._tell(EventName.OBJECT_STATE, obj.id, state=obj.state, label=obj.label)
         self._states = states
         self._view = _View(objects, self._newest, self._session.memory_bytes, self._ids.next)
+
+    def _emit(self, events: Iterable[Event]) -> None:
+        """Send events of zones and lines."""
+        for event in events:
+            self._clock.counts.zone_events += 1
+            self._on_event(event)
 
     def _tell_added(self, obj: ObjectInfo) -> None:
         if obj.id not in self._drafts:

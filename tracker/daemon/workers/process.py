@@ -16,7 +16,14 @@ from functools import partial
 from streams.address import redact
 from tracker.daemon.config.schema import DaemonConfig, RetryConfig
 from tracker.daemon.control.asking import ASKING
-from tracker.daemon.messages import Command, Event, RequestError, RestoreCommand, SaveCommand
+from tracker.daemon.messages import (
+    Command,
+    Event,
+    RequestError,
+    RestoreCommand,
+    SaveCommand,
+    SetZonesCommand,
+)
 from tracker.daemon.publish.encoder import EncodedFrame
 from tracker.daemon.sources.backoff import Backoff
 from tracker.daemon.sources.pixel_budget import PixelBudget
@@ -186,6 +193,9 @@ class ProcessWorker:
             owned = self._owned(stream)
             if isinstance(command, RestoreCommand):
                 owned.remember(command)
+            if isinstance(command, SetZonesCommand):
+                update = {"zones": dict(command.zones)}
+                owned.settings = owned.settings.model_copy(update=update)
             return self._submit(stream, owned, command)
 
     def want(self, stream: str, topics: frozenset[Topic]) -> None:
