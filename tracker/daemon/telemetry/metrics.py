@@ -22,6 +22,7 @@ from tracker.daemon.telemetry.status import (
     DaemonStatus,
     DataStatus,
     SavingStatus,
+    SinkStatus,
     SourceStatus,
     StreamStatus,
     TrackingStatus,
@@ -59,6 +60,7 @@ class _StatusCollector(Collector):
         yield from _of_data(status.data)
         yield from _of_control(status.control)
         yield from _of_saving(status.saving)
+        yield from _of_sinks(status.sinks)
 
 
 def _declared(part: Any, prefix: str) -> Iterator[Metric]:
@@ -110,6 +112,10 @@ def _of_process(status: DaemonStatus) -> Iterator[Metric]:
 def _of_workers(workers: Iterable[WorkerStatus]) -> Iterator[Metric]:
     parts = {worker.name: worker for worker in workers}
     yield from _declared_by(WorkerStatus, parts, "worker")
+
+
+def _of_sinks(sinks: Iterable[SinkStatus]) -> Iterator[Metric]:
+    yield from _declared_by(SinkStatus, {sink.name: sink for sink in sinks}, "sink")
 
 
 def _of_saving(saving: SavingStatus | None) -> Iterator[Metric]:

@@ -254,6 +254,26 @@ class WorkerStatus:
     failed: int = counter("encoding_failures", "Frames that could not be encoded.")
 
 
+@dataclass(slots=True)
+class SinkStatus:
+    """A sink of events.
+
+    Attributes:
+        name: "mqtt", or "webhook-1" and so on.
+        error: Why it cannot be reached, one line; "" where it can.
+    """
+
+    name: str
+    error: str = ""
+    connected: int = gauge("connected", "1 unless it could not be reached.", default=1)
+    waiting: int = gauge("waiting_events", "Events that wait to be sent or confirmed.")
+    waiting_bytes: int = gauge("waiting_bytes", "Bytes of these.")
+    sent: int = counter("sent_events", "Events that it confirmed.")
+    dropped: int = counter("dropped_events", "Events that made room for newer ones.")
+    refused: int = counter("refused_events", "Events that it does not want.")
+    failures: int = counter("failures", "Times that it could not be reached, or failed.")
+
+
 @dataclass(frozen=True, slots=True)
 class DaemonStatus:
     """All of it.
@@ -266,6 +286,7 @@ class DaemonStatus:
         device: Where it runs, such as "cpu".
         busy_s: Seconds that the thread that tracks has been at one piece of work.
         workers: That read and track the streams.
+        sinks: That events are sent to.
         saving: Of the state; None where nothing is kept.
     """
 
@@ -280,6 +301,7 @@ class DaemonStatus:
     control: ControlStatus = field(default_factory=ControlStatus)
     busy_s: float = 0.0
     workers: tuple[WorkerStatus, ...] = ()
+    sinks: tuple[SinkStatus, ...] = ()
     saving: SavingStatus | None = None
     log_dropped: int = counter("log_dropped_lines", "Lines of the log that nobody took.")
     abandoned_threads: int = gauge(

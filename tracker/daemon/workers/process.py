@@ -14,7 +14,7 @@ from dataclasses import replace
 from functools import partial
 
 from streams.address import redact
-from tracker.daemon.config.schema import DaemonConfig, RetryConfig
+from tracker.daemon.config.schema import DaemonConfig, NotifyConfig, RetryConfig
 from tracker.daemon.control.asking import ASKING
 from tracker.daemon.messages import (
     Command,
@@ -357,7 +357,7 @@ class ProcessWorker:
         """Take in what the process says; returns the reason to end it."""
         setup = say.Setup(
             name=self.name,
-            config=self._config.model_copy(update={"streams": {}}),
+            config=self._config.model_copy(update={"streams": {}, "notify": NotifyConfig()}),
             epoch=self._epoch,
             threads=self._threads,
         )
