@@ -133,7 +133,9 @@ def _section(name: str, models: list[type[BaseModel]]) -> str:
 def _key(model: type[BaseModel], name: str, meanings: dict[str, str]) -> tuple[str, str, str]:
     field = model.model_fields[name]
     default: Any = field.get_default(call_default_factory=True)
-    if isinstance(default, BaseModel) or default in (None, "", (), {}):
+    if field.is_required():
+        text = "required"
+    elif isinstance(default, BaseModel) or default in (None, "", (), {}):
         text = "-"
     elif isinstance(default, tuple):
         text = f"`{', '.join(default)}`"
