@@ -21,7 +21,13 @@ from tracker.daemon.config.schema import (
     SinkConfig,
     WebhookConfig,
 )
-from tracker.protocol.fields import DeadlineSettings, Preview, StreamSettings, ZoneSettings
+from tracker.protocol.fields import (
+    DeadlineSettings,
+    MeasureSettings,
+    Preview,
+    StreamSettings,
+    ZoneSettings,
+)
 
 DOCS = Path(__file__).parents[1] / "docs"
 _CLI_HEAD = """\
@@ -115,6 +121,7 @@ def _sections() -> Iterator[str]:
     yield _section("streams.NAME", [ConfiguredStream, StreamSettings])
     yield _section("streams.NAME.preview", [Preview])
     yield _section("streams.NAME.deadline", [DeadlineSettings])
+    yield _section("streams.NAME.measure", [MeasureSettings])
     yield _section("streams.NAME.zones.NAME", [ZoneSettings])
     rows = [_key(DaemonConfig, name, _meanings(DaemonConfig)) for name in top]
     yield "\n".join(["## The rest\n", *_table(("key", "default", "meaning"), rows)])

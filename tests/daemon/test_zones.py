@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from streams.frame import Frame
 from tests.support.tracked_frames import box_of, disc
 from tracker.daemon.messages import Event, LiveFrame
-from tracker.daemon.zones.anchors import anchor_of, area_and_centroid
+from tracker.daemon.tracking.anchors import anchor_of, area_and_centroid
 from tracker.daemon.zones.monitor import ZoneMonitor
 from tracker.protocol.data import EventName, Leaving
 from tracker.protocol.fields import Anchor, ZoneSettings

@@ -31,6 +31,7 @@ from tracker.protocol.fields import (
     DeadlineSettings,
     Encoding,
     FrameAddress,
+    MeasureSettings,
     Preview,
     ZoneSettings,
 )
@@ -110,6 +111,7 @@ class StreamOptions(TypedDict, total=False):
     open_timeout_s: float
     stall_timeout_s: float
     deadline: DeadlineSettings | None
+    measure: MeasureSettings
     zones: dict[str, ZoneSettings]
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from streams.frame import Frame
+from tracker.daemon.tracking.motion import Motion
 from tracker.protocol.data import EventName, ZoneEvent
 from tracker.protocol.fields import (
     BudgetInfo,
@@ -66,6 +67,7 @@ class Tracked:
         begun_s: `time.monotonic()` when tracking it began.
         tracked_s: `time.monotonic()` when it was tracked.
         budget: What was spent on it; None where the stream has no deadline.
+        motions: Velocities by object id, where the stream's settings want them.
     """
 
     live: LiveFrame
@@ -75,6 +77,7 @@ class Tracked:
     begun_s: float
     tracked_s: float
     budget: BudgetInfo | None = None
+    motions: Mapping[int, Motion] = field(default_factory=dict)
 
     @property
     def stream(self) -> str:

@@ -106,6 +106,44 @@ class PolygonMask(Message):
     polygons: list[list[int]]
 
 
+class RotatedBox(Message):
+    """Rectangle of least area around a mask, as `cv2.RotatedRect` has it.
+
+    Attributes:
+        center: (x, y) in pixels.
+        size: (width, height) in pixels.
+        angle_deg: From the x axis to the side of `width`, clockwise on the picture, in degrees.
+    """
+
+    center: tuple[float, float]
+    size: tuple[float, float]
+    angle_deg: float
+
+
+class Velocity(Message):
+    """Velocity of the centroid in pixels a second, by `captured_ns`; x to the right, y down.
+
+    Attributes:
+        age_ms: Since the frame that the object was last seen on, 0 where that is this one.
+    """
+
+    x: float
+    y: float
+    age_ms: float
+
+
+class PredictedBox(Message):
+    """Box where the object is when the message is made, if it goes on as it did.
+
+    Attributes:
+        box: Edges x0, y0, x1, y1 in pixels, which may be beyond the picture.
+        ahead_ms: Since the arrival of the frame's packet.
+    """
+
+    box: tuple[float, float, float, float]
+    ahead_ms: float
+
+
 class ObjectMessage(Message):
     """One object on one frame.
 
@@ -118,6 +156,13 @@ class ObjectMessage(Message):
             `state` and `score` are those of its last turn, and it has no box and no mask.
         identity: How sure it is that the mask is still of the object that was prompted and not of
             its like, 0..1; None without a mask, and where the policy keeps no galleries.
+        area: Pixels of the mask. This and what follows is None where there is no mask, or the
+            stream's `measure` leaves it out.
+        centroid: Mean (x, y) of the mask; the middle of the first pixel is at (0.5, 0.5).
+        rotated_box: Around the mask.
+        velocity: None, too, until it was seen on three frames of the newest two seconds; it stays
+            for as long while the object is out of sight.
+        predicted: None, too, without a velocity.
     """
 
     id: int
@@ -129,6 +174,11 @@ class ObjectMessage(Message):
     value: int | None = None
     updated: bool = renamed("updated", before="fresh", default=True)
     identity: float | None = None
+    area: int | None = None
+    centroid: tuple[float, float] | None = None
+    rotated_box: RotatedBox | None = None
+    velocity: Velocity | None = None
+    predicted: PredictedBox | None = None
 
 
 class MasksMessage(Message):

@@ -240,6 +240,22 @@ def _doubled_area(polygon: tuple[XY, ...]) -> float:
 Zones = Annotated[dict[ZoneName, ZoneSettings], Field(max_length=MAX_ZONES)]
 
 
+class MeasureSettings(Message):
+    """Measures of each object that its messages hold, beside box and mask.
+
+    Attributes:
+        shape: `area` and `centroid` of the mask.
+        rotated_box: The rectangle of least area around the mask.
+        velocity: `velocity`, by the centroids of the newest frames.
+        prediction: `predicted`, the box moved to where it is when the message is made.
+    """
+
+    shape: bool = True
+    rotated_box: bool = False
+    velocity: bool = False
+    prediction: bool = False
+
+
 class StreamSettings(Message):
     """A source and how it is read.
 
@@ -259,6 +275,7 @@ class StreamSettings(Message):
         stall_timeout_s: A live source that gives no frame for so long is opened again.
         deadline: What tracking is kept to, whatever the number of objects; None for none, and
             all that the model can. Not with policy "every".
+        measure: Measures of objects that are sent.
         zones: Zones and lines whose events are sent, by name; at most 32.
     """
 
@@ -272,6 +289,7 @@ class StreamSettings(Message):
     open_timeout_s: Annotated[float, Field(gt=0, le=300)] = 10.0
     stall_timeout_s: Annotated[float, Field(gt=0, le=3600)] = 10.0
     deadline: DeadlineSettings | None = None
+    measure: MeasureSettings = MeasureSettings()
     zones: Zones = Field(default_factory=dict)
 
     @model_validator(mode="after")

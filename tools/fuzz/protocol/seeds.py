@@ -41,6 +41,7 @@ SEEDS: tuple[dict[str, Any], ...] = (
         "open_timeout_s": 1.0,
         "stall_timeout_s": 1.0,
         "deadline": {"fps": 5},
+        "measure": {"rotated_box": True, "velocity": True, "prediction": True},
         "zones": {"gate": {"line": [[0, 24], [64, 24]]}},
     },
     {"op": "stream.add", "stream": STREAMS[1], "url": URLS[2]},

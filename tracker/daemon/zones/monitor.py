@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import numpy as np
 
 from tracker.daemon.messages import Event, LiveFrame
-from tracker.daemon.zones.anchors import anchor_of
+from tracker.daemon.tracking.anchors import anchor_of
 from tracker.daemon.zones.changes import Change
 from tracker.daemon.zones.line import Line
 from tracker.daemon.zones.polygon import PolygonZone
