@@ -230,7 +230,7 @@ def test_checking_loads_no_network(write):
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("name", ["camera.yaml", "several.yaml"])
+@pytest.mark.parametrize("name", ["camera.yaml", "several.yaml", "events.yaml"])
 def test_the_presets_are_valid_as_they_are(name, capsys):
     assert main(["config", "check", str(_PRESETS / name)]) == 0
     assert capsys.readouterr().err == ""
@@ -254,7 +254,7 @@ def test_the_preset_for_other_machines_is_valid_once_it_has_keys(tmp_path, capsy
 
 def test_every_preset_is_tried_here():
     names = {path.name for path in _PRESETS.glob("*.yaml")}
-    assert names == {"camera.yaml", "several.yaml", "remote.yaml"}
+    assert names == {"camera.yaml", "several.yaml", "remote.yaml", "events.yaml"}
 
 
 def test_the_schema_of_the_configuration_is_json(capsys):

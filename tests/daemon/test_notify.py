@@ -5,6 +5,7 @@ import hmac
 import json
 import logging
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.documents import ROOT
 from tests.support.mosquitto import SKIP, Broker, Subscriber
 from tests.support.tracked_frames import wait_until
 from tests.support.webhooks import Receiver
@@ -311,8 +313,8 @@ def test_a_password_is_read_from_its_file_and_a_wrong_one_is_told_without_it(
 def test_without_paho_the_configuration_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "paho.mqtt", None)
-    monkeypatch.delitem(__import__("sys").modules, "tracker.daemon.notify.mqtt", raising=False)
+    monkeypatch.setitem(sys.modules, "paho.mqtt", None)
+    monkeypatch.delitem(sys.modules, "tracker.daemon.notify.mqtt", raising=False)
     with pytest.raises(UsageError, match=r"pip install 'trackd\[mqtt\]'"):
         Notifier.from_config(NotifyConfig.model_validate({"mqtt": {"host": "broker"}}))
 
@@ -371,3 +373,30 @@ def test_a_secret_that_is_missing_or_short_is_refused(
     hooks = [{"url": "https://example.org/", "secret_file": path}]
     with pytest.raises(UsageError, match=says):
         Notifier.from_config(NotifyConfig.model_validate({"webhooks": hooks}))
+
+
+# --- the example
+
+
+def test_the_receiver_of_the_examples_takes_what_is_signed_once_and_refuses_the_rest(
+    secret: Path, tmp_path: Path
+) -> None:
+    program = ROOT / "examples" / "webhook_receiver.py"
+    other = tmp_path / "other"
+    other.write_bytes(b"another secret, of 16 bytes or more")
+    with subprocess.Popen(
+        [sys.executable, str(program), str(secret)], stdout=subprocess.PIPE, text=True
+    ) as receiver:
+        assert receiver.stdout is not None
+        url = f"http://127.0.0.1:{int(receiver.stdout.readline())}/"
+        hooks = [{"url": url, "secret_file": one, "allow_private": True} for one in (secret, other)]
+        with notifying({"webhooks": hooks}) as notifier:
+            for number in (1, 1, 2):
+                notifier.put(event(number, text=f"parcel {number}"))
+            wait_until(lambda: [one.sent for one in notifier.statuses()] == [3, 0])
+            wait_until(lambda: notifier.statuses()[1].refused == 3)
+        receiver.terminate()
+        assert receiver.stdout.read().splitlines() == [
+            "door zone.entered parcel 1",
+            "door zone.entered parcel 2",
+        ]
