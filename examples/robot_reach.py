@@ -9,8 +9,6 @@ import sys
 import time
 from itertools import islice
 
-import numpy as np
-
 from tracker.client import Client, Result
 from tracker.types import ObjectState
 
@@ -22,16 +20,15 @@ def target(result: Result, object_id: int, now_s: float) -> dict[str, object]:
     """What the arm should do on this frame."""
     age_s = now_s - result.message.frame.captured_ns / 1e9
     found = next((item for item in result.objects if item.id == object_id), None)
-    mask_hw = result.masks().get(object_id)
-    if found is None or found.state not in SEEN or mask_hw is None:
+    if found is None or found.state not in SEEN or found.box is None or found.centroid is None:
         return {"stop": "not in sight" if found is None else found.state.value}
     if age_s > SAFE_AGE_S:
         return {"stop": f"the frame is {age_s:.2f} s old"}
-    rows, columns = np.nonzero(mask_hw)
+    x, y = found.centroid
     return {
-        "x_px": round(float(columns.mean()), 1),
-        "y_px": round(float(rows.mean()), 1),
-        "width_px": int(np.ptp(columns)) + 1,
+        "x_px": round(x, 1),
+        "y_px": round(y, 1),
+        "width_px": found.box[2] - found.box[0],
         "age_s": round(age_s, 3),
     }
 

@@ -13,8 +13,21 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel
 
 from tracker.cli.main import build_parser
-from tracker.daemon.config.schema import ConfiguredStream, DaemonConfig
-from tracker.protocol.fields import DeadlineSettings, Preview, StreamSettings
+from tracker.daemon.config.schema import (
+    ConfiguredStream,
+    DaemonConfig,
+    MqttConfig,
+    MqttTlsConfig,
+    SinkConfig,
+    WebhookConfig,
+)
+from tracker.protocol.fields import (
+    DeadlineSettings,
+    MeasureSettings,
+    Preview,
+    StreamSettings,
+    ZoneSettings,
+)
 
 DOCS = Path(__file__).parents[1] / "docs"
 _CLI_HEAD = """\
@@ -102,9 +115,14 @@ def _sections() -> Iterator[str]:
             yield _section(name, [type(field.default)])
         else:
             top.append(name)
+    yield _section("notify.mqtt", [MqttConfig, SinkConfig])
+    yield _section("notify.mqtt.tls", [MqttTlsConfig])
+    yield _section("notify.webhooks", [WebhookConfig, SinkConfig])
     yield _section("streams.NAME", [ConfiguredStream, StreamSettings])
     yield _section("streams.NAME.preview", [Preview])
     yield _section("streams.NAME.deadline", [DeadlineSettings])
+    yield _section("streams.NAME.measure", [MeasureSettings])
+    yield _section("streams.NAME.zones.NAME", [ZoneSettings])
     rows = [_key(DaemonConfig, name, _meanings(DaemonConfig)) for name in top]
     yield "\n".join(["## The rest\n", *_table(("key", "default", "meaning"), rows)])
 
@@ -122,8 +140,12 @@ def _section(name: str, models: list[type[BaseModel]]) -> str:
 def _key(model: type[BaseModel], name: str, meanings: dict[str, str]) -> tuple[str, str, str]:
     field = model.model_fields[name]
     default: Any = field.get_default(call_default_factory=True)
-    if isinstance(default, BaseModel) or default in (None, "", (), {}):
+    if field.is_required():
+        text = "required"
+    elif isinstance(default, BaseModel) or default in (None, "", (), {}):
         text = "-"
+    elif isinstance(default, tuple):
+        text = f"`{', '.join(default)}`"
     else:
         text = f"`{str(default).lower() if isinstance(default, bool) else default}`"
     choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()

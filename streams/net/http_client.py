@@ -168,7 +168,7 @@ class _PatientSocket:
             self._sock.close()
 
 
-class _Patient(http.client.HTTPConnection):
+class PatientConnection(http.client.HTTPConnection):
     """A connection whose every step is within a patience."""
 
     def __init__(self, host: str, *, patience: Patience, connect: Connect, **more: Any) -> None:
@@ -177,19 +177,20 @@ class _Patient(http.client.HTTPConnection):
         self._create_connection = connect
 
     def connect(self) -> None:
+        """Connect, within the patience."""
         self.timeout = self._patience.left_s()
         super().connect()
         self.sock: Any = _PatientSocket(self.sock, self._patience)
 
 
-class _PatientTls(_Patient, http.client.HTTPSConnection):
+class PatientTlsConnection(PatientConnection, http.client.HTTPSConnection):
     """The same over TLS."""
 
 
 class _HttpHandler(urllib.request.HTTPHandler):
     def __init__(self, patience: Patience, connect: Connect) -> None:
         super().__init__()
-        self._connection: Any = partial(_Patient, patience=patience, connect=connect)
+        self._connection: Any = partial(PatientConnection, patience=patience, connect=connect)
 
     def http_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
         return self.do_open(self._connection, request)
@@ -199,7 +200,7 @@ class _HttpsHandler(urllib.request.HTTPSHandler):
     def __init__(self, patience: Patience, connect: Connect, context: ssl.SSLContext) -> None:
         super().__init__()
         self._connection: Any = partial(
-            _PatientTls, patience=patience, connect=connect, context=context
+            PatientTlsConnection, patience=patience, connect=connect, context=context
         )
 
     def https_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:

@@ -22,6 +22,7 @@ GIVEN: dict[str, Any] = {
     "label": None,
     "op": "ping",
     "worker": "0",
+    "zone": "gate",
 }
 WITHOUT_NAME = {"call"}
 

@@ -6,12 +6,14 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tracker.cli.main import main
 from tracker.daemon.access.curve import write_keys
 from tracker.daemon.config.load import MAX_CONFIG_BYTES, load_config
+from tracker.daemon.config.reload import compare
 from tracker.daemon.config.schema import DaemonConfig
 from tracker.errors import UsageError
 
@@ -227,7 +229,7 @@ def test_checking_loads_no_network(write):
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("name", ["camera.yaml", "several.yaml"])
+@pytest.mark.parametrize("name", ["camera.yaml", "several.yaml", "events.yaml"])
 def test_the_presets_are_valid_as_they_are(name, capsys):
     assert main(["config", "check", str(_PRESETS / name)]) == 0
     assert capsys.readouterr().err == ""
@@ -251,7 +253,7 @@ def test_the_preset_for_other_machines_is_valid_once_it_has_keys(tmp_path, capsy
 
 def test_every_preset_is_tried_here():
     names = {path.name for path in _PRESETS.glob("*.yaml")}
-    assert names == {"camera.yaml", "several.yaml", "remote.yaml"}
+    assert names == {"camera.yaml", "several.yaml", "remote.yaml", "events.yaml"}
 
 
 def test_the_schema_of_the_configuration_is_json(capsys):
@@ -271,3 +273,15 @@ def test_the_schema_of_the_protocol_has_every_message_and_no_loose_ends(capsys):
     referred = set(re.findall(r'"\$ref": "#/\$defs/(\w+)"', text))
     assert {"Ping", "Reply", "PromptResult", "MasksMessage", "EventMessage"} <= referred
     assert referred <= set(schema["$defs"])
+
+
+def test_a_stream_of_which_only_the_zones_change_goes_on() -> None:
+    def config(**settings: Any) -> DaemonConfig:
+        return DaemonConfig.model_validate({"streams": {"cam": {"url": "a.mp4", **settings}}})
+
+    zones = {"gate": {"line": [[0, 0], [9, 9]]}}
+    changes = compare(config(), config(zones=zones))
+    assert (list(changes.rezoned), changes.changed) == (["cam"], {})
+    assert str(changes) == "zones of cam"
+    both = compare(config(), config(zones=zones, loop=True))
+    assert (both.rezoned, list(both.changed)) == ({}, ["cam"])

@@ -112,6 +112,8 @@ def test_an_object_that_is_not_there_has_neither_box_nor_mask(encoding):
 
 
 def test_a_message_reads_as_the_protocol_says():
+    names = ("area", "centroid", "rotated_box", "velocity", "predicted")  # test_measures has them
+    unmeasured = dict.fromkeys(names)
     topic, text = sent(tracked(2, three_objects()[:2], dropped=4))
     message = json.loads(text)
     assert topic == b"masks.cam1"
@@ -157,6 +159,7 @@ def test_a_message_reads_as_the_protocol_says():
                 "value": None,
                 "updated": True,
                 "identity": 0.8765,
+                **unmeasured,
             },
             {
                 "id": 4,
@@ -168,6 +171,7 @@ def test_a_message_reads_as_the_protocol_says():
                 "value": None,
                 "updated": True,
                 "identity": None,
+                **unmeasured,
             },
         ],
     }

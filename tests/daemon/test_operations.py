@@ -25,6 +25,7 @@ from tracker.daemon.messages import (
     RemoveCommand,
     RequestError,
     ResetCommand,
+    SetZonesCommand,
 )
 from tracker.daemon.sources.spare_threads import can_start
 from tracker.daemon.telemetry.collect import collect_streams
@@ -168,7 +169,12 @@ LICENSE = WeightsLicense("Apache-2.0", "any use")
 class Daemon:
     """A operations whose sources, tracker and subscribers are fakes."""
 
-    def __init__(self, snapshots: FakeSnapshots | None = None, most_streams: int = 2) -> None:
+    def __init__(
+        self,
+        snapshots: FakeSnapshots | None = None,
+        most_streams: int = 2,
+        keep: Callable[[], Future[None]] | None = None,
+    ) -> None:
         self.scheduler, self.publisher = FakeScheduler(), FakePublisher()
         self.supervisors: dict[str, FakeSupervisor] = {}
         self.changes = 0
@@ -184,6 +190,7 @@ class Daemon:
         self.operations = Operations(
             streams=self.streams,
             snapshots=snapshots,
+            keep=keep,
             model=ModelInfo.of(
                 replace(small_pico(), optimizations=("mask_decoder",), license=LICENSE)
             ),
@@ -583,3 +590,50 @@ def test_describe_tells_a_stranger_all_that_is_needed() -> None:
     assert set(schemas["control"]["request"]["discriminator"]["mapping"]) == set(OPERATIONS)
     assert set(schemas["data"]) == {"masks", "events", "frames"}
     assert "counts" in schemas["$defs"]["RleMask"]["properties"]
+
+
+# --- zones
+
+SQUARE = {"polygon": [[0, 0], [9, 0], [9, 9]]}
+LINE = {"line": [[0, 0], [9, 9]]}
+
+
+def test_a_zone_that_is_set_is_watched_listed_and_kept_until_it_is_removed() -> None:
+    daemon = Daemon()
+    daemon.scheduler.answer = ObjectsResult(stream="cam1", objects=[])
+    daemon.add(zones={"yard": SQUARE})
+    changes = daemon.changes
+    assert daemon.ask("zone.set", stream="cam1", zone="gate", **LINE) == {}
+    (stream, command) = daemon.scheduler.submitted[-1]
+    assert isinstance(command, SetZonesCommand)
+    assert (stream, list(command.zones)) == ("cam1", ["yard", "gate"])
+    listed = daemon.ask("zone.list", stream="cam1")["zones"]
+    assert [one["zone"] for one in listed] == ["yard", "gate"]
+    assert listed[1]["settings"]["line"] == [[0, 0], [9, 9]]
+    assert daemon.changes == changes + 1
+    assert list(daemon.streams.kept()["cam1"].settings.zones) == ["yard", "gate"]
+    assert daemon.ask("zone.remove", stream="cam1", zone="yard") == {}
+    assert list(daemon.streams.kept()["cam1"].settings.zones) == ["gate"]
+
+
+def test_a_zone_that_cannot_be_set_or_removed_changes_nothing() -> None:
+    daemon = Daemon()
+    daemon.add(zones={f"z{number}": LINE for number in range(32)})
+    assert code(lambda: daemon.ask("zone.set", stream="no", zone="a", **LINE)) is (
+        ErrorCode.UNKNOWN_STREAM
+    )
+    assert code(lambda: daemon.ask("zone.set", stream="cam1", zone="a", **LINE)) is ErrorCode.LIMIT
+    assert code(lambda: daemon.ask("zone.remove", stream="cam1", zone="a")) is (
+        ErrorCode.UNKNOWN_ZONE
+    )
+    assert daemon.scheduler.submitted == []
+    assert len(daemon.streams.kept()["cam1"].settings.zones) == 32
+
+
+def test_a_zone_of_a_configured_stream_is_said_to_last_until_a_restart() -> None:
+    kept: Future[None] = Future()
+    daemon = Daemon(keep=lambda: kept)
+    daemon.streams.add("cam1", StreamSettings(url=SECRET_URL), configured=True)
+    daemon.scheduler.answer = ObjectsResult(stream="cam1", objects=[])
+    reply = daemon.ask("zone.set", stream="cam1", zone="gate", **LINE)
+    assert reply["durable"] is False and "configuration" in reply["reason"]

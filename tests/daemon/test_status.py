@@ -28,10 +28,12 @@ from tracker.daemon.telemetry.metrics import build_registry
 from tracker.daemon.telemetry.status import DaemonStatus
 from tracker.daemon.tracking.scheduler import Scheduler
 from tracker.engine import Policy
-from tracker.protocol.fields import DeadlineSettings, StreamSettings
+from tracker.protocol.fields import DeadlineSettings, StreamSettings, ZoneSettings
 from tracker.protocol.replies import ErrorCode
 
 PATTERN = "lavfi:testsrc2=size=160x120:rate=25"
+LINE = ZoneSettings(line=((0, 60), (160, 60)))
+HOOK = {"url": "http://127.0.0.1:1/", "allow_private": True}  # where nobody listens
 # By part, as `status` names them: what does not happen to a daemon that is well.
 RARE = {
     "reconnects": "a camera that fails after it ran: test_supervisor",
@@ -119,6 +121,7 @@ def is_rare(field: str) -> bool:
 
 
 def test_every_field_of_the_status_is_filled_by_a_daemon_that_runs(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_bytes(bytes(16))
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         config = DaemonConfig.model_validate(
@@ -127,8 +130,9 @@ def test_every_field_of_the_status_is_filled_by_a_daemon_that_runs(tmp_path: Pat
                 "data": {"bind": f"ipc://{tmp_path}/data", "latest_bind": None},
                 "http": {"port": 0},
                 "state": {"dir": tmp_path / "state", "every_s": 0.2},
+                "notify": {"webhooks": [{**HOOK, "secret_file": tmp_path / "secret"}]},
                 "streams": {
-                    "all": ConfiguredStream(url=PATTERN, policy="every"),
+                    "all": ConfiguredStream(url=PATTERN, policy="every", zones={"gate": LINE}),
                     "late": ConfiguredStream(
                         url=PATTERN, realtime=True, deadline=DeadlineSettings(fps=2)
                     ),

@@ -23,6 +23,7 @@ from tracker.protocol.replies import (
     ProposalInfo,
     StreamInfo,
     StreamsResult,
+    ZonesResult,
 )
 from tracker.protocol.requests import Request
 from tracker.types import ObjectState
@@ -93,6 +94,8 @@ class FakeDaemon:
                 result = FindResult(
                     finder="text", frame_seq=7, proposals=[seen], left_out=0, took_s=0.5
                 )
+            case "zone.list":
+                result = ZonesResult(stream=request.stream, zones=[])
             case "describe" | "metrics":
                 return {"op": request.op}
             case "stream.add" | "stream.remove" | "stream.pause" | "stream.resume" if self.unsaved:

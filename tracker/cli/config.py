@@ -83,6 +83,7 @@ def _summary(
     config: "DaemonConfig", security: "CurveAuthenticator | None"
 ) -> Iterator[tuple[str, str]]:
     from streams.address import redact
+    from tracker.daemon.notify.describe import describe_sinks
     from tracker.daemon.sources.client_sources import describe_sources
 
     model, data, state = config.model, config.data, config.state
@@ -102,6 +103,7 @@ def _summary(
         "state",
         f"{state.dir}, every {state.every_s:g} s" if state.dir else "none",
     )
+    yield "notify", describe_sinks(config.notify)
     yield "streams", f"{len(config.streams)} of at most {config.limits.streams}"
     for name, settings in config.streams.items():
         yield "", f"{name}: {redact(settings.url)} (policy {settings.policy}, {settings.encoding})"

@@ -32,7 +32,9 @@ from tracker.protocol.fields import (
     Encoding,
     FindSettings,
     FrameAddress,
+    MeasureSettings,
     Preview,
+    ZoneSettings,
 )
 from tracker.rle import encode_rle
 
@@ -110,6 +112,19 @@ class Look(TypedDict, total=False):
     wait_s: float
 
 
+class Zone(TypedDict, total=False):
+    """A polygon or a line, and what it watches; see `tracker.protocol.fields.ZoneSettings`."""
+
+    polygon: Sequence[XY]
+    line: tuple[XY, XY]
+    normalized: bool
+    labels: Sequence[str]
+    objects: Sequence[int]
+    anchor: str
+    dwell_s: float | None
+    min_frames: int
+
+
 class StreamOptions(TypedDict, total=False):
     """Settings of reading and sending a stream; see `tracker.protocol.fields.StreamSettings`."""
 
@@ -123,6 +138,8 @@ class StreamOptions(TypedDict, total=False):
     stall_timeout_s: float
     deadline: DeadlineSettings | None
     find: FindSettings | None
+    measure: MeasureSettings
+    zones: dict[str, ZoneSettings]
 
 
 class Call(Generic[T]):
@@ -340,6 +357,21 @@ def _objects(stream: str) -> Call[list[replies.ObjectInfo]]:
     return Call("object.list", {"stream": stream}, read=lambda result: result.objects)
 
 
+def _set_zone(stream: str, zone: str, **shape: Unpack[Zone]) -> Call[replies.ChangeResult]:
+    """Set a zone or line of a stream, whose events are sent from then on."""
+    return Call("zone.set", {"stream": stream, "zone": zone, **shape})
+
+
+def _remove_zone(stream: str, zone: str) -> Call[replies.ChangeResult]:
+    """Watch a zone or line no more."""
+    return Call("zone.remove", {"stream": stream, "zone": zone})
+
+
+def _zones(stream: str) -> Call[list[replies.ZoneInfo]]:
+    """List the zones and lines of a stream, and their counts."""
+    return Call("zone.list", {"stream": stream}, read=lambda result: result.zones)
+
+
 def _save_snapshot(stream: str) -> Call[None]:
     """Write the objects of a stream to the daemon's state folder now."""
     return Call("snapshot.save", {"stream": stream})
@@ -372,6 +404,9 @@ class CallMethods:
     reset_object = Method(_reset_object)
     relabel_object = Method(_relabel_object)
     objects = Method(_objects)
+    set_zone = Method(_set_zone)
+    remove_zone = Method(_remove_zone)
+    zones = Method(_zones)
     save_snapshot = Method(_save_snapshot)
     restore_snapshot = Method(_restore_snapshot)
 

@@ -1,12 +1,20 @@
 """Messages between the daemon's threads. All are frozen."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from streams.frame import Frame
+from tracker.daemon.tracking.motion import Motion
 from tracker.finders.births import BirthPolicy, Refusal
-from tracker.protocol.data import EventName
-from tracker.protocol.fields import BudgetInfo, FrameAddress, RleMask, StreamSettings
+from tracker.protocol.data import EventName, ZoneEvent
+from tracker.protocol.fields import (
+    BudgetInfo,
+    FrameAddress,
+    RleMask,
+    StreamSettings,
+    ZoneSettings,
+)
 from tracker.protocol.replies import ErrorCode
 from tracker.types import ObjectState, TrackResult
 
@@ -68,6 +76,7 @@ class Tracked:
         begun_s: `time.monotonic()` when tracking it began.
         tracked_s: `time.monotonic()` when it was tracked.
         budget: What was spent on it; None where the stream has no deadline.
+        motions: Velocities by object id, where the stream's settings want them.
     """
 
     live: LiveFrame
@@ -77,6 +86,7 @@ class Tracked:
     begun_s: float
     tracked_s: float
     budget: BudgetInfo | None = None
+    motions: Mapping[int, Motion] = field(default_factory=dict)
 
     @property
     def stream(self) -> str:
@@ -101,6 +111,8 @@ class Event:
     state: ObjectState | None = None
     label: str | None = None
     text: str = ""
+    captured_ns: int | None = None
+    zone: ZoneEvent | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +206,13 @@ class RelabelCommand:
 
 
 @dataclass(frozen=True, slots=True)
+class SetZonesCommand:
+    """Watch these zones, by name, in place of those before; what stays as it was goes on."""
+
+    zones: Mapping[str, ZoneSettings]
+
+
+@dataclass(frozen=True, slots=True)
 class ListCommand:
     """Say what is tracked."""
 
@@ -238,6 +257,7 @@ Command = (
     | RemoveCommand
     | ResetCommand
     | RelabelCommand
+    | SetZonesCommand
     | ListCommand
     | SaveCommand
     | RestoreCommand

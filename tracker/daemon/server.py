@@ -25,6 +25,7 @@ from tracker.daemon.control.socket import READ_FACTOR, Control
 from tracker.daemon.descriptors import connections_to_a_socket, raise_limit
 from tracker.daemon.lifetime import Lifetime
 from tracker.daemon.messages import RequestError
+from tracker.daemon.notify.notifier import Notifier
 from tracker.daemon.publish.publisher import Publisher
 from tracker.daemon.sources.client_sources import ports_of, source_policy
 from tracker.daemon.state.moment import Moment
@@ -50,8 +51,8 @@ from tracker.protocol.data import EventName
 _LOG = logging.getLogger("trackd.server")
 _TICK_S = 1.0
 _SILENT_S = 10.0  # without a tick the daemon's own thread hangs
-# Of the time for the end: by when sources should be closed, and the state saved.
-_SOURCES_SHARE, _SAVING_SHARE = 0.5, 0.75
+# Of the time for the end: by when sources should be closed, the state saved, events sent.
+_SOURCES_SHARE, _SAVING_SHARE, _NOTIFYING_SHARE = 0.5, 0.75, 0.9
 _LEAST_S = 0.2
 
 
@@ -68,6 +69,7 @@ class _Parts:
 
     model: ModelInfo
     publisher: Publisher
+    notifier: Notifier
     workers: WorkerPool
     streams: Streams
     control: Control
@@ -176,6 +178,7 @@ class Server:
             log_dropped=dropped_lines(),
             abandoned_threads=sum(worker.abandoned_threads for worker in workers),
             workers=workers,
+            sinks=parts.notifier.statuses(),
         )
 
     def faults(self) -> Sequence[str]:
@@ -209,10 +212,14 @@ class Server:
         undo.callback(context.term)
         authenticator.start(context)
         undo.callback(authenticator.stop)
-        publisher = Publisher(config.data, authenticator, context=context)
+        numbering = Numbering(keeps=self._store is not None, on_low=self._keep)
+        publisher = Publisher(config.data, authenticator, context=context, epoch=numbering.epoch)
+        notifier = Notifier.from_config(config.notify, lambda: self._own_ports)
+        publisher.on_event = notifier.put
         publisher.start()
         undo.callback(publisher.stop, 1.0)
-        numbering = Numbering(keeps=self._store is not None, on_low=self._keep)
+        notifier.start()
+        undo.callback(notifier.stop, 1.0)
         model, workers = start_workers(
             config, publisher, undo, epoch=numbering.epoch, own_ports=lambda: self._own_ports
         )
@@ -227,7 +234,7 @@ class Server:
             self._saver.start()
         control = self._listen(undo, context, authenticator, model, workers.why, publisher, streams)
         self._own_ports |= ports_of(control.endpoint, publisher.endpoint, publisher.latest_endpoint)
-        self._parts = _Parts(model, publisher, workers, streams, control, self._saver)
+        self._parts = _Parts(model, publisher, notifier, workers, streams, control, self._saver)
         self._tick()
         self._unsaved = "" if self._saver is None else "it hung before"
         self._phase = "serving"
@@ -412,6 +419,11 @@ class Server:
                 gone.add_done_callback(lambda _, add=add: self._wishes.put(add))  # type: ignore[misc]
         for name in changes.added:
             self._add(name)
+        for name, settings in changes.rezoned.items():
+            try:
+                self._parts.streams.set_zones(name, settings.zones)
+            except RequestError as err:
+                _LOG.warning("the zones of stream %s were not set: %s", name, err)
 
     def _add(self, name: str) -> None:
         """Open a stream as the configuration now has it, if it does."""
@@ -438,6 +450,7 @@ class Server:
             ("a worker", parts.workers.stop, 1.0),
             ("control", parts.control.stop, 1.0),
             ("data", parts.publisher.stop, 1.0),
+            ("notify", parts.notifier.stop, _NOTIFYING_SHARE),
         ]
         return tuple(
             name

@@ -24,6 +24,7 @@ from tracker.daemon.messages import (
     RequestError,
     RestoreCommand,
     SaveCommand,
+    SetZonesCommand,
 )
 from tracker.daemon.publish.publisher import Publisher
 from tracker.daemon.sources.frame_rate_limiter import check_deadline
@@ -34,8 +35,8 @@ from tracker.daemon.workers.base import Worker
 from tracker.daemon.workers.pool import WorkerPool
 from tracker.errors import UsageError
 from tracker.protocol.data import EventName, Topic
-from tracker.protocol.fields import StreamSettings
-from tracker.protocol.replies import ErrorCode
+from tracker.protocol.fields import MAX_ZONES, StreamSettings, ZoneSettings
+from tracker.protocol.replies import ErrorCode, ZoneInfo
 
 _LOG = logging.getLogger("trackd.streams")
 
@@ -260,6 +261,54 @@ class Streams:
             worker = self._entry(stream).worker
         return worker.submit(stream, command)
 
+    def set_zone(
+        self, stream: str, zone: str, settings: ZoneSettings | None
+    ) -> "Future[CommandResult]":
+        """Set a zone of a stream, or remove it for None; the future is done when it is watched.
+
+        Raises:
+            RequestError: `UNKNOWN_STREAM`, `UNKNOWN_ZONE`, `LIMIT` of zones, or as `submit`.
+        """
+        with self._lock:
+            zones = dict(self._entry(stream).settings.zones)
+            if settings is None:
+                if zones.pop(zone, None) is None:
+                    raise _unknown_zone(stream, zone, zones)
+            else:
+                zones[zone] = settings
+            if len(zones) > MAX_ZONES:
+                text = f"stream {stream} has {MAX_ZONES} zones, as many as are allowed"
+                raise RequestError(ErrorCode.LIMIT, text, "remove one")
+            return self.set_zones(stream, zones)
+
+    def set_zones(self, stream: str, zones: Mapping[str, ZoneSettings]) -> "Future[CommandResult]":
+        """Watch these zones of a stream in place of those before; those that stay go on."""
+        with self._lock:
+            entry = self._entry(stream)
+            done = entry.worker.submit(stream, SetZonesCommand(zones))
+            entry.settings = entry.settings.model_copy(update={"zones": dict(zones)})
+        self._on_change()
+        return done
+
+    def zones(self, stream: str) -> list[ZoneInfo]:
+        """Zones of a stream, and their counts.
+
+        Raises:
+            RequestError: `UNKNOWN_STREAM`.
+        """
+        counts = {one.zone: one for one in self.tracking(stream).zones}
+        with self._lock:
+            zones = self._entry(stream).settings.zones
+        return [
+            ZoneInfo(zone=name, settings=settings, counts=counts.get(name))
+            for name, settings in zones.items()
+        ]
+
+    def is_configured(self, stream: str) -> bool:
+        """True if the configuration names a stream."""
+        with self._lock:
+            return self._entry(stream).configured
+
     def tracking(self, stream: str) -> TrackingStatus:
         """Status of a stream's objects.
 
@@ -409,6 +458,12 @@ class Streams:
 
     def _emit(self, stream: str, name: EventName, text: str = "") -> None:
         self._publisher.event(Event(stream, name, time.time_ns(), text=text))
+
+
+def _unknown_zone(stream: str, zone: str, known: Mapping[str, ZoneSettings]) -> RequestError:
+    text = f"stream {stream} has no zone {zone}"
+    hint = f"there are {', '.join(known)}" if known else "it has none"
+    return RequestError(ErrorCode.UNKNOWN_ZONE, text, hint)
 
 
 def _checked_address(settings: StreamSettings, policy: SourcePolicy | None) -> str:

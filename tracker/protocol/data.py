@@ -106,6 +106,44 @@ class PolygonMask(Message):
     polygons: list[list[int]]
 
 
+class RotatedBox(Message):
+    """Rectangle of least area around a mask, as `cv2.RotatedRect` has it.
+
+    Attributes:
+        center: (x, y) in pixels.
+        size: (width, height) in pixels.
+        angle_deg: From the x axis to the side of `width`, clockwise on the picture, in degrees.
+    """
+
+    center: tuple[float, float]
+    size: tuple[float, float]
+    angle_deg: float
+
+
+class Velocity(Message):
+    """Velocity of the centroid in pixels a second, by `captured_ns`; x to the right, y down.
+
+    Attributes:
+        age_ms: Since the frame that the object was last seen on, 0 where that is this one.
+    """
+
+    x: float
+    y: float
+    age_ms: float
+
+
+class PredictedBox(Message):
+    """Box where the object is when the message is made, if it goes on as it did.
+
+    Attributes:
+        box: Edges x0, y0, x1, y1 in pixels, which may be beyond the picture.
+        ahead_ms: Since the arrival of the frame's packet.
+    """
+
+    box: tuple[float, float, float, float]
+    ahead_ms: float
+
+
 class ObjectMessage(Message):
     """One object on one frame.
 
@@ -118,6 +156,13 @@ class ObjectMessage(Message):
             `state` and `score` are those of its last turn, and it has no box and no mask.
         identity: How sure it is that the mask is still of the object that was prompted and not of
             its like, 0..1; None without a mask, and where the policy keeps no galleries.
+        area: Pixels of the mask. This and what follows is None where there is no mask, or the
+            stream's `measure` leaves it out.
+        centroid: Mean (x, y) of the mask; the middle of the first pixel is at (0.5, 0.5).
+        rotated_box: Around the mask.
+        velocity: None, too, until it was seen on three frames of the newest two seconds; it stays
+            for as long while the object is out of sight.
+        predicted: None, too, without a velocity.
     """
 
     id: int
@@ -129,6 +174,11 @@ class ObjectMessage(Message):
     value: int | None = None
     updated: bool = renamed("updated", before="fresh", default=True)
     identity: float | None = None
+    area: int | None = None
+    centroid: tuple[float, float] | None = None
+    rotated_box: RotatedBox | None = None
+    velocity: Velocity | None = None
+    predicted: PredictedBox | None = None
 
 
 class MasksMessage(Message):
@@ -165,7 +215,7 @@ class EventName(StrEnum):
     `find.proposed` and `find.refused` there is at most one a second.
 
     `state.unsaved` and `state.saved` are sent to every stream: from the one to the other a restart
-    of the daemon would lose what was changed.
+    of the daemon would lose what was changed. After `zone.set` the counts of that zone begin at 0.
     """
 
     STREAM_ADDED = "stream.added"
@@ -188,36 +238,81 @@ class EventName(StrEnum):
     FIND_REFUSED = "find.refused"
     FIND_EXPIRED = "find.expired"
     FIND_FAILED = "find.failed"
+    ZONE_SET = "zone.set"
+    ZONE_REMOVED = "zone.removed"
+    ZONE_ENTERED = "zone.entered"
+    ZONE_LEFT = "zone.left"
+    ZONE_DWELLED = "zone.dwelled"
+    ZONE_COUNT = "zone.count"
+    LINE_CROSSED = "line.crossed"
     STATE_UNSAVED = "state.unsaved"
     STATE_SAVED = "state.saved"
+
+
+class Leaving(StrEnum):
+    """Reason that an object is no longer in a zone."""
+
+    MOVED = "moved"
+    LOST = "lost"
+    REMOVED = "removed"  # or its label is not one that the zone watches any more
+
+
+class ZoneEvent(Message):
+    """Zone or line of an event, as it stands after it.
+
+    Attributes:
+        name: Of the zone or line.
+        count: Objects in the zone; None for a line.
+        crossed_in: Crossings of the line in this direction so far; None for a zone.
+        crossed_out: Likewise in the other.
+        direction: Of this crossing.
+        dwell_s: Seconds that the object was, or has been, in the zone.
+        reason: Of `zone.left`.
+    """
+
+    name: str
+    count: int | None = None
+    crossed_in: int | None = None
+    crossed_out: int | None = None
+    direction: Literal["in", "out"] | None = None
+    dwell_s: float | None = None
+    reason: Leaving | None = None
 
 
 class EventMessage(Message):
     """A change of a stream or of an object; topic `events.<stream>`.
 
     Attributes:
+        id: Names the event for good, wherever it is sent: the epoch and a number.
         seq: Counts this topic's messages without gaps.
         repeated: A copy of the newest event of the stream itself, sent because someone subscribed.
+        epoch: Which run of the daemon sent it.
         at_ns: Wall clock of the daemon, in ns since 1970.
         frame_seq: `frame.seq` of the newest frame then; None before the first.
+        captured_ns: `frame.captured_ns` of that frame, for events of zones and lines.
         object: Id, for events of an object.
         state: The new state, for `object.state`, `object.added` and `object.restored`.
         label: The object's name, for events of an object.
         text: For people, one line, without credentials.
+        zone: For events of zones and lines.
     """
 
     v: Literal[1] = 1
     type: Literal["event"] = "event"
+    id: str | None = None
     stream: str
     seq: int
     repeated: bool = False
+    epoch: Epoch | None = None
     at_ns: int
     event: EventName
     frame_seq: int | None = None
+    captured_ns: int | None = None
     object: int | None = None
     state: ObjectState | None = None
     label: str | None = None
     text: str = ""
+    zone: ZoneEvent | None = None
 
 
 class FrameMessage(Message):

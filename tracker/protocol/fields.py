@@ -17,12 +17,16 @@ from streams.options import SourceOptions
 
 VERSION = 1
 MAX_LABEL = 200
+MAX_ZONES = 32  # of a stream
+MAX_VERTICES = 64
 MAX_RLE_CHARS = 1_000_000
 
 StreamName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
+ZoneName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
 ObjectId = Annotated[int, Field(ge=1, le=2**31 - 1)]
 Label = Annotated[str, Field(max_length=MAX_LABEL)]
 Coordinate = Annotated[float, Field(allow_inf_nan=False, ge=-1e6, le=1e6)]
+XY = tuple[Coordinate, Coordinate]
 Encoding = Literal["rle", "bits", "labelmap-png", "polygon"]
 
 
@@ -217,6 +221,91 @@ class BudgetInfo(Message):
     objects_per_frame: int | None
 
 
+class Anchor(StrEnum):
+    """Point of an object that stands for it, as `supervision.Position` names them.
+
+    All but the last are points of its box; the last is the centroid of its mask.
+    """
+
+    CENTER = "CENTER"
+    CENTER_LEFT = "CENTER_LEFT"
+    CENTER_RIGHT = "CENTER_RIGHT"
+    TOP_CENTER = "TOP_CENTER"
+    TOP_LEFT = "TOP_LEFT"
+    TOP_RIGHT = "TOP_RIGHT"
+    BOTTOM_LEFT = "BOTTOM_LEFT"
+    BOTTOM_CENTER = "BOTTOM_CENTER"
+    BOTTOM_RIGHT = "BOTTOM_RIGHT"
+    CENTER_OF_MASS = "CENTER_OF_MASS"
+
+
+class ZoneSettings(Message):
+    """A polygon or a line on the picture of a stream, and the objects that it watches.
+
+    Attributes:
+        polygon: Corners (x, y); what is inside by the even-odd rule, the edge included, is the
+            zone.
+        line: Its ends (x, y) in place of a polygon. Seen from the first to the second, an object
+            that goes to the left of it on the picture crosses `in`, else `out`.
+        normalized: Coordinates are parts of the width and height, 0..1, in place of pixels.
+        labels: It watches objects of these labels; all for none.
+        objects: It watches objects of these ids; all for none.
+        anchor: The point of an object that must be inside, or cross: a name of
+            `supervision.Position`, such as CENTER, BOTTOM_CENTER or CENTER_OF_MASS.
+        dwell_s: An object that is inside for so long is an event; null for none.
+        min_frames: Frames in a row that an object must be on the other side for it to count.
+    """
+
+    polygon: Annotated[tuple[XY, ...], Field(min_length=3, max_length=MAX_VERTICES)] | None = None
+    line: tuple[XY, XY] | None = None
+    normalized: bool = False
+    labels: Annotated[tuple[Label, ...], Field(max_length=64)] = ()
+    objects: Annotated[tuple[ObjectId, ...], Field(max_length=64)] = ()
+    anchor: Anchor = Anchor.BOTTOM_CENTER
+    dwell_s: Annotated[float, Field(gt=0, le=604_800)] | None = None
+    min_frames: Annotated[int, Field(ge=1, le=1000)] = 2
+
+    @model_validator(mode="after")
+    def _is_one_shape(self) -> Self:
+        if (self.polygon is None) == (self.line is None):
+            raise ValueError("give one of polygon, line")
+        if self.polygon is not None and _doubled_area(self.polygon) == 0:
+            raise ValueError("the polygon has no area")
+        if self.line is not None and self.line[0] == self.line[1]:
+            raise ValueError("the line has no length")
+        if self.line is not None and self.dwell_s is not None:
+            raise ValueError("dwell_s is for polygons")
+        points = self.polygon or self.line or ()
+        if self.normalized and not all(0 <= value <= 1 for point in points for value in point):
+            raise ValueError("normalized coordinates are 0..1")
+        return self
+
+
+def _doubled_area(polygon: tuple[XY, ...]) -> float:
+    """Twice the signed area, by the shoelace formula."""
+    following = (*polygon[1:], polygon[0])
+    return sum(x0 * y1 - x1 * y0 for (x0, y0), (x1, y1) in zip(polygon, following, strict=True))
+
+
+Zones = Annotated[dict[ZoneName, ZoneSettings], Field(max_length=MAX_ZONES)]
+
+
+class MeasureSettings(Message):
+    """Measures of each object that its messages hold, beside box and mask.
+
+    Attributes:
+        shape: `area` and `centroid` of the mask.
+        rotated_box: The rectangle of least area around the mask.
+        velocity: `velocity`, by the centroids of the newest frames.
+        prediction: `predicted`, the box moved to where it is when the message is made.
+    """
+
+    shape: bool = True
+    rotated_box: bool = False
+    velocity: bool = False
+    prediction: bool = False
+
+
 class StreamSettings(Message):
     """A source and how it is read.
 
@@ -237,6 +326,8 @@ class StreamSettings(Message):
         deadline: What tracking is kept to, whatever the number of objects; None for none, and
             all that the model can. Not with policy "every".
         find: The finder that adds objects; null for none.
+        measure: Measures of objects that are sent.
+        zones: Zones and lines whose events are sent, by name; at most 32.
     """
 
     url: Annotated[str, Field(min_length=1, max_length=4096, repr=False)]
@@ -250,6 +341,8 @@ class StreamSettings(Message):
     stall_timeout_s: Annotated[float, Field(gt=0, le=3600)] = 10.0
     deadline: DeadlineSettings | None = None
     find: FindSettings | None = None
+    measure: MeasureSettings = MeasureSettings()
+    zones: Zones = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _deadline_drops_frames(self) -> Self:

@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Any, Literal
 
-from tracker.protocol.fields import BudgetInfo, Encoding, Message, RleMask, renamed
+from tracker.protocol.fields import BudgetInfo, Encoding, Message, RleMask, ZoneSettings, renamed
 from tracker.types import ObjectState
 
 
@@ -24,6 +24,7 @@ class ErrorCode(StrEnum):
     NO_FRAME = "no_frame"  # the stream has given no frame yet
     FRAME_GONE = "frame_gone"  # the addressed frame is older than the history, or was never tracked
     UNKNOWN_OBJECT = "unknown_object"
+    UNKNOWN_ZONE = "unknown_zone"
     BAD_PROMPT = "bad_prompt"
     SNAPSHOT = "snapshot"  # no state folder, or a snapshot that is missing, damaged or foreign
     FINDER = "finder"  # it cannot be loaded, raised, took too long, or its process ended
@@ -216,8 +217,45 @@ class StreamsResult(Message):
     streams: list[StreamInfo]
 
 
+class ZoneCounts(Message):
+    """Counts of a zone or line, since it was set or the objects were put back.
+
+    Attributes:
+        zone: Its name.
+        count: Objects in the zone; None for a line.
+        crossed_in: Crossings of the line in this direction; None for a zone.
+        crossed_out: Likewise in the other.
+    """
+
+    zone: str
+    count: int | None = None
+    crossed_in: int | None = None
+    crossed_out: int | None = None
+
+
+class ZoneInfo(Message):
+    """A zone or line in a reply.
+
+    Attributes:
+        zone: Its name.
+        settings: As it was set.
+        counts: None where its stream has not taken it in yet.
+    """
+
+    zone: str
+    settings: ZoneSettings
+    counts: ZoneCounts | None
+
+
+class ZonesResult(Message):
+    """Result of `zone.list`."""
+
+    stream: str
+    zones: list[ZoneInfo]
+
+
 class ChangeResult(Message):
-    """Result of `stream.add`, `stream.remove`, `stream.pause` and `stream.resume`.
+    """Result of `stream.add`, `.remove`, `.pause`, `.resume`, `zone.set` and `zone.remove`.
 
     It comes when the change is on the disk, or is known not to be.
 

@@ -24,6 +24,8 @@ from tracker.protocol.fields import (
     Share,
     StreamName,
     StreamSettings,
+    ZoneName,
+    ZoneSettings,
 )
 from tracker.protocol.replies import (
     ChangeResult,
@@ -33,6 +35,7 @@ from tracker.protocol.replies import (
     PingResult,
     PromptResult,
     StreamsResult,
+    ZonesResult,
 )
 from tracker.protocol.roles import Role
 
@@ -341,6 +344,36 @@ class ObjectList(Request):
     """The objects of a stream and how they are on its newest frame."""
 
     op: Literal["object.list"]
+    stream: StreamName
+
+
+@operation(result=ChangeResult, role=Role.ADMIN)
+class ZoneSet(Request, ZoneSettings):
+    """Set a zone or line of a stream, in place of one of the same name, whose counts end.
+
+    Zones of a stream that the configuration names last until a restart, or until its zones in the
+    configuration change: then those there are set.
+    """
+
+    op: Literal["zone.set"]
+    stream: StreamName
+    zone: ZoneName
+
+
+@operation(result=ChangeResult, role=Role.ADMIN)
+class ZoneRemove(Request):
+    """Watch a zone or line no more."""
+
+    op: Literal["zone.remove"]
+    stream: StreamName
+    zone: ZoneName
+
+
+@operation(result=ZonesResult, role=Role.WATCH)
+class ZoneList(Request):
+    """The zones and lines of a stream, and their counts."""
+
+    op: Literal["zone.list"]
     stream: StreamName
 
 

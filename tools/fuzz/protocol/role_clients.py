@@ -21,7 +21,7 @@ from tracker.protocol.requests import Request
 OTHERS = "hostile-"
 """Prefix of the streams that the client behind the fence may see."""
 
-_WATCH = ("ping", "describe", "metrics", "stream.list", "object.list")
+_WATCH = ("ping", "describe", "metrics", "stream.list", "object.list", "zone.list")
 _PROMPT = (
     *_WATCH,
     "prompt",
@@ -44,6 +44,8 @@ _FORBIDDEN: tuple[dict[str, Any], ...] = (
     {"op": "prompt", "stream": STEADY, "box": [1, 1, 30, 30]},
     {"op": "find", "stream": STEADY, "finder": "everything"},
     {"op": "object.list", "stream": STEADY},
+    {"op": "zone.set", "stream": STEADY, "zone": "mine", "line": [[0, 0], [9, 9]]},
+    {"op": "zone.list", "stream": STEADY},
 )
 
 

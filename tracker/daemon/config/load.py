@@ -7,17 +7,19 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any, TypeVar, get_args, get_origin
+from urllib.parse import urlsplit
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
 from streams.address import local_path, parse_address
-from streams.errors import SourceNotFound, SourceUsageError
+from streams.errors import SourceDenied, SourceNotFound, SourceUsageError
 from tracker.address_file import read_address, warning_of
-from tracker.daemon.config.schema import DaemonConfig
+from tracker.daemon.config.schema import DaemonConfig, NotifyConfig
 from tracker.daemon.finding.choice import choose_finder
 from tracker.daemon.net.endpoint import parse_bind
+from tracker.daemon.notify.hosts import webhook_hosts
 from tracker.daemon.sources.client_sources import source_policy
 from tracker.daemon.sources.frame_rate_limiter import check_deadline
 from tracker.errors import UsageError
@@ -29,6 +31,7 @@ MAX_CONFIG_BYTES = 1024 * 1024
 MAX_VALUES = 10_000
 
 _LOG = logging.getLogger("trackd.config")
+M = TypeVar("M", bound=BaseModel)
 _HINT = "see trackd schema config"
 _REFERENCE = re.compile(r"\$\$|\$\{(?:(?P<name>[A-Za-z_][A-Za-z0-9_]*)\})?")
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
@@ -181,7 +184,8 @@ def _explain(fault: Any) -> tuple[str, str]:
         close = difflib.get_close_matches(str(loc[-1]), allowed, n=1)
         return "unknown key", f"did you mean {close[0]}?" if close else "use " + ", ".join(allowed)
     if loc[-1] == "[key]":
-        return "not a stream name", "use letters, digits, - and _, at most 64"
+        kind = "zone" if "zones" in loc[2:] else "stream"
+        return f"not a {kind} name", "use letters, digits, - and _, at most 64"
     text = _WORDS.get(kind) or fault["msg"].removeprefix("Value error, ").removeprefix("Input ")
     return text, _HINT
 
@@ -234,8 +238,10 @@ def _anchored(config: DaemonConfig, folder: Path) -> DaemonConfig:
         "client_keys": place(config.security.client_keys),
         "file_roots": None if roots is None else tuple(folder / root for root in roots),
     }
+    notify = _anchored_sinks(config.notify, folder)
     return config.model_copy(
         update={
+            "notify": notify,
             "model": config.model.model_copy(update={"checkpoint": place(config.model.checkpoint)}),
             "security": config.security.model_copy(update=security),
             "state": config.state.model_copy(update={"dir": place(config.state.dir)}),
@@ -245,6 +251,42 @@ def _anchored(config: DaemonConfig, folder: Path) -> DaemonConfig:
             },
         }
     )
+
+
+def _anchored_sinks(config: NotifyConfig, folder: Path) -> NotifyConfig:
+    def placed(part: M, *names: str) -> M:
+        found = {name: getattr(part, name) for name in names}
+        return part.model_copy(update={n: folder / path for n, path in found.items() if path})
+
+    mqtt = config.mqtt
+    if mqtt is not None:
+        mqtt = placed(mqtt, "password_file")
+        if mqtt.tls is not None:
+            tls = placed(mqtt.tls, "ca_file", "cert_file", "key_file")
+            mqtt = mqtt.model_copy(update={"tls": tls})
+    webhooks = tuple(placed(one, "secret_file") for one in config.webhooks)
+    return config.model_copy(update={"mqtt": mqtt, "webhooks": webhooks})
+
+
+def _check_webhooks(config: NotifyConfig) -> None:
+    """Refuse URLs that are never posted to; the errors do not hold them."""
+    for index, webhook in enumerate(config.webhooks):
+        where = f": notify.webhooks.{index}.url"
+        try:
+            url = urlsplit(webhook.url)
+            host, _ = url.hostname, url.port
+        except ValueError as error:
+            raise _Fault(f"{where}: no URL", "such as https://example.org/events") from error
+        if url.scheme not in ("http", "https") or not host:
+            raise _Fault(f"{where}: no URL of http or https", "such as https://example.org/events")
+        if url.username is not None or url.password is not None:
+            raise _Fault(f"{where}: holds a login", "requests are signed; leave it out")
+        if url.scheme == "http" and not webhook.allow_private:
+            raise _Fault(f"{where}: is not https", "only allow_private goes without TLS")
+        try:
+            webhook_hosts(webhook.allow_private, lambda: ()).check_literal(host, url.port or 443)
+        except SourceDenied as error:
+            raise _Fault(f"{where}: {host} is no public address", "set allow_private") from error
 
 
 def _check_optimizations(names: tuple[str, ...]) -> None:
@@ -268,6 +310,7 @@ def _check(config: DaemonConfig) -> None:
         raise _Fault(": model.device: no such kind of device", "use auto, cpu, cuda, cuda:N or mps")
     _check_optimizations(config.model.without)
     _check_listeners(config)
+    _check_webhooks(config.notify)
     try:
         source_policy(config.security)
     except UsageError as error:

@@ -16,12 +16,14 @@ class Changes:
         added: Streams to open.
         removed: Streams to close.
         changed: Streams to close and open again, their objects with them.
+        rezoned: Streams of which only the zones change; they go on.
         restart: Keys whose new values wait for a restart.
     """
 
     added: dict[str, StreamSettings]
     removed: tuple[str, ...]
     changed: dict[str, StreamSettings]
+    rezoned: dict[str, StreamSettings]
     restart: tuple[str, ...]
 
     def __str__(self) -> str:
@@ -32,6 +34,7 @@ class Changes:
                 ("added", self.added),
                 ("removed", self.removed),
                 ("changed", self.changed),
+                ("zones of", self.rezoned),
             )
             if names
         ]
@@ -43,10 +46,17 @@ class Changes:
 def compare(before: DaemonConfig, after: DaemonConfig) -> Changes:
     """Changes that lead from one configuration to another."""
     old, new = before.streams, after.streams
+    differ = {name: new[name] for name in new if name in old and new[name] != old[name]}
+    rezoned: dict[str, StreamSettings] = {
+        name: settings
+        for name, settings in differ.items()
+        if settings == old[name].model_copy(update={"zones": settings.zones})
+    }
     return Changes(
         added={name: new[name] for name in new if name not in old},
         removed=tuple(name for name in old if name not in new),
-        changed={name: new[name] for name in new if name in old and new[name] != old[name]},
+        changed={name: one for name, one in differ.items() if name not in rezoned},
+        rezoned=rezoned,
         restart=tuple(
             name
             for name in DaemonConfig.model_fields

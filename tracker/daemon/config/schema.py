@@ -11,6 +11,7 @@ from tracker.protocol.roles import Role
 KeyName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 StreamPattern = Annotated[str, Field(pattern=r"^[A-Za-z0-9_*?-]{1,64}$")]
 UserName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9._-]{0,255}$")]
+EventPattern = Annotated[str, Field(pattern=r"^[a-z.*?]{1,64}$")]
 UserId = Annotated[int, Field(ge=0, lt=2**32)]
 SourceHost = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:/-]{1,253}$")]
 _Seconds = Annotated[float, Field(gt=0, le=86400)]
@@ -199,6 +200,104 @@ class WorkersConfig(Message):
         return {"count": value} if isinstance(value, int | str) else value
 
 
+class SinkConfig(Message):
+    """Events that a sink is sent, and what waits for it.
+
+    Attributes:
+        events: Patterns of the names of events that it is sent, such as `zone.*`.
+        queue_events: Events that wait while it cannot be reached; of more the oldest are dropped.
+        queue_bytes: Likewise in bytes.
+    """
+
+    events: Annotated[tuple[EventPattern, ...], Field(min_length=1, max_length=64)] = ("*",)
+    queue_events: Annotated[int, Field(ge=1, le=10**6)] = 10_000
+    queue_bytes: Annotated[int, Field(ge=4096, le=2**30)] = 8 * 2**20
+
+
+class MqttTlsConfig(Message):
+    """TLS to a broker; the system's authorities where `ca_file` is left out.
+
+    Attributes:
+        ca_file: Certificates, in PEM, of the authorities that the broker's must be of.
+        cert_file: Certificate of the client, for a broker that asks for one.
+        key_file: Its key.
+    """
+
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
+
+    @property
+    def files(self) -> tuple[Path | None, Path | None, Path | None]:
+        """Authorities, certificate, key."""
+        return self.ca_file, self.cert_file, self.key_file
+
+
+class MqttConfig(SinkConfig):
+    """A broker of MQTT 3.1.1; needs the extra `mqtt`.
+
+    Attributes:
+        host: Its name or address.
+        port: 8883 is usual with `tls`.
+        topic_prefix: Of all topics.
+        client_id: Names the session on the broker, so no two clients may have the same; null for
+            `trackd-HOST`.
+        username: For a broker that asks for one.
+        password_file: A file that holds the password and nothing else.
+        tls: Null for none.
+        discovery_prefix: Home Assistant finds the zones there, usually `homeassistant`; null for
+            no discovery.
+    """
+
+    host: SourceHost
+    port: Annotated[int, Field(ge=1, le=65535)] = 1883
+    topic_prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*$")] = "trackd"
+    client_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,128}$")] | None = None
+    username: Annotated[str, Field(max_length=256)] | None = None
+    password_file: Path | None = None
+    tls: MqttTlsConfig | None = None
+    discovery_prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9_/-]{1,64}$")] | None = None
+
+    @property
+    def shown(self) -> str:
+        """The broker for people."""
+        return f"{self.host}:{self.port}"
+
+    @model_validator(mode="after")
+    def _password_has_a_name(self) -> Self:
+        if self.password_file is not None and self.username is None:
+            raise ValueError("password_file goes with username")
+        return self
+
+
+class WebhookConfig(SinkConfig):
+    """A URL that events are posted to.
+
+    Attributes:
+        url: Of scheme https, or http with `allow_private`; it may hold a token, and is not shown.
+        secret_file: A file with the key of the signatures, of 16 bytes or more.
+        timeout_s: Longest wait for an answer.
+        allow_private: Its host may be of this machine or of a private network.
+    """
+
+    url: Annotated[str, Field(max_length=4096, repr=False)]
+    secret_file: Path
+    timeout_s: Annotated[float, Field(gt=0, le=300)] = 10.0
+    allow_private: bool = False
+
+
+class NotifyConfig(Message):
+    """Sinks that events are sent to, besides the data sockets.
+
+    Attributes:
+        mqtt: A broker.
+        webhooks: URLs.
+    """
+
+    mqtt: MqttConfig | None = None
+    webhooks: Annotated[tuple[WebhookConfig, ...], Field(max_length=16)] = ()
+
+
 class LogConfig(Message):
     """Lines on stderr."""
 
@@ -242,6 +341,7 @@ class DaemonConfig(Message):
     limits: LimitsConfig = LimitsConfig()
     state: StateConfig = StateConfig()
     retry: RetryConfig = RetryConfig()
+    notify: NotifyConfig = NotifyConfig()
     log: LogConfig = LogConfig()
     drain_timeout_s: _Seconds = 10.0
     streams: dict[StreamName, ConfiguredStream] = Field(default_factory=dict)

@@ -32,13 +32,20 @@ from tracker.daemon.telemetry.status import DaemonStatus, StreamStatus
 from tracker.daemon.tracking.scheduler import CommandResult
 from tracker.daemon.workers.model_info import ModelInfo
 from tracker.protocol import requests as ask
-from tracker.protocol.fields import VERSION, StreamSettings
-from tracker.protocol.replies import ChangeResult, ErrorCode, PingResult, StreamsResult
+from tracker.protocol.fields import VERSION, StreamSettings, ZoneSettings
+from tracker.protocol.replies import (
+    ChangeResult,
+    ErrorCode,
+    PingResult,
+    StreamsResult,
+    ZonesResult,
+)
 from tracker.protocol.requests import OPERATIONS, Request
 from tracker.protocol.schema import protocol_schema
 
 T = TypeVar("T")
 R = TypeVar("R", bound=Request)
+S = TypeVar("S", bound=BaseModel)
 Handler = Callable[["Operations", Any], "Result | Future[Result]"]
 _WAIT_PART = 0.9  # of `control.timeout_s`: a prompt that waited in vain fails before
 
@@ -142,7 +149,7 @@ class Operations:
 
     @_handles(ask.StreamAdd)
     def _add(self, request: ask.StreamAdd) -> "Future[Result]":
-        self._streams.add(request.stream, _settings(request))
+        self._streams.add(request.stream, _settings(request, StreamSettings))
         return self._listed()
 
     @_handles(ask.StreamRemove)
@@ -210,6 +217,29 @@ class Operations:
     def _list_objects(self, request: ask.ObjectList) -> "Future[Result]":
         # In turn with the other commands, so that the list shows what they did.
         return self._submit(request.stream, ListCommand())
+
+    @_handles(ask.ZoneSet)
+    def _set_zone(self, request: ask.ZoneSet) -> "Future[Result]":
+        return self._set_or_remove_zone(request, _settings(request, ZoneSettings))
+
+    @_handles(ask.ZoneRemove)
+    def _remove_zone(self, request: ask.ZoneRemove) -> "Future[Result]":
+        return self._set_or_remove_zone(request, None)
+
+    def _set_or_remove_zone(
+        self, request: ask.ZoneSet | ask.ZoneRemove, settings: ZoneSettings | None
+    ) -> "Future[Result]":
+        configured = self._streams.is_configured(request.stream)
+        done = self._streams.set_zone(request.stream, request.zone, settings)
+        if configured and self._keep is not None:
+            why = "the configuration names the stream: write the zone there to keep it"
+            return then(done, lambda _: _json(ChangeResult(durable=False, reason=why)))
+        return after(done, lambda _: self._listed())
+
+    @_handles(ask.ZoneList)
+    def _list_zones(self, request: ask.ZoneList) -> Result:
+        zones = self._streams.zones(request.stream)
+        return _json(ZonesResult(stream=request.stream, zones=zones))
 
     @_handles(ask.SnapshotSave)
     def _save_snapshot(self, request: ask.SnapshotSave) -> "Future[Result]":
@@ -299,9 +329,9 @@ def _prompt_command(
     )
 
 
-def _settings(request: ask.StreamAdd) -> StreamSettings:
+def _settings(request: Request, kind: type[S]) -> S:
     """The settings in a request, without what makes it one."""
-    return StreamSettings(**{name: getattr(request, name) for name in StreamSettings.model_fields})
+    return kind(**{name: getattr(request, name) for name in kind.model_fields})
 
 
 def _as_result(result: CommandResult) -> Result:

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracker.daemon.messages import Event, LiveFrame, Tracked
+from tracker.daemon.publish.measures import Measures
+from tracker.daemon.tracking.anchors import shown_box
 from tracker.protocol.data import (
     BitsMask,
     EventMessage,
@@ -18,16 +20,16 @@ from tracker.protocol.data import (
     PolygonMask,
     Timings,
 )
-from tracker.protocol.fields import Encoding, PreviewSize, RleMask
+from tracker.protocol.fields import Encoding, MeasureSettings, PreviewSize, RleMask
 from tracker.rle import encode_rle_in_box
-from tracker.types import ObjectResult, ObjectState
+from tracker.types import ObjectResult
 
 DataMessage = MasksMessage | EventMessage | FrameMessage
 Mask = RleMask | BitsMask | PolygonMask
 Box = tuple[int, int, int, int]
 
+NO_MEASURES = Measures(MeasureSettings(shape=False))
 _FIRST_BLOB = 2  # parts 0 and 1 are topic and JSON
-_ABSENT = (ObjectState.OCCLUDED, ObjectState.LOST)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,11 @@ class EncodedObjects:
 
 
 def encode_objects(
-    objects: Sequence[ObjectResult], encoding: Encoding, height: int, width: int
+    objects: Sequence[ObjectResult],
+    encoding: Encoding,
+    height: int,
+    width: int,
+    measures: Measures = NO_MEASURES,
 ) -> EncodedObjects:
     """Encode the objects on a frame of `height` x `width` pixels.
 
@@ -58,7 +64,7 @@ def encode_objects(
     if encoding == "labelmap-png":
         blobs.append(_labelmap_png(objects, height, width))
         numbered = enumerate(objects, start=1)
-        messages = [_object(item, None, value) for value, item in numbered]
+        messages = [_object(item, None, measures, value) for value, item in numbered]
         return EncodedObjects(encoding, messages, tuple(blobs), _FIRST_BLOB)
     encode: dict[str, Callable[[NDArray[np.bool_], Box], Mask]] = {
         "rle": _rle,
@@ -67,27 +73,27 @@ def encode_objects(
     }
     messages = []
     for item in objects:
-        box = _shown_box(item)
+        box = shown_box(item)
         mask = None if box is None else encode[encoding](item.mask_hw, box)
-        messages.append(_object(item, mask))
+        messages.append(_object(item, mask, measures))
     return EncodedObjects(encoding, messages, tuple(blobs))
 
 
-def _shown_box(item: ObjectResult) -> Box | None:
-    return None if item.state in _ABSENT else item.box_xyxy
-
-
-def _object(item: ObjectResult, mask: Mask | None, value: int | None = None) -> ObjectMessage:
+def _object(
+    item: ObjectResult, mask: Mask | None, measures: Measures, value: int | None = None
+) -> ObjectMessage:
+    box = shown_box(item)
     return ObjectMessage(
         id=item.id,
         label=item.label,
         state=item.state,
         score=round(item.score, 4),
-        box=_shown_box(item),
+        box=box,
         mask=mask,
         value=value,
         updated=item.fresh,
         identity=None if item.identity is None else round(item.identity, 4),
+        **measures.of(item, box),
     )
 
 
@@ -123,7 +129,7 @@ def _labelmap_png(objects: Sequence[ObjectResult], height: int, width: int) -> b
         enumerate(objects, start=1), key=lambda pair: (pair[1].score, pair[1].iou, -pair[1].id)
     )
     for value, item in painted:
-        box = _shown_box(item)
+        box = shown_box(item)
         if box is not None:
             x0, y0, x1, y1 = box
             values_hw[y0:y1, x0:x1][item.mask_hw[y0:y1, x0:x1]] = value
@@ -181,18 +187,24 @@ def _ms(seconds: float) -> float:
     return round(1000 * seconds, 3)
 
 
-def event_message(event: Event, *, seq: int) -> EventMessage:
-    """The `event` message of a change."""
+def event_message(
+    event: Event, *, seq: int, epoch: str | None = None, number: int | None = None
+) -> EventMessage:
+    """The `event` message of a change, the `number`-th event of an `epoch`."""
     return EventMessage(
+        id=None if number is None else f"{epoch}-{number}",
         stream=event.stream,
         seq=seq,
+        epoch=epoch,
         at_ns=event.at_ns,
         event=event.name,
         frame_seq=event.frame_seq,
+        captured_ns=event.captured_ns,
         object=event.object_id,
         state=event.state,
         label=event.label,
         text=event.text,
+        zone=event.zone,
     )
 
 

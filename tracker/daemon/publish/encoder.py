@@ -14,6 +14,7 @@ from tracker.daemon.publish.encode import (
     frame_message,
     masks_message,
 )
+from tracker.daemon.publish.measures import Measures
 from tracker.daemon.publish.preview import PreviewPace, encode_preview
 from tracker.protocol.data import FrameMessage, MasksMessage, Topic
 from tracker.protocol.fields import PREVIEW_SIZES, Preview
@@ -74,12 +75,13 @@ class FrameEncoder:
         """Encode a frame's masks, and those of its `previews` that are due."""
         frame, encoding = tracked.live.frame, tracked.settings.encoding
         height, width = frame.image.shape[:2]
-        encoded = encode_objects(tracked.result.objects, encoding, height, width)
+        measures = _measures(tracked)
+        encoded = encode_objects(tracked.result.objects, encoding, height, width, measures)
         encoded_s = time.monotonic()
         message = masks_message(tracked, encoded, seq=0, encoded_s=encoded_s)
         latest = None
         if self._latest and encoding in _NEEDS_PARTS:
-            rle = encode_objects(tracked.result.objects, "rle", height, width)
+            rle = encode_objects(tracked.result.objects, "rle", height, width, measures)
             latest = _body(masks_message(tracked, rle, seq=0, encoded_s=encoded_s))
         return EncodedFrame(
             frame.stream,
@@ -111,6 +113,12 @@ class FrameEncoder:
         jpeg, scale = encode_preview(tracked.live.frame.image, _settings(tracked, topic))
         message = frame_message(tracked, seq=0, scale=scale, size=_SIZES.get(topic))
         return EncodedPreview(topic, _body(message), jpeg)
+
+
+def _measures(tracked: Tracked) -> Measures:
+    live = tracked.live
+    ahead_s = time.monotonic() - live.arrived_s
+    return Measures(tracked.settings.measure, tracked.motions, live.frame.captured_ns, ahead_s)
 
 
 def _settings(tracked: Tracked, topic: Topic) -> Preview:

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from itertools import count
 
 import zmq
 
@@ -20,7 +21,7 @@ from tracker.daemon.telemetry.activity import Activity
 from tracker.daemon.telemetry.histogram import LatencyHistogram
 from tracker.daemon.telemetry.latency import LatencyWindow
 from tracker.daemon.telemetry.status import DataStatus, PublishingStatus
-from tracker.protocol.data import EventName, Topic
+from tracker.protocol.data import EventMessage, EventName, Topic
 from tracker.protocol.fields import PREVIEW_SIZES
 
 _log = logging.getLogger(__name__)
@@ -57,6 +58,7 @@ class Publisher:
     The numbers of a topic start at 0 when a stream is first seen, or seen again after `forget`.
 
     Attributes:
+        on_event: Called, by its thread, with each event as it is sent; must not wait.
         on_wanted: Called, by its thread, when other previews of a stream are wanted of those who
             encode its frames; must not wait.
     """
@@ -67,6 +69,7 @@ class Publisher:
         security: "Authenticator | None",
         *,
         context: zmq.Context[zmq.Socket[bytes]],
+        epoch: str = "0",
     ) -> None:
         def xpub(address: str) -> XpubSocket:
             return XpubSocket(address, security, context=context, send_hwm=config.send_hwm)
@@ -76,6 +79,9 @@ class Publisher:
         self._latest = None if config.latest_bind is None else xpub(config.latest_bind)
         self._xpubs = [self._data] if self._latest is None else [self._data, self._latest]
         self._encoder = FrameEncoder(latest=self._latest is not None)
+        self._epoch = epoch
+        self._event_numbers = count()
+        self.on_event: Callable[[EventMessage], None] = lambda message: None
         self.on_wanted: Callable[[str, frozenset[Topic]], None] = lambda stream, wanted: None
         self._queue = PublishQueue(frames_per_stream=config.outbox_frames)
         self._channels: dict[str, _Channel] = {}
@@ -228,7 +234,12 @@ class Publisher:
     def _publish_event(self, event: Event) -> None:
         if event.object_id is None and not self._tells_sources:
             event = replace(event, text="")
-        message = event_message(event, seq=self._channel(event.stream).number(Topic.EVENTS))
+        message = event_message(
+            event,
+            seq=self._channel(event.stream).number(Topic.EVENTS),
+            epoch=self._epoch,
+            number=next(self._event_numbers),
+        )
         topic = Topic.EVENTS.of(event.stream)
 
         def repeat() -> list[bytes]:
@@ -237,6 +248,7 @@ class Publisher:
         keep = event.name.startswith("stream.") and event.name is not EventName.STREAM_REMOVED
         parts = [topic, to_json(message)]
         self._send(Topic.EVENTS, event.stream, parts, repeat if keep else None)
+        self.on_event(message)
 
     def _publish_frame(self, frame: EncodedFrame) -> None:
         """Send a frame's masks and previews."""

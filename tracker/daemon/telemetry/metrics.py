@@ -23,6 +23,7 @@ from tracker.daemon.telemetry.status import (
     DataStatus,
     FindingStatus,
     SavingStatus,
+    SinkStatus,
     SourceStatus,
     StreamStatus,
     TrackingStatus,
@@ -60,6 +61,7 @@ class _StatusCollector(Collector):
         yield from _of_data(status.data)
         yield from _of_control(status.control)
         yield from _of_saving(status.saving)
+        yield from _of_sinks(status.sinks)
 
 
 def _declared(part: Any, prefix: str) -> Iterator[Metric]:
@@ -113,6 +115,10 @@ def _of_workers(workers: Iterable[WorkerStatus]) -> Iterator[Metric]:
     yield from _declared_by(WorkerStatus, parts, "worker")
 
 
+def _of_sinks(sinks: Iterable[SinkStatus]) -> Iterator[Metric]:
+    yield from _declared_by(SinkStatus, {sink.name: sink for sink in sinks}, "sink")
+
+
 def _of_saving(saving: SavingStatus | None) -> Iterator[Metric]:
     """Nothing where nothing is kept."""
     if saving is None:
@@ -131,6 +137,7 @@ def _of_streams(streams: Iterable[StreamStatus]) -> Iterator[Metric]:
     yield _quality_levels(streams)
     yield _states(streams)
     yield _objects(streams)
+    yield from _zones(streams)
     yield _stages(streams)
     yield _totals(streams)
 
@@ -184,6 +191,22 @@ def _objects(streams: Iterable[StreamStatus]) -> Metric:
         for state in ObjectState:
             gauge.add_metric([stream.stream, state.value], stream.objects.get(state, 0))
     return gauge
+
+
+def _zones(streams: Iterable[StreamStatus]) -> Iterator[Metric]:
+    labels = ["stream", "zone"]
+    inside = GaugeMetricFamily("trackd_zone_objects", "Objects in a zone.", labels=labels)
+    text = "Crossings of a line since it was set."
+    crossings = CounterMetricFamily("trackd_line_crossings", text, labels=[*labels, "direction"])
+    for stream in streams:
+        for zone in stream.tracking.zones:
+            names = [stream.stream, zone.zone]
+            if zone.count is not None:
+                inside.add_metric(names, zone.count)
+                continue
+            crossings.add_metric([*names, "in"], zone.crossed_in or 0)
+            crossings.add_metric([*names, "out"], zone.crossed_out or 0)
+    yield from (inside, crossings)
 
 
 def _stages(streams: Iterable[StreamStatus]) -> Metric:

@@ -12,7 +12,7 @@ from tracker.daemon.telemetry.histogram import HistogramCounts
 from tracker.daemon.telemetry.latency import Latency
 from tracker.daemon.telemetry.metric_fields import counter, counts_by, gauge
 from tracker.protocol.fields import BudgetInfo, Encoding
-from tracker.protocol.replies import ObjectInfo, StreamState
+from tracker.protocol.replies import ObjectInfo, StreamState, ZoneCounts
 from tracker.types import ObjectState
 
 
@@ -81,6 +81,7 @@ class TrackingStatus:
         budget: What is spent on a frame; None without a deadline.
         stages: Seconds spent on a frame, by stage: "decode", "queue", "encode", "track".
         finding: Of its finder; None where it has none.
+        zones: Counts of its zones and lines.
     """
 
     width: int = 0
@@ -91,8 +92,10 @@ class TrackingStatus:
     budget: BudgetInfo | None = None
     stages: Mapping[str, Latency] = field(default_factory=dict)
     finding: FindingStatus | None = None
+    zones: tuple[ZoneCounts, ...] = ()
     tracked: int = counter("tracked_frames", "Frames tracked.")
     failed: int = counter("failed_frames", "Frames that the tracker failed on; the log tells why.")
+    zone_events: int = counter("zone_events", "Events of its zones and lines.")
     fps: float = gauge("fps", "Frames tracked per second, lately.")
     bank_bytes: int = gauge("bank_bytes", "Bytes held by the memories of its objects.")
     commands_waiting: int = gauge("waiting_commands", "Commands not yet applied.")
@@ -278,6 +281,26 @@ class WorkerStatus:
     failed: int = counter("encoding_failures", "Frames that could not be encoded.")
 
 
+@dataclass(slots=True)
+class SinkStatus:
+    """A sink of events.
+
+    Attributes:
+        name: "mqtt", or "webhook-1" and so on.
+        error: Why it cannot be reached, one line; "" where it can.
+    """
+
+    name: str
+    error: str = ""
+    connected: int = gauge("connected", "1 unless it could not be reached.", default=1)
+    waiting: int = gauge("waiting_events", "Events that wait to be sent or confirmed.")
+    waiting_bytes: int = gauge("waiting_bytes", "Bytes of these.")
+    sent: int = counter("sent_events", "Events that it confirmed.")
+    dropped: int = counter("dropped_events", "Events that made room for newer ones.")
+    refused: int = counter("refused_events", "Events that it does not want.")
+    failures: int = counter("failures", "Times that it could not be reached, or failed.")
+
+
 @dataclass(frozen=True, slots=True)
 class DaemonStatus:
     """All of it.
@@ -290,6 +313,7 @@ class DaemonStatus:
         device: Where it runs, such as "cpu".
         busy_s: Seconds that the thread that tracks has been at one piece of work.
         workers: That read and track the streams.
+        sinks: That events are sent to.
         saving: Of the state; None where nothing is kept.
     """
 
@@ -304,6 +328,7 @@ class DaemonStatus:
     control: ControlStatus = field(default_factory=ControlStatus)
     busy_s: float = 0.0
     workers: tuple[WorkerStatus, ...] = ()
+    sinks: tuple[SinkStatus, ...] = ()
     saving: SavingStatus | None = None
     log_dropped: int = counter("log_dropped_lines", "Lines of the log that nobody took.")
     abandoned_threads: int = gauge(

@@ -1,7 +1,7 @@
 """One stream in the tracker: its session, its frames' names, its object ids and states."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -20,16 +20,19 @@ from tracker.daemon.messages import (
     ResetCommand,
     RestoreCommand,
     SaveCommand,
+    SetZonesCommand,
     Tracked,
 )
 from tracker.daemon.telemetry.status import TrackingStatus
 from tracker.daemon.tracking.drafts import Drafts
 from tracker.daemon.tracking.found import FoundObjects, check_birth
 from tracker.daemon.tracking.frame_history import FrameHistory, HistoryFrame
+from tracker.daemon.tracking.motion import Motion, MotionEstimator
 from tracker.daemon.tracking.object_ids import ObjectIds
 from tracker.daemon.tracking.prompting import prompt_on
 from tracker.daemon.tracking.quality import QualityController, Spent
 from tracker.daemon.tracking.stats import StreamTrackerClock
+from tracker.daemon.zones.monitor import ZoneMonitor
 from tracker.engine import FULL, Helper, Policy, Session
 from tracker.errors import PromptError, SnapshotError
 from tracker.models import Model
@@ -90,6 +93,9 @@ class StreamTracker:
             None if deadline is None else QualityController.of(deadline.budget_s, model)
         )
         self._free_since_s = 0.0
+        self._motion = MotionEstimator()
+        self._zones = ZoneMonitor(stream)
+        self._emit(self._zones.set_zones(settings.zones))
         self._view = _View((), None, 0, self._ids.next)
 
     @cached_property
@@ -132,8 +138,9 @@ class StreamTracker:
         budget = FULL if self._deadline is None else self._deadline.budget
         result = self._session.step(live.frame.image, budget)
         result = replace(result, objects=self._drafts.shown(result.objects))
+        motions = self._motions(live, result.objects)
         tracked_s, spent = time.monotonic(), self._budget_info
-        tracked = Tracked(live, result, self._settings, dropped, begun_s, tracked_s, spent)
+        tracked = Tracked(live, result, self._settings, dropped, begun_s, tracked_s, spent, motions)
         self._account(tracked)
         frame = live.frame
         height, width = frame.image.shape[:2]
@@ -145,9 +152,17 @@ class StreamTracker:
         )
         self._clock.record(tracked)
         self._look(result.objects)
+        self._emit(self._zones.update(live, result.objects))
         for object_id in self._found.expired(result.objects, frame.captured_ns):
             self._expire(object_id)
         return tracked
+
+    def _motions(self, live: LiveFrame, objects: Sequence[ObjectResult]) -> Mapping[int, Motion]:
+        """Velocities of the objects, where the messages hold them."""
+        measure = self._settings.measure
+        if not (measure.velocity or measure.prediction):
+            return {}
+        return self._motion.update(live.frame.captured_ns, objects)
 
     def waits(self, command: Command) -> bool:
         """True if a command is a prompt that is to wait for a frame, and there is none yet."""
@@ -179,6 +194,9 @@ class StreamTracker:
                 return None
             case RelabelCommand():
                 return self._relabel(command.object_id, command.label)
+            case SetZonesCommand():
+                self._emit(self._zones.set_zones(command.zones))
+                return None
             case ListCommand():
                 return ObjectsResult(stream=self.stream, objects=list(self._view.objects))
             case SaveCommand():
@@ -219,6 +237,7 @@ class StreamTracker:
             bank_bytes=view.bank_bytes,
             budget=self._budget_info,
             stages=self._clock.stages(),
+            zones=self._zones.counts,
         )
 
     def _account(self, tracked: Tracked) -> None:
@@ -257,6 +276,7 @@ class StreamTracker:
         except PromptError as err:
             raise RequestError(ErrorCode.BAD_PROMPT, err.message, err.hint) from err
         self._ids.use(object_id)
+        self._motion.forget(object_id)
         if object_id in self._drafts or (created and command.draft):
             self._drafts.touch(object_id)
         if command.found is not None:
@@ -338,6 +358,7 @@ class StreamTracker:
     def _reset(self, object_id: int) -> None:
         self._check_known(object_id)
         self._session.reset(object_id)
+        self._motion.forget(object_id)
         self._tell(EventName.OBJECT_RESET, object_id, label=self._label(object_id))
         self._look()
 
@@ -368,6 +389,8 @@ class StreamTracker:
         for obj in objects:
             self._states[obj.id] = obj.state
             self._tell(EventName.OBJECT_RESTORED, obj.id, state=obj.state, label=obj.label)
+        self._motion = MotionEstimator()
+        self._zones.restart(session.object_ids)
         self._look()
         return ObjectsResult(stream=self.stream, objects=list(objects))
 
@@ -458,6 +481,12 @@ class StreamTracker:
             identity=obj.identity,
             found=obj.id in self._found.ids,
         )
+
+    def _emit(self, events: Iterable[Event]) -> None:
+        """Send events of zones and lines."""
+        for event in events:
+            self._clock.counts.zone_events += 1
+            self._on_event(event)
 
     def _tell_added(self, obj: ObjectInfo) -> None:
         if obj.id not in self._drafts:

@@ -14,9 +14,16 @@ from dataclasses import replace
 from functools import partial
 
 from streams.address import redact
-from tracker.daemon.config.schema import DaemonConfig
+from tracker.daemon.config.schema import DaemonConfig, NotifyConfig
 from tracker.daemon.control.asking import ASKING
-from tracker.daemon.messages import Command, Event, RequestError, RestoreCommand, SaveCommand
+from tracker.daemon.messages import (
+    Command,
+    Event,
+    RequestError,
+    RestoreCommand,
+    SaveCommand,
+    SetZonesCommand,
+)
 from tracker.daemon.publish.encoder import EncodedFrame
 from tracker.daemon.sources.pixel_budget import PixelBudget
 from tracker.daemon.telemetry.status import SourceStatus, TrackingStatus, WorkerStatus
@@ -164,6 +171,9 @@ class ProcessWorker(SupervisedProcess):
             number, future = self._requests.begin_command(stream)
             if isinstance(command, RestoreCommand):
                 owned.remember(command)
+            if isinstance(command, SetZonesCommand):
+                update = {"zones": dict(command.zones)}
+                owned.settings = owned.settings.model_copy(update=update)
             return self._submit(owned, command, number, future)
 
     def want(self, stream: str, topics: frozenset[Topic]) -> None:
@@ -335,7 +345,7 @@ class ProcessWorker(SupervisedProcess):
     def _setup(self) -> say.Setup:
         return say.Setup(
             name=self.name,
-            config=self._config.model_copy(update={"streams": {}}),
+            config=self._config.model_copy(update={"streams": {}, "notify": NotifyConfig()}),
             epoch=self._epoch,
             threads=self._threads,
         )

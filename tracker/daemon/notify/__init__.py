@@ -1,0 +1,1 @@
+"""Notifications: events to an MQTT broker and to webhooks."""
