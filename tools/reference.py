@@ -23,6 +23,7 @@ from tracker.daemon.config.schema import (
 )
 from tracker.protocol.fields import (
     DeadlineSettings,
+    FindSettings,
     MeasureSettings,
     Preview,
     StreamSettings,
@@ -123,6 +124,7 @@ def _sections() -> Iterator[str]:
     yield _section("streams.NAME.deadline", [DeadlineSettings])
     yield _section("streams.NAME.measure", [MeasureSettings])
     yield _section("streams.NAME.zones.NAME", [ZoneSettings])
+    yield _section("streams.NAME.find", [FindSettings])
     rows = [_key(DaemonConfig, name, _meanings(DaemonConfig)) for name in top]
     yield "\n".join(["## The rest\n", *_table(("key", "default", "meaning"), rows)])
 

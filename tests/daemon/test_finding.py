@@ -183,8 +183,8 @@ def test_a_proposal_becomes_a_prompt_on_the_frame_that_was_looked_at() -> None:
         wait_until(lambda: stream.told(EventName.FIND_REFUSED))
         assert stream.status.refused == {"tracked already": 1, "low score": 1}
         assert stream.status.proposals == 3
-        assert stream.told(EventName.FIND_PROPOSED) == ["1 new"]
-        assert stream.told(EventName.FIND_REFUSED) == ["1 low score"]
+        assert stream.told(EventName.FIND_PROPOSED) == ["1 proposed"]
+        assert stream.told(EventName.FIND_REFUSED) == ["refused: 1 low score"]
 
 
 def test_what_is_tracked_on_that_frame_is_proposed_in_vain() -> None:

@@ -47,7 +47,7 @@ def test_it_begins_on_the_frame_that_was_looked_at_and_is_told_of(stream: Stream
     wanted = [(EventName.OBJECT_ADDED, 1), (EventName.FIND_ACCEPTED, 1)]
     accepted = stream.events[1]
     assert stream.told() == wanted
-    assert (accepted.text, accepted.label) == ("by motion, score 0.88", "square")
+    assert (accepted.text, accepted.label) == ("found by motion, score 0.88", "square")
     assert stream.status().found == 1
     by_hand = Stream()
     by_hand.see(10, 11, 12)

@@ -43,7 +43,6 @@ RARE = {
     "finding": "a finder: test_finding",
     "found": "a finder: test_finding",
     "expired": "a finder: test_finding",
-    "finder_restarts": "a finder that hangs: test_finding",
     "data.failed": "a fault of the publisher: test_publisher",
     "data.dropped": "a publisher that is behind: test_publisher",
     "data.waiting": "sent at once: test_publisher",

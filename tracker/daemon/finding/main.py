@@ -38,7 +38,7 @@ from tracker.errors import TrackdError
 from tracker.finders.base import ChecksPhrases, Finder, Proposal
 from tracker.finders.checked import check_proposals
 from tracker.finders.registry import FINDERS
-from tracker.process import leave_stacks, prepare_process
+from tracker.process import forbid_core_dumps, leave_stacks, prepare_process
 from tracker.protocol.fields import MAX_RLE_CHARS, RleMask
 from tracker.rle import encode_rle
 
@@ -173,6 +173,7 @@ def main(channel_descriptor: int, picture_descriptor: int) -> None:
     leave_stacks()
     if faulthandler.is_enabled():
         faulthandler.register(signal.SIGUSR1, all_threads=True)
+    forbid_core_dumps()
     os.nice(NICE)
     channel = Channel(socket.socket(fileno=channel_descriptor), max_bytes=MAX_MESSAGE_BYTES)
     setup = to_finder(channel.receive() or [])

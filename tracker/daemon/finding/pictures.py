@@ -2,7 +2,7 @@
 
 from collections import deque
 
-from tracker.daemon.messages import RequestError, Tracked
+from tracker.daemon.messages import LiveFrame, RequestError
 from tracker.protocol.fields import FrameAddress
 from tracker.protocol.replies import ErrorCode
 
@@ -19,20 +19,20 @@ class RecentPictures:
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
-        self._frames: deque[Tracked] = deque()
+        self._frames: deque[LiveFrame] = deque()
         self._bytes = 0
 
     def __len__(self) -> int:
         return len(self._frames)
 
-    def add(self, tracked: Tracked) -> None:
+    def add(self, live: LiveFrame) -> None:
         """Take in the newest frame; the oldest go."""
-        self._frames.append(tracked)
-        self._bytes += tracked.live.frame.image.nbytes
+        self._frames.append(live)
+        self._bytes += live.frame.image.nbytes
         while len(self._frames) > 1 and self._bytes > self._max_bytes:
-            self._bytes -= self._frames.popleft().live.frame.image.nbytes
+            self._bytes -= self._frames.popleft().frame.image.nbytes
 
-    def find(self, address: FrameAddress | None) -> Tracked:
+    def find(self, address: FrameAddress | None) -> LiveFrame:
         """The frame that an address names; the newest for None.
 
         Raises:
@@ -49,7 +49,7 @@ class RecentPictures:
         named = (one for one in reversed(self._frames) if _is_named(one, address))
         found = next(named, None)
         if found is None:
-            oldest, newest = (self._frames[i].live.frame.seq for i in (0, -1))
+            oldest, newest = (self._frames[i].frame.seq for i in (0, -1))
             raise RequestError(
                 ErrorCode.FRAME_GONE,
                 f"the picture of that frame is not held; those of seq {oldest}..{newest} are",
@@ -58,8 +58,7 @@ class RecentPictures:
         return found
 
 
-def _is_named(tracked: Tracked, address: FrameAddress) -> bool:
-    live = tracked.live
+def _is_named(live: LiveFrame, address: FrameAddress) -> bool:
     if address.epoch is not None and address.epoch != live.epoch:
         return False
     names = (live.frame.seq, live.frame.pts, live.frame.captured_ns)

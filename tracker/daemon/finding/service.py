@@ -18,6 +18,7 @@ from tracker.daemon.futures import after
 from tracker.daemon.messages import (
     Event,
     FindCommand,
+    LiveFrame,
     PromptCommand,
     RequestError,
     Tracked,
@@ -41,7 +42,7 @@ class _Answer:
     """Proposals of a finder on a frame."""
 
     finder: ChosenFinder
-    tracked: Tracked
+    live: LiveFrame
     found: Found
     took_s: float
 
@@ -299,7 +300,7 @@ class Finding:
         assert one.finder is not None
         begun_s = self._clock()
         try:
-            found = self._search(one.finder, tracked, wanted=wanted)
+            found = self._search(one.finder, tracked.live, wanted=wanted)
             if wanted:
                 one.take_in(tracked, found, self._clock() - begun_s)
         except FinderError as error:
@@ -313,10 +314,10 @@ class Finding:
         try:
             one = self._stream(question.stream)
             with self._lock:
-                tracked = one.pictures.find(question.frame)
+                live = one.pictures.find(question.frame)
             begun_s = self._clock()
-            found = self._search(question.finder, tracked, wanted=True)
-            answer = _Answer(question.finder, tracked, found, self._clock() - begun_s)
+            found = self._search(question.finder, live, wanted=True)
+            answer = _Answer(question.finder, live, found, self._clock() - begun_s)
         except TrackdError as err:
             refused = RequestError(ErrorCode.FINDER, err.message, err.hint)
             question.future.set_exception(refused)
@@ -325,7 +326,7 @@ class Finding:
         else:
             question.future.set_result(answer)
 
-    def _search(self, finder: ChosenFinder, tracked: Tracked, *, wanted: bool) -> Found:
+    def _search(self, finder: ChosenFinder, live: LiveFrame, *, wanted: bool) -> Found:
         """Ask the process, which is started where there is none.
 
         Raises:
@@ -333,9 +334,7 @@ class Finding:
         """
         process = self._running()
         try:
-            return process.search(
-                finder, tracked.live.frame.image, owner=tracked.stream, wanted=wanted
-            )
+            return process.search(finder, live.frame.image, owner=live.frame.stream, wanted=wanted)
         except FinderLostError:
             process.kill(stacks=True)
             self._end_process()
@@ -397,7 +396,7 @@ def _result(answer: _Answer, command: FindCommand) -> FindResult:
     given = items[: command.max_proposals]
     return FindResult(
         finder=answer.finder.spec.name,
-        frame_seq=answer.tracked.live.frame.seq,
+        frame_seq=answer.live.frame.seq,
         proposals=[
             ProposalInfo(box=one.box, score=one.score, label=one.label, area=one.area)
             for one in given
@@ -413,7 +412,7 @@ def _drawn(command: PromptCommand, answer: _Answer) -> PromptCommand:
     Raises:
         RequestError: BAD_PROMPT, there is no proposal.
     """
-    live = answer.tracked.live
+    live = answer.live
     if not answer.found.items:
         raise RequestError(
             ErrorCode.BAD_PROMPT,

@@ -89,7 +89,7 @@ class StreamFinder:
 
     def offer(self, tracked: Tracked) -> bool:
         """Take in a tracked frame; true if the finder is to look at it, or at one after it."""
-        self.pictures.add(tracked)
+        self.pictures.add(tracked.live)
         if self.finder is None:
             return False
         if self._pending is not None:
@@ -212,10 +212,10 @@ class StreamFinder:
             self._untold = _Untold(now_s)
         seq = tracked.live.frame.seq
         if untold.proposed:
-            self._emit(EventName.FIND_PROPOSED, f"{untold.proposed} new", seq)
+            self._emit(EventName.FIND_PROPOSED, f"{untold.proposed} proposed", seq)
         if untold.refused:
             reasons = (f"{count} {reason}" for reason, count in untold.refused.items())
-            self._emit(EventName.FIND_REFUSED, ", ".join(reasons), seq)
+            self._emit(EventName.FIND_REFUSED, f"refused: {', '.join(reasons)}", seq)
 
     def _emit(self, name: EventName, text: str, seq: int | None = None) -> None:
         self._on_event(Event(self.stream, name, time.time_ns(), seq, text=text))

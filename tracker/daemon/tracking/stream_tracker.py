@@ -287,7 +287,7 @@ class StreamTracker:
         else:
             self._tell(EventName.OBJECT_CORRECTED, object_id, label=prompted.object.label)
         if command.found is not None:
-            by = f"by {command.found.finder}, score {command.found.score:.2f}"
+            by = f"found by {command.found.finder}, score {command.found.score:.2f}"
             self._tell(EventName.FIND_ACCEPTED, object_id, label=prompted.object.label, text=by)
         self._look()
         newest = self._newest
