@@ -190,9 +190,8 @@ def test_the_daemon_s_own_ports_are_not_posted_to(receiver: Receiver, secret: Pa
 def test_an_endpoint_that_is_gone_does_not_hold_up_the_end(
     receiver: Receiver, secret: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with receiver:
-        config = hook(receiver, secret)
-    with notifying(config) as notifier:
+    receiver.stop()
+    with notifying(hook(receiver, secret)) as notifier:
         for number in range(3):
             notifier.put(event(number))
         wait_until(lambda: status(notifier).failures > 0)

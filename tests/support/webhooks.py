@@ -24,11 +24,15 @@ class Receiver:
         self.port = int(self._process.stdout.readline())
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def stop(self) -> None:
+        """End it; nobody listens on its port any more."""
         self._process.kill()
         self._process.wait()
         assert self._process.stdout is not None
         self._process.stdout.close()
+
+    def __exit__(self, *error: object) -> None:
+        self.stop()
 
     @property
     def url(self) -> str:
