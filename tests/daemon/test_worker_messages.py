@@ -23,6 +23,7 @@ from tracker.daemon.messages import (
     ResetCommand,
     RestoreCommand,
     SaveCommand,
+    SetZonesCommand,
 )
 from tracker.daemon.publish.encoder import FrameEncoder, numbered
 from tracker.daemon.telemetry.latency import Latency
@@ -32,7 +33,7 @@ from tracker.daemon.workers import messages as say
 from tracker.daemon.workers.channel import MAX_PARTS, Channel, ChannelError
 from tracker.finders.births import BirthPolicy
 from tracker.protocol.data import FrameMessage, MasksMessage, Topic
-from tracker.protocol.fields import Encoding, FrameAddress, RleMask
+from tracker.protocol.fields import Encoding, FrameAddress, RleMask, ZoneSettings
 from tracker.protocol.replies import (
     FindResult,
     ObjectInfo,
@@ -125,6 +126,7 @@ COMMANDS: list[Command] = [
     RemoveCommand(2),
     ResetCommand(3),
     RelabelCommand(4, None),
+    SetZonesCommand({"door": ZoneSettings(line=((0, 1.5), (9, 2)), labels=("é",))}),
     ListCommand(),
     SaveCommand(last=True),
     RestoreCommand(Path("a.safetensors"), True, ((1, None), (2, "cup")), 3, found=(2,)),
