@@ -17,6 +17,7 @@ from tracker.cli import (
     objects,
     prompt,
     prompts,
+    ros,
     schema,
     segment,
     serve,
@@ -42,6 +43,7 @@ _COMMANDS = {
     "prompts": prompts.run,
     "objects": objects.run,
     "watch": watch.run,
+    "ros": ros.run,
     "doctor": doctor.run,
     "schema": schema.run,
     "studio": studio.run,
@@ -105,6 +107,7 @@ def build_parser() -> failures.Parser:
     objects.add_parser(subparsers)
     watch.add_parser(subparsers)
     studio.add_parser(subparsers)
+    ros.add_parser(subparsers)
     doctor.add_parser(subparsers)
     schema.add_parser(subparsers)
     return parser
