@@ -24,6 +24,7 @@ from tracker.cli import (
     streams,
     studio,
     track,
+    view,
     watch,
 )
 from tracker.cli.terminal import drop_output, prepare_output
@@ -44,6 +45,7 @@ _COMMANDS = {
     "objects": objects.run,
     "watch": watch.run,
     "ros": ros.run,
+    "view": view.run,
     "doctor": doctor.run,
     "schema": schema.run,
     "studio": studio.run,
@@ -108,6 +110,7 @@ def build_parser() -> failures.Parser:
     watch.add_parser(subparsers)
     studio.add_parser(subparsers)
     ros.add_parser(subparsers)
+    view.add_parser(subparsers)
     doctor.add_parser(subparsers)
     schema.add_parser(subparsers)
     return parser
