@@ -25,11 +25,11 @@ class Program:
     As a context manager it is killed at the end, if it has not ended.
     """
 
-    def __init__(self, *argv: str, **environment: str) -> None:
+    def __init__(self, *argv: str, python: str = sys.executable, **environment: str) -> None:
         self.lines: queue.Queue[str] = queue.Queue()
         self.all_lines: list[str] = []
         self.process = subprocess.Popen(
-            [sys.executable, *argv],
+            [python, *argv],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -17,6 +17,7 @@ from tracker.cli import (
     objects,
     prompt,
     prompts,
+    restream,
     ros,
     schema,
     segment,
@@ -46,6 +47,7 @@ _COMMANDS = {
     "watch": watch.run,
     "ros": ros.run,
     "view": view.run,
+    "restream": restream.run,
     "doctor": doctor.run,
     "schema": schema.run,
     "studio": studio.run,
@@ -111,6 +113,7 @@ def build_parser() -> failures.Parser:
     studio.add_parser(subparsers)
     ros.add_parser(subparsers)
     view.add_parser(subparsers)
+    restream.add_parser(subparsers)
     doctor.add_parser(subparsers)
     schema.add_parser(subparsers)
     return parser
