@@ -3,10 +3,11 @@
 from dataclasses import replace
 
 from tests.support.tracked_frames import tracked
+from tracker.client.joining import KEPT
 from tracker.client.received import Picture, Result
 from tracker.daemon.publish.encode import encode_objects, frame_message, masks_message
 from tracker.protocol.fields import PreviewSize
-from tracker.studio.joining import KEPT, SceneJoiner
+from tracker.studio.joining import SceneJoiner
 
 
 def result(seq: int, epoch: str = "a") -> Result:

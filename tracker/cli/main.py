@@ -17,12 +17,15 @@ from tracker.cli import (
     objects,
     prompt,
     prompts,
+    restream,
+    ros,
     schema,
     segment,
     serve,
     streams,
     studio,
     track,
+    view,
     watch,
 )
 from tracker.cli.terminal import drop_output, prepare_output
@@ -42,6 +45,9 @@ _COMMANDS = {
     "prompts": prompts.run,
     "objects": objects.run,
     "watch": watch.run,
+    "ros": ros.run,
+    "view": view.run,
+    "restream": restream.run,
     "doctor": doctor.run,
     "schema": schema.run,
     "studio": studio.run,
@@ -105,6 +111,9 @@ def build_parser() -> failures.Parser:
     objects.add_parser(subparsers)
     watch.add_parser(subparsers)
     studio.add_parser(subparsers)
+    ros.add_parser(subparsers)
+    view.add_parser(subparsers)
+    restream.add_parser(subparsers)
     doctor.add_parser(subparsers)
     schema.add_parser(subparsers)
     return parser

@@ -1,0 +1,1 @@
+"""Bridges to other systems: clients of the daemon that pass its results on."""

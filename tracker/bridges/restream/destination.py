@@ -1,0 +1,92 @@
+"""Destinations of videos: what is typed, and what FFmpeg needs for it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from tracker.errors import UsageError
+
+STDOUT = "-"
+_PLAYLIST = ".m3u8"
+_FORMATS = {"rtsp": "rtsp", "rtsps": "rtsp", "rtmp": "flv", "rtmps": "flv"}
+_OPTIONS: dict[str, dict[str, str]] = {
+    "rtsp": {"rtsp_transport": "tcp", "rtsp_flags": "prefer_tcp"},
+    "flv": {"flvflags": "no_duration_filesize"},
+    # Half a minute is kept, and what falls out of the playlist is deleted.
+    "hls": {
+        "hls_time": "2",
+        "hls_list_size": "15",
+        "hls_flags": "delete_segments+independent_segments+temp_file",
+    },
+    "mpegts": {"flush_packets": "1", "muxdelay": "0"},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Place that a video is sent to.
+
+    Attributes:
+        url: For FFmpeg; "-" for standard output. May hold a login or a key.
+        format: FFmpeg's name of the container or protocol.
+        shown: For people, without what may be secret.
+    """
+
+    url: str = field(repr=False)
+    format: str
+    shown: str
+
+    @property
+    def options(self) -> Mapping[str, str]:
+        """Options of the container."""
+        return _OPTIONS[self.format]
+
+
+def parse_destination(text: str) -> Destination:
+    """The destination that an address means.
+
+    Raises:
+        UsageError: It is none.
+    """
+    if text == STDOUT:
+        return Destination(STDOUT, "mpegts", "standard output")
+    scheme, mark, _ = text.partition("://")
+    if not mark:
+        return _playlist(text)
+    if scheme == "srt":
+        raise UsageError(
+            "--to srt: the FFmpeg of PyAV has no SRT",
+            "pipe it: trackd restream STREAM --to - | ffmpeg -i - -c copy -f mpegts srt://HOST:PORT",
+        )
+    if scheme not in _FORMATS:
+        known = ", ".join(f"{one}://" for one in _FORMATS)
+        raise UsageError(
+            f"--to {scheme}://: not a kind of address that is sent to",
+            f"give {known}, a path that ends in {_PLAYLIST}, or -",
+        )
+    return Destination(text, _FORMATS[scheme], _shown(text))
+
+
+def _playlist(text: str) -> Destination:
+    path = Path(text)
+    if path.suffix != _PLAYLIST:
+        raise UsageError(
+            f"--to {text}: neither an address nor a playlist", f"name it NAME{_PLAYLIST}"
+        )
+    if not path.parent.is_dir():
+        raise UsageError(f"--to {text}: there is no folder {path.parent}", "make it")
+    return Destination(f"file:{path}", "hls", text)
+
+
+def _shown(url: str) -> str:
+    """Scheme, host and port: logins, paths and queries are often the key to publish."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host, port = None, None
+    if not host:
+        raise UsageError("--to: the address has no host, or no number as port", "check it")
+    named = f"[{host}]" if ":" in host else host
+    return f"{parts.scheme}://{named}{'' if port is None else f':{port}'}/***"

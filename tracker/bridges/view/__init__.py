@@ -1,0 +1,1 @@
+"""Viewers of other programs: Foxglove and Rerun."""
