@@ -1,7 +1,8 @@
 """Finder of connected regions of a named colour.
 
 A package offers it with these lines of its pyproject.toml, and then
-`trackd track clip.mp4 --finder "colour:red . green" --coco masks.json` uses it:
+`trackd track clip.mp4 --finder "colour:red . green" --coco masks.json` uses it, as does
+`find: {finder: colour, query: red}` of a daemon's stream:
 
     [project.entry-points."trackd.finders"]
     colour = "colour_finder:COLOUR"
@@ -49,8 +50,10 @@ class ColourFinder:
         return proposals
 
 
-def _make(model: Model, settings: Settings) -> Finder:
+def _make(model: Model | None, settings: Settings) -> Finder:
     return ColourFinder(settings)
 
 
-COLOUR = FinderSpec("colour", "regions of a colour", _make, Settings, Query.PHRASES)
+COLOUR = FinderSpec(
+    "colour", "regions of a colour", _make, Settings, Query.PHRASES, needs_model=False
+)

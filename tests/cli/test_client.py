@@ -26,8 +26,8 @@ from tracker.client import Event, Result
 from tracker.daemon import messages as values
 from tracker.daemon.publish.encode import encode_objects, event_message, masks_message
 from tracker.protocol.data import EventName
-from tracker.protocol.fields import BudgetInfo, DeadlineSettings, FrameAddress
-from tracker.protocol.replies import ObjectInfo
+from tracker.protocol.fields import BudgetInfo, DeadlineSettings, FindSettings, FrameAddress
+from tracker.protocol.replies import FindingInfo, ObjectInfo
 from tracker.rle import Rle, decode_rle
 from tracker.types import ObjectState
 
@@ -102,6 +102,8 @@ def test_prompt_prints_json(fake: FakeDaemon, capsys: pytest.CaptureFixture[str]
     [
         ([], "give points, a box or a mask"),
         (["--box", "1,2,3"], "--box 1,2,3 is not X0,Y0,X1,Y1"),
+        (["--text", "car", "--box", "1,2,3,4"], "give text, or points, a box or a mask, not both"),
+        (["--point", "1,2", "--finder", "text"], "a finder is asked with text"),
         (["--point", "1,2,7"], "a click with label 7"),
         (["--point", "1,2", "--frame", "last"], "--frame last is not SEQ|pts:N|captured:NS"),
         (["--point", "1,2", "--frame", "-5"], "--frame -5 is negative"),
@@ -272,6 +274,86 @@ def test_an_address_that_is_refused_keeps_its_secrets(
     assert "stream: " in told
     assert "stall_timeout_s: " in told
     assert "secret" not in told
+
+
+def test_a_finder_is_given_to_a_stream_and_shown(
+    fake: FakeDaemon, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake.streams[0] = stream_info(
+        "cam1",
+        finding=FindingInfo(
+            finder="text",
+            error="no model",
+            searches=9,
+            failures=2,
+            found=4,
+            expired=1,
+            median_s=0.25,
+        ),
+    )
+    assert main(["streams", "add", "cam2", "clip.mp4", "--find", "text:cat . dog"]) == 0
+    added, _ = fake.requests
+    assert added.find == FindSettings(finder="text", query="cat . dog")
+    told = "cam1: finder text: 4 objects found, 1 of them expired, 9 searches of 250 ms, 2 of them"
+    assert f"{told} failed; no model" in capsys.readouterr().out.splitlines()
+    assert main(["streams", "add", "cam2", "clip.mp4", "--find", ":cat"]) == 2
+    assert "write motion, or text:cat.dog" in failure(capsys)
+
+
+# --- trackd find --live
+
+
+@pytest.mark.parametrize(
+    ("options", "finder", "text"),
+    [
+        ([], None, None),
+        (["--text", "red car"], "text", "red car"),
+        (["--finder", "detector:dog"], "detector", "dog"),
+        (["--everything"], "everything", None),
+    ],
+)
+def test_a_finder_is_asked_about_a_stream(
+    fake: FakeDaemon,
+    capsys: pytest.CaptureFixture[str],
+    options: list[str],
+    finder: str | None,
+    text: str | None,
+) -> None:
+    argv = ["find", "cam1", "--live", *options]
+    assert main([*argv, "--frame", "7", "--min-score", "0.5"]) == 0
+    (sent,) = fake.requests
+    assert (sent.op, sent.stream, sent.finder, sent.text) == ("find", "cam1", finder, text)
+    assert (sent.frame, sent.min_score) == (FrameAddress(seq=7), 0.5)
+    assert capsys.readouterr().out.splitlines() == [
+        "1 found by text on frame 7",
+        "   1  cup  score 0.80  box 4,14,17,27  area 169",
+    ]
+    assert main([*argv, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["proposals"][0]["label"] == "cup"
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--live", "--find-set", "a=1"], "--find-set is not for --live"),
+        (["--live", "--out", "a.png"], "--out is not for --live"),
+        (["--live", "--detect", "a:b"], "--detect MODEL is not for --live"),
+        (["--live", "--min-score", "2"], "--min-score 2; give a number from 0 to 1"),
+        (["--motion", "--frame", "3"], "--frame without --live"),
+    ],
+)
+def test_what_a_stream_cannot_be_asked_is_one_line(
+    fake: FakeDaemon, capsys: pytest.CaptureFixture[str], options: list[str], says: str
+) -> None:
+    assert main(["find", "cam1", *options]) == 2
+    assert says in failure(capsys)
+    assert not fake.requests
+
+
+def test_an_object_is_prompted_by_words(fake: FakeDaemon) -> None:
+    assert main(["prompt", "cam1", "--text", "red car", "--finder", "text", "--label", "car"]) == 0
+    (sent,) = fake.requests
+    assert (sent.text, sent.finder, sent.label) == ("red car", "text", "car")
 
 
 # --- trackd objects
