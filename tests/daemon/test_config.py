@@ -275,6 +275,13 @@ def test_the_schema_of_the_protocol_has_every_message_and_no_loose_ends(capsys):
     assert referred <= set(schema["$defs"])
 
 
+def test_a_mistake_in_a_zone_says_where_it_is(write):
+    zones = "streams: {cam: {url: a.mp4, zones: {%s}}}"
+    assert "cam.zones.a.lin: unknown key" in refusal(write(zones % "a: {lin: [[0, 0], [1, 1]]}"))
+    assert "not a zone name" in refusal(write(zones % "'a b': {line: [[0, 0], [1, 1]]}"))
+    assert "give one of polygon, line" in refusal(write(zones % "a: {}"))
+
+
 def test_a_stream_of_which_only_the_zones_change_goes_on() -> None:
     def config(**settings: Any) -> DaemonConfig:
         return DaemonConfig.model_validate({"streams": {"cam": {"url": "a.mp4", **settings}}})

@@ -343,6 +343,24 @@ def test_a_url_that_is_never_posted_to_is_refused_without_telling_it(
     assert "hunter2" not in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("{webhooks: [{urll: x}]}", r"notify\.webhooks\.0\.urll: unknown key.*did you mean url"),
+        ("{mqtt: {host: h, prot: 1}}", r"notify\.mqtt\.prot: unknown key.*did you mean port"),
+        ("{mqtt: {host: h, events: [zones.*]}}", r"notify\.mqtt\.events: no event has a name like"),
+        ("{mqtt: {host: h, password_file: f}}", "password_file goes with username"),
+        ("{mqtt: {host: h, topic_prefix: 'a/#'}}", "topic_prefix"),
+        ("{webhooks: [{url: 'https://é.org', secret_file: f}]}", "url: .*match pattern"),
+    ],
+)
+def test_a_mistake_says_where_it_is(tmp_path: Path, text: str, says: str) -> None:
+    path = tmp_path / "trackd.yaml"
+    path.write_text(f"notify: {text}")
+    with pytest.raises(UsageError, match=says):
+        load_config(path)
+
+
 def test_files_of_sinks_start_at_the_folder_of_the_configuration(tmp_path: Path) -> None:
     path = tmp_path / "trackd.yaml"
     path.write_text(

@@ -15,6 +15,7 @@ from streams.access.policy import SourcePolicy
 from streams.address import parse_address
 from streams.errors import StreamError
 from tracker.daemon.config.schema import LimitsConfig
+from tracker.daemon.control.asking import ASKING
 from tracker.daemon.finding.choice import choose_finder
 from tracker.daemon.futures import after
 from tracker.daemon.messages import (
@@ -285,7 +286,11 @@ class Streams:
         """Watch these zones of a stream in place of those before; those that stay go on."""
         with self._lock:
             entry = self._entry(stream)
-            done = entry.worker.submit(stream, SetZonesCommand(zones))
+            asking = ASKING.set(b"")  # of one client they stay in their order, whoever asks
+            try:
+                done = entry.worker.submit(stream, SetZonesCommand(zones))
+            finally:
+                ASKING.reset(asking)
             entry.settings = entry.settings.model_copy(update={"zones": dict(zones)})
         self._on_change()
         return done

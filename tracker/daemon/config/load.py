@@ -194,6 +194,9 @@ def _keys_at(loc: tuple[int | str, ...]) -> list[str]:
     """The keys that may stand at a place of the configuration."""
     model: Any = DaemonConfig
     for part in loc:
+        if get_origin(model) is tuple:
+            model = get_args(model)[0]
+            continue
         is_dict = get_origin(model) is dict
         model = get_args(model)[1] if is_dict else model.model_fields[str(part)].annotation
         if not is_dict and type(None) in get_args(model):

@@ -1,10 +1,12 @@
 """The configuration of the daemon, as its YAML file has it."""
 
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from tracker.protocol.data import EventName
 from tracker.protocol.fields import Message, StreamName, StreamSettings
 from tracker.protocol.roles import Role
 
@@ -213,6 +215,14 @@ class SinkConfig(Message):
     queue_events: Annotated[int, Field(ge=1, le=10**6)] = 10_000
     queue_bytes: Annotated[int, Field(ge=4096, le=2**30)] = 8 * 2**20
 
+    @field_validator("events")
+    @classmethod
+    def _name_events(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
+        for pattern in patterns:
+            if not any(fnmatchcase(name, pattern) for name in EventName):
+                raise ValueError(f"no event has a name like {pattern}; see trackd schema protocol")
+        return patterns
+
 
 class MqttTlsConfig(Message):
     """TLS to a broker; the system's authorities where `ca_file` is left out.
@@ -280,7 +290,7 @@ class WebhookConfig(SinkConfig):
         allow_private: Its host may be of this machine or of a private network.
     """
 
-    url: Annotated[str, Field(max_length=4096, repr=False)]
+    url: Annotated[str, Field(max_length=4096, pattern=r"^[!-~]+$", repr=False)]
     secret_file: Path
     timeout_s: Annotated[float, Field(gt=0, le=300)] = 10.0
     allow_private: bool = False

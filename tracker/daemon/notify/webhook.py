@@ -112,7 +112,7 @@ class WebhookSink:
             return "its host is not public, and not allowed"
         except StreamError as error:
             return error.message
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, http.client.HTTPException, ValueError) as error:  # never says the URL
             return f"no answer: {type(error).__name__}"
         if status >= 500 or status in _TRY_AGAIN:
             return f"it answered {status}"
