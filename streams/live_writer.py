@@ -1,9 +1,11 @@
 """H.264 of pictures as they come, for players that are to show them at once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 
 import av
+import av.error
 import numpy as np
 from av.container import OutputContainer
 from av.video.frame import PictureType, VideoFrame
@@ -12,6 +14,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from streams.closing import Closing
+from streams.errors import WriterError
 
 TIME_BASE = Fraction(1, 90_000)  # of RTP and MPEG-TS
 _KEYFRAME_EVERY_S = 2  # whoever joins waits so long at most
@@ -19,13 +22,18 @@ _NOMINAL_FPS = 30  # for the rate control, which knows no other
 
 
 class _Sink:
-    """What FFmpeg writes to, as it wants it: an object with a `write`."""
+    """File-like object that FFmpeg writes to; it keeps the error, of which PyAV makes another."""
 
     def __init__(self, write: Callable[[bytes], None]) -> None:
         self._write = write
+        self.error: Exception | None = None
 
     def write(self, data: bytes) -> int:
-        self._write(bytes(data))
+        try:
+            self._write(bytes(data))
+        except Exception as error:
+            self.error = error
+            raise
         return len(data)
 
 
@@ -50,8 +58,9 @@ class LiveWriter(Closing):
         self._reformatter = VideoReformatter()
         self._next_key = 0
         self._last = -1
+        self._sink = _Sink(write)
         at_once = {"flush_packets": "1"}
-        self._container: OutputContainer = av.open(_Sink(write), "w", format="nut", options=at_once)
+        self._container: OutputContainer = av.open(self._sink, "w", format="nut", options=at_once)
         self._video = self._container.add_stream("libx264", rate=_NOMINAL_FPS)
         assert isinstance(self._video, VideoStream)
         self._video.options = {
@@ -75,6 +84,9 @@ class LiveWriter(Closing):
         Args:
             image_hwc: uint8 RGB [H, W, 3].
             time_s: When it is shown, in seconds; later than the one before.
+
+        Raises:
+            WriterError: It cannot be encoded.
         """
         frame = self._encodable(image_hwc)
         frame.time_base = TIME_BASE
@@ -82,13 +94,25 @@ class LiveWriter(Closing):
         if frame.pts >= self._next_key:
             frame.pict_type = PictureType.I
             self._next_key = frame.pts + _KEYFRAME_EVERY_S * TIME_BASE.denominator
-        self._container.mux(self._video.encode(frame))
+        with self._translated():
+            self._container.mux(self._video.encode(frame))
 
     def close(self) -> None:
         """Encode what is left, and end the container."""
-        if self._last >= 0:
-            self._container.mux(self._video.encode(None))
-        self._container.close()
+        with self._translated():
+            if self._last >= 0:
+                self._container.mux(self._video.encode(None))
+            self._container.close()
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        """Raise the errors of `write` as they were, and others as a WriterError."""
+        try:
+            yield
+        except av.error.FFmpegError as error:
+            if self._sink.error is not None:
+                raise self._sink.error from None
+            raise WriterError(f"cannot encode the video: {error.strerror}") from error
 
     def _encodable(self, image_hwc: NDArray[np.uint8]) -> VideoFrame:
         height, width = image_hwc.shape[:2]

@@ -214,7 +214,7 @@ def wait_for_port(port: int) -> None:
 
 
 @pytest.mark.slow
-def test_a_server_that_is_not_there_or_says_nothing_is_one_line(fake: FakeDaemon) -> None:
+def test_a_server_that_is_not_there_is_one_line(fake: FakeDaemon) -> None:
     (port,) = free_ports(1)
     with sending(fake, frame):
         to = f"rtmp://me:secret@127.0.0.1:{port}/live/key"

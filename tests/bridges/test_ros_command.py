@@ -2,17 +2,25 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 from uuid import uuid4
 
 import numpy as np
 import pytest
+import yaml
 
 pytest.importorskip("cyclonedds", reason="the extra ros is not installed")
 
 from tests.support.bridges import Program, sending, trackd
 from tests.support.fake_daemon import FakeDaemon, daemon
-from tests.support.ros_types import ros_types
-from tests.support.tracked_frames import HEIGHT, WIDTH, disc, found, tracked
+from tests.support.received import result
+from tests.support.ros_types import CALIBRATION, ros_types
+from tests.support.tracked_frames import HEIGHT, WIDTH, disc, found, tracked, wait_until
+from tracker.bridges.ros import messages
+from tracker.bridges.ros.calibration import read_calibration
+from tracker.bridges.ros.participant import Participant
+from tracker.bridges.ros.run import RosSettings, StreamTopics
 from tracker.cli.main import main
 from tracker.protocol.requests import PromptObject
 
@@ -83,6 +91,58 @@ def test_a_second_participant_receives_results_and_prompts(fake: FakeDaemon, pre
     assert sent.frame is not None
     assert sent.frame.captured_ns == 10**18 + 5
     assert summary.endswith("0 failed; 1 prompts, 1 refused")
+
+
+def test_a_subscriber_that_asks_for_more_than_is_offered_is_told_of(
+    prefix: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    participant = Participant(int(DOMAIN) + 1, "loopback")
+    name = f"/{prefix}/cam1"
+    topics = StreamTopics(participant, RosSettings(streams=("cam1",)), "cam1", name)
+    reliable = participant.reader(f"{name}/detections", messages.Detection2DArray)
+    got = result(1, (found(1, DISC_HW),))
+    with caplog.at_level("WARNING", logger="trackd.ros"):
+        wait_until(lambda: topics.publish(got) or caplog.messages)
+        topics.publish(got)
+    assert caplog.messages == [
+        f"a subscriber of {name}/detections asks for reliable messages, which are not offered; "
+        "let it take sensor data, or start with --qos reliable"
+    ]
+    assert reliable.take() == []
+
+
+class Subscribed:
+    """A writer with subscribers."""
+
+    name, has_readers, refused = "/info", True, 0
+
+    def __init__(self) -> None:
+        self.written: list[Any] = []
+
+    def write(self, message: Any) -> None:
+        self.written.append(message)
+
+
+@pytest.mark.parametrize(("width", "fits"), [(WIDTH, True), (10 * WIDTH, False)])
+def test_a_calibration_goes_with_frames_of_its_size_alone(
+    width: int, fits: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "door.yaml"
+    path.write_text(yaml.safe_dump(CALIBRATION | {"image_width": width}))
+    settings = RosSettings(streams=("cam1",), calibrations={"cam1": read_calibration(path)})
+    writers = {}
+
+    def writer(name: str, kind: type, reliability: str) -> Subscribed:
+        return writers.setdefault(name, Subscribed())
+
+    topics = StreamTopics(SimpleNamespace(writer=writer), settings, "cam1", "/t/cam1")
+    for seq in (1, 2):
+        topics.publish(result(seq, (found(1, DISC_HW),)))
+    infos = writers["/t/cam1/camera_info"].written
+    stamps = [image.header.stamp for image in writers["/t/cam1/label_map"].written]
+    assert [info.header.stamp for info in infos] == (stamps if fits else [])
+    said = f"no camera_info of cam1: it is for {width}x48 pixels, the frames have 64x48"
+    assert caplog.messages == ([] if fits else [said])
 
 
 def prompt_cdr() -> bytes:

@@ -12,7 +12,7 @@ import yaml
 pytest.importorskip("cyclonedds", reason="the extra ros is not installed")
 
 from tests.support.received import result
-from tests.support.ros_types import ros_types
+from tests.support.ros_types import CALIBRATION, ros_types
 from tests.support.tracked_frames import HEIGHT, WIDTH, disc, found
 from tracker.bridges.ros import messages
 from tracker.bridges.ros.calibration import read_calibration
@@ -24,16 +24,6 @@ from tracker.types import ObjectState
 
 STORE = ros_types()
 TRANSLATOR = Translator(messages, "camera_link")
-CALIBRATION = {
-    "image_width": 64,
-    "image_height": 48,
-    "camera_name": "door",
-    "distortion_model": "plumb_bob",
-    "distortion_coefficients": {"rows": 1, "cols": 5, "data": [0.1, -0.2, 0.001, 0.002, 0.0]},
-    "camera_matrix": {"rows": 3, "cols": 3, "data": [50.0, 0, 32, 0, 51, 24, 0, 0, 1]},
-    "rectification_matrix": {"rows": 3, "cols": 3, "data": [1, 0, 0, 0, 1, 0, 0, 0, 1]},
-    "projection_matrix": {"rows": 3, "cols": 4, "data": [50, 0, 32, 0, 0, 51, 24, 0, 0, 0, 1, 0]},
-}
 
 
 def read(message: Any, name: str) -> Any:

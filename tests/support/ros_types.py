@@ -22,6 +22,17 @@ VISION_MSGS = {
     ),
     "Detection2DArray": "std_msgs/Header header\nDetection2D[] detections\n",
 }
+#: A file of camera_calibration.
+CALIBRATION = {
+    "image_width": 64,
+    "image_height": 48,
+    "camera_name": "door",
+    "distortion_model": "plumb_bob",
+    "distortion_coefficients": {"rows": 1, "cols": 5, "data": [0.1, -0.2, 0.001, 0.002, 0.0]},
+    "camera_matrix": {"rows": 3, "cols": 3, "data": [50.0, 0, 32, 0, 51, 24, 0, 0, 1]},
+    "rectification_matrix": {"rows": 3, "cols": 3, "data": [1, 0, 0, 0, 1, 0, 0, 0, 1]},
+    "projection_matrix": {"rows": 3, "cols": 4, "data": [50, 0, 32, 0, 0, 51, 24, 0, 0, 0, 1, 0]},
+}
 
 
 def ros_types() -> Typestore:

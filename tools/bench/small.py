@@ -12,9 +12,9 @@ from safetensors.torch import save_file
 from torch import nn
 
 from tracker.errors import UsageError
+from tracker.extras import quiet
 from tracker.models.edgetam.family import TRUNK
 from tracker.models.efficienttam.build import Architecture, build_efficienttam
-from tracker.models.extras import quiet
 from tracker.models.hugging_face.checkpoint import transformers
 
 EDGETAM_SIZE, SAM3_SIZE, SAM2_SIZE = 128, 112, 128

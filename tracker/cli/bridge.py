@@ -1,7 +1,6 @@
 """Parts that the commands of bridges share: streams, messages on stderr, the end."""
 
 import argparse
-import importlib
 import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -44,22 +43,6 @@ class _Line(logging.Formatter):
 def say(text: str) -> None:
     """Print a line on stderr."""
     print("trackd:", printable(redact_text(text)), file=sys.stderr, flush=True)
-
-
-def need(module: str, *, extra: str, who: str) -> None:
-    """Check that an optional package can be imported.
-
-    Raises:
-        UsageError: It cannot.
-    """
-    try:
-        importlib.import_module(module)
-    except ImportError as error:
-        missing = isinstance(error, ModuleNotFoundError) and error.name == module
-        what = "which is not installed" if missing else f"which cannot be imported: {error}"
-        raise UsageError(
-            f"{who} needs {module}, {what}", f"pip install 'trackd[{extra}]'"
-        ) from error
 
 
 def check_streams(client: "Client", names: Sequence[str]) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tracker.cli import bridge, connection
 from tracker.errors import UsageError
+from tracker.extras import import_extra
 
 if TYPE_CHECKING:
     from tracker.bridges.ros.run import RosSettings
@@ -79,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
         UsageError: An option is wrong, there is no such stream, or the extra is not installed.
         TrackdError: The daemon does not answer, or the domain cannot be joined.
     """
-    bridge.need("cyclonedds", extra="ros", who="trackd ros")
+    import_extra("cyclonedds", extra="ros", who="trackd ros")
     from tracker.bridges.ros import run as ros
 
     settings = _settings(args)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from tracker.cli import bridge, connection
 from tracker.errors import UsageError
+from tracker.extras import import_extra
 
 if TYPE_CHECKING:
     from tracker.bridges.view.base import View
@@ -80,9 +81,9 @@ def run(args: argparse.Namespace) -> int:
 
 def _check(args: argparse.Namespace) -> None:
     if args.foxglove:
-        bridge.need("foxglove", extra="foxglove", who="trackd view --foxglove")
+        import_extra("foxglove", extra="foxglove", who="trackd view --foxglove")
     else:
-        bridge.need("rerun", extra="rerun", who="trackd view --rerun")
+        import_extra("rerun", extra="rerun", who="trackd view --rerun")
         if args.port is not None:
             raise UsageError("--port is for --foxglove", "leave it out")
         if args.rerun and Path(args.rerun).suffix != _SUFFIX:

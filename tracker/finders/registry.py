@@ -2,10 +2,10 @@
 
 from typing import TYPE_CHECKING, Any
 
+from tracker.extras import check_extra
 from tracker.finders import settings as defaults
 from tracker.finders.base import Finder, FinderSpec, Query
 from tracker.models.catalog import CATALOG
-from tracker.models.extras import check_extra
 from tracker.plugins import Registry
 
 if TYPE_CHECKING:

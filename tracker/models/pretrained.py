@@ -6,8 +6,8 @@ from typing import Any
 import torch
 
 from tracker.errors import ModelError
+from tracker.extras import import_extra, quiet
 from tracker.models.catalog import Task, find_model
-from tracker.models.extras import import_extra, quiet
 from tracker.models.model_files import require_folder
 
 _NAMED_KEYS = 3

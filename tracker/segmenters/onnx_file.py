@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from tracker.errors import ModelError
-from tracker.models.extras import import_extra
+from tracker.extras import import_extra
 
 
 class OnnxFile:

@@ -44,7 +44,7 @@ _LOOPBACK = """
   </Discovery>
 </Domain></CycloneDDS>
 """
-_BLOCKING_S = 0.1
+_RELIABLE = Policy.Reliability.Reliable(duration(seconds=0.1))  # that a writer may wait
 
 
 class Participant:
@@ -71,24 +71,21 @@ class Participant:
 
     def writer(self, name: str, kind: type[Any], reliability: Reliability) -> "Writer":
         """Publisher of a ROS 2 topic."""
-        reliable = Policy.Reliability.Reliable(duration(seconds=_BLOCKING_S))
         kept = Policy.History.KeepLast(DEPTH)
-        qos = _qos(reliable if reliability == "reliable" else Policy.Reliability.BestEffort, kept)
-        topic = Topic(self._participant, dds_topic(name), kind, qos=qos)
-        return Writer(name, DataWriter(self._participant, topic, qos=qos))
+        qos = _qos(_RELIABLE if reliability == "reliable" else Policy.Reliability.BestEffort, kept)
+        return Writer(name, DataWriter(self._participant, self._topic(name, kind), qos=qos))
 
     def reader(self, name: str, kind: type[Any]) -> DataReader[Any]:
         """Subscriber of a ROS 2 topic, for `wait`."""
-        qos = _qos(
-            Policy.Reliability.Reliable(duration(seconds=_BLOCKING_S)),
-            Policy.History.KeepAll,
-            Policy.ResourceLimits(max_samples=MAX_WAITING),
-        )
-        topic = Topic(self._participant, dds_topic(name), kind, qos=_qos())
-        reader = DataReader(self._participant, topic, qos=qos)
+        limits = Policy.ResourceLimits(max_samples=MAX_WAITING)
+        qos = _qos(_RELIABLE, Policy.History.KeepAll, limits)
+        reader = DataReader(self._participant, self._topic(name, kind), qos=qos)
         anything = SampleState.Any | ViewState.Any | InstanceState.Any
         self._waiting.attach(ReadCondition(reader, anything))
         return reader
+
+    def _topic(self, name: str, kind: type[Any]) -> Topic[Any]:
+        return Topic(self._participant, dds_topic(name), kind, qos=_qos())
 
     def wait(self, timeout_s: float) -> None:
         """Wait until a reader has a message, at most so long."""

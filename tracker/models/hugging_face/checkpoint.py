@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from tracker.errors import ModelError
-from tracker.models.extras import import_extra, quiet
+from tracker.extras import import_extra, quiet
 from tracker.models.state_dict import differences, read_state
 
 MOST_CONFIG_BYTES = 1 << 20
