@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.certificates import self_signed
 from tests.support.documents import ROOT
 from tests.support.mosquitto import SKIP, Broker, Subscriber
 from tests.support.tracked_frames import wait_until
@@ -417,3 +418,55 @@ def test_the_receiver_of_the_examples_takes_what_is_signed_once_and_refuses_the_
             "door zone.entered parcel 1",
             "door zone.entered parcel 2",
         ]
+
+
+# --- TLS
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> tuple[Path, Path]:
+    paths = tmp_path / "cert.pem", tmp_path / "key.pem"
+    self_signed(*paths, alternative="IP:127.0.0.1")
+    return paths
+
+
+@SKIP
+def test_a_broker_is_spoken_to_over_tls_if_its_certificate_is_trusted(
+    tmp_path: Path, certificate: tuple[Path, Path]
+) -> None:
+    (tmp_path / "broker").mkdir()
+    with Broker(tmp_path / "broker", tls=certificate) as broker:
+        config = {"host": "127.0.0.1", "port": broker.port, "tls": {}}
+        with notifying({"mqtt": config}) as notifier:
+            notifier.put(event())
+            wait_until(lambda: status(notifier).failures > 0)
+            assert status(notifier).sent == 0
+        config["tls"] = {"ca_file": certificate[0]}
+        with notifying({"mqtt": config}) as notifier:
+            notifier.put(event())
+            wait_until(lambda: status(notifier).sent == 1)
+
+
+def test_files_that_are_no_certificates_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text("no certificate")
+    mqtt = {"host": "broker", "tls": {"ca_file": tmp_path / "ca.pem"}}
+    with pytest.raises(UsageError, match=r"notify\.mqtt\.tls"):
+        Notifier.from_config(NotifyConfig.model_validate({"mqtt": mqtt}))
+
+
+def test_a_webhook_is_posted_over_tls_if_its_certificate_is_trusted(
+    tmp_path: Path,
+    secret: Path,
+    certificate: tuple[Path, Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with Receiver(tmp_path, tls=certificate) as receiver:
+        with notifying(hook(receiver, secret)) as notifier:
+            notifier.put(event())
+            wait_until(lambda: status(notifier).failures > 1)
+            assert status(notifier).error == "no answer: SSLCertVerificationError"
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
+        with notifying(hook(receiver, secret)) as notifier:
+            notifier.put(event())
+            wait_until(lambda: status(notifier).sent == 1)
+        assert len(receiver.requests()) == 1

@@ -21,6 +21,7 @@ from tracker.daemon.messages import (
     ResetCommand,
     RestoreCommand,
     SaveCommand,
+    SetZonesCommand,
 )
 from tracker.daemon.telemetry.status import TrackingStatus
 from tracker.daemon.tracking.frame_history import HistoryFrame
@@ -36,8 +37,10 @@ from tracker.protocol.fields import (
     BudgetInfo,
     DeadlineSettings,
     FrameAddress,
+    MeasureSettings,
     RleMask,
     StreamSettings,
+    ZoneSettings,
 )
 from tracker.protocol.replies import ErrorCode, ObjectInfo, ObjectsResult, PromptResult
 from tracker.types import ObjectState, StageTimes, TrackResult
@@ -594,3 +597,67 @@ def test_status_shows_how_the_stream_stands(stream: Stream) -> None:
     for stage in status.stages.values():
         assert stage.count == 3
         assert 0 < stage.p50_s <= stage.p99_s
+
+
+class TestZones:
+    """Zones as commands, corrections and snapshots change them; `test_zones` has the rest."""
+
+    SQUARE = ZoneSettings(polygon=((0, 0), (160, 0), (160, 120), (0, 120)), min_frames=1)
+
+    def watched(self) -> Stream:
+        return Stream(settings=SETTINGS.model_copy(update={"zones": {"all": self.SQUARE}}))
+
+    def zone_events(self, stream: Stream) -> list[EventName]:
+        return [name for name, _ in stream.told() if name.startswith(("zone.", "line."))]
+
+    def test_a_correction_of_an_old_frame_makes_no_event_twice(self) -> None:
+        stream = self.watched()
+        stream.see(10, 11)
+        stream.prompt(drawn(11))
+        stream.see(12)
+        assert self.zone_events(stream) == [
+            EventName.ZONE_SET,
+            EventName.ZONE_COUNT,
+            EventName.ZONE_ENTERED,
+            EventName.ZONE_COUNT,
+        ]
+        stream.prompt(drawn(10, object_id=1, frame=FrameAddress(seq=10)))
+        stream.see(13)
+        assert self.zone_events(stream) == []
+        assert stream.status().zones[0].count == 1
+        assert stream.status().zone_events == 4
+
+    def test_an_object_that_is_put_back_does_not_enter_and_is_counted(self, tmp_path: Path) -> None:
+        stream = self.watched()
+        stream.see(10)
+        stream.prompt(drawn(10))
+        stream.see(11)
+        stream.save(tmp_path / "s")
+        other = self.watched()
+        other.tracker.apply(RestoreCommand(tmp_path / "s"))
+        other.see(12, 13)
+        assert self.zone_events(other) == [EventName.ZONE_SET, EventName.ZONE_COUNT]
+        assert other.status().zones[0].count == 1
+
+    def test_zones_that_are_set_take_the_place_of_those_before(self) -> None:
+        stream = self.watched()
+        line = ZoneSettings(line=((0, 0), (160, 120)))
+        stream.tracker.apply(SetZonesCommand({"line": line}))
+        assert self.zone_events(stream) == [
+            EventName.ZONE_SET,
+            EventName.ZONE_REMOVED,
+            EventName.ZONE_SET,
+        ]
+        assert [one.zone for one in stream.status().zones] == ["line"]
+
+    def test_a_velocity_is_not_worked_out_unless_it_is_sent(self) -> None:
+        plain, measured = (
+            Stream(settings=SETTINGS.model_copy(update={"measure": MeasureSettings(velocity=one)}))
+            for one in (False, True)
+        )
+        for stream in (plain, measured):
+            stream.see(10)
+            stream.prompt(drawn(10))
+            stream.see(11, 12, 13, 14)
+        assert plain.newest.motions == {}
+        assert list(measured.newest.motions) == [1]

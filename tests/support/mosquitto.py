@@ -23,10 +23,13 @@ SKIP = pytest.mark.skipif(
 class Broker:
     """A broker on a free port that keeps sessions on the disk; ends with the block.
 
-    With `password` it lets in the user `camera` alone.
+    With `password` it lets in the user `camera` alone; with `tls`, a certificate and its key, it
+    speaks TLS alone.
     """
 
-    def __init__(self, folder: Path, password: str = "") -> None:
+    def __init__(
+        self, folder: Path, password: str = "", tls: tuple[Path, Path] | None = None
+    ) -> None:
         self.folder = folder
         (self.port,) = free_ports(1)
         lines = [
@@ -42,6 +45,8 @@ class Broker:
                 ["mosquitto_passwd", "-b", "-c", str(users), "camera", password], check=True
             )
             lines.append(f"password_file {users}")
+        if tls is not None:
+            lines += [f"certfile {tls[0]}", f"keyfile {tls[1]}"]
         (folder / "mosquitto.conf").write_text("\n".join(lines) + "\n")
 
     def start(self) -> None:

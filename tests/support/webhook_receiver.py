@@ -1,11 +1,12 @@
 """An HTTP server in a process of its own that takes webhooks and writes down what came.
 
-`python webhook_receiver.py FILE`: prints its port. Each request is a line of JSON in FILE. While a
-file `FILE.fails` is there it answers with the status that is in it.
+`python webhook_receiver.py FILE [CERTIFICATE KEY]`: prints its port. Each request is a line of
+JSON in FILE. While a file `FILE.fails` is there it answers with the status that is in it.
 """
 
 import http.server
 import json
+import ssl
 import sys
 from pathlib import Path
 
@@ -33,5 +34,9 @@ class Receiver(http.server.BaseHTTPRequestHandler):
 
 if __name__ == "__main__":
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
+    if len(sys.argv) > 2:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*sys.argv[2:])
+        server.socket = context.wrap_socket(server.socket, server_side=True)
     print(server.server_address[1], flush=True)
     server.serve_forever()

@@ -10,15 +10,19 @@ _PROGRAM = Path(__file__).with_name("webhook_receiver.py")
 
 
 class Receiver:
-    """Takes webhooks in a process of its own, which ends with the block."""
+    """Takes webhooks in a process of its own, which ends with the block.
 
-    def __init__(self, folder: Path) -> None:
+    With `tls`, a certificate and its key, it speaks TLS alone.
+    """
+
+    def __init__(self, folder: Path, tls: tuple[Path, Path] | None = None) -> None:
+        self._tls = tls or ()
         self._got = folder / "got.jsonl"
         self._got.touch()
         self._fails = folder / "got.jsonl.fails"
 
     def __enter__(self) -> Self:
-        command = [sys.executable, str(_PROGRAM), str(self._got)]
+        command = [sys.executable, str(_PROGRAM), str(self._got), *map(str, self._tls)]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE)
         assert self._process.stdout is not None
         self.port = int(self._process.stdout.readline())
@@ -36,7 +40,8 @@ class Receiver:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/hook?token=hunter2"
+        scheme = "https" if self._tls else "http"
+        return f"{scheme}://127.0.0.1:{self.port}/hook?token=hunter2"
 
     def answer(self, status: int | None) -> None:
         """Answer with this from now on; well again for None."""
