@@ -11,6 +11,7 @@ from tracker.daemon.messages import (
     Command,
     Event,
     FindCommand,
+    FoundBy,
     ListCommand,
     LiveFrame,
     PromptCommand,
@@ -279,16 +280,12 @@ class StreamTracker:
         self._motion.forget(object_id)
         if object_id in self._drafts or (created and command.draft):
             self._drafts.touch(object_id)
-        if command.found is not None:
-            self._found.ids.add(object_id)
-            self.counts.found += 1
         if created:
             self._tell_added(self._info(prompted.object))
         else:
             self._tell(EventName.OBJECT_CORRECTED, object_id, label=prompted.object.label)
         if command.found is not None:
-            by = f"found by {command.found.finder}, score {command.found.score:.2f}"
-            self._tell(EventName.FIND_ACCEPTED, object_id, label=prompted.object.label, text=by)
+            self._accept_found(command.found, prompted.object)
         self._look()
         newest = self._newest
         assert newest is not None
@@ -301,6 +298,13 @@ class StreamTracker:
             deferred_frames=prompted.left,
             mask=self._mask_on(object_id, frame) if command.return_mask else None,
         )
+
+    def _accept_found(self, found: FoundBy, obj: ObjectResult) -> None:
+        """Take note of an object that a finder proposed."""
+        self._found.ids.add(obj.id)
+        self.counts.found += 1
+        text = f"found by {found.finder}, score {found.score:.2f}"
+        self._tell(EventName.FIND_ACCEPTED, obj.id, label=obj.label, text=text)
 
     def _mask_on(self, object_id: int, frame: HistoryFrame) -> RleMask:
         rle = encode_rle(self._session.mask_on(object_id, frame.step))
