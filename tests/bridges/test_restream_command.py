@@ -169,21 +169,9 @@ def test_rtmp_is_taken_by_another_program(fake: FakeDaemon, tmp_path: Path) -> N
         pytest.skip("no ffmpeg")
     (port,) = free_ports(1)
     url, path = f"rtmp://127.0.0.1:{port}/live/key", tmp_path / "got.flv"
-    listen = [
-        "ffmpeg",
-        "-v",
-        "error",
-        "-listen",
-        "1",
-        "-f",
-        "flv",
-        "-i",
-        url,
-        "-c",
-        "copy",
-        str(path),
-    ]
-    with subprocess.Popen(listen, stdin=subprocess.DEVNULL) as server:
+    listen = ["-listen", "1", "-probesize", "2000", "-analyzeduration", "0", "-f", "flv", "-i", url]
+    command = ["ffmpeg", "-v", "error", *listen, "-c", "copy", "-flush_packets", "1", str(path)]
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL) as server:
         try:
             wait_for_port(port)
             with sending(fake, frame), trackd(fake, "restream", "cam1", "--to", url) as restream:

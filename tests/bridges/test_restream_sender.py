@@ -32,6 +32,7 @@ def silent() -> Iterator[Destination]:
         yield parse_destination(f"rtmp://127.0.0.1:{listener.getsockname()[1]}/live/key")
 
 
+@pytest.mark.slow
 def test_a_silent_server_is_given_up(silent: Destination, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session, "CONNECT_S", 0.3)
     sending = Sender(silent, BITRATE)
@@ -46,6 +47,7 @@ def is_live(one: Session) -> bool:
     return one.progress is Progress.LIVE
 
 
+@pytest.mark.slow
 def test_a_destination_that_takes_nothing_any_more_is_given_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -78,6 +79,7 @@ def test_rerun_gets_pictures_masks_and_boxes(fake: FakeDaemon, tmp_path: Path) -
         view.line("showing cam1")
         while path.stat().st_size < 20_000:
             assert view.process.poll() is None, view.all_lines
+            time.sleep(0.05)
         assert view.end() == 0
         shown = int(view.line("showed").split()[1])
     with Program("tests/support/rerun_peer.py", str(path)) as reader:
