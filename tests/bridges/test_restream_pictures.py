@@ -16,6 +16,7 @@ from tracker.bridges.scenes import Scene
 from tracker.effects.chain import parse_effects
 from tracker.errors import TrackdError, UsageError
 from tracker.protocol.data import FrameStamp
+from tracker.protocol.fields import Encoding
 from tracker.types import ObjectResult, ObjectState
 
 HEIGHT, WIDTH = 240, 320
@@ -55,6 +56,16 @@ def test_what_is_named_is_hidden_and_the_rest_is_as_it_was(target: str, style: s
     image = sent(scene(FACE, PLATE), hiding(target, style=style))
     assert contrast(image, FACE_HW) < 0.15
     assert contrast(image, PLATE_HW) > 0.9
+
+
+@pytest.mark.parametrize("encoding", ["rle", "bits", "polygon", "labelmap-png"])
+def test_what_a_surer_object_covers_is_hidden_too(encoding: Encoding) -> None:
+    """In a label map the pixels of both are those of the surer one alone."""
+    hand_hw = disc(100, 120, 30, HEIGHT, WIDTH)
+    hand = found(2, hand_hw, label="hand", score=0.99)
+    got = result(1, (replace(FACE, score=0.6), hand), image=IMAGE, encoding=encoding)
+    image = sent(Scene(picture(got, IMAGE), got), hiding("face"))
+    assert contrast(image, FACE_HW & hand_hw) < 0.15
 
 
 def test_all_hides_every_object() -> None:

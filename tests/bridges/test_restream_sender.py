@@ -68,6 +68,16 @@ def test_a_destination_that_takes_nothing_any_more_is_given_up(
         os.close(ends[1])
 
 
+def test_a_playlist_keeps_half_a_minute(tmp_path: Path) -> None:
+    sending = Sender(parse_destination(str(tmp_path / "x.m3u8")), BITRATE)
+    wait_until(lambda: sending.send(PICTURE, Fraction(0)) or sending.sent)
+    for index in range(1, 100):
+        sending.send(PICTURE, Fraction(index))
+    sending.close()
+    assert sending.sent >= 100
+    assert len(list(tmp_path.iterdir())) <= 18  # 15 of the list, one more, and the list itself
+
+
 class Scripted:
     """A session that is live for some pictures, and then ends."""
 

@@ -10,18 +10,22 @@ from tests.support.tracked_frames import tracked
 from tracker.client import Picture, Result
 from tracker.daemon.publish.encode import encode_objects, masks_message
 from tracker.protocol.data import FrameMessage
+from tracker.protocol.fields import Encoding
 from tracker.types import ObjectResult
 
 
 def result(
-    seq: int, objects: tuple[ObjectResult, ...], image: NDArray[np.uint8] | None = None
+    seq: int,
+    objects: tuple[ObjectResult, ...],
+    image: NDArray[np.uint8] | None = None,
+    encoding: Encoding = "rle",
 ) -> Result:
     """The masks message of a frame that is as large as its objects' masks."""
     frame = tracked(seq, objects, image=image)
     height, width = frame.live.frame.image.shape[:2]
-    encoded = encode_objects(objects, "rle", height, width)
+    encoded = encode_objects(objects, encoding, height, width)
     message = masks_message(frame, encoded, seq=seq, encoded_s=time.monotonic())
-    return Result(message, ())
+    return Result(message, (b"", b"", *encoded.blobs))
 
 
 def picture(of: Result, image: NDArray[np.uint8], scale: float = 1.0) -> Picture:

@@ -76,7 +76,8 @@ def _playlist(text: str) -> Destination:
         )
     if not path.parent.is_dir():
         raise UsageError(f"--to {text}: there is no folder {path.parent}", "make it")
-    return Destination(f"file:{path}", "hls", text)
+    # Absolute and without `file:`: FFmpeg deletes segments of plain paths alone.
+    return Destination(str(path.absolute()), "hls", text)
 
 
 def _shown(url: str) -> str:

@@ -98,11 +98,24 @@ def _hidden(
     if hiding.hides_unsure and hiding.is_unsure(messages):
         return restyle(frame.image)
     pairs = zip(messages, objects, strict=True)
-    shown = tuple(item for message, item in pairs if hiding.has(message) and message.box)
+    shown = tuple(
+        item if message.value is None else _whole_box(item)
+        for message, item in pairs
+        if hiding.has(message) and message.box
+    )
     distances = {item.id: signed_distance(item) for item in shown}
     stage = RegionStage(restyle, Target(), hides=True)
     (shot,) = stage.push(Shot(frame, frame.image, shown, distances))
     return shot.image_hwc
+
+
+def _whole_box(item: ObjectResult) -> ObjectResult:
+    """An object of a label map, where others may have taken its pixels: all of its box is its."""
+    assert item.box_xyxy is not None
+    x0, y0, x1, y1 = item.box_xyxy
+    mask_hw = np.zeros_like(item.mask_hw)
+    mask_hw[y0:y1, x0:x1] = True
+    return replace(item, mask_hw=mask_hw)
 
 
 def _decoded(scene: Scene) -> NDArray[np.uint8]:
