@@ -200,6 +200,20 @@ def test_an_endpoint_that_is_gone_does_not_hold_up_the_end(
     assert "hunter2" not in caplog.text
 
 
+def test_the_certificates_are_read_once_for_all_posts(
+    secret: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads: list[int] = []
+    create = webhook.ssl.create_default_context
+    counted = lambda: (reads.append(1), create())[1]  # noqa: E731
+    monkeypatch.setattr(webhook.ssl, "create_default_context", counted)
+    one = {"url": "https://localhost/", "secret_file": secret}
+    with notifying({"webhooks": [one]}) as notifier:
+        notifier.put(event())
+        wait_until(lambda: status(notifier).failures > 2)
+    assert reads == [1]
+
+
 # --- MQTT topics
 
 
