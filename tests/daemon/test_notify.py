@@ -283,6 +283,17 @@ def test_a_line_has_no_count() -> None:
     assert retained.take_unsent() is None
 
 
+def test_a_polygon_that_becomes_a_line_loses_its_count_and_its_sensors() -> None:
+    topics, retained = MqttTopics("trackd", "ha"), RetainedTopics()
+    for name in (EventName.ZONE_SET, EventName.ZONE_COUNT):
+        topics.retain(event(3, name), retained)
+    sent = dict(iter(retained.take_unsent, None))
+    line = ZoneEvent(name="gate", crossed_in=0, crossed_out=0)
+    topics.retain(event(1, EventName.ZONE_SET, zone=line), retained)
+    assert len(sent) == 3
+    assert dict(iter(retained.take_unsent, None)) == dict.fromkeys(sent, b"")
+
+
 # --- a real broker
 
 
