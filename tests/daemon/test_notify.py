@@ -294,6 +294,20 @@ def test_a_polygon_that_becomes_a_line_loses_its_count_and_its_sensors() -> None
     assert dict(iter(retained.take_unsent, None)) == dict.fromkeys(sent, b"")
 
 
+def test_topics_that_come_and_go_while_the_broker_is_away_are_not_kept() -> None:
+    retained = RetainedTopics()
+    retained.set("sent", b"1")
+    assert retained.take_unsent() == ("sent", b"1")
+    for number in range(100):
+        retained.set(f"zone-{number}", b"1")
+        retained.clear(f"zone-{number}")
+    retained.clear("sent")
+    assert list(iter(retained.take_unsent, None)) == [("sent", b"")]
+    retained.set("sent", b"2")
+    retained.clear("sent")
+    assert retained.take_unsent() is None
+
+
 # --- a real broker
 
 
