@@ -200,6 +200,45 @@ def test_an_endpoint_that_is_gone_does_not_hold_up_the_end(
     assert "hunter2" not in caplog.text
 
 
+def test_a_sink_that_takes_all_the_time_at_the_end_leaves_it_to_the_others() -> None:
+    """The first is done only when the second has sent what it had."""
+    sent = threading.Event()
+
+    class Slow:
+        name = "slow"
+        given_s = 0.0
+
+        def stop(self, timeout_s: float) -> None:
+            assert sent.wait(timeout_s)
+            self.given_s = timeout_s
+
+        def status(self) -> SinkStatus:
+            return SinkStatus(self.name)
+
+    class Quick(Slow):
+        def stop(self, timeout_s: float) -> None:
+            self.given_s = timeout_s
+            sent.set()
+
+    sinks = Slow(), Quick()
+    Notifier(sinks).stop(20.0)  # type: ignore[arg-type]
+    assert [sink.given_s for sink in sinks] == [20.0, 20.0]
+
+
+def test_the_certificates_are_read_once_for_all_posts(
+    secret: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads: list[int] = []
+    create = webhook.ssl.create_default_context
+    counted = lambda: (reads.append(1), create())[1]  # noqa: E731
+    monkeypatch.setattr(webhook.ssl, "create_default_context", counted)
+    one = {"url": "https://localhost/", "secret_file": secret}
+    with notifying({"webhooks": [one]}) as notifier:
+        notifier.put(event())
+        wait_until(lambda: status(notifier).failures > 2)
+    assert reads == [1]
+
+
 # --- MQTT topics
 
 
@@ -241,6 +280,31 @@ def test_a_line_has_no_count() -> None:
     topics, retained = MqttTopics("trackd", "ha"), RetainedTopics()
     line = ZoneEvent(name="door", crossed_in=1, crossed_out=0)
     topics.retain(event(1, EventName.ZONE_SET, zone=line), retained)
+    assert retained.take_unsent() is None
+
+
+def test_a_polygon_that_becomes_a_line_loses_its_count_and_its_sensors() -> None:
+    topics, retained = MqttTopics("trackd", "ha"), RetainedTopics()
+    for name in (EventName.ZONE_SET, EventName.ZONE_COUNT):
+        topics.retain(event(3, name), retained)
+    sent = dict(iter(retained.take_unsent, None))
+    line = ZoneEvent(name="gate", crossed_in=0, crossed_out=0)
+    topics.retain(event(1, EventName.ZONE_SET, zone=line), retained)
+    assert len(sent) == 3
+    assert dict(iter(retained.take_unsent, None)) == dict.fromkeys(sent, b"")
+
+
+def test_topics_that_come_and_go_while_the_broker_is_away_are_not_kept() -> None:
+    retained = RetainedTopics()
+    retained.set("sent", b"1")
+    assert retained.take_unsent() == ("sent", b"1")
+    for number in range(100):
+        retained.set(f"zone-{number}", b"1")
+        retained.clear(f"zone-{number}")
+    retained.clear("sent")
+    assert list(iter(retained.take_unsent, None)) == [("sent", b"")]
+    retained.set("sent", b"2")
+    retained.clear("sent")
     assert retained.take_unsent() is None
 
 

@@ -14,6 +14,7 @@ from streams.frame import Frame
 from tests.support.tracked_frames import box_of, disc
 from tracker.daemon.messages import Event, LiveFrame
 from tracker.daemon.tracking.anchors import anchor_of, area_and_centroid
+from tracker.daemon.zones import monitor
 from tracker.daemon.zones.monitor import ZoneMonitor
 from tracker.protocol.data import EventName, Leaving
 from tracker.protocol.fields import Anchor, ZoneSettings
@@ -289,6 +290,23 @@ def test_objects_that_were_put_back_do_not_enter_again() -> None:
     assert stream.counts() == [1, None]
     new = [inside, at(30, 30, 2), at(30, 30, 3)]
     assert stream.told(new, new) == [(3, "zone.entered", 3), (4, "zone.entered", 2)]
+
+
+def test_an_anchor_is_computed_once_a_frame_for_all_zones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[tuple[int, Anchor]] = []
+
+    def counted(one: ObjectResult, anchor: Anchor) -> Any:
+        asked.append((one.id, anchor))
+        return anchor_of(one, anchor)
+
+    monkeypatch.setattr(monitor, "anchor_of", counted)
+    zone = {"polygon": SQUARE, "anchor": "CENTER_OF_MASS"}
+    stream = Stream(a=zone, b=zone, c=zone, d={"polygon": SQUARE, "anchor": "CENTER"})
+    for frames in (1, 2):
+        stream.see(at(30, 30, 1), at(40, 30, 2))
+        assert len(asked) == 4 * frames and len(set(asked)) == 4
 
 
 def test_nothing_is_kept_of_objects_that_are_gone() -> None:

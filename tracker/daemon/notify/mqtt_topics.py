@@ -40,11 +40,12 @@ class MqttTopics:
         if event.zone is None:
             return
         zone = event.zone.name
-        if event.event is EventName.ZONE_REMOVED:
+        is_line = event.event is EventName.ZONE_SET and event.zone.count is None
+        if event.event is EventName.ZONE_REMOVED or is_line:  # which may have been a polygon
             retained.clear(self._count(stream, zone))
             for component, what in (("binary_sensor", "occupancy"), ("sensor", "count")):
                 retained.clear(self._discovery(component, stream, f"{zone}_{what}/"))
-        elif event.event is EventName.ZONE_SET and event.zone.count is not None:
+        elif event.event is EventName.ZONE_SET:
             self._announce(stream, zone, retained)
         elif event.event is EventName.ZONE_COUNT:
             retained.set(self._count(stream, zone), str(event.zone.count).encode())

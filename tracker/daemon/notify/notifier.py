@@ -3,7 +3,7 @@
 import logging
 import platform
 import re
-import time
+import threading
 from collections.abc import Callable, Collection, Sequence
 
 from tracker.address_file import warning_of
@@ -58,10 +58,16 @@ class Notifier:
         return tuple(sink.status() for sink in self._sinks)
 
     def stop(self, timeout_s: float) -> bool:
-        """Send what waits and can be sent in that time, and end; what stays is logged."""
-        until_s = time.monotonic() + timeout_s
+        """Send what waits and can be sent in that time, and end; what stays is logged.
+
+        All sinks stop at the same time, so that one that takes all of it leaves it to the others.
+        """
+        stops = [threading.Thread(target=sink.stop, args=(timeout_s,)) for sink in self._sinks]
+        for stop in stops:
+            stop.start()
+        for stop in stops:
+            stop.join()
         for sink in self._sinks:
-            sink.stop(max(0.0, until_s - time.monotonic()))
             status = sink.status()
             if status.waiting:
                 _LOG.warning("%s: %d events were not sent", status.name, status.waiting)

@@ -57,6 +57,7 @@ class WebhookSink:
         self._url = urlsplit(config.url)
         self._hosts = webhook_hosts(config.allow_private, own_ports)
         self._queue = EventQueue(config.queue_events, config.queue_bytes)
+        self._tls = ssl.create_default_context() if self._url.scheme == "https" else None
         self._backoff = Backoff(_RETRY)
         self._stopping = threading.Event()
         self._status = SinkStatus(name)
@@ -156,7 +157,6 @@ class WebhookSink:
             "patience": Patience(self._config.timeout_s),
             "connect": self._hosts.connect,
         }
-        if self._url.scheme == "http":
+        if self._tls is None:
             return PatientConnection(self._url.hostname, **options)
-        context = ssl.create_default_context()
-        return PatientTlsConnection(self._url.hostname, context=context, **options)
+        return PatientTlsConnection(self._url.hostname, context=self._tls, **options)

@@ -14,7 +14,7 @@ from tracker.daemon.zones.changes import Change
 from tracker.daemon.zones.line import Line
 from tracker.daemon.zones.polygon import PolygonZone
 from tracker.protocol.data import EventName, Leaving, ZoneEvent
-from tracker.protocol.fields import ZoneSettings
+from tracker.protocol.fields import XY, Anchor, ZoneSettings
 from tracker.protocol.replies import ZoneCounts
 from tracker.types import ObjectResult, ObjectState
 
@@ -61,9 +61,9 @@ class ZoneMonitor:
         """Events of the next frame, given all objects on it."""
         labels = {obj.id: obj.label for obj in objects}
         known = self._labels | labels
-        events = []
+        events, anchors = [], _Anchors()
         for zone in self._zones.values():
-            for change in zone.update(live, objects):
+            for change in zone.update(live, objects, anchors):
                 label = known.get(change.object_id)
                 events.append(self._event(change.name, zone.event(change), live, change, label))
             if zone.count_changed():
@@ -94,6 +94,20 @@ class ZoneMonitor:
             text=_text(name, zone, change, label),
             zone=zone,
         )
+
+
+class _Anchors:
+    """Anchors of the objects on one frame, each computed once, however many zones ask for it."""
+
+    def __init__(self) -> None:
+        self._points: dict[tuple[int, Anchor], XY | None] = {}
+
+    def of(self, obj: ObjectResult, anchor: Anchor) -> XY | None:
+        """See `anchor_of`."""
+        key = (obj.id, anchor)
+        if key not in self._points:
+            self._points[key] = anchor_of(obj, anchor)
+        return self._points[key]
 
 
 class _Zone:
@@ -141,7 +155,9 @@ class _Zone:
             reason=None if change is None else change.reason,
         )
 
-    def update(self, live: LiveFrame, objects: Sequence[ObjectResult]) -> Iterator[Change]:
+    def update(
+        self, live: LiveFrame, objects: Sequence[ObjectResult], anchors: _Anchors
+    ) -> Iterator[Change]:
         """Take in a frame; each change is given before the next is made."""
         now_s = live.arrived_s
         watched = [obj for obj in objects if self._watches(obj)]
@@ -153,22 +169,22 @@ class _Zone:
             if obj.state is ObjectState.LOST:
                 yield from _some(self._shape.forget(obj.id, Leaving.LOST, now_s))
             else:
-                yield from _some(self._see(obj, live))
+                point = anchors.of(obj, self.settings.anchor)
+                yield from _some(self._see(obj.id, point, live))
         yield from self._shape.dwelling(now_s)
 
     def _watches(self, obj: ObjectResult) -> bool:
         of_label = not self.settings.labels or obj.label in self.settings.labels
         return of_label and (not self.settings.objects or obj.id in self.settings.objects)
 
-    def _see(self, obj: ObjectResult, live: LiveFrame) -> Change | None:
-        point = anchor_of(obj, self.settings.anchor)
+    def _see(self, object_id: int, point: XY | None, live: LiveFrame) -> Change | None:
         if point is None:
             return None  # it stays where it was
         points_n2 = self._in_pixels(*live.frame.image.shape[:2])
         if isinstance(self._shape, PolygonZone):
-            return self._shape.see(obj.id, point, points_n2, live.arrived_s)
+            return self._shape.see(object_id, point, points_n2, live.arrived_s)
         (x0, y0), (x1, y1) = points_n2.tolist()
-        return self._shape.see(obj.id, point, ((x0, y0), (x1, y1)), live.arrived_s)
+        return self._shape.see(object_id, point, ((x0, y0), (x1, y1)), live.arrived_s)
 
     def _in_pixels(self, height: int, width: int) -> np.ndarray:
         """Its points, float32 [N, 2], on a frame of this size."""
