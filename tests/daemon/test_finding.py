@@ -225,14 +225,18 @@ def test_what_the_tracker_refuses_is_counted(error: RequestError, reason: str) -
 # --- finders that fail, in a real process
 
 
-def test_one_that_raises_rests_and_is_asked_again(odd: None) -> None:
+def test_one_that_raises_rests_and_is_asked_again(
+    odd: None, capfd: pytest.CaptureFixture[str]
+) -> None:
     clock = Clock()
     with Watched(clock=clock).add("raises", every_frames=1) as stream:
         stream.finding.tracked(seen(1))
         wait_until(lambda: stream.status.failures == 1)
         (told,) = stream.told(EventName.FIND_FAILED)
-        assert told.startswith("finder raises failed: ZeroDivisionError: of its own making; asked")
+        assert told.startswith("finder raises failed: ZeroDivisionError; the daemon's log")
         assert "ZeroDivisionError" in stream.status.error
+        assert "of its own making" not in told + stream.status.error
+        assert "of its own making" in capfd.readouterr().err
         stream.finding.tracked(seen(2))
         stream.finding.tracked(seen(3))
         clock.now_s += 10
