@@ -10,7 +10,7 @@ import pytest
 
 from tests.support import odd_finders
 from tests.support.installed import install
-from tests.support.live_scene import live
+from tests.support.live_scene import NS_STEP, live
 from tests.support.tracked_frames import disc, found, wait_until
 from tracker.daemon.config.schema import ModelConfig
 from tracker.daemon.finding.messages import Found, FoundItem
@@ -322,6 +322,21 @@ def test_a_finder_is_asked_about_the_newest_frame_or_another(odd: None) -> None:
         assert stream.find(min_score=0.8).result(20).proposals == []
         with pytest.raises(RequestError, match=r"those of seq 1\.\.3 are") as refused:
             stream.find(frame=FrameAddress(seq=7)).result(20)
+        assert refused.value.code is ErrorCode.FRAME_GONE
+
+
+def test_a_time_names_the_nearest_frame(odd: None) -> None:
+    """Programs that read `captured_ns` as a double give it rounded."""
+    with Watched().add("red", every_s=3600) as stream:
+        for seq in (1, 2, 3):
+            stream.finding.tracked(seen(seq))
+        rounded = FrameAddress(captured_ns=2 * NS_STEP + 128)
+        assert stream.find(frame=rounded).result(20).frame_seq == 2
+        with pytest.raises(RequestError) as refused:
+            stream.find(frame=FrameAddress(captured_ns=9 * NS_STEP)).result(20)
+        assert refused.value.code is ErrorCode.FRAME_GONE
+        with pytest.raises(RequestError) as refused:
+            stream.find(frame=FrameAddress(captured_ns=2 * NS_STEP, epoch="cd")).result(20)
         assert refused.value.code is ErrorCode.FRAME_GONE
 
 

@@ -145,13 +145,7 @@ class StreamTracker:
         tracked = Tracked(live, result, self._settings, dropped, begun_s, tracked_s, spent, motions)
         self._account(tracked)
         frame = live.frame
-        height, width = frame.image.shape[:2]
-        self._history.add(
-            HistoryFrame(
-                result.step, frame.seq, frame.pts, frame.captured_ns, height, width, live.epoch
-            ),
-            oldest_step=self._session.steps[0],
-        )
+        self._history.add(HistoryFrame.of(live, result.step), oldest_step=self._session.steps[0])
         self._clock.record(tracked)
         self._look(result.objects)
         self._emit(self._zones.update(live, result.objects))
