@@ -90,7 +90,7 @@ class Finding:
         self._work = threading.Condition(self._lock)
         self._streams: dict[str, StreamFinder] = {}
         self._questions: list[_Question] = []
-        self._forgotten: list[str] = []
+        self._forgotten: set[str] = set()  # streams that the process is yet to forget
         self._thread: threading.Thread | None = None
         self._process: FinderProcess | None = None
         self._stopping = False
@@ -133,7 +133,8 @@ class Finding:
         with self._lock:
             if self._streams.pop(stream, None) is None:
                 return
-            self._forgotten.append(stream)
+            if self._process is not None:
+                self._forgotten.add(stream)
             gone = [one for one in self._questions if one.stream == stream]
             self._questions = [one for one in self._questions if one.stream != stream]
         for question in gone:
@@ -364,12 +365,13 @@ class Finding:
     def _end_process(self) -> None:
         with self._lock:
             process, self._process = self._process, None
+            self._forgotten.clear()
         if process is not None:
             process.close()
 
     def _forget(self) -> None:
         with self._lock:
-            gone, self._forgotten = self._forgotten, []
+            gone, self._forgotten = self._forgotten, set()
             process = self._process
         if process is not None:
             for stream in gone:
