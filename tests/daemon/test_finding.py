@@ -25,7 +25,7 @@ from tracker.daemon.messages import (
     Tracked,
 )
 from tracker.protocol.data import EventName
-from tracker.protocol.fields import FindSettings, FrameAddress, StreamSettings
+from tracker.protocol.fields import FindSettings, FrameAddress, RleMask, StreamSettings
 from tracker.protocol.replies import ErrorCode
 from tracker.types import ObjectResult, StageTimes, TrackResult
 
@@ -220,6 +220,43 @@ def test_what_the_tracker_refuses_is_counted(error: RequestError, reason: str) -
         stream.add("motion")
         stream.finding.tracked(seen(FIRST))
         wait_until(lambda: stream.status.refused == {reason: 1})
+
+
+@pytest.mark.parametrize("error", [OSError(28, "no space left"), ValueError("not known")])
+def test_a_picture_that_cannot_be_shown_is_a_failure(error: Exception) -> None:
+    class Broken(FakeProcess):
+        def search(self, *args: Any, **more: Any) -> Found:
+            raise error
+
+    clock = Clock()
+    with Watched(start=lambda _: Broken(), clock=clock).add("motion") as stream:
+        stream.finding.tracked(seen(FIRST))
+        wait_until(lambda: stream.status.failures == 1)
+        assert stream.status.searches == 1
+        assert len(stream.told(EventName.FIND_FAILED)) == 1
+        clock.now_s += 10
+        with pytest.raises(RequestError) as refused:
+            stream.find().result(20)
+        assert refused.value.code is ErrorCode.FINDER
+
+
+def test_proposals_that_cannot_be_read_are_a_failure() -> None:
+    wrong = RleMask(size=(120, 160), counts="0")
+    process = FakeProcess(lambda: [item(60).model_copy(update={"mask": wrong})])
+    process.may.release(100)
+    with Watched(start=lambda _: process, clock=Clock()).add("motion") as stream:
+        stream.finding.tracked(seen(FIRST))
+        wait_until(lambda: stream.status.failures == 1)
+        assert stream.status.searches == 1
+        assert len(stream.told(EventName.FIND_FAILED)) == 1
+
+
+def test_streams_that_go_leave_nothing_behind() -> None:
+    with Watched(start=lambda _: FakeProcess()) as stream:
+        for _ in range(3):
+            stream.add("motion")
+            stream.finding.remove("cam")
+        assert not stream.finding._forgotten
 
 
 # --- finders that fail, in a real process

@@ -305,11 +305,16 @@ class Finding:
             if wanted:
                 one.take_in(tracked, found, self._clock() - begun_s)
         except FinderError as error:
-            if not self._stopping:
-                wait_s = one.failed(error, self._clock() - begun_s)
-                _LOG.warning("stream %s: %s; again in %.1f s", one.stream, error, wait_s)
-        except Exception:
+            self._failed(one, error, begun_s)
+        except Exception as err:
             _LOG.exception("stream %s: its proposals were not taken", one.stream)
+            untaken = FinderError(f"its proposals were not taken: {type(err).__name__}")
+            self._failed(one, untaken, begun_s)
+
+    def _failed(self, one: StreamFinder, error: FinderError, begun_s: float) -> None:
+        if not self._stopping:
+            wait_s = one.failed(error, self._clock() - begun_s)
+            _LOG.warning("stream %s: %s; again in %.1f s", one.stream, error, wait_s)
 
     def _reply(self, question: _Question) -> None:
         try:
@@ -337,12 +342,23 @@ class Finding:
         try:
             return process.search(finder, live.frame.image, owner=live.frame.stream, wanted=wanted)
         except FinderLostError:
-            process.kill(stacks=True)
-            self._end_process()
-            self.restarts += 1
-            wait_s = self._backoff.failed(self._clock() - self._started_s)
-            self._process_from_s = self._clock() + wait_s
+            self._lost(process)
             raise
+        except FinderError:
+            raise
+        except Exception as err:  # such as no memory for the picture: who knows what it was told
+            _LOG.exception("finder %s could not be asked", finder.spec.name)
+            self._lost(process)
+            name = finder.spec.name
+            raise FinderError(f"finder {name} could not be asked: {type(err).__name__}") from err
+
+    def _lost(self, process: FinderProcess) -> None:
+        """End a process that is of no more use; another is started after a while."""
+        process.kill(stacks=True)
+        self._end_process()
+        self.restarts += 1
+        wait_s = self._backoff.failed(self._clock() - self._started_s)
+        self._process_from_s = self._clock() + wait_s
 
     def _running(self) -> FinderProcess:
         if self._process is not None:
