@@ -112,6 +112,16 @@ def test_it_expires_when_it_has_had_no_mask_for_long_and_others_stay(stream: Str
     assert told.index((EventName.OBJECT_REMOVED, 1)) + 1 == told.index((EventName.FIND_EXPIRED, 1))
 
 
+def test_time_without_frames_is_no_time_without_a_mask() -> None:
+    find = FindSettings(finder="motion", expire_after_s=5.0)
+    stream = Stream(settings=SETTINGS.model_copy(update={"find": find}))
+    stream.see(10, 11, 12)
+    stream.prompt(proposed(12))
+    stream.see(13)
+    vanish(stream, 13 + 3600 * 25, 1)  # an hour later
+    assert [obj.id for obj in stream.objects()] == [1]
+
+
 def test_what_a_client_removes_does_not_expire(stream: Stream) -> None:
     stream.prompt(proposed(12))
     stream.tracker.apply(RemoveCommand(1))

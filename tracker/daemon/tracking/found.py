@@ -8,6 +8,8 @@ from tracker.finders.base import Proposal
 from tracker.finders.births import Deaths, Refusal, is_same
 from tracker.types import ObjectResult, Prompt
 
+#: Longest time between two frames that counts as time without a mask.
+MAX_GAP_S = 1.0
 _NS = 1e-9
 
 
@@ -21,13 +23,21 @@ class FoundObjects:
     def __init__(self, expire_after_s: float | None) -> None:
         self.ids: set[int] = set()
         self._deaths = Deaths(expire_after_s)
+        self._captured_ns: int | None = None
+        self._seen_s = 0.0
 
     def expired(self, objects: Iterable[ObjectResult], captured_ns: int) -> list[int]:
-        """Ids of those to remove, by all objects on the newest frame and its time."""
+        """Ids of those to remove, by all objects on the newest frame and its time.
+
+        Time without frames, as of a pause or an outage, counts `MAX_GAP_S` at most.
+        """
+        before_ns = captured_ns if self._captured_ns is None else self._captured_ns
+        self._seen_s += min(max(0.0, (captured_ns - before_ns) * _NS), MAX_GAP_S)
+        self._captured_ns = captured_ns
         if not self.ids:
             return []
         found = [obj for obj in objects if obj.id in self.ids]
-        return self._deaths.expired(found, captured_ns * _NS)
+        return self._deaths.expired(found, self._seen_s)
 
 
 def check_birth(found: FoundBy, prompt: Prompt, session: Session, step: int) -> frozenset[int]:
