@@ -10,7 +10,7 @@ import pytest
 
 from tests.support import odd_finders
 from tests.support.installed import install
-from tests.support.live_scene import live
+from tests.support.live_scene import NS_STEP, live
 from tests.support.tracked_frames import disc, found, wait_until
 from tracker.daemon.config.schema import ModelConfig
 from tracker.daemon.finding.messages import Found, FoundItem
@@ -25,7 +25,7 @@ from tracker.daemon.messages import (
     Tracked,
 )
 from tracker.protocol.data import EventName
-from tracker.protocol.fields import FindSettings, FrameAddress, StreamSettings
+from tracker.protocol.fields import FindSettings, FrameAddress, RleMask, StreamSettings
 from tracker.protocol.replies import ErrorCode
 from tracker.types import ObjectResult, StageTimes, TrackResult
 
@@ -222,17 +222,58 @@ def test_what_the_tracker_refuses_is_counted(error: RequestError, reason: str) -
         wait_until(lambda: stream.status.refused == {reason: 1})
 
 
+@pytest.mark.parametrize("error", [OSError(28, "no space left"), ValueError("not known")])
+def test_a_picture_that_cannot_be_shown_is_a_failure(error: Exception) -> None:
+    class Broken(FakeProcess):
+        def search(self, *args: Any, **more: Any) -> Found:
+            raise error
+
+    clock = Clock()
+    with Watched(start=lambda _: Broken(), clock=clock).add("motion") as stream:
+        stream.finding.tracked(seen(FIRST))
+        wait_until(lambda: stream.status.failures == 1)
+        assert stream.status.searches == 1
+        assert len(stream.told(EventName.FIND_FAILED)) == 1
+        clock.now_s += 10
+        with pytest.raises(RequestError) as refused:
+            stream.find().result(20)
+        assert refused.value.code is ErrorCode.FINDER
+
+
+def test_proposals_that_cannot_be_read_are_a_failure() -> None:
+    wrong = RleMask(size=(120, 160), counts="0")
+    process = FakeProcess(lambda: [item(60).model_copy(update={"mask": wrong})])
+    process.may.release(100)
+    with Watched(start=lambda _: process, clock=Clock()).add("motion") as stream:
+        stream.finding.tracked(seen(FIRST))
+        wait_until(lambda: stream.status.failures == 1)
+        assert stream.status.searches == 1
+        assert len(stream.told(EventName.FIND_FAILED)) == 1
+
+
+def test_streams_that_go_leave_nothing_behind() -> None:
+    with Watched(start=lambda _: FakeProcess()) as stream:
+        for _ in range(3):
+            stream.add("motion")
+            stream.finding.remove("cam")
+        assert not stream.finding._forgotten
+
+
 # --- finders that fail, in a real process
 
 
-def test_one_that_raises_rests_and_is_asked_again(odd: None) -> None:
+def test_one_that_raises_rests_and_is_asked_again(
+    odd: None, capfd: pytest.CaptureFixture[str]
+) -> None:
     clock = Clock()
     with Watched(clock=clock).add("raises", every_frames=1) as stream:
         stream.finding.tracked(seen(1))
         wait_until(lambda: stream.status.failures == 1)
         (told,) = stream.told(EventName.FIND_FAILED)
-        assert told.startswith("finder raises failed: ZeroDivisionError: of its own making; asked")
+        assert told.startswith("finder raises failed: ZeroDivisionError; the daemon's log")
         assert "ZeroDivisionError" in stream.status.error
+        assert "of its own making" not in told + stream.status.error
+        assert "of its own making" in capfd.readouterr().err
         stream.finding.tracked(seen(2))
         stream.finding.tracked(seen(3))
         clock.now_s += 10
@@ -318,6 +359,21 @@ def test_a_finder_is_asked_about_the_newest_frame_or_another(odd: None) -> None:
         assert stream.find(min_score=0.8).result(20).proposals == []
         with pytest.raises(RequestError, match=r"those of seq 1\.\.3 are") as refused:
             stream.find(frame=FrameAddress(seq=7)).result(20)
+        assert refused.value.code is ErrorCode.FRAME_GONE
+
+
+def test_a_time_names_the_nearest_frame(odd: None) -> None:
+    """Programs that read `captured_ns` as a double give it rounded."""
+    with Watched().add("red", every_s=3600) as stream:
+        for seq in (1, 2, 3):
+            stream.finding.tracked(seen(seq))
+        rounded = FrameAddress(captured_ns=2 * NS_STEP + 128)
+        assert stream.find(frame=rounded).result(20).frame_seq == 2
+        with pytest.raises(RequestError) as refused:
+            stream.find(frame=FrameAddress(captured_ns=9 * NS_STEP)).result(20)
+        assert refused.value.code is ErrorCode.FRAME_GONE
+        with pytest.raises(RequestError) as refused:
+            stream.find(frame=FrameAddress(captured_ns=2 * NS_STEP, epoch="cd")).result(20)
         assert refused.value.code is ErrorCode.FRAME_GONE
 
 

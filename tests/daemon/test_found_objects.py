@@ -71,6 +71,24 @@ def test_what_was_prompted_while_the_finder_looked_is_not_found_again(stream: St
     assert stream.prompt(proposed(12, known=(1,))).created
 
 
+@pytest.mark.parametrize(
+    "prompt",
+    [drawn(12), drawn(10, frame=FrameAddress(seq=10), defer_replay=True)],
+    ids=["on a newer frame", "on an older one, not yet tracked again"],
+)
+def test_what_was_prompted_on_another_frame_is_not_found_again(
+    stream: Stream, prompt: PromptCommand
+) -> None:
+    made = stream.prompt(prompt)
+    told = len(stream.events)
+    with pytest.raises(BirthRefusedError) as refused:
+        stream.tracker.apply(proposed(11))
+    assert refused.value.reason is Refusal.TRACKED
+    assert [obj.id for obj in stream.objects()] == [made.object.id]
+    assert EventName.OBJECT_ADDED not in [event.name for event in stream.events[told:]]
+    assert stream.prompt(drawn(12)).object.id == made.object.id + 1
+
+
 def test_there_are_no_more_than_the_policy_allows(stream: Stream) -> None:
     stream.prompt(drawn(12))
     refused = stream.refusal(proposed(12, known=(1,), policy=BirthPolicy(max_objects=1)))
@@ -92,6 +110,16 @@ def test_it_expires_when_it_has_had_no_mask_for_long_and_others_stay(stream: Str
     assert stream.status().expired == 1
     told = stream.told()
     assert told.index((EventName.OBJECT_REMOVED, 1)) + 1 == told.index((EventName.FIND_EXPIRED, 1))
+
+
+def test_time_without_frames_is_no_time_without_a_mask() -> None:
+    find = FindSettings(finder="motion", expire_after_s=5.0)
+    stream = Stream(settings=SETTINGS.model_copy(update={"find": find}))
+    stream.see(10, 11, 12)
+    stream.prompt(proposed(12))
+    stream.see(13)
+    vanish(stream, 13 + 3600 * 25, 1)  # an hour later
+    assert [obj.id for obj in stream.objects()] == [1]
 
 
 def test_what_a_client_removes_does_not_expire(stream: Stream) -> None:

@@ -4,6 +4,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
+from typing import Any
 
 import pytest
 
@@ -99,6 +100,19 @@ def test_a_removal_that_fails_is_answered(remote: Remote, monkeypatch: pytest.Mo
     assert "it hangs together" in message.error.message
     remote.do(say.RemoveStream(id=6, stream="cam"))
     assert remote.done() == say.Done(id=6, next_seq=7)
+
+
+def test_a_command_that_fails_by_a_bug_is_answered(
+    remote: Remote, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed: Future[Any] = Future()
+    failed.set_exception(ValueError("of /srv/weights"))
+    monkeypatch.setattr(LocalWorker, "submit", lambda self, stream, command: failed)
+    remote.submit(4, ListCommand())
+    answer = remote.done()
+    assert answer.id == 4 and answer.error is not None
+    assert answer.error.code is ErrorCode.INTERNAL
+    assert answer.error.message == "ValueError in the worker"
 
 
 def test_a_stream_that_cannot_be_moved_away_goes_on(

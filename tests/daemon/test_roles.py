@@ -26,7 +26,7 @@ from tracker.daemon.messages import RequestError
 from tracker.daemon.publish.publisher import Publisher
 from tracker.errors import UsageError
 from tracker.protocol.data import EventName
-from tracker.protocol.replies import ErrorCode
+from tracker.protocol.replies import ErrorCode, FindingInfo
 from tracker.protocol.requests import OPERATIONS, Request
 
 CAM = {"stream": "cam1"}
@@ -99,7 +99,18 @@ class Answering:
         match request.op:
             case "stream.list" | "metrics":
                 secret = {"url": "rtsp://***@10.9.8.7/main", "error": "10.9.8.7 refused"}
-                infos = [stream_info(name, **secret).model_dump() for name in STREAMS]
+                failed = FindingInfo(
+                    finder="text",
+                    error="no /srv/10.9.8.7/weights",
+                    searches=1,
+                    failures=1,
+                    found=0,
+                    expired=0,
+                    median_s=0.1,
+                )
+                infos = [
+                    stream_info(name, **secret, finding=failed).model_dump() for name in STREAMS
+                ]
                 return {"streams": infos}
             case "prompt":
                 done: Future[dict[str, Any]] = Future()
@@ -281,6 +292,7 @@ def test_where_a_stream_comes_from_is_for_admins(served: Served) -> None:
                 told = str(ask(client, op))
                 assert ("10.9.8.7" in told) == shown
                 assert "'url': 'rtsp:" in told
+                assert "'finder': 'text'" in told
 
 
 # --- the record

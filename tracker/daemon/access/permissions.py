@@ -160,5 +160,13 @@ def _seen_by(grant: Grant, request: Request, result: "Result") -> "Result":
 def _without_source(info: "Result") -> "Result":
     """A stream without where it comes from: an address and an error can reveal paths and hosts."""
     scheme, found, _ = info["url"].partition(":")
-    error = info["error"] and "an error; its text is for those with the role admin"
-    return info | {"url": f"{scheme}:" if found and scheme.isalnum() else "file:", "error": error}
+    url = f"{scheme}:" if found and scheme.isalnum() else "file:"
+    shown = info | {"url": url, "error": _without_text(info["error"])}
+    if (finding := info.get("finding")) is not None:
+        shown["finding"] = finding | {"error": _without_text(finding["error"])}
+    return shown
+
+
+def _without_text(error: str) -> str:
+    """What stands in place of an error; "" where there is none."""
+    return error and "an error; its text is for those with the role admin"

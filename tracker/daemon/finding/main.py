@@ -7,6 +7,7 @@ when the worker hangs up, even while a finder hangs.
 """
 
 import faulthandler
+import logging
 import os
 import queue
 import signal
@@ -45,6 +46,7 @@ from tracker.rle import encode_rle
 NICE = 10
 #: Finders that all streams share and that stay loaded; the one used longest ago goes.
 MAX_SHARED = 3
+_LOG = logging.getLogger("trackd.finder")
 _MASKS_BYTES = MAX_MESSAGE_BYTES // 2
 _Key = tuple[str, str, str]
 
@@ -85,8 +87,10 @@ class FinderServer:
         except TrackdError as error:
             answer = Failed(id=search.id, message=error.message, hint=error.hint)
         except Exception as error:
-            text = f"finder {search.finder} failed: {type(error).__name__}: {error}"
-            answer = Failed(id=search.id, message=text[:500], hint="")
+            # Clients may see the answer, and the text of any exception may hold paths and hosts.
+            _LOG.exception("finder %s failed", search.finder)
+            text = f"finder {search.finder} failed: {type(error).__name__}"
+            answer = Failed(id=search.id, message=text, hint="the daemon's log tells more")
         self._channel.send(packed(answer))
 
     def _found(self, search: Search) -> Found:

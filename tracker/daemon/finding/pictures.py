@@ -3,6 +3,7 @@
 from collections import deque
 
 from tracker.daemon.messages import LiveFrame, RequestError
+from tracker.daemon.tracking.frame_history import HistoryFrame, named_frame
 from tracker.protocol.fields import FrameAddress
 from tracker.protocol.replies import ErrorCode
 
@@ -46,8 +47,9 @@ class RecentPictures:
             )
         if address is None:
             return self._frames[-1]
-        named = (one for one in reversed(self._frames) if _is_named(one, address))
-        found = next(named, None)
+        epoch = address.epoch
+        held = [one for one in self._frames if epoch is None or one.epoch == epoch]
+        found = named_frame([HistoryFrame.of(one, i) for i, one in enumerate(held)], address)
         if found is None:
             oldest, newest = (self._frames[i].frame.seq for i in (0, -1))
             raise RequestError(
@@ -55,12 +57,4 @@ class RecentPictures:
                 f"the picture of that frame is not held; those of seq {oldest}..{newest} are",
                 "ask about the newest frame, sooner, or on a stream with a find:",
             )
-        return found
-
-
-def _is_named(live: LiveFrame, address: FrameAddress) -> bool:
-    if address.epoch is not None and address.epoch != live.epoch:
-        return False
-    names = (live.frame.seq, live.frame.pts, live.frame.captured_ns)
-    wanted = (address.seq, address.pts, address.captured_ns)
-    return any(name == want for name, want in zip(names, wanted, strict=True) if want is not None)
+        return held[found.step]

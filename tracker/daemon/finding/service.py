@@ -90,7 +90,7 @@ class Finding:
         self._work = threading.Condition(self._lock)
         self._streams: dict[str, StreamFinder] = {}
         self._questions: list[_Question] = []
-        self._forgotten: list[str] = []
+        self._forgotten: set[str] = set()  # streams that the process is yet to forget
         self._thread: threading.Thread | None = None
         self._process: FinderProcess | None = None
         self._stopping = False
@@ -133,7 +133,8 @@ class Finding:
         with self._lock:
             if self._streams.pop(stream, None) is None:
                 return
-            self._forgotten.append(stream)
+            if self._process is not None:
+                self._forgotten.add(stream)
             gone = [one for one in self._questions if one.stream == stream]
             self._questions = [one for one in self._questions if one.stream != stream]
         for question in gone:
@@ -304,11 +305,16 @@ class Finding:
             if wanted:
                 one.take_in(tracked, found, self._clock() - begun_s)
         except FinderError as error:
-            if not self._stopping:
-                wait_s = one.failed(error, self._clock() - begun_s)
-                _LOG.warning("stream %s: %s; again in %.1f s", one.stream, error, wait_s)
-        except Exception:
+            self._failed(one, error, begun_s)
+        except Exception as err:
             _LOG.exception("stream %s: its proposals were not taken", one.stream)
+            untaken = FinderError(f"its proposals were not taken: {type(err).__name__}")
+            self._failed(one, untaken, begun_s)
+
+    def _failed(self, one: StreamFinder, error: FinderError, begun_s: float) -> None:
+        if not self._stopping:
+            wait_s = one.failed(error, self._clock() - begun_s)
+            _LOG.warning("stream %s: %s; again in %.1f s", one.stream, error, wait_s)
 
     def _reply(self, question: _Question) -> None:
         try:
@@ -336,12 +342,23 @@ class Finding:
         try:
             return process.search(finder, live.frame.image, owner=live.frame.stream, wanted=wanted)
         except FinderLostError:
-            process.kill(stacks=True)
-            self._end_process()
-            self.restarts += 1
-            wait_s = self._backoff.failed(self._clock() - self._started_s)
-            self._process_from_s = self._clock() + wait_s
+            self._lost(process)
             raise
+        except FinderError:
+            raise
+        except Exception as err:  # such as no memory for the picture: who knows what it was told
+            _LOG.exception("finder %s could not be asked", finder.spec.name)
+            self._lost(process)
+            name = finder.spec.name
+            raise FinderError(f"finder {name} could not be asked: {type(err).__name__}") from err
+
+    def _lost(self, process: FinderProcess) -> None:
+        """End a process that is of no more use; another is started after a while."""
+        process.kill(stacks=True)
+        self._end_process()
+        self.restarts += 1
+        wait_s = self._backoff.failed(self._clock() - self._started_s)
+        self._process_from_s = self._clock() + wait_s
 
     def _running(self) -> FinderProcess:
         if self._process is not None:
@@ -364,12 +381,13 @@ class Finding:
     def _end_process(self) -> None:
         with self._lock:
             process, self._process = self._process, None
+            self._forgotten.clear()
         if process is not None:
             process.close()
 
     def _forget(self) -> None:
         with self._lock:
-            gone, self._forgotten = self._forgotten, []
+            gone, self._forgotten = self._forgotten, set()
             process = self._process
         if process is not None:
             for stream in gone:

@@ -123,7 +123,6 @@ class StreamFinder:
     def take_in(self, tracked: Tracked, found: Found, took_s: float) -> None:
         """Have new objects made of the proposals on a frame."""
         assert self.finder is not None
-        self._succeeded(took_s)
         self._status.proposals += len(found.items)
         self._status.left_out += found.left_out
         births, objects = Births(self.finder.policy), tracked.result.objects
@@ -135,6 +134,7 @@ class StreamFinder:
         for item, proposal in zip(found.items, proposals, strict=True):
             if id(proposal) in chosen:
                 self._bear(tracked, item, known_ids)
+        self._succeeded(took_s)
         self._tell(tracked)
 
     def failed(self, error: FinderError, took_s: float) -> float:

@@ -2,11 +2,12 @@
 
 import statistics
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Self
 
-from tracker.daemon.messages import RequestError
+from tracker.daemon.messages import LiveFrame, RequestError
 from tracker.protocol.fields import FrameAddress
 from tracker.protocol.replies import ErrorCode
 
@@ -25,6 +26,13 @@ class HistoryFrame:
     height: int
     width: int
     epoch: str | None = None
+
+    @classmethod
+    def of(cls, live: LiveFrame, step: int) -> Self:
+        """A live frame, tracked as a step of the session."""
+        frame = live.frame
+        height, width = frame.image.shape[:2]
+        return cls(step, frame.seq, frame.pts, frame.captured_ns, height, width, live.epoch)
 
 
 class FrameHistory:
@@ -67,39 +75,10 @@ class FrameHistory:
                 "started again since",
                 "name a frame of a masks message that came since",
             )
-        found = self._named(address)
+        found = named_frame(self._frames, address)
         if found is None:
             raise self._gone(address, newest)
         return found
-
-    def _named(self, address: FrameAddress) -> HistoryFrame | None:
-        if address.seq is not None:
-            return next((f for f in reversed(self._frames) if f.seq == address.seq), None)
-        if address.captured_ns is not None:
-            return self._nearest(address.captured_ns, lambda f: f.captured_ns)
-        exact = next((f for f in reversed(self._frames) if f.pts == address.pts), None)
-        if exact is None and address.pts is not None and abs(address.pts) >= _EXACT:
-            return self._nearest(address.pts, lambda f: f.pts)
-        return exact
-
-    def _nearest(
-        self, time: int, time_of: Callable[[HistoryFrame], int | None]
-    ) -> HistoryFrame | None:
-        """The frame nearest to a time, where that is within half a frame interval.
-
-        The interval is the median of those between tracked frames, each shared out among the
-        frames that were dropped there: a pause of the camera does not change it.
-        """
-        timed = [(f, at) for f in self._frames if (at := time_of(f)) is not None]
-        if not timed:
-            return None
-        steps = [
-            (later - earlier) / max(1, after.seq - before.seq)
-            for (before, earlier), (after, later) in pairwise(timed)
-        ]
-        interval = max(abs(time) * _ROUNDED, statistics.median(steps) if steps else 0)
-        frame, at = min(reversed(timed), key=lambda pair: abs(pair[1] - time))
-        return frame if 2 * abs(at - time) <= interval else None
 
     def _gone(self, address: FrameAddress, newest: HistoryFrame) -> RequestError:
         oldest = self._frames[0]
@@ -112,3 +91,38 @@ class FrameHistory:
             f"the frame of {name} {value} is gone or was never tracked; the history holds {span}",
             "name a frame of a masks message, soon after it came, or raise model.history_frames",
         )
+
+
+def named_frame(frames: Sequence[HistoryFrame], address: FrameAddress) -> HistoryFrame | None:
+    """The frame of these, oldest first, that an address names, of whatever epoch.
+
+    A time names the nearest frame, as long as it is within half a frame interval.
+    """
+    if address.seq is not None:
+        return next((f for f in reversed(frames) if f.seq == address.seq), None)
+    if address.captured_ns is not None:
+        return _nearest(frames, address.captured_ns, lambda f: f.captured_ns)
+    exact = next((f for f in reversed(frames) if f.pts == address.pts), None)
+    if exact is None and address.pts is not None and abs(address.pts) >= _EXACT:
+        return _nearest(frames, address.pts, lambda f: f.pts)
+    return exact
+
+
+def _nearest(
+    frames: Sequence[HistoryFrame], time: int, time_of: Callable[[HistoryFrame], int | None]
+) -> HistoryFrame | None:
+    """The frame nearest to a time, where that is within half a frame interval.
+
+    The interval is the median of those between tracked frames, each shared out among the frames
+    that were dropped there: a pause of the camera does not change it.
+    """
+    timed = [(f, at) for f in frames if (at := time_of(f)) is not None]
+    if not timed:
+        return None
+    steps = [
+        (later - earlier) / max(1, after.seq - before.seq)
+        for (before, earlier), (after, later) in pairwise(timed)
+    ]
+    interval = max(abs(time) * _ROUNDED, statistics.median(steps) if steps else 0)
+    frame, at = min(reversed(timed), key=lambda pair: abs(pair[1] - time))
+    return frame if 2 * abs(at - time) <= interval else None

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tracker.daemon.messages import (
     AcceptCommand,
+    BirthRefusedError,
     Command,
     Event,
     FindCommand,
@@ -26,7 +27,7 @@ from tracker.daemon.messages import (
 )
 from tracker.daemon.telemetry.status import TrackingStatus
 from tracker.daemon.tracking.drafts import Drafts
-from tracker.daemon.tracking.found import FoundObjects, check_birth
+from tracker.daemon.tracking.found import FoundObjects, check_birth, check_newborn
 from tracker.daemon.tracking.frame_history import FrameHistory, HistoryFrame
 from tracker.daemon.tracking.motion import Motion, MotionEstimator
 from tracker.daemon.tracking.object_ids import ObjectIds
@@ -144,13 +145,7 @@ class StreamTracker:
         tracked = Tracked(live, result, self._settings, dropped, begun_s, tracked_s, spent, motions)
         self._account(tracked)
         frame = live.frame
-        height, width = frame.image.shape[:2]
-        self._history.add(
-            HistoryFrame(
-                result.step, frame.seq, frame.pts, frame.captured_ns, height, width, live.epoch
-            ),
-            oldest_step=self._session.steps[0],
-        )
+        self._history.add(HistoryFrame.of(live, result.step), oldest_step=self._session.steps[0])
         self._clock.record(tracked)
         self._look(result.objects)
         self._emit(self._zones.update(live, result.objects))
@@ -270,10 +265,11 @@ class StreamTracker:
         try:
             prompt = prompt_on(command, object_id, frame)
             if command.found is not None:
-                check_birth(command.found, prompt, self._session, frame.step)
-            prompted = self._prompted(
-                prompt, frame, pause, created=created, replay=not command.defer_replay
-            )
+                prompted = self._born(command.found, prompt, frame, pause)
+            else:
+                prompted = self._prompted(
+                    prompt, frame, pause, created=created, replay=not command.defer_replay
+                )
         except PromptError as err:
             raise RequestError(ErrorCode.BAD_PROMPT, err.message, err.hint) from err
         self._ids.use(object_id)
@@ -342,6 +338,23 @@ class StreamTracker:
             if created and prompt.object_id in self._session.object_ids:
                 self._session.remove(prompt.object_id)
             raise
+
+    def _born(
+        self, found: FoundBy, prompt: Prompt, frame: HistoryFrame, pause: Callable[[], None]
+    ) -> Prompted:
+        """Prompt the session with a proposal, which must be of no object that is there by now."""
+        session = self._session
+        while session.is_behind:  # where its objects are is known only then
+            pause()
+            session.replay_next()
+        unseen = check_birth(found, prompt, session, frame.step)
+        prompted = self._prompted(prompt, frame, pause, created=True, replay=True)
+        try:
+            check_newborn(found, prompted.object, session, unseen)
+        except BirthRefusedError:
+            session.remove(prompt.object_id)
+            raise
+        return prompted
 
     def _remove(self, object_id: int) -> None:
         self._check_known(object_id)

@@ -161,6 +161,11 @@ class RemoteWorker:
             return
         except RequestError as err:
             parts = _refusal(number, err)
+        except Exception as err:
+            _LOG.exception("stream %s: a command failed", stream)
+            text = f"{type(err).__name__} in the worker"
+            hint = "this is a bug; the daemon's log has the traceback"
+            parts = _refusal(number, RequestError(ErrorCode.INTERNAL, text, hint))
         self._uplink.reply(parts, stream)
 
     def _add(self, add: say.AddStream) -> None:
