@@ -15,6 +15,7 @@ from streams.sources.registry import open_source
 from tracker.daemon.config.schema import LimitsConfig, ModelConfig, RetryConfig
 from tracker.daemon.finding.service import Finding
 from tracker.daemon.messages import Command, Event, FindCommand, PromptCommand, RequestError
+from tracker.daemon.record.recorders import Recorders
 from tracker.daemon.sources.pixel_budget import PixelBudget, PixelLimit
 from tracker.daemon.sources.spare_threads import can_start
 from tracker.daemon.sources.supervisor import Supervisor
@@ -55,6 +56,7 @@ class LocalWorker:
         close_timeout_s: Longest wait for a source that is removed; what hangs is left behind.
         threads: Threads that compute.
         name: For people.
+        recorders: Record streams whose settings ask for it; none is recorded where left out.
     """
 
     def __init__(
@@ -71,8 +73,10 @@ class LocalWorker:
         close_timeout_s: float = 10.0,
         threads: Callable[[], int] = lambda: 0,
         name: str = "0",
+        recorders: Recorders | None = None,
     ) -> None:
         self.name = name
+        self._recorders = recorders
         self._scheduler = scheduler
         self._retry = retry
         self._on_event = on_event
@@ -113,6 +117,7 @@ class LocalWorker:
         """See `Worker`."""
         with self._lock:
             policy = None if trusted else self._policy
+            tap = None if self._recorders is None else self._recorders.add(stream, settings)
             supervisor = self._supervise(
                 stream,
                 settings,
@@ -121,7 +126,7 @@ class LocalWorker:
                 on_event=self._source_event,
                 numbers=numbers,
                 pixels=self._pixels,
-                open_source=partial(open_source, policy=policy),
+                open_source=partial(open_source, policy=policy, tap=tap),
             )
             slot = self._scheduler.add(
                 stream, settings, supervisor.mailbox, on_exhausted=supervisor.fail
@@ -173,6 +178,7 @@ class LocalWorker:
                 _LOG.error("stream %s: its source hangs; its thread was left behind", stream)
             self._finding.remove(stream)
             self._scheduler.remove(owned.slot)
+            self._end_recording(stream)
             with self._lock:
                 self._removed.append(owned.supervisor)
                 del self._streams[stream]
@@ -180,6 +186,10 @@ class LocalWorker:
             gone.set_exception(err)
         else:
             gone.set_result(None)
+
+    def _end_recording(self, stream: str) -> None:
+        if self._recorders and not self._recorders.remove(stream, self._close_timeout_s):
+            _LOG.error("stream %s: the disk of its recording hangs", stream)
 
     def pause(self, stream: str) -> None:
         """See `Worker`."""
@@ -199,11 +209,22 @@ class LocalWorker:
             return cast("Future[CommandResult]", self._finding.find(stream, command))
         if isinstance(command, PromptCommand) and command.text is not None:
             return self._finding.prompt(stream, command)
-        return self._scheduler.submit(owned.slot, command)
+        done = self._scheduler.submit(owned.slot, command)
+        if self._recorders is not None:
+            self._recorders.watch(stream, command, done)
+        return done
+
+    def record(self, stream: str, *, on: bool) -> None:
+        """See `Worker`."""
+        self._owned(stream)
+        if self._recorders is not None:
+            self._recorders.switch(stream, on=on)
 
     def source(self, stream: str) -> SourceStatus:
         """See `Worker`."""
-        return self._owned(stream).supervisor.status()
+        status = self._owned(stream).supervisor.status()
+        recording = None if self._recorders is None else self._recorders.status(stream)
+        return replace(status, recording=recording)
 
     def tracking(self, stream: str) -> TrackingStatus:
         """See `Worker`."""
@@ -246,7 +267,8 @@ class LocalWorker:
         ended = _stop_all(supervisors, timeout_s)
         for stream in supervisors.keys() - ended:
             _LOG.error("stream %s: its source hangs; its thread was left behind", stream)
-        return supervisors.keys() == ended
+        recorded = self._recorders is None or self._recorders.close(timeout_s)
+        return supervisors.keys() == ended and recorded
 
     def stop(self, timeout_s: float) -> bool:
         """See `Worker`."""
