@@ -25,6 +25,7 @@ def segment(stem: str) -> bytes:
         first_dts=0,
         version="1",
         model={},
+        settings={},
     )
     return note.model_dump_json().encode()
 

@@ -92,6 +92,14 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     (recording,) = open_recordings(tmp_path, "cam")
     with pytest.raises(TrackdError, match=f"{FIRST}.mcap cannot be read.*; leave its segment out"):
         list(recording.messages())
+    path = tmp_path / "cam" / f"{SECOND}.mcap"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 4 : len(data) // 2] = bytes(len(data) // 2 - len(data) // 4)
+    path.write_bytes(data)
+    (tmp_path / "cam" / f"{FIRST}.mcap").unlink()
+    (recording,) = open_recordings(tmp_path, "cam")
+    with pytest.raises(TrackdError, match=f"{SECOND}.mcap cannot be read"):
+        list(recording.messages())
 
 
 def test_a_file_that_was_cut_short_is_read_up_to_there(tmp_path: Path) -> None:

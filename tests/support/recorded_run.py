@@ -9,12 +9,19 @@ from streams import open_source
 from tests.support.small_pico import small_pico
 from tracker.daemon.messages import Command, LiveFrame, PromptCommand
 from tracker.daemon.publish.encode import encode_objects, masks_message
+from tracker.daemon.publish.measures import Measures
 from tracker.daemon.record.messages import MessageRecorder
 from tracker.daemon.record.recorders import Recorders
 from tracker.daemon.tracking.stream_tracker import CommandResult, StreamTracker
 from tracker.engine import Policy
 from tracker.models import Model
-from tracker.protocol.fields import Encoding, FrameAddress, RecordSettings, StreamSettings
+from tracker.protocol.fields import (
+    Encoding,
+    FrameAddress,
+    MeasureSettings,
+    RecordSettings,
+    StreamSettings,
+)
 
 POLICY = Policy(history_frames=10)
 BOX = (210.0, 105.0, 290.0, 185.0)  # around the disc on the first frames
@@ -41,7 +48,8 @@ class RecordedRun:
         notes: bool = True,
     ) -> None:
         record = RecordSettings(dir=folder, segment_s=1)
-        settings = StreamSettings(url=str(clip), record=record, encoding=encoding)
+        measure = MeasureSettings(rotated_box=True, velocity=True, prediction=True)
+        settings = StreamSettings(url=str(clip), record=record, encoding=encoding, measure=measure)
         self.model = model or small_pico()
         self.messages = MessageRecorder()
         self.messages.add("cam", record)
@@ -49,11 +57,13 @@ class RecordedRun:
             on_note=self.messages.note, on_event=lambda event: None, model={}
         )
         self._encoding: Encoding = encoding
+        self._measure = settings.measure
         self._tracker = StreamTracker(
             "cam", settings, self.model, POLICY, on_event=lambda event: None
         )
         self._seq = 0
-        with open_source(str(clip), tap=self.recorders.add("cam", settings)) as source:
+        tap = self.recorders.add("cam", settings)
+        with open_source(str(clip), stream="cam", tap=tap) as source:
             for frame in source:
                 if frame.seq % every == 0:
                     now_s = time.monotonic()
@@ -66,7 +76,8 @@ class RecordedRun:
         tracked = self._tracker.track(replace(live, frame=replace(live.frame)), dropped=0)
         self.recorders.tracked(tracked)
         height, width = live.frame.image.shape[:2]
-        encoded = encode_objects(tracked.result.objects, self._encoding, height, width)
+        measures = Measures(self._measure, tracked.motions, live.frame.captured_ns, 0.1)
+        encoded = encode_objects(tracked.result.objects, self._encoding, height, width, measures)
         message = masks_message(tracked, encoded, seq=self._seq, encoded_s=time.monotonic())
         self._seq += 1
         text = message.model_dump_json().encode()

@@ -44,7 +44,7 @@ class Taken:
         self.recorder = VideoRecorder(
             "cam",
             RecordSettings(dir=folder, **settings),
-            setup={"version": "1", "model": {}},
+            setup={"version": "1", "model": {}, "settings": {}},
             on_note=self._note,
             on_event=self.events.append,
             **more,

@@ -158,7 +158,7 @@ def cost_percent(clip: Path, seconds: float) -> float:
         recorder = VideoRecorder(
             "cam",
             settings,
-            setup={"version": "0", "model": {}},
+            setup={"version": "0", "model": {}, "settings": {}},
             on_note=lambda topic, note: messages.note(
                 "cam", topic, note.model_dump_json().encode()
             ),

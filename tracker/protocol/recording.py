@@ -40,6 +40,7 @@ class SegmentNote(Message):
         time_base: [numerator, denominator] of seconds, of `first_dts` and of the frames' `pts`.
         first_dts: Added to a time in the video file it gives the `pts` of the frame.
         model: As `describe` has it, of what tracks.
+        settings: Those of the stream that its messages depend on: `find` and `measure`.
         version: Of trackd.
     """
 
@@ -51,6 +52,7 @@ class SegmentNote(Message):
     first_dts: int
     version: str
     model: dict[str, Any]
+    settings: dict[str, Any]
 
 
 class EndNote(Message):

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from tracker.daemon.messages import Tracked
 from tracker.daemon.publish.encode import encode_objects, masks_message
+from tracker.daemon.publish.measures import Measures
 from tracker.protocol.data import EventName, MasksMessage, ObjectMessage
 from tracker.protocol.masks import masks_of
 from tracker.protocol.recording import CommandNote, FrameNote, NoteTopic, SegmentNote
@@ -128,7 +129,8 @@ class Recomputation:
                 self._loaded = (self._segment.model, model, policy)
                 for difference in differences:
                     self.comparison.say(difference)
-            self._retracking = Retracking(self._recording.stream, *self._loaded[1:])  # type: ignore[arg-type]
+            stream, settings = self._recording.stream, self._segment.settings
+            self._retracking = Retracking(stream, settings, *self._loaded[1:])  # type: ignore[arg-type]
         return self._retracking
 
     def _track(self, note: FrameNote) -> None:
@@ -158,7 +160,7 @@ class Recomputation:
         found = self.comparison
         found.frames += 1
         ours, blobs = _encoded(tracked, message)
-        if ours == _objects(sent.parts[0]) and blobs == sent.parts[1:]:
+        if ours == _sent_objects(message, sent.parts[0]) and blobs == sent.parts[1:]:
             found.same_bytes += 1
             found.same_masks += 1
             return True
@@ -189,10 +191,21 @@ class Recomputation:
 
 def _encoded(tracked: Tracked, like: MasksMessage) -> tuple[bytes, tuple[bytes, ...]]:
     """The objects of a frame as bytes, encoded as those of a message are."""
-    height, width = tracked.live.frame.image.shape[:2]
-    encoded = encode_objects(tracked.result.objects, like.encoding, height, width)
+    frame = tracked.live.frame
+    height, width = frame.image.shape[:2]
+    settings = tracked.settings.measure.model_copy(update={"prediction": False})
+    measures = Measures(settings, tracked.motions, frame.captured_ns)
+    encoded = encode_objects(tracked.result.objects, like.encoding, height, width, measures)
     message = masks_message(tracked, encoded, seq=0, encoded_s=tracked.tracked_s)
     return _objects(message.model_dump_json().encode()), encoded.blobs
+
+
+def _sent_objects(message: MasksMessage, text: bytes) -> bytes:
+    """The objects that were sent as bytes, without predictions, which are made by the clock."""
+    if all(item.predicted is None for item in message.objects):
+        return _objects(text)
+    objects = [item.model_copy(update={"predicted": None}) for item in message.objects]
+    return _objects(message.model_copy(update={"objects": objects}).model_dump_json().encode())
 
 
 def _objects(text: bytes) -> bytes:

@@ -89,6 +89,7 @@ def segment_messages(segment: Segment) -> Iterator[RecordedMessage]:
     records = import_extra("mcap.records", extra="record", who="reading a recording")
     errors = import_extra("mcap.exceptions", extra="record", who="reading a recording")
     reader = import_extra("mcap.stream_reader", extra="record", who="reading a recording")
+    zstandard = import_extra("zstandard", extra="record", who="reading a recording")
     channels = {}
     try:
         with segment.messages.open("rb") as file:
@@ -100,9 +101,9 @@ def segment_messages(segment: Segment) -> Iterator[RecordedMessage]:
                     channel = channels[record.channel_id]
                     parts = _parts(record.data, channel.message_encoding)
                     yield RecordedMessage(channel.topic, parts, record.log_time)
-    except errors.EndOfFile:
+    except (errors.EndOfFile, struct.error):
         return  # the process was ended in the middle
-    except (OSError, errors.McapError, KeyError, struct.error) as err:
+    except (OSError, errors.McapError, KeyError, zstandard.ZstdError) as err:
         raise TrackdError(
             f"{segment.messages} cannot be read: {err}", "leave its segment out: move it away"
         ) from err

@@ -1,6 +1,7 @@
 """Trackers that do again what a recording says was done: the same frames, the same commands."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any
@@ -47,14 +48,17 @@ class Retracking:
 
     Args:
         stream: Its name.
+        settings: As a segment has them.
         model: As `load_recorded` gives it.
         policy: Likewise.
     """
 
-    def __init__(self, stream: str, model: Model, policy: Policy) -> None:
+    def __init__(
+        self, stream: str, settings: Mapping[str, Any], model: Model, policy: Policy
+    ) -> None:
         self.known: set[int] = set()
         self._stream = stream
-        self._settings = StreamSettings(url="recorded")
+        self._settings = StreamSettings.model_validate({"url": "recorded", **settings})
         self._quality = _RecordedQuality.of(1.0, model)
         self._tracker = StreamTracker(
             stream,

@@ -34,6 +34,7 @@ from tracker.protocol.recording import CommandNote, FrameNote, NoteTopic
 from tracker.protocol.replies import PromptResult
 
 CommandName = Literal["prompt", "accept", "remove", "reset", "relabel", "restore"]
+_NEEDED = {"find", "measure"}
 OnNote = Callable[[str, NoteTopic, bytes], None]
 _NAMES: dict[type, CommandName] = {
     PromptCommand: "prompt",
@@ -79,19 +80,21 @@ class Recorders:
         """
         if settings.record is None:
             return None
-        video = self._video(stream, settings.record)
+        video = self._video(stream, settings, settings.record)
         video.start()
         with self._lock:
             self._streams[stream] = _Recorded(video)
         return video
 
-    def _video(self, stream: str, settings: RecordSettings) -> VideoRecorder:
+    def _video(
+        self, stream: str, settings: StreamSettings, record: RecordSettings
+    ) -> VideoRecorder:
         def noted(topic: NoteTopic, note: Message) -> None:
             self._on_note(stream, topic, note.model_dump_json().encode())
 
-        return VideoRecorder(
-            stream, settings, setup=self._setup, on_note=noted, on_event=self._on_event
-        )
+        needed = settings.model_dump(mode="json", include=_NEEDED)
+        setup = {**self._setup, "settings": needed}
+        return VideoRecorder(stream, record, setup=setup, on_note=noted, on_event=self._on_event)
 
     def remove(self, stream: str, timeout_s: float) -> bool:
         """End the recording of a stream; False where the disk hangs."""

@@ -61,7 +61,7 @@ class VideoRecorder:
     Args:
         stream: Its name.
         settings: Where to, and how much is kept.
-        setup: What tracks, for the notes: the fields `model` and `version`.
+        setup: What tracks, for the notes: the fields `model`, `settings` and `version`.
         on_note: Called by the thread when a segment has a file, and when recording ends.
         on_event: Takes events; must not wait.
         open_file: Makes the files.

@@ -11,6 +11,7 @@ from typing import cast
 
 from streams.access.policy import SourcePolicy
 from streams.decode.threads import ffmpeg_threads
+from streams.packet_tap import PacketTap
 from streams.sources.registry import open_source
 from tracker.daemon.config.schema import LimitsConfig, ModelConfig, RetryConfig
 from tracker.daemon.finding.service import Finding
@@ -117,7 +118,7 @@ class LocalWorker:
         """See `Worker`."""
         with self._lock:
             policy = None if trusted else self._policy
-            tap = None if self._recorders is None else self._recorders.add(stream, settings)
+            tap = self._begin_recording(stream, settings)
             supervisor = self._supervise(
                 stream,
                 settings,
@@ -139,6 +140,7 @@ class LocalWorker:
                 del self._streams[stream]
                 self._finding.remove(stream)
                 self._scheduler.remove(owned.slot)
+                self._end_recording(stream)
                 raise err if isinstance(err, RequestError) else _no_thread() from err
 
     def _add_finder(
@@ -149,7 +151,7 @@ class LocalWorker:
                 stream,
                 settings.find,
                 trusted=trusted,
-                submit=partial(self._scheduler.submit, slot),
+                submit=partial(self._submit, stream, slot),
                 on_event=slot.gate.event,
             )
         except UsageError as err:
@@ -187,6 +189,12 @@ class LocalWorker:
         else:
             gone.set_result(None)
 
+    def _begin_recording(self, stream: str, settings: StreamSettings) -> PacketTap | None:
+        try:
+            return None if self._recorders is None else self._recorders.add(stream, settings)
+        except RuntimeError as err:
+            raise _no_thread() from err
+
     def _end_recording(self, stream: str) -> None:
         if self._recorders and not self._recorders.remove(stream, self._close_timeout_s):
             _LOG.error("stream %s: the disk of its recording hangs", stream)
@@ -209,7 +217,10 @@ class LocalWorker:
             return cast("Future[CommandResult]", self._finding.find(stream, command))
         if isinstance(command, PromptCommand) and command.text is not None:
             return self._finding.prompt(stream, command)
-        done = self._scheduler.submit(owned.slot, command)
+        return self._submit(stream, owned.slot, command)
+
+    def _submit(self, stream: str, slot: Slot, command: Command) -> "Future[CommandResult]":
+        done = self._scheduler.submit(slot, command)
         if self._recorders is not None:
             self._recorders.watch(stream, command, done)
         return done
