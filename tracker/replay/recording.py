@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tracker.errors import TrackdError, UsageError
-from tracker.models.extras import import_extra
+from tracker.extras import import_extra
 from tracker.protocol.recording import PARTS_ENCODING, SEGMENT_FILE, NoteTopic, SegmentNote
 
 _MAX_RECORD_BYTES = 2**28
