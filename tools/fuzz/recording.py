@@ -14,6 +14,7 @@ from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import av
 import torch
@@ -150,7 +151,7 @@ def cost_percent(clip: Path, seconds: float) -> float:
     """
     with tempfile.TemporaryDirectory() as folder, av.open(str(clip)) as container:
         video = container.streams.video[0]
-        packets = [packet for packet in container.demux(video) if packet.size]
+        packets: list[Any] = [packet for packet in container.demux(video) if packet.size]
         interval_s = 1 / float(video.average_rate or 25)
         settings = RecordSettings(dir=Path(folder), segment_s=10)
         messages = MessageRecorder()

@@ -233,17 +233,21 @@ def _table(streams: "Sequence[StreamInfo]") -> "Table":
     from rich.table import Table
 
     names = ["stream", "state", "size", "fps", "objects", "tracked", "dropped", "reconnects"]
-    table = Table(*names, "quality", "recording", box=SIMPLE_HEAD)
+    table = Table(*names, "quality", box=SIMPLE_HEAD)
+    for column in table.columns[3:]:
+        column.justify = "right"
+    recorded = any(item.recording is not None for item in streams)
+    if recorded:
+        table.add_column("recording")
     for column in table.columns:
         column.no_wrap = True
-    for column in table.columns[3:-1]:
-        column.justify = "right"
     for item in streams:
         size = f"{item.width}x{item.height}" if item.width else ""
         level = "" if item.budget is None else item.budget.quality_level
         counts = (item.objects, item.tracked, item.dropped, item.reconnects, level)
         named = (item.stream, item.state.value, size, f"{item.fps:.1f}")
-        table.add_row(*cells(*named, *map(str, counts), _recording(item)))
+        recording = [_recording(item)] if recorded else []
+        table.add_row(*cells(*named, *map(str, counts), *recording))
     return table
 
 

@@ -45,11 +45,11 @@ class RecordedPictures:
         for video in list(self._ahead):
             if video.note.began_ns <= captured_ns + _LATE_NS:
                 yield video
-        while (video := self._next()) is not None:
-            self._ahead.append(video)
-            if video.note.began_ns > captured_ns + _LATE_NS:
+        while (following := self._next()) is not None:
+            self._ahead.append(following)
+            if following.note.began_ns > captured_ns + _LATE_NS:
                 return
-            yield video
+            yield following
 
     def _next(self) -> "_Video | None":
         if self._ahead and self._ahead[-1].is_unused and len(self._ahead) > 1:
