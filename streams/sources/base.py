@@ -15,6 +15,7 @@ from streams.options import SourceOptions
 if TYPE_CHECKING:
     from streams.access.policy import SourcePolicy
     from streams.frame import Frame
+    from streams.packet_tap import PacketTap
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]|%[01][0-9A-Fa-f]|%7[Ff]")
 
@@ -101,6 +102,7 @@ class OpenOptions:
     stop: threading.Event | None
     max_pixels: int
     policy: "SourcePolicy | None"
+    tap: "PacketTap | None"
 
 
 @dataclass(frozen=True, slots=True)

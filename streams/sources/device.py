@@ -20,4 +20,5 @@ def open_device(address: Address, asked: OpenOptions) -> AvSource:
         open_timeout_s=asked.open_timeout_s,
         read_timeout_s=asked.read_timeout_s,
         max_pixels=asked.max_pixels,
+        tap=asked.tap,
     )

@@ -33,6 +33,7 @@ from streams.decode.video_track import choose_video, refuse_parts, shown_frames
 from streams.errors import SourceTimeout, SourceTooLarge, SourceUnreadable
 from streams.frame import Frame
 from streams.info import MAX_PIXELS, SourceInfo, SourceStats
+from streams.packet_tap import PacketTap, TappedVideo
 from streams.sources.base import Address, SourceKind
 from streams.sources.feed import Feed
 
@@ -78,6 +79,7 @@ class AvSource(Closing):
         feed: Feed | None = None,
         max_pixels: int = MAX_PIXELS,
         open_piece: OpenPiece | None = None,
+        tap: PacketTap | None = None,
     ) -> None:
         """Open it.
 
@@ -89,6 +91,7 @@ class AvSource(Closing):
             feed: Gives the bytes, in place of the address; `close` closes it, too.
             max_pixels: Of a frame; a source of larger ones is refused before they are decoded.
             open_piece: Opens the address and what it names, in place of FFmpeg.
+            tap: Takes a copy of each packet before it is decoded.
         """
         self.stats = SourceStats()
         self._address = address
@@ -98,6 +101,8 @@ class AvSource(Closing):
         self._newest_ns = 0
         self._newest_monotonic_ns = 0
         self._arrival_clock: ArrivalClock | None = None
+        self._tap = tap
+        self._tapped: TappedVideo | None = None
         self._feed = feed
         self._max_pixels = max_pixels
         self._sender_clock = SenderClock()
@@ -128,6 +133,9 @@ class AvSource(Closing):
         self._decoder = self._prepared_decoder()
         self._coded_sar = self._decoder.sample_aspect_ratio
         self._end_pts = _end_pts(self._container, self._video)
+        if self._tap is not None:
+            clock = None if self._arrival_clock is None else ArrivalClock()
+            self._tapped = TappedVideo(self._tap, self._video, clock)
         decoded = self._decoded_frames()
         first = next(decoded, None)
         if first is None:
@@ -269,6 +277,8 @@ class AvSource(Closing):
             self.stats.corrupt_packets += 1
             return []
         refuse_parts(self._container, packet, self._address)
+        if self._tapped is not None and packet.size:
+            self._tapped.offer(packet, self._newest_monotonic_ns)
         started_s = time.perf_counter()
         try:
             pictures = self._given_to_decoder(packet)
@@ -402,6 +412,8 @@ class AvSource(Closing):
 
     def close(self) -> None:
         """Close the input; no more frames come. Call it from the thread that iterates."""
+        if self._tapped is not None:
+            self._tapped.close()
         self._closed = True
         self._container.close()
         if self._feed is not None:

@@ -25,6 +25,8 @@ def open_path(address: Address, asked: OpenOptions) -> Source:
         images = find_images(path, open_file)
         animated = images is None and is_webp_animation(_head(path, open_file))
     stream, max_pixels = asked.stream, asked.max_pixels
+    if asked.tap is not None and (images is not None or animated):
+        asked.tap.refused("pictures have no packets; they are files already")
     if images is not None:
         return ImageFolderSource(
             address, images, stream=stream, open_file=open_file, max_pixels=max_pixels
@@ -51,6 +53,7 @@ def _open_with_ffmpeg(address: Address, asked: OpenOptions, feed: Feed | None = 
         open_timeout_s=asked.open_timeout_s,
         read_timeout_s=asked.read_timeout_s,
         max_pixels=asked.max_pixels,
+        tap=asked.tap,
         feed=feed,
     )
 

@@ -85,6 +85,7 @@ def _open_checked(
         read_timeout_s=asked.read_timeout_s,
         open_piece=open_piece,
         max_pixels=asked.max_pixels,
+        tap=asked.tap,
     )
 
 
@@ -101,6 +102,7 @@ def _open_with_feed(address: Address, feed: Feed | None, asked: OpenOptions) -> 
             read_timeout_s=asked.read_timeout_s + poll_s,
             feed=feed,
             max_pixels=asked.max_pixels,
+            tap=asked.tap,
         )
     except BaseException as error:
         feed.close()

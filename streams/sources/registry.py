@@ -22,6 +22,7 @@ from streams.sources.urls import UrlRules, scheme_of, url_scheme
 
 if TYPE_CHECKING:
     from streams.access.policy import SourcePolicy
+    from streams.packet_tap import PacketTap
 
 __all__ = ["Source", "SourceInfo", "SourceOptions", "SourceStats", "find_scheme", "open_source"]
 
@@ -171,6 +172,7 @@ def open_source(
     stop: threading.Event | None = None,
     max_pixels: int = MAX_PIXELS,
     policy: "SourcePolicy | None" = None,
+    tap: "PacketTap | None" = None,
 ) -> Source:
     """Open a source and decode its first frame.
 
@@ -187,6 +189,7 @@ def open_source(
         stop: Ends the source where it only waits until it asks again; may be set by any thread.
         max_pixels: Of a frame; a source of larger ones is refused before they are decoded.
         policy: What may be opened; None for all that this user may open.
+        tap: Takes a copy of each packet of the video before it is decoded.
 
     Raises:
         SourceUsageError: The address is wrong.
@@ -208,5 +211,6 @@ def open_source(
         stop=stop,
         max_pixels=max_pixels,
         policy=policy,
+        tap=tap,
     )
     return scheme.open(address, asked)

@@ -26,8 +26,14 @@ from tracker.client import Event, Result
 from tracker.daemon import messages as values
 from tracker.daemon.publish.encode import encode_objects, event_message, masks_message
 from tracker.protocol.data import EventName
-from tracker.protocol.fields import BudgetInfo, DeadlineSettings, FindSettings, FrameAddress
-from tracker.protocol.replies import FindingInfo, ObjectInfo
+from tracker.protocol.fields import (
+    BudgetInfo,
+    DeadlineSettings,
+    FindSettings,
+    FrameAddress,
+    RecordSettings,
+)
+from tracker.protocol.replies import FindingInfo, ObjectInfo, RecordingInfo
 from tracker.rle import Rle, decode_rle
 from tracker.types import ObjectState
 
@@ -245,6 +251,31 @@ def test_a_deadline_is_sent_and_the_quality_level_shown(
     heading, _, row = capsys.readouterr().out.splitlines()[1:4]
     assert heading.split()[-1] == "quality"
     assert row.split()[-1] == "3"
+
+
+def test_a_recording_is_asked_for_and_shown(
+    fake: FakeDaemon, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    recording = RecordingInfo(
+        state="failed",
+        error="No space left on device",
+        segments=3,
+        removed_segments=0,
+        bytes=5 * 2**20,
+        dropped_packets=0,
+        dropped_messages=0,
+    )
+    fake.streams[0] = fake.streams[0].model_copy(update={"recording": recording})
+    url = "rtsp://10.0.0.5/main"
+    assert main(["streams", "add", "cam2", url, "--record", str(tmp_path)]) == 0
+    assert fake.requests[0].record == RecordSettings(dir=tmp_path)
+    shown = capsys.readouterr().out
+    heading, _, row = shown.splitlines()[1:4]
+    assert heading.split()[-1] == "recording"
+    assert row.split()[-3:] == ["failed", "5", "MiB"]
+    assert "cam1: recording: No space left on device" in shown
+    assert main(["streams", "record", "cam1", "off"]) == 0
+    assert (fake.requests[2].op, fake.requests[2].on) == ("stream.record", False)
 
 
 @pytest.mark.parametrize("target", ["15", "fps=0", "fps=x", "speed=9", "fps="])

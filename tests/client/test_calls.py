@@ -23,6 +23,7 @@ GIVEN: dict[str, Any] = {
     "op": "ping",
     "worker": "0",
     "zone": "gate",
+    "on": True,
 }
 WITHOUT_NAME = {"call"}
 

@@ -273,6 +273,7 @@ def test_the_list_says_how_streams_are_and_no_credentials() -> None:
                 "budget": None,
                 "worker": "0",
                 "finding": None,
+                "recording": None,
             }
         ]
     }

@@ -15,6 +15,7 @@ import pytest
 from prometheus_client import generate_latest
 
 from tests.support.local_streams import local_streams
+from tests.support.recordings import reordered_clip
 from tests.support.small_pico import small_pico
 from tests.support.supervised import PATIENCE_S, wait_until
 from tests.support.tracked_frames import publishing
@@ -28,7 +29,7 @@ from tracker.daemon.telemetry.metrics import build_registry
 from tracker.daemon.telemetry.status import DaemonStatus
 from tracker.daemon.tracking.scheduler import Scheduler
 from tracker.engine import Policy
-from tracker.protocol.fields import DeadlineSettings, StreamSettings, ZoneSettings
+from tracker.protocol.fields import DeadlineSettings, RecordSettings, StreamSettings, ZoneSettings
 from tracker.protocol.replies import ErrorCode
 
 PATTERN = "lavfi:testsrc2=size=160x120:rate=25"
@@ -56,6 +57,12 @@ RARE = {
     "unread_bytes": "a client that floods: test_backlog",
     "problem": "a disk that is full: test_saver",
     "saving.failures": "a disk that is full: test_saver",
+    "recording.error": "a disk that is full: test_record_video",
+    "recording.failures": "a disk that is full: test_record_video",
+    "recording.removed_segments": "more than is to be kept: test_record_video",
+    "recording.dropped_packets": "a disk that is slow: test_record_video",
+    "recorded.error": "a disk that is full: test_record_messages",
+    "recorded.dropped_messages": "a disk that is slow: test_record_messages",
     "log_dropped": "a log that nobody takes: test_log_writer",
 }
 
@@ -106,6 +113,8 @@ def all_fields() -> set[str]:
     parts = {
         "streams": status.StreamStatus,
         "source": status.SourceStatus,
+        "recording": status.RecordingStatus,
+        "recorded": status.MessagesRecordingStatus,
         "tracking": status.TrackingStatus,
         "publishing": status.PublishingStatus,
         "data": status.DataStatus,
@@ -139,6 +148,12 @@ def test_every_field_of_the_status_is_filled_by_a_daemon_that_runs(tmp_path: Pat
                         url=f"http://127.0.0.1:{port}/x.mp4", open_timeout_s=PATIENCE_S
                     ),
                     "off": ConfiguredStream(url="rtsp://127.0.0.1:1/off"),
+                    "recorded": ConfiguredStream(
+                        url=str(reordered_clip(tmp_path / "clip.mp4")),
+                        realtime=True,
+                        loop=True,
+                        record=RecordSettings(dir=tmp_path / "recorded"),
+                    ),
                 },
             }
         )

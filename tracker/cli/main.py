@@ -17,6 +17,7 @@ from tracker.cli import (
     objects,
     prompt,
     prompts,
+    replay,
     restream,
     ros,
     schema,
@@ -48,6 +49,7 @@ _COMMANDS = {
     "ros": ros.run,
     "view": view.run,
     "restream": restream.run,
+    "replay": replay.run,
     "doctor": doctor.run,
     "schema": schema.run,
     "studio": studio.run,
@@ -110,6 +112,7 @@ def build_parser() -> failures.Parser:
     prompts.add_parser(subparsers)
     objects.add_parser(subparsers)
     watch.add_parser(subparsers)
+    replay.add_parser(subparsers)
     studio.add_parser(subparsers)
     ros.add_parser(subparsers)
     view.add_parser(subparsers)

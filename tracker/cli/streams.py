@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from tracker.cli import connection, source_address, source_options
@@ -14,11 +15,14 @@ if TYPE_CHECKING:
 
     from tracker.client import Client
     from tracker.client.calls import StreamOptions
-    from tracker.protocol.fields import DeadlineSettings, FindSettings
+    from tracker.protocol.fields import DeadlineSettings, FindSettings, RecordSettings
     from tracker.protocol.replies import ChangeResult, FindingInfo, StreamInfo
 
 _OPEN, _STALL = "open_timeout_s", "stall_timeout_s"
-_OPTIONS = ("policy", "realtime", "loop", "encoding", _OPEN, _STALL, "deadline", "find")
+_OPTIONS = (
+    *("policy", "realtime", "loop", "encoding", _OPEN, _STALL, "deadline"),
+    *("find", "record"),
+)
 _EXAMPLES = """\
 examples:
   trackd streams add cam1 --url-file cam1.url
@@ -26,7 +30,9 @@ examples:
   trackd streams add cam2 --url-env CAM2_URL --deadline fps=15
   trackd streams add yard ./yard.mp4 --realtime --find motion
   trackd streams add cam3 rtsp://10.0.0.7/main --source-option rtsp_transport=udp
+  trackd streams add cam4 --url-file cam4.url --record /srv/recordings
   trackd streams pause cam1
+  trackd streams record cam4 off
   trackd streams --json
 """
 
@@ -35,7 +41,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     """Add the command and its actions to `trackd`."""
     parser = subparsers.add_parser(
         "streams",
-        help="list, add, remove, pause or resume the daemon's sources",
+        help="list, add, remove, pause, resume or record the daemon's sources",
         description="Shows the sources that the daemon tracks on, and changes them.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -59,6 +65,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     add("remove", "close a source and forget its objects")
     add("pause", "close a source and keep its objects")
     add("resume", "open a paused source again, or retry a failing one now")
+    record = add("record", "record a source from now on, or stop")
+    record.add_argument("switch", choices=["on", "off"], help="it needs settings for recording")
 
 
 def _add_source_options(parser: argparse.ArgumentParser) -> None:
@@ -108,6 +116,12 @@ def _add_source_options(parser: argparse.ArgumentParser) -> None:
         type=_finder,
         metavar="NAME[:WORDS]",
     )
+    add(
+        "--record",
+        "record packets and messages in this folder of the daemon's machine",
+        type=_recorded,
+        metavar="DIR",
+    )
     source_options.add_option(group)
 
 
@@ -122,6 +136,12 @@ def _finder(text: str) -> "FindSettings":
     except ValidationError:
         message = f"{text!r} is no finder: write motion, or text:cat.dog"
         raise argparse.ArgumentTypeError(message) from None
+
+
+def _recorded(text: str) -> "RecordSettings":
+    from tracker.protocol.fields import RecordSettings
+
+    return RecordSettings(dir=Path(text).absolute())
 
 
 def _deadline(text: str) -> "DeadlineSettings":
@@ -163,6 +183,8 @@ def _change(client: "Client", args: argparse.Namespace, url: str) -> None:
             changed = client.pause_stream(args.stream)
         case "resume":
             changed = client.resume_stream(args.stream)
+        case "record":
+            client.record_stream(args.stream, args.switch == "on")
     if changed is not None and changed.durable is False:
         text = f"it is done, but would be undone by a restart of the daemon: {changed.reason}"
         print("trackd: warning:", printable(text), file=sys.stderr)
@@ -193,6 +215,8 @@ def _print(streams: "Sequence[StreamInfo]", *, as_json: bool) -> None:
     make_console().print(_table(streams))
     for item in streams:
         print(printable(f"{item.stream}: {item.url}" + (f"; {item.error}" if item.error else "")))
+        if item.recording is not None and item.recording.error:
+            print(printable(f"{item.stream}: recording: {item.recording.error}"))
         if item.finding is not None:
             print(printable(f"{item.stream}: {_finding(item.finding)}"))
 
@@ -210,14 +234,25 @@ def _table(streams: "Sequence[StreamInfo]") -> "Table":
 
     names = ["stream", "state", "size", "fps", "objects", "tracked", "dropped", "reconnects"]
     table = Table(*names, "quality", box=SIMPLE_HEAD)
-    for column in table.columns:
-        column.no_wrap = True
     for column in table.columns[3:]:
         column.justify = "right"
+    recorded = any(item.recording is not None for item in streams)
+    if recorded:
+        table.add_column("recording")
+    for column in table.columns:
+        column.no_wrap = True
     for item in streams:
         size = f"{item.width}x{item.height}" if item.width else ""
         level = "" if item.budget is None else item.budget.quality_level
         counts = (item.objects, item.tracked, item.dropped, item.reconnects, level)
         named = (item.stream, item.state.value, size, f"{item.fps:.1f}")
-        table.add_row(*cells(*named, *map(str, counts)))
+        recording = [_recording(item)] if recorded else []
+        table.add_row(*cells(*named, *map(str, counts), *recording))
     return table
+
+
+def _recording(item: "StreamInfo") -> str:
+    """State of the recording, and what it wrote."""
+    if item.recording is None:
+        return ""
+    return f"{item.recording.state} {item.recording.bytes / 2**20:.0f} MiB"

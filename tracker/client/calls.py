@@ -34,6 +34,7 @@ from tracker.protocol.fields import (
     FrameAddress,
     MeasureSettings,
     Preview,
+    RecordSettings,
     ZoneSettings,
 )
 from tracker.rle import encode_rle
@@ -140,6 +141,7 @@ class StreamOptions(TypedDict, total=False):
     find: FindSettings | None
     measure: MeasureSettings
     zones: dict[str, ZoneSettings]
+    record: RecordSettings | None
 
 
 class Call(Generic[T]):
@@ -312,6 +314,11 @@ def _move_stream(stream: str, worker: str) -> Call[replies.ObjectsResult]:
     return Call("stream.move", {"stream": stream, "worker": worker})
 
 
+def _record_stream(stream: str, on: bool) -> Call[None]:
+    """Record a stream that has settings for it from now on, or stop."""
+    return Call("stream.record", {"stream": stream, "on": on})
+
+
 def _streams() -> Call[list[replies.StreamInfo]]:
     """List the streams and how they are."""
     return Call("stream.list", read=lambda result: result.streams)
@@ -395,6 +402,7 @@ class CallMethods:
     pause_stream = Method(_pause_stream)
     resume_stream = Method(_resume_stream)
     move_stream = Method(_move_stream)
+    record_stream = Method(_record_stream)
     streams = Method(_streams)
     prompt = Method(_prompt)
     correct = Method(_correct)

@@ -27,6 +27,8 @@ from tracker.daemon.lifetime import Lifetime
 from tracker.daemon.messages import RequestError
 from tracker.daemon.notify.notifier import Notifier
 from tracker.daemon.publish.publisher import Publisher
+from tracker.daemon.record.check import record_roots
+from tracker.daemon.record.messages import MessageRecorder
 from tracker.daemon.sources.client_sources import ports_of, source_policy
 from tracker.daemon.state.moment import Moment
 from tracker.daemon.state.saver import Saver
@@ -74,6 +76,7 @@ class _Parts:
     streams: Streams
     control: Control
     saver: Saver | None
+    recorder: MessageRecorder
 
 
 class Server:
@@ -213,7 +216,10 @@ class Server:
         authenticator.start(context)
         undo.callback(authenticator.stop)
         numbering = Numbering(keeps=self._store is not None, on_low=self._keep)
+        recorder = MessageRecorder()
+        undo.callback(recorder.stop, 1.0)
         publisher = Publisher(config.data, authenticator, context=context, epoch=numbering.epoch)
+        publisher.on_sent = recorder.sent
         notifier = Notifier.from_config(config.notify, lambda: self._own_ports)
         publisher.on_event = notifier.put
         publisher.start()
@@ -221,9 +227,14 @@ class Server:
         notifier.start()
         undo.callback(notifier.stop, 1.0)
         model, workers = start_workers(
-            config, publisher, undo, epoch=numbering.epoch, own_ports=lambda: self._own_ports
+            config,
+            publisher,
+            undo,
+            epoch=numbering.epoch,
+            own_ports=lambda: self._own_ports,
+            on_note=recorder.note,
         )
-        streams = self._make_streams(workers, publisher, numbering)
+        streams = self._make_streams(workers, publisher, numbering, recorder)
         publisher.on_wanted = streams.want
         undo.callback(streams.close_all, 1.0)
         if self._store is not None:
@@ -234,7 +245,9 @@ class Server:
             self._saver.start()
         control = self._listen(undo, context, authenticator, model, workers.why, publisher, streams)
         self._own_ports |= ports_of(control.endpoint, publisher.endpoint, publisher.latest_endpoint)
-        self._parts = _Parts(model, publisher, notifier, workers, streams, control, self._saver)
+        self._parts = _Parts(
+            model, publisher, notifier, workers, streams, control, self._saver, recorder
+        )
         self._tick()
         self._unsaved = "" if self._saver is None else "it hung before"
         self._phase = "serving"
@@ -244,7 +257,11 @@ class Server:
         _LOG.info("ready: %s", endpoints)
 
     def _make_streams(
-        self, workers: WorkerPool, publisher: Publisher, numbering: Numbering
+        self,
+        workers: WorkerPool,
+        publisher: Publisher,
+        numbering: Numbering,
+        recorder: MessageRecorder,
     ) -> Streams:
         return Streams(
             workers,
@@ -253,6 +270,8 @@ class Server:
             on_change=self._keep,
             numbering=numbering,
             policy=source_policy(self._config.security, lambda: self._own_ports),
+            recorder=recorder,
+            record_roots=record_roots(self._config.security),
         )
 
     def _serve_http(self, undo: ExitStack) -> None:
@@ -451,6 +470,7 @@ class Server:
             ("control", parts.control.stop, 1.0),
             ("data", parts.publisher.stop, 1.0),
             ("notify", parts.notifier.stop, _NOTIFYING_SHARE),
+            ("recording", parts.recorder.stop, 1.0),
         ]
         return tuple(
             name

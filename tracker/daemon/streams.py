@@ -5,7 +5,7 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
@@ -28,8 +28,10 @@ from tracker.daemon.messages import (
     SetZonesCommand,
 )
 from tracker.daemon.publish.publisher import Publisher
+from tracker.daemon.record.check import check_recording
+from tracker.daemon.record.messages import MessageRecorder
 from tracker.daemon.sources.frame_rate_limiter import check_deadline
-from tracker.daemon.telemetry.status import SourceStatus, TrackingStatus
+from tracker.daemon.telemetry.status import MessagesRecordingStatus, SourceStatus, TrackingStatus
 from tracker.daemon.tracking.frame_numbers import RESERVED, FrameNumbers, Numbering
 from tracker.daemon.tracking.stream_tracker import CommandResult
 from tracker.daemon.workers.base import Worker
@@ -90,6 +92,8 @@ class Streams:
         numbering: Numbers their frames.
         policy: What may be opened for clients, and is not asked about what the configuration
             names; None for all.
+        recorder: Records what is sent of them.
+        record_roots: Folders that clients may have recorded to; None for all.
     """
 
     def __init__(
@@ -101,7 +105,11 @@ class Streams:
         on_change: Callable[[], object] = lambda: None,
         numbering: Numbering | None = None,
         policy: SourcePolicy | None = None,
+        recorder: MessageRecorder | None = None,
+        record_roots: Sequence[Path] | None = None,
     ) -> None:
+        self._recorder = recorder or MessageRecorder()
+        self._record_roots = record_roots
         self._workers = workers
         self._publisher = publisher
         self._limits = limits
@@ -136,7 +144,7 @@ class Streams:
             configured: The configuration names it.
 
         Raises:
-            RequestError: `BAD_SOURCE`, `BAD_REQUEST` (its deadline or its finder), `STREAM_EXISTS`,
+            RequestError: `BAD_SOURCE`, `BAD_REQUEST` (deadline, finder, record), `STREAM_EXISTS`,
                 `LIMIT` (of streams, or of threads) or `SHUTTING_DOWN`. Nothing is left behind then.
         """
         shown = _checked_address(settings, None if configured else self._policy)
@@ -144,6 +152,7 @@ class Streams:
             check_deadline(settings)
             if settings.find is not None:
                 choose_finder(settings.find, trusted=configured)
+            check_recording(settings, None if configured else self._record_roots)
         except UsageError as err:
             raise RequestError(ErrorCode.BAD_REQUEST, err.message, err.hint) from err
         with self._lock:
@@ -153,6 +162,7 @@ class Streams:
             if not paused:
                 worker.check_room()
             self._entries[stream] = _Entry(settings, worker, paused, numbers, configured)
+            self._recorder.add(stream, settings.record)
             self._emit(stream, EventName.STREAM_ADDED, shown)
             try:
                 worker.add(stream, settings, numbers, paused=paused, trusted=configured)
@@ -200,6 +210,20 @@ class Streams:
             entry.paused = False
             entry.worker.resume(stream)
         self._on_change()
+
+    def record(self, stream: str, *, on: bool) -> None:
+        """Record a stream's packets and messages from now on, or stop.
+
+        Raises:
+            RequestError: `UNKNOWN_STREAM`, or `BAD_REQUEST`: it has no settings for it.
+        """
+        with self._lock:
+            entry = self._entry(stream)
+            if entry.settings.record is None:
+                text = f"stream {stream} has no settings for recording"
+                hint = "add it with record: {dir: FOLDER}"
+                raise RequestError(ErrorCode.BAD_REQUEST, text, hint)
+            entry.worker.record(stream, on=on)
 
     def move(self, stream: str, worker: str) -> "Future[CommandResult]":
         """Let another worker go on with a stream; the result lists its objects.
@@ -355,6 +379,10 @@ class Streams:
         with self._lock:
             return {name: entry.worker.name for name, entry in self._entries.items()}
 
+    def recorded(self, stream: str) -> MessagesRecordingStatus | None:
+        """Status of the recording of what is sent of a stream; None where it is not recorded."""
+        return self._recorder.status(stream)
+
     def emit_all(self, name: EventName, text: str) -> None:
         """Send an event to the subscribers of every stream."""
         with self._lock:
@@ -460,6 +488,7 @@ class Streams:
         del self._entries[stream]
         self._emit(stream, EventName.STREAM_REMOVED)
         self._publisher.forget(stream)
+        self._recorder.remove(stream)
 
     def _emit(self, stream: str, name: EventName, text: str = "") -> None:
         self._publisher.event(Event(stream, name, time.time_ns(), text=text))

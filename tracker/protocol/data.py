@@ -245,6 +245,9 @@ class EventName(StrEnum):
     ZONE_DWELLED = "zone.dwelled"
     ZONE_COUNT = "zone.count"
     LINE_CROSSED = "line.crossed"
+    RECORD_STARTED = "record.started"
+    RECORD_STOPPED = "record.stopped"
+    RECORD_FAILED = "record.failed"
     STATE_UNSAVED = "state.unsaved"
     STATE_SAVED = "state.saved"
 

@@ -2,6 +2,7 @@
 
 import re
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -306,6 +307,28 @@ class MeasureSettings(Message):
     prediction: bool = False
 
 
+class RecordSettings(Message):
+    """Recording of a stream: its packets as they come, and the messages that are sent.
+
+    Attributes:
+        dir: Folder; the files are in a folder of the stream's name in it.
+        segment_s: Length of a segment, which ends at the next key frame.
+        keep_h: Older segments are removed; null for no limit.
+        keep_gib: Where a stream has more, its oldest segments are removed; null for no limit but
+            the disk. Where that is full, too, its oldest segments are removed, and then recording
+            stops.
+        start: "always" records from the beginning, "request" once `stream.record` asks for it.
+        pre_roll_s: Seconds before a request that are recorded, too, as far as 64 MiB reach.
+    """
+
+    dir: Path
+    segment_s: Annotated[float, Field(ge=1, le=3600)] = 60.0
+    keep_h: Annotated[float, Field(gt=0, le=100_000)] | None = None
+    keep_gib: Annotated[float, Field(gt=0, le=1_000_000)] | None = 10.0
+    start: Literal["always", "request"] = "always"
+    pre_roll_s: Annotated[float, Field(ge=0, le=300)] = 0.0
+
+
 class StreamSettings(Message):
     """A source and how it is read.
 
@@ -328,6 +351,7 @@ class StreamSettings(Message):
         find: The finder that adds objects; null for none.
         measure: Measures of objects that are sent.
         zones: Zones and lines whose events are sent, by name; at most 32.
+        record: Where and how it is recorded; None for not at all.
     """
 
     url: Annotated[str, Field(min_length=1, max_length=4096, repr=False)]
@@ -343,6 +367,7 @@ class StreamSettings(Message):
     find: FindSettings | None = None
     measure: MeasureSettings = MeasureSettings()
     zones: Zones = Field(default_factory=dict)
+    record: RecordSettings | None = None
 
     @model_validator(mode="after")
     def _deadline_drops_frames(self) -> Self:

@@ -168,6 +168,28 @@ class FindingInfo(Message):
     median_s: float
 
 
+class RecordingInfo(Message):
+    """The recording of a stream; counters only grow while the daemon, or its worker, runs.
+
+    Attributes:
+        state: "waiting" for a first key frame, "on", "off", or "failed".
+        error: Why it failed, one line; "" otherwise.
+        segments: Segments begun.
+        removed_segments: Segments removed, since they were old or too much.
+        bytes: Written, of video and of messages.
+        dropped_packets: Packets that the disk was too slow for.
+        dropped_messages: Messages that it was too slow for.
+    """
+
+    state: Literal["off", "waiting", "on", "failed"]
+    error: str
+    segments: int
+    removed_segments: int
+    bytes: int
+    dropped_packets: int
+    dropped_messages: int
+
+
 class StreamInfo(Message):
     """A stream in a reply; counters only grow while the daemon runs.
 
@@ -189,6 +211,7 @@ class StreamInfo(Message):
         budget: What is spent on a frame; None where the stream has no deadline.
         worker: Name of the worker that has it; None from daemons before 0.3.
         finding: Its finder; None where it has none.
+        recording: None where the stream has no settings for it.
     """
 
     stream: str
@@ -209,6 +232,7 @@ class StreamInfo(Message):
     budget: BudgetInfo | None = renamed("budget", before="effort", default=None)
     worker: str | None = None
     finding: FindingInfo | None = None
+    recording: RecordingInfo | None = None
 
 
 class StreamsResult(Message):

@@ -180,6 +180,18 @@ class StreamMove(Request):
     worker: Annotated[str, Field(pattern=r"^[0-9]{1,3}$")]
 
 
+@operation(role=Role.ADMIN)
+class StreamRecord(Request):
+    """Record a stream from now on, or stop, until the daemon is started again.
+
+    Only where its settings have `record`. What failed, such as on a full disk, is tried again.
+    """
+
+    op: Literal["stream.record"]
+    stream: StreamName
+    on: bool
+
+
 @operation(result=StreamsResult, role=Role.WATCH)
 class StreamList(Request):
     """All streams and how they are."""

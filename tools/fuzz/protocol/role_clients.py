@@ -39,6 +39,7 @@ _FORBIDDEN: tuple[dict[str, Any], ...] = (
     {"op": "stream.remove", "stream": STEADY},
     {"op": "stream.pause", "stream": STEADY},
     {"op": "stream.move", "stream": STEADY, "worker": "1"},
+    {"op": "stream.record", "stream": STEADY, "on": False},
     {"op": "stream.add", "stream": "mine", "url": "/etc/passwd"},
     {"op": "snapshot.restore", "stream": STEADY},
     {"op": "prompt", "stream": STEADY, "box": [1, 1, 30, 30]},

@@ -51,6 +51,7 @@ SEEDS: tuple[dict[str, Any], ...] = (
         for stream in STREAMS
     ),
     *({"op": "stream.move", "stream": stream, "worker": "0"} for stream in STREAMS),
+    *({"op": "stream.record", "stream": stream, "on": True} for stream in STREAMS),
     {"op": "prompt", "stream": STEADY, "object": 1, "box": _BOX, "label": "cup"},
     {
         "op": "prompt",

@@ -16,10 +16,11 @@ from pydantic import BaseModel, ValidationError
 from streams.address import local_path, parse_address
 from streams.errors import SourceDenied, SourceNotFound, SourceUsageError
 from tracker.address_file import read_address, warning_of
-from tracker.daemon.config.schema import DaemonConfig, NotifyConfig
+from tracker.daemon.config.schema import ConfiguredStream, DaemonConfig, NotifyConfig
 from tracker.daemon.finding.choice import choose_finder
 from tracker.daemon.net.endpoint import parse_bind
 from tracker.daemon.notify.hosts import webhook_hosts
+from tracker.daemon.record.check import check_recording
 from tracker.daemon.sources.client_sources import source_policy
 from tracker.daemon.sources.frame_rate_limiter import check_deadline
 from tracker.errors import UsageError
@@ -72,6 +73,7 @@ def load_config(path: Path, environ: Mapping[str, str] | None = None) -> DaemonC
         config = _with_addresses(config, path.absolute().parent)
         _check(config)
         config = _anchored(config, path.absolute().parent)
+        _check_recordings(config)
     except _Fault as fault:
         raise UsageError(f"{path}{fault.text}", fault.hint) from fault.__cause__
     return config
@@ -235,11 +237,20 @@ def _anchored(config: DaemonConfig, folder: Path) -> DaemonConfig:
         path = local_path(url)
         return url if path is None else str(folder / path)
 
-    roots = config.security.file_roots
+    def place_all(paths: tuple[Path, ...] | None) -> tuple[Path, ...] | None:
+        return None if paths is None else tuple(folder / path for path in paths)
+
+    def place_stream(settings: ConfiguredStream) -> ConfiguredStream:
+        record = settings.record
+        if record is not None:
+            record = record.model_copy(update={"dir": folder / record.dir})
+        return settings.model_copy(update={"url": place_url(settings.url), "record": record})
+
     security = {
         "server_key": place(config.security.server_key),
         "client_keys": place(config.security.client_keys),
-        "file_roots": None if roots is None else tuple(folder / root for root in roots),
+        "file_roots": place_all(config.security.file_roots),
+        "record_roots": place_all(config.security.record_roots),
     }
     notify = _anchored_sinks(config.notify, folder)
     return config.model_copy(
@@ -248,10 +259,7 @@ def _anchored(config: DaemonConfig, folder: Path) -> DaemonConfig:
             "model": config.model.model_copy(update={"checkpoint": place(config.model.checkpoint)}),
             "security": config.security.model_copy(update=security),
             "state": config.state.model_copy(update={"dir": place(config.state.dir)}),
-            "streams": {
-                name: settings.model_copy(update={"url": place_url(settings.url)})
-                for name, settings in config.streams.items()
-            },
+            "streams": {name: place_stream(one) for name, one in config.streams.items()},
         }
     )
 
@@ -344,6 +352,14 @@ def _check_finder(name: str, settings: StreamSettings) -> None:
         choose_finder(settings.find, trusted=True)
     except UsageError as error:
         raise _Fault(f": streams.{name}.find: {error.message}", error.hint) from error
+
+
+def _check_recordings(config: DaemonConfig) -> None:
+    for name, settings in config.streams.items():
+        try:
+            check_recording(settings)
+        except UsageError as error:
+            raise _Fault(f": streams.{name}.record: {error.message}", error.hint) from error
 
 
 def listeners(config: DaemonConfig) -> dict[str, str]:

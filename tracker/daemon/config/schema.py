@@ -107,6 +107,7 @@ class SecurityConfig(Message):
             public and private addresses are meant; `listen` for sources that open a port here. Null
             for all where none but the daemon's own user and root are let in, and else for public
             and private. Sources of the configuration are not bound by this.
+        record_roots: Folders that clients may have streams recorded to; null as for `file_roots`.
     """
 
     server_key: Path | None = None
@@ -116,6 +117,7 @@ class SecurityConfig(Message):
     allow_users: tuple[UserName | UserId, ...] = ()
     file_roots: tuple[Path, ...] | None = None
     source_hosts: tuple[SourceHost, ...] | None = None
+    record_roots: tuple[Path, ...] | None = None
 
 
 class LimitsConfig(Message):

@@ -170,6 +170,11 @@ class Operations:
     def _move(self, request: ask.StreamMove) -> "Future[Result]":
         return then(self._streams.move(request.stream, request.worker), _as_result)
 
+    @_handles(ask.StreamRecord)
+    def _record(self, request: ask.StreamRecord) -> Result:
+        self._streams.record(request.stream, on=request.on)
+        return {}
+
     @_handles(ask.StreamList)
     def _list(self, request: ask.StreamList) -> Result:
         streams = [stream_info(status) for status in self._stream_statuses()]

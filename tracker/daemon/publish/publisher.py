@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
 
@@ -61,6 +61,8 @@ class Publisher:
         on_event: Called, by its thread, with each event as it is sent; must not wait.
         on_wanted: Called, by its thread, when other previews of a stream are wanted of those who
             encode its frames; must not wait.
+        on_sent: Called, by its thread, with the stream, the topic and the other parts of each
+            message of masks or events, repeats aside; must not wait.
     """
 
     def __init__(
@@ -83,6 +85,7 @@ class Publisher:
         self._event_numbers = count()
         self.on_event: Callable[[EventMessage], None] = lambda message: None
         self.on_wanted: Callable[[str, frozenset[Topic]], None] = lambda stream, wanted: None
+        self.on_sent: Callable[[str, str, Sequence[bytes]], None] = lambda stream, topic, rest: None
         self._queue = PublishQueue(frames_per_stream=config.outbox_frames)
         self._channels: dict[str, _Channel] = {}
         self._activity = Activity()
@@ -294,6 +297,8 @@ class Publisher:
         parts: list[bytes],
         repeat: Callable[[], list[bytes]] | None = None,
     ) -> None:
+        if kind in (Topic.MASKS, Topic.EVENTS):
+            self.on_sent(stream, kind.of(stream).decode(), parts[1:])
         self._data.send(kind.of(stream), parts, repeat)
         self._status.sent[kind] += 1
 

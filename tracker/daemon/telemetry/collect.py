@@ -16,8 +16,17 @@ def collect_streams(streams: Streams, publisher: Publisher) -> tuple[StreamStatu
         except (KeyError, RequestError):  # it came or went just now
             continue
         publishing = publisher.stream_status(stream)
-        worker = workers.get(stream)
-        found.append(StreamStatus(stream, settings.encoding, source, tracking, publishing, worker))
+        found.append(
+            StreamStatus(
+                stream,
+                settings.encoding,
+                source,
+                tracking,
+                publishing,
+                workers.get(stream),
+                streams.recorded(stream),
+            )
+        )
     return tuple(found)
 
 

@@ -22,6 +22,8 @@ from tracker.daemon.telemetry.status import (
     DaemonStatus,
     DataStatus,
     FindingStatus,
+    MessagesRecordingStatus,
+    RecordingStatus,
     SavingStatus,
     SinkStatus,
     SourceStatus,
@@ -134,6 +136,11 @@ def _of_streams(streams: Iterable[StreamStatus]) -> Iterator[Metric]:
     found = {s.stream: s.tracking.finding for s in streams if s.tracking.finding is not None}
     yield from _declared_by(FindingStatus, found, "stream")
     yield from _searches(found)
+    videos = {s.stream: s.source.recording for s in streams if s.source.recording is not None}
+    yield from _declared_by(RecordingStatus, videos, "stream", "record")
+    messages = {s.stream: s.recorded for s in streams if s.recorded is not None}
+    yield from _declared_by(MessagesRecordingStatus, messages, "stream", "record")
+    yield _recording(streams)
     yield _quality_levels(streams)
     yield _states(streams)
     yield _objects(streams)
@@ -142,9 +149,21 @@ def _of_streams(streams: Iterable[StreamStatus]) -> Iterator[Metric]:
     yield _totals(streams)
 
 
-def _declared_by(kind: type[Any], parts: Mapping[str, Any], label: str) -> Iterator[Metric]:
+def _recording(streams: Iterable[StreamStatus]) -> Metric:
+    text = "1 while packets are recorded, 0 while not; absent where they are not to be."
+    gauge = GaugeMetricFamily("trackd_record_on", text, labels=["stream"])
+    for stream in streams:
+        if stream.source.recording is not None:
+            gauge.add_metric([stream.stream], stream.source.recording.state == "on")
+    return gauge
+
+
+def _declared_by(
+    kind: type[Any], parts: Mapping[str, Any], label: str, prefix: str = ""
+) -> Iterator[Metric]:
     """As `_declared`, with one sample for each stream or worker."""
-    families = [_family(spec, f"trackd_{label}", [label]) for spec, _ in metrics_of(kind)]
+    prefix = f"trackd_{prefix or label}"
+    families = [_family(spec, prefix, [label]) for spec, _ in metrics_of(kind)]
     for name, part in parts.items():
         for family, (_, value) in zip(families, metrics_of(part), strict=True):
             if value is not None:

@@ -12,8 +12,40 @@ from tracker.daemon.telemetry.histogram import HistogramCounts
 from tracker.daemon.telemetry.latency import Latency
 from tracker.daemon.telemetry.metric_fields import counter, counts_by, gauge
 from tracker.protocol.fields import BudgetInfo, Encoding
-from tracker.protocol.replies import ObjectInfo, StreamState, ZoneCounts
+from tracker.protocol.replies import ObjectInfo, RecordingInfo, StreamState, ZoneCounts
 from tracker.types import ObjectState
+
+
+@dataclass(slots=True)
+class RecordingStatus:
+    """The recording of a stream's packets, as its worker has it.
+
+    Attributes:
+        state: "waiting" for a first key frame, "on", "off", or "failed".
+        error: Why it failed, one line; "" otherwise.
+    """
+
+    state: Literal["off", "waiting", "on", "failed"] = "off"
+    error: str = ""
+    video_bytes: int = counter("video_bytes", "Bytes of video recorded.")
+    segments: int = counter("segments", "Segments begun.")
+    removed_segments: int = counter("removed_segments", "Segments removed, old or too much.")
+    dropped_packets: int = counter("dropped_packets", "Packets that the disk was too slow for.")
+    failures: int = counter("failures", "Times that a segment could not be written.")
+
+
+@dataclass(slots=True)
+class MessagesRecordingStatus:
+    """The recording of what was sent of a stream, as the daemon's process has it.
+
+    Attributes:
+        error: Why it stopped, one line; "" otherwise.
+    """
+
+    error: str = ""
+    messages: int = counter("messages", "Messages recorded.")
+    message_bytes: int = counter("message_bytes", "Bytes of MCAP files written.")
+    dropped_messages: int = counter("dropped_messages", "Messages that the disk was too slow for.")
 
 
 @dataclass(slots=True)
@@ -27,6 +59,7 @@ class SourceStatus:
         error: Why it is retrying or failed, one line without credentials; "" otherwise.
         policy: As resolved for the source; None before it was first open.
         decode_s: Seconds spent decoding.
+        recording: Of its packets; None where none is wanted.
     """
 
     url: str
@@ -35,6 +68,7 @@ class SourceStatus:
     error: str = ""
     policy: Literal["latest", "every"] | None = None
     decode_s: float = 0.0
+    recording: RecordingStatus | None = None
     frames: int = counter("frames", "Frames decoded.")
     dropped: int = counter("dropped_frames", "Frames dropped because a newer one was there.")
     reconnects: int = counter("reconnects", "Times its source was opened again after a failure.")
@@ -127,6 +161,7 @@ class StreamStatus:
         tracking: Where they are tracked.
         publishing: Where they leave; None before the first message.
         worker: Name of the worker that has it.
+        recorded: The recording of what was sent; None where none is wanted.
     """
 
     stream: str
@@ -135,6 +170,23 @@ class StreamStatus:
     tracking: TrackingStatus
     publishing: PublishingStatus | None = None
     worker: str | None = None
+    recorded: MessagesRecordingStatus | None = None
+
+    @property
+    def recording(self) -> RecordingInfo | None:
+        """The recording as replies have it."""
+        video, messages = self.source.recording, self.recorded or MessagesRecordingStatus()
+        if video is None:
+            return None
+        return RecordingInfo(
+            state=video.state,
+            error=video.error or messages.error,
+            segments=video.segments,
+            removed_segments=video.removed_segments,
+            bytes=video.video_bytes + messages.message_bytes,
+            dropped_packets=video.dropped_packets,
+            dropped_messages=messages.dropped_messages,
+        )
 
     @property
     def objects(self) -> Mapping[ObjectState, int]:
@@ -156,8 +208,12 @@ class StreamStatus:
         """All fields of all parts side by side, as replies have them."""
         parts = (self.source, self.tracking)
         found = {one.name: getattr(part, one.name) for part in parts for one in fields(part)}
-        own = {"stream": self.stream, "encoding": self.encoding, "total": self.total}
-        own |= {"worker": self.worker}
+        own: dict[str, Any] = {
+            "stream": self.stream,
+            "encoding": self.encoding,
+            "total": self.total,
+        }
+        own |= {"worker": self.worker, "recording": self.recording}
         return found | own | {"objects": self.objects, "stages": self.stages}
 
 
@@ -279,6 +335,7 @@ class WorkerStatus:
     finder_restarts: int = counter("finder_restarts", "Times that its finder process was ended.")
     dropped_frames: int = counter("dropped_frames", "Tracked frames dropped unsent for newer ones.")
     failed: int = counter("encoding_failures", "Frames that could not be encoded.")
+    dropped_notes: int = counter("dropped_notes", "Notes for recordings that were dropped.")
 
 
 @dataclass(slots=True)

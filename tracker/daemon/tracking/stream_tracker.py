@@ -77,6 +77,7 @@ class StreamTracker:
         *,
         helper: Helper | None = None,
         on_event: Callable[[Event], None],
+        quality: QualityController | None = None,
     ) -> None:
         self.stream = stream
         self._settings = settings
@@ -91,7 +92,7 @@ class StreamTracker:
         self._states: dict[int, ObjectState] = {}
         self._clock = StreamTrackerClock()
         deadline = settings.deadline
-        self._deadline = (
+        self._deadline = quality or (
             None if deadline is None else QualityController.of(deadline.budget_s, model)
         )
         self._free_since_s = 0.0

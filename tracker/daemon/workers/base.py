@@ -69,6 +69,9 @@ class Worker(Protocol):
     def submit(self, stream: str, command: Command) -> "Future[CommandResult]":
         """Queue a command for its objects; see `Scheduler.submit`."""
 
+    def record(self, stream: str, *, on: bool) -> None:
+        """Record its packets from now on, or stop; only where its settings have `record`."""
+
     def source(self, stream: str) -> SourceStatus:
         """Status of its source."""
 

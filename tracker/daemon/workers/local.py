@@ -11,10 +11,12 @@ from typing import cast
 
 from streams.access.policy import SourcePolicy
 from streams.decode.threads import ffmpeg_threads
+from streams.packet_tap import PacketTap
 from streams.sources.registry import open_source
 from tracker.daemon.config.schema import LimitsConfig, ModelConfig, RetryConfig
 from tracker.daemon.finding.service import Finding
 from tracker.daemon.messages import Command, Event, FindCommand, PromptCommand, RequestError
+from tracker.daemon.record.recorders import Recorders
 from tracker.daemon.sources.pixel_budget import PixelBudget, PixelLimit
 from tracker.daemon.sources.spare_threads import can_start
 from tracker.daemon.sources.supervisor import Supervisor
@@ -55,6 +57,7 @@ class LocalWorker:
         close_timeout_s: Longest wait for a source that is removed; what hangs is left behind.
         threads: Threads that compute.
         name: For people.
+        recorders: Record streams whose settings ask for it; none is recorded where left out.
     """
 
     def __init__(
@@ -71,8 +74,10 @@ class LocalWorker:
         close_timeout_s: float = 10.0,
         threads: Callable[[], int] = lambda: 0,
         name: str = "0",
+        recorders: Recorders | None = None,
     ) -> None:
         self.name = name
+        self._recorders = recorders
         self._scheduler = scheduler
         self._retry = retry
         self._on_event = on_event
@@ -113,6 +118,7 @@ class LocalWorker:
         """See `Worker`."""
         with self._lock:
             policy = None if trusted else self._policy
+            tap = self._begin_recording(stream, settings)
             supervisor = self._supervise(
                 stream,
                 settings,
@@ -121,7 +127,7 @@ class LocalWorker:
                 on_event=self._source_event,
                 numbers=numbers,
                 pixels=self._pixels,
-                open_source=partial(open_source, policy=policy),
+                open_source=partial(open_source, policy=policy, tap=tap),
             )
             slot = self._scheduler.add(
                 stream, settings, supervisor.mailbox, on_exhausted=supervisor.fail
@@ -134,6 +140,7 @@ class LocalWorker:
                 del self._streams[stream]
                 self._finding.remove(stream)
                 self._scheduler.remove(owned.slot)
+                self._end_recording(stream)
                 raise err if isinstance(err, RequestError) else _no_thread() from err
 
     def _add_finder(
@@ -144,7 +151,7 @@ class LocalWorker:
                 stream,
                 settings.find,
                 trusted=trusted,
-                submit=partial(self._scheduler.submit, slot),
+                submit=partial(self._submit, stream, slot),
                 on_event=slot.gate.event,
             )
         except UsageError as err:
@@ -173,6 +180,7 @@ class LocalWorker:
                 _LOG.error("stream %s: its source hangs; its thread was left behind", stream)
             self._finding.remove(stream)
             self._scheduler.remove(owned.slot)
+            self._end_recording(stream)
             with self._lock:
                 self._removed.append(owned.supervisor)
                 del self._streams[stream]
@@ -180,6 +188,16 @@ class LocalWorker:
             gone.set_exception(err)
         else:
             gone.set_result(None)
+
+    def _begin_recording(self, stream: str, settings: StreamSettings) -> PacketTap | None:
+        try:
+            return None if self._recorders is None else self._recorders.add(stream, settings)
+        except RuntimeError as err:
+            raise _no_thread() from err
+
+    def _end_recording(self, stream: str) -> None:
+        if self._recorders and not self._recorders.remove(stream, self._close_timeout_s):
+            _LOG.error("stream %s: the disk of its recording hangs", stream)
 
     def pause(self, stream: str) -> None:
         """See `Worker`."""
@@ -199,11 +217,25 @@ class LocalWorker:
             return cast("Future[CommandResult]", self._finding.find(stream, command))
         if isinstance(command, PromptCommand) and command.text is not None:
             return self._finding.prompt(stream, command)
-        return self._scheduler.submit(owned.slot, command)
+        return self._submit(stream, owned.slot, command)
+
+    def _submit(self, stream: str, slot: Slot, command: Command) -> "Future[CommandResult]":
+        done = self._scheduler.submit(slot, command)
+        if self._recorders is not None:
+            self._recorders.watch(stream, command, done)
+        return done
+
+    def record(self, stream: str, *, on: bool) -> None:
+        """See `Worker`."""
+        self._owned(stream)
+        if self._recorders is not None:
+            self._recorders.switch(stream, on=on)
 
     def source(self, stream: str) -> SourceStatus:
         """See `Worker`."""
-        return self._owned(stream).supervisor.status()
+        status = self._owned(stream).supervisor.status()
+        recording = None if self._recorders is None else self._recorders.status(stream)
+        return replace(status, recording=recording)
 
     def tracking(self, stream: str) -> TrackingStatus:
         """See `Worker`."""
@@ -246,7 +278,8 @@ class LocalWorker:
         ended = _stop_all(supervisors, timeout_s)
         for stream in supervisors.keys() - ended:
             _LOG.error("stream %s: its source hangs; its thread was left behind", stream)
-        return supervisors.keys() == ended
+        recorded = self._recorders is None or self._recorders.close(timeout_s)
+        return supervisors.keys() == ended and recorded
 
     def stop(self, timeout_s: float) -> bool:
         """See `Worker`."""

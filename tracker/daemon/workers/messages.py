@@ -18,6 +18,7 @@ from tracker.daemon.workers.channel import ChannelError
 from tracker.daemon.workers.model_info import ModelInfo
 from tracker.protocol.data import Topic
 from tracker.protocol.fields import Epoch, Message, StreamName, StreamSettings
+from tracker.protocol.recording import NoteTopic
 from tracker.protocol.replies import ErrorBody
 
 
@@ -62,6 +63,14 @@ class ResumeStream(Message):
 
     type: Literal["resume"] = "resume"
     stream: StreamName
+
+
+class RecordStream(Message):
+    """See `Worker.record`."""
+
+    type: Literal["record"] = "record"
+    stream: StreamName
+    on: bool
 
 
 class RemoveStream(Message):
@@ -201,6 +210,14 @@ class FrameDone(Message):
     total_s: float
 
 
+class Noted(Message):
+    """A note for the recording of a stream, in part 1."""
+
+    type: Literal["noted"] = "noted"
+    stream: StreamName
+    topic: NoteTopic
+
+
 class AskPixels(Message):
     """How many pixels may a frame have? With `pixels` that many are taken, where they fit."""
 
@@ -223,6 +240,7 @@ ToWorker = (
     | AddStream
     | PauseStream
     | ResumeStream
+    | RecordStream
     | RemoveStream
     | SetPreviews
     | Submit
@@ -232,7 +250,9 @@ ToWorker = (
     | Ping
     | PixelsGiven
 )
-FromWorker = Ready | Failed | Done | Pong | Report | Happened | FrameDone | AskPixels | LeavePixels
+FromWorker = (
+    Ready | Failed | Done | Pong | Report | Happened | FrameDone | Noted | AskPixels | LeavePixels
+)
 _TO_WORKER: TypeAdapter[Any] = TypeAdapter(Annotated[ToWorker, Field(discriminator="type")])
 _FROM_WORKER: TypeAdapter[Any] = TypeAdapter(Annotated[FromWorker, Field(discriminator="type")])
 

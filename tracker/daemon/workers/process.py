@@ -25,6 +25,7 @@ from tracker.daemon.messages import (
     SetZonesCommand,
 )
 from tracker.daemon.publish.encoder import EncodedFrame
+from tracker.daemon.record.recorders import OnNote
 from tracker.daemon.sources.pixel_budget import PixelBudget
 from tracker.daemon.telemetry.status import SourceStatus, TrackingStatus, WorkerStatus
 from tracker.daemon.tracking.frame_numbers import FrameNumbers
@@ -54,6 +55,7 @@ class ProcessWorker(SupervisedProcess):
         threads: That compute.
         on_tracked: Takes encoded frames; must not wait.
         on_event: Takes events; likewise.
+        on_note: Takes notes for recordings; likewise.
         pixels: What the frames of all streams share.
         nursery: Starts the processes.
         snapshots_bytes: Of all streams, that are kept for its next start.
@@ -73,6 +75,7 @@ class ProcessWorker(SupervisedProcess):
         nursery: Nursery,
         snapshots_bytes: int,
         own_ports: Callable[[], set[int]] = lambda: set(),
+        on_note: OnNote = lambda stream, topic, data: None,
     ) -> None:
         super().__init__(name, config.workers, nursery)
         self._config = config
@@ -80,6 +83,7 @@ class ProcessWorker(SupervisedProcess):
         self._threads = threads
         self._on_tracked = on_tracked
         self._on_event = on_event
+        self._on_note = on_note
         self._pixels = pixels
         self._snapshots_bytes = snapshots_bytes
         self._own_ports = own_ports
@@ -158,6 +162,12 @@ class ProcessWorker(SupervisedProcess):
         with self._lock:
             self._owned(stream).paused = False
             self._send(say.packed(say.ResumeStream(stream=stream)))
+
+    def record(self, stream: str, *, on: bool) -> None:
+        """See `Worker`; a process that is started again goes by the settings."""
+        with self._lock:
+            self._owned(stream)
+            self._send(say.packed(say.RecordStream(stream=stream, on=on)))
 
     def submit(self, stream: str, command: Command) -> "Future[CommandResult]":
         """See `Worker`. While the process is started, commands wait for it.
@@ -295,6 +305,8 @@ class ProcessWorker(SupervisedProcess):
                     self._on_tracked(say.read_frame(message, parts))
             case say.Happened():
                 self._on_event(say.read_event(parts))
+            case say.Noted():
+                self._on_note(message.stream, message.topic, parts[1])
             case say.Report():
                 self._take_report(message, parts)
             case say.Done():

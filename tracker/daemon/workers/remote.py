@@ -14,6 +14,7 @@ from tracker.daemon.control.asking import ASKING
 from tracker.daemon.finding.service import Finding
 from tracker.daemon.messages import Event, RequestError
 from tracker.daemon.publish.encoder import FrameEncoder
+from tracker.daemon.record.recorders import Recorders, recorded_model
 from tracker.daemon.sources.client_sources import source_policy
 from tracker.daemon.telemetry.logs import setup_logs
 from tracker.daemon.telemetry.status import WorkerStatus
@@ -74,11 +75,16 @@ class RemoteWorker:
         self._pixels = RemotePixels(self._uplink.reply, config.limits.frame_pixels)
         self._governor = ThreadGovernor()
         finding = Finding(config.model)
+        recorders = Recorders(
+            on_note=self._uplink.note,
+            on_event=self._uplink.event,
+            model=recorded_model(model, config),
+        )
         scheduler = Scheduler(
             model,
             policy,
             commands_queued=config.limits.commands_queued,
-            on_tracked=finding.after(self._uplink.tracked),
+            on_tracked=recorders.before(finding.after(self._uplink.tracked)),
             on_event=self._uplink.event,
             between_frames=self._governor.adjust,
         )
@@ -91,6 +97,7 @@ class RemoteWorker:
             policy=source_policy(config.security, lambda: self._own_ports),
             pixels=self._pixels,
             name=setup.name,
+            recorders=recorders,
         )
         scheduler.start()
         self._uplink.start()
@@ -123,6 +130,8 @@ class RemoteWorker:
                 self._worker.pause(message.stream)
             case say.ResumeStream():
                 self._resume(message.stream)
+            case say.RecordStream():
+                self._worker.record(message.stream, on=message.on)
             case say.RemoveStream():
                 self._remove(message)
             case say.SetPreviews():
@@ -244,6 +253,7 @@ class RemoteWorker:
             threads=self._governor.threads,
             dropped_frames=self._uplink.dropped_frames,
             failed=self._uplink.failed,
+            dropped_notes=self._uplink.dropped_notes,
         )
 
 

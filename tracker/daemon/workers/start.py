@@ -10,6 +10,7 @@ import torch
 from tracker.daemon.config.schema import DaemonConfig
 from tracker.daemon.finding.service import Finding
 from tracker.daemon.publish.publisher import Publisher
+from tracker.daemon.record.recorders import OnNote, Recorders, recorded_model
 from tracker.daemon.sources.client_sources import source_policy
 from tracker.daemon.sources.pixel_budget import PixelBudget
 from tracker.daemon.tracking.scheduler import Scheduler
@@ -44,6 +45,7 @@ def start_workers(
     *,
     epoch: str,
     own_ports: Callable[[], set[int]],
+    on_note: OnNote,
 ) -> tuple[ModelInfo, WorkerPool]:
     """The workers of a daemon, and the model that all of them have.
 
@@ -53,6 +55,7 @@ def start_workers(
         undo: Stops them.
         epoch: Of frame numbers.
         own_ports: Those that the daemon listens on.
+        on_note: Takes notes for recordings.
 
     Raises:
         TrackdError: The model cannot be loaded.
@@ -60,8 +63,10 @@ def start_workers(
     plan = plan_for(config)
     _LOG.info("workers: %s", plan.why)
     if not plan.processes:
-        return _local(config, plan, publisher, undo, own_ports=own_ports)
-    return _processes(config, plan, publisher, undo, epoch=epoch, own_ports=own_ports)
+        return _local(config, plan, publisher, undo, own_ports=own_ports, on_note=on_note)
+    return _processes(
+        config, plan, publisher, undo, epoch=epoch, own_ports=own_ports, on_note=on_note
+    )
 
 
 def _local(
@@ -71,17 +76,21 @@ def _local(
     undo: ExitStack,
     *,
     own_ports: Callable[[], set[int]],
+    on_note: OnNote,
 ) -> tuple[ModelInfo, WorkerPool]:
     # In a thread that ends: OpenMP keeps workers for each thread that ever computed, and lets
     # all of them wait less well once there are more than processors.
     with ThreadPoolExecutor(1, thread_name_prefix="loader") as loader:
         model, policy = loader.submit(warm_model, config.model, config.limits).result()
     governor, finding = ThreadGovernor(), Finding(config.model)
+    recorders = Recorders(
+        on_note=on_note, on_event=publisher.event, model=recorded_model(model, config)
+    )
     scheduler = Scheduler(
         model,
         policy,
         commands_queued=config.limits.commands_queued,
-        on_tracked=finding.after(publisher.tracked),
+        on_tracked=recorders.before(finding.after(publisher.tracked)),
         on_event=publisher.event,
         between_frames=governor.adjust,
     )
@@ -94,6 +103,7 @@ def _local(
         finding=finding,
         policy=source_policy(config.security, own_ports),
         threads=lambda: governor.threads,
+        recorders=recorders,
     )
     pool = WorkerPool([worker], why=plan.why)
     undo.callback(pool.stop, 1.0)
@@ -108,6 +118,7 @@ def _processes(
     *,
     epoch: str,
     own_ports: Callable[[], set[int]],
+    on_note: OnNote,
 ) -> tuple[ModelInfo, WorkerPool]:
     pixels, nursery = PixelBudget(config.limits), Nursery()
     undo.callback(nursery.close)
@@ -126,6 +137,7 @@ def _processes(
             nursery=nursery,
             snapshots_bytes=MAX_SNAPSHOTS_BYTES // plan.processes,
             own_ports=own_ports,
+            on_note=on_note,
         )
         worker.start()
         return worker

@@ -10,10 +10,12 @@ from tracker.daemon.messages import Event, RequestError, Tracked
 from tracker.daemon.publish.encoder import EncodedFrame, FrameEncoder
 from tracker.daemon.publish.queue import Forget, PublishQueue
 from tracker.daemon.workers.channel import Channel, ChannelError
-from tracker.daemon.workers.messages import pack_event, pack_frame
+from tracker.daemon.workers.messages import Noted, pack_event, pack_frame, packed
 from tracker.protocol.data import Topic
+from tracker.protocol.recording import NoteTopic
 
 _LOG = logging.getLogger("trackd.worker")
+_MAX_NOTES = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,7 @@ class Uplink:
 
     Attributes:
         failed: Frames that could not be encoded; only grows.
+        dropped_notes: Notes for recordings that made room for newer ones; likewise.
     """
 
     def __init__(
@@ -49,11 +52,13 @@ class Uplink:
         report: Callable[[str], list[bytes]],
     ) -> None:
         self.failed = 0
+        self.dropped_notes = 0
         self._channel = channel
         self._encoder = encoder
         self._report = report
         self._queue = PublishQueue(frames_per_stream=frames_per_stream)
         self._replies: deque[_Reply] = deque()
+        self._notes: deque[list[bytes]] = deque()
         self._previews: dict[str, frozenset[Topic]] = {}
         self._farewells: dict[str, list[bytes]] = {}
         self._work = threading.Event()
@@ -76,6 +81,14 @@ class Uplink:
     def event(self, event: Event) -> None:
         """Send an event, after the status of its stream."""
         self._queue.put_event(event)
+        self._work.set()
+
+    def note(self, stream: str, topic: NoteTopic, data: bytes) -> None:
+        """Send a note for the recording of a stream; where too many wait, the oldest goes."""
+        self._notes.append(packed(Noted(stream=stream, topic=topic), data))
+        if len(self._notes) > _MAX_NOTES:
+            self._notes.popleft()
+            self.dropped_notes += 1
         self._work.set()
 
     def reply(self, parts: list[bytes], stream: str | None = None) -> None:
@@ -110,6 +123,9 @@ class Uplink:
             if reply.stream is not None:
                 self._send_report(reply.stream)
             self._channel.send(reply.parts)
+            return True
+        if self._notes:
+            self._channel.send(self._notes.popleft())
             return True
         match self._queue.take():
             case None:

@@ -1,0 +1,1 @@
+"""Recordings of streams: read, sent again, tracked again."""
