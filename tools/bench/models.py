@@ -1,5 +1,6 @@
 """The models that are measured: by name, with weights wherever they can be had."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -126,11 +127,11 @@ def seeded(network: Network, seed: int) -> Network:
     return network
 
 
-def load(name: str, device: str, dtype: str) -> tuple[Model, str]:
-    """The model as users load it, and whose its weights are."""
+def load(name: str, device: str, dtype: str, without: Iterable[str] = ()) -> tuple[Model, str]:
+    """The model as users load it, but for some optimizations, and whose its weights are."""
     weights = find_weights(name)
     base = name.partition("@")[0]
-    model = load_model(base, checkpoint=weights.path, device=device, dtype=dtype)
+    model = load_model(base, checkpoint=weights.path, device=device, dtype=dtype, without=without)
     return model, weights.origin
 
 

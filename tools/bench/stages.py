@@ -11,7 +11,7 @@ import torch
 from sam2.modeling.sam2_base import SAM2Base
 
 from tools.bench.limits import wait_for
-from tracker.models.sam2.adapter import Sam2Model
+from tracker.models.base import VideoModel
 
 #: The model's verbs, and what each is called in tables.
 VERBS = {
@@ -60,20 +60,21 @@ class Watch:
 
 
 @contextmanager
-def watching(watch: Watch) -> Iterator[None]:
-    """Let every call of the engine's verbs pass through `watch`."""
-    plain = {name: getattr(Sam2Model, name) for name in VERBS}
+def watching(watch: Watch, network: VideoModel) -> Iterator[None]:
+    """Let every call of a verb of networks of one class pass through `watch`."""
+    cls = type(network)
+    plain = {name: getattr(cls, name) for name in VERBS}
 
     def watched(name: str) -> Callable[..., Any]:
         return lambda *args, **options: watch.note(VERBS[name], plain[name], *args, **options)
 
     try:
         for name in VERBS:
-            setattr(Sam2Model, name, watched(name))
+            setattr(cls, name, watched(name))
         yield
     finally:
         for name, verb in plain.items():
-            setattr(Sam2Model, name, verb)
+            setattr(cls, name, verb)
 
 
 def tensor_bytes(value: Any) -> int:

@@ -13,6 +13,7 @@ from tools.policies.video import Video
 from tracker.engine import Policy, Session
 from tracker.models import Model
 from tracker.models.base import Features
+from tracker.models.optim.graphs.network import GraphedNetwork
 from tracker.models.sam2.adapter import Sam2Model
 
 FOUND_IOU = 0.5
@@ -75,7 +76,8 @@ class SharedEncoder(Sam2Model):
 
 def share_encodings(model: Model) -> Model:
     """The same model, whose sessions share the work on a frame that they take in turn."""
-    own = model.network
+    network = model.network
+    own = network.eager if isinstance(network, GraphedNetwork) else network
     assert isinstance(own, Sam2Model)
     shared = SharedEncoder(own.module, own.input, quantized=own.quantized, resizable=own.resizable)
     return replace(model, network=shared)

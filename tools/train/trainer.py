@@ -25,7 +25,7 @@ from tools.train.record import Record
 from tools.train.validate import held_out_scores
 from tracker.errors import OutputError, UsageError
 from tracker.models import InputSpec, Model
-from tracker.models.optim.plan import Target, optimize
+from tracker.models.optim.plan import CUDA_GRAPHS, Target, optimize
 from tracker.models.precision import Precision, torch_dtype
 from tracker.models.sam2.adapter import Sam2Model
 
@@ -227,7 +227,8 @@ class Run:
         network.load_state_dict(weights)
         network.eval().requires_grad_(False)
         precision: Precision = "bf16" if self._config.bf16 else "fp32"
-        on = optimize(network, Target(self._device.type, precision, spec, trunk="convolutional"))
+        target = Target(self._device.type, precision, spec, trunk="convolutional")
+        on = optimize(network, target, frozenset({CUDA_GRAPHS}))  # soon there is another
         network.to(self._device)
         network.image_encoder.to(memory_format=torch.channels_last)
         return Model(

@@ -1,25 +1,18 @@
 """Image encoding in the precision of a model."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from tracker.models import Model
 from tracker.models.base import Features
+from tracker.models.precision import inference_in
 
 
-@contextmanager
-def inference(model: Model) -> Iterator[None]:
+def inference(model: Model) -> AbstractContextManager[None]:
     """Within the block the calling thread computes as the model wants it."""
-    half = model.dtype == torch.bfloat16
-    with (
-        torch.inference_mode(),
-        torch.autocast(model.device.type, dtype=torch.bfloat16, enabled=half),
-    ):
-        yield
+    return inference_in(model.dtype, model.device)
 
 
 def encode(model: Model, small_hwc: NDArray[np.uint8]) -> Features:

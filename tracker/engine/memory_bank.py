@@ -9,14 +9,13 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tracker.models.base import Memories, MemorySpec
+from tracker.models.base import MAP_DTYPE, POINTER_DTYPE, Memories, MemorySpec
+from tracker.models.transfer import to_device
 
 Rows: TypeAlias = NDArray[np.int64]
 
 EMPTY = -(2**40)
 FIRST_CAPACITY = 2
-MAP_DTYPE = torch.bfloat16
-POINTER_DTYPE = torch.float32
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +231,7 @@ class MemoryBank:
     def _store(
         self, rows: Rows, step: int, maps: Tensor, pointers: Tensor, map_slot: int, ptr_slot: int
     ) -> None:
-        index = torch.from_numpy(rows).to(self._device)
+        index = self._on_device(rows)
         self._maps[index, map_slot] = maps.to(MAP_DTYPE)
         self._pointers[index, ptr_slot] = pointers.to(POINTER_DTYPE)
         self._map_step[rows, map_slot] = step
@@ -319,7 +318,7 @@ class MemoryBank:
         )
 
     def _on_device(self, array: NDArray[np.generic]) -> Tensor:
-        return torch.from_numpy(array).to(self._device)
+        return to_device(torch.from_numpy(array), self._device)
 
     def _age_index(self, rows: Rows, step: int, map_slot: Rows) -> Rows:
         """Row of the temporal encoding for each map: its age less one, the last row if lasting.

@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from tracker.engine.masks import mask_box, source_masks
 from tracker.engine.objects import TrackedObject
@@ -31,9 +32,10 @@ def publish(
         if obj.result is None:
             is_shown = obj.is_fresh(step) and obj.presence.state in SHOWN
             (shown if is_shown else hidden).append(obj)
+    scores = _scores([*hidden, *shown])
     for obj in hidden:
         nothing_hw = np.zeros((height, width), np.bool_)
-        score, iou = _scores(obj.outputs[-1].decoded) if obj.outputs else (0.0, 0.0)
+        score, iou = scores[obj.id]
         state, fresh = obj.presence.state, obj.is_fresh(step)
         obj.result = ObjectResult(obj.id, obj.label, state, score, iou, None, nothing_hw, fresh)
     for start in range(0, len(shown), batch):
@@ -42,7 +44,7 @@ def publish(
         if guide is not None:
             logits_n1ss = guide.follow(logits_n1ss)
         for obj, mask_hw in zip(part, source_masks(logits_n1ss, height, width), strict=True):
-            score, iou = _scores(obj.outputs[-1].decoded)
+            score, iou = scores[obj.id]
             obj.result = ObjectResult(
                 obj.id,
                 obj.label,
@@ -55,7 +57,18 @@ def publish(
             )
 
 
-def _scores(decoded: Decoded) -> tuple[float, float]:
-    """Object score and predicted quality, 0..1 each."""
-    score = decoded.presence_n1.sigmoid().item()
-    return score, min(1.0, max(0.0, decoded.iou_n.item()))
+def _scores(objects: list[TrackedObject]) -> dict[int, tuple[float, float]]:
+    """Object score and predicted quality by id, 0..1 each; those of all objects in one transfer."""
+    known = [obj for obj in objects if obj.outputs]
+    scores = {obj.id: (0.0, 0.0) for obj in objects}
+    if known:
+        found = torch.cat(
+            [part for obj in known for part in _raw(obj.outputs[-1].decoded)]
+        ).tolist()
+        for obj, score, iou in zip(known, found[::2], found[1::2], strict=True):
+            scores[obj.id] = score, min(1.0, max(0.0, iou))
+    return scores
+
+
+def _raw(decoded: Decoded) -> tuple[Tensor, Tensor]:
+    return decoded.presence_n1.sigmoid()[0], decoded.iou_n

@@ -11,9 +11,13 @@ from dataclasses import dataclass
 from typing import Protocol, Self, runtime_checkable
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+#: Of the maps and pointers that a memory is kept in, whatever a network computes in.
+MAP_DTYPE = torch.bfloat16
+POINTER_DTYPE = torch.float32
 #: Labels of the first and the second corner of a box among `Clicks`.
 BOX_CORNER_LABELS = (2, 3)
 

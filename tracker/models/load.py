@@ -1,7 +1,9 @@
 """Loading: from a model's name to an optimized network with its weights."""
 
+import logging
 import pkgutil
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -11,9 +13,13 @@ from tracker.models.checkpoints import checkpoint_path, gated, weights_file
 from tracker.models.digest import file_sha256
 from tracker.models.family import Family
 from tracker.models.model import Model
-from tracker.models.optim.plan import Target, optimize, switched_off
-from tracker.models.precision import torch_dtype
+from tracker.models.optim.graphs.capture import CudaCapture
+from tracker.models.optim.graphs.network import GraphedNetwork, PixelModel
+from tracker.models.optim.plan import CUDA_GRAPHS, ENVIRONMENT, Target, optimize, switched_off
+from tracker.models.precision import inference_in, torch_dtype
 from tracker.models.registry import ModelSpec, find_spec
+
+_LOG = logging.getLogger("trackd.models")
 
 
 def load_model(
@@ -52,7 +58,7 @@ def load_model(
     network = family.build(spec, path).eval().requires_grad_(False)
     on = optimize(network, target, off)
     network.to(chosen_device)
-    return Model(
+    model = Model(
         name,
         family.adapt(network, spec, target),
         chosen_device,
@@ -63,6 +69,27 @@ def load_model(
         optimizations=on,
         license=spec.license if checkpoint is None else None,
     )
+    return with_graphs(model) if CUDA_GRAPHS in on else model
+
+
+def with_graphs(model: Model) -> Model:
+    """The model with its CUDA graphs recorded; without, which is logged, where they cannot be."""
+    assert isinstance(model.network, PixelModel)
+    network = GraphedNetwork(model.network)
+    try:
+        with inference_in(model.dtype, model.device):
+            network.record(CudaCapture(model.device), model.input.size)
+    except RuntimeError as err:  # the device is out of memory, among others
+        reason = str(err).partition("\n")[0]
+        _LOG.warning(
+            "no CUDA graphs, which costs speed alone: %s (%s=%s leaves them out)",
+            reason,
+            ENVIRONMENT,
+            CUDA_GRAPHS,
+        )
+        on = tuple(name for name in model.optimizations if name != CUDA_GRAPHS)
+        return replace(model, optimizations=on)
+    return replace(model, network=network)
 
 
 def find_family(spec: ModelSpec) -> Family:

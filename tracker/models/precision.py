@@ -1,5 +1,7 @@
 """The precision of a network: float32, bfloat16 or 8-bit integers."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal, get_args
 
 import torch
@@ -42,6 +44,17 @@ def choose_precision(wanted: str, device: torch.device, *, int8: bool = False) -
 def torch_dtype(precision: Precision) -> torch.dtype:
     """The dtype of a precision; bfloat16 is by autocast, and int8 is that but for the encoder."""
     return torch.float32 if precision == "fp32" else torch.bfloat16
+
+
+@contextmanager
+def inference_in(dtype: torch.dtype, device: torch.device) -> Iterator[None]:
+    """Within the block the calling thread computes without gradients, in `Model.dtype`."""
+    half = dtype == torch.bfloat16
+    with (
+        torch.inference_mode(),
+        torch.autocast(device.type, dtype=torch.bfloat16, enabled=half),
+    ):
+        yield
 
 
 def _has_bf16(device: torch.device) -> bool:

@@ -37,6 +37,12 @@ PEERS = {
             "`Session` with one object in a pass (`batch_objects=1`)",
             arguments=("--unbatched",),
         ),
+        Peer(
+            "ours-without-graphs",
+            f"{_PACKAGE}.ours",
+            "`Session` without CUDA graphs (`TRACKD_WITHOUT=cuda_graphs`)",
+            arguments=("--without-graphs",),
+        ),
         Peer("official", f"{_PACKAGE}.official", f"{_OFFICIAL}, autocast unless fp32"),
         Peer("official-fp32", f"{_PACKAGE}.official", f"{_OFFICIAL}, always fp32", dtype="fp32"),
         Peer(

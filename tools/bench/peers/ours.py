@@ -1,19 +1,24 @@
-"""Ours: a `Session` with the default policy; `--unbatched` takes objects one by one."""
+"""Ours: a `Session` with the default policy.
+
+`--unbatched` takes objects one by one, `--without-graphs` launches each kernel by itself.
+"""
 
 import sys
+from collections.abc import Iterable
 from dataclasses import replace
 
 from tools.bench.models import load
 from tools.bench.peers.worker import About, Image, Mask, Masks, Wish, serve
 from tracker.engine import Policy, Session
+from tracker.models.optim.plan import CUDA_GRAPHS
 from tracker.types import Prompt
 
 
 class Ours:
     """A session that is given the frames."""
 
-    def __init__(self, wish: Wish, policy: Policy) -> None:
-        self._model, origin = load(wish.model, str(wish.device), wish.dtype)
+    def __init__(self, wish: Wish, policy: Policy, without: Iterable[str] = ()) -> None:
+        self._model, origin = load(wish.model, str(wish.device), wish.dtype, without)
         self._policy = policy
         self._session = Session(self._model, policy)
         self.about = About(wish.model, origin, f"{self._model.input.size} px")
@@ -31,9 +36,15 @@ class Ours:
         return [item.mask_hw for item in self._session.step(image_hwc).objects]
 
 
+def _taken(flag: str) -> bool:
+    """True if a flag is on the command line, from which it is taken."""
+    given = flag in sys.argv
+    if given:
+        sys.argv.remove(flag)
+    return given
+
+
 if __name__ == "__main__":
-    one_by_one = "--unbatched" in sys.argv
-    if one_by_one:
-        sys.argv.remove("--unbatched")
-    policy = Policy(batch_objects=1) if one_by_one else Policy()
-    raise SystemExit(serve(lambda wish: Ours(wish, policy)))
+    policy = Policy(batch_objects=1) if _taken("--unbatched") else Policy()
+    without = (CUDA_GRAPHS,) if _taken("--without-graphs") else ()
+    raise SystemExit(serve(lambda wish: Ours(wish, policy, without)))

@@ -24,6 +24,8 @@ from tracker.models.precision import Precision, torch_dtype
 
 #: Names of optimizations that are switched off, separated by commas.
 ENVIRONMENT = "TRACKD_WITHOUT"
+#: The row that is applied by `load_model`, to a network on its device.
+CUDA_GRAPHS = "cuda_graphs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,8 @@ class Optimization:
         what: What it does, in the field's terms.
         when: The condition in words, what is tested for each tensor included.
         applies: The condition.
-        apply: Rewrites a network in eval mode that is not trained, on the CPU, in place.
+        apply: Rewrites a network in eval mode that is not trained, on the CPU, in place; nothing to
+            do for `CUDA_GRAPHS`.
         needs: Names of earlier rows without which it does not apply.
     """
 
@@ -201,6 +204,13 @@ PLAN: tuple[Optimization, ...] = (
         ),
         lambda network, _: fuse_convolutions(network.image_encoder.trunk),
         needs=("folded_batch_norm",),
+    ),
+    Optimization(
+        CUDA_GRAPHS,
+        "image encoder, memory attention, mask decoder and memory encoder replayed as CUDA graphs",
+        f"on a GPU (CUDA), {_SAM2}",
+        lambda target: target.of_sam2 and target.device_type == "cuda",
+        lambda network, _: None,
     ),
 )
 

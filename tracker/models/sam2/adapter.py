@@ -5,6 +5,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 from sam2.modeling.sam2_base import SAM2Base
+from torch import Tensor
 
 from tracker.models.base import Capabilities, Features, MemorySpec
 from tracker.models.model import InputSpec
@@ -18,6 +19,7 @@ from tracker.models.sam2.extensions import (
 )
 from tracker.models.sam2.resize import set_size, with_shared_weights
 from tracker.models.sam2.verbs import Sam2Network
+from tracker.models.transfer import to_device
 
 
 class Sam2Model(Sam2Network):
@@ -74,10 +76,14 @@ class Sam2Model(Sam2Network):
 
     def encode_image(self, picture_hwc: NDArray[np.uint8]) -> Features:
         """Features of a picture, RGB uint8 [size, size, 3]."""
+        return self.encode_pixels(self.pixels(picture_hwc))
+
+    def pixels(self, picture_hwc: NDArray[np.uint8]) -> Tensor:
+        """A picture as `encode_pixels` takes it, [1, 3, size, size], on the network's device."""
         if self.quantized:
-            return self.encode_pixels(pixel_tensor(picture_hwc))
+            return pixel_tensor(picture_hwc)
         device = self.module.no_mem_embed.device
-        return self.encode_pixels(image_tensor(picture_hwc, self.input).to(device))
+        return to_device(image_tensor(picture_hwc, self.input), device)
 
     def resized(self, size: int) -> Self:
         """The same weights for pictures of `size` pixels a side."""
