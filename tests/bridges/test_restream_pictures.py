@@ -190,10 +190,15 @@ def test_destinations_show_no_login_and_no_key(text: str, format_: str, shown: s
     [
         ("srt://10.0.0.9:9000", "has no SRT; pipe it"),
         ("http://me:secret@10.0.0.9/x", "--to http://: not a kind of address"),
-        ("clip.mp4", "neither an address nor a playlist; name it NAME.m3u8"),
-        ("/none/door.m3u8", "there is no folder /none"),
+        ("clip.mp4", "neither an address with :// nor a playlist; name it NAME.m3u8"),
+        ("/none/door.m3u8", "there is no folder for door.m3u8"),
         ("rtsp:///x", "has no host"),
         ("rtsp://me:secret@host:many/x", "no number as port"),
+        ("rtmp:/live.example.org/app/secret", "neither an address"),
+        ("live.example.org/app/secret/x.m3u8", "there is no folder for x.m3u8"),
+        ("me:secret@x/..://foo", "not a kind of address"),
+        ("rtsp://me:1/secret@10.0.0.5/x", "the login holds a character"),
+        ("rtsp://secret#me:99@10.0.0.5", "the login holds a character"),
     ],
 )
 def test_what_is_no_destination_is_one_line(text: str, said: str) -> None:

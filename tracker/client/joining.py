@@ -1,6 +1,7 @@
 """Pictures joined with the masks of the same frame."""
 
 from collections import OrderedDict
+from dataclasses import replace
 
 from tracker.client.received import Picture, Result
 
@@ -34,4 +35,4 @@ class FrameJoiner:
         if result is None:
             self.unpaired += 1
             return None
-        return received, result
+        return received, replace(result)  # masks that are decoded go with the pair

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from streams.redaction import has_unescaped_login
 from tracker.errors import UsageError
 
 STDOUT = "-"
@@ -47,11 +48,11 @@ def parse_destination(text: str) -> Destination:
     """The destination that an address means.
 
     Raises:
-        UsageError: It is none.
+        UsageError: It is none. The error does not hold it: a misspelt address is a secret too.
     """
     if text == STDOUT:
         return Destination(STDOUT, "mpegts", "standard output")
-    scheme, mark, _ = text.partition("://")
+    scheme, mark, rest = text.partition("://")
     if not mark:
         return _playlist(text)
     if scheme == "srt":
@@ -61,9 +62,15 @@ def parse_destination(text: str) -> Destination:
         )
     if scheme not in _FORMATS:
         known = ", ".join(f"{one}://" for one in _FORMATS)
+        named = f" {scheme}://" if scheme.isalpha() else ""
         raise UsageError(
-            f"--to {scheme}://: not a kind of address that is sent to",
+            f"--to{named}: not a kind of address that is sent to",
             f"give {known}, a path that ends in {_PLAYLIST}, or -",
+        )
+    if has_unescaped_login(rest):
+        raise UsageError(
+            "--to: the login holds a character that ends the host",
+            "write / as %2F, ? as %3F, # as %23",
         )
     return Destination(text, _FORMATS[scheme], _shown(text))
 
@@ -72,10 +79,10 @@ def _playlist(text: str) -> Destination:
     path = Path(text)
     if path.suffix != _PLAYLIST:
         raise UsageError(
-            f"--to {text}: neither an address nor a playlist", f"name it NAME{_PLAYLIST}"
+            "--to: neither an address with :// nor a playlist", f"name it NAME{_PLAYLIST}"
         )
     if not path.parent.is_dir():
-        raise UsageError(f"--to {text}: there is no folder {path.parent}", "make it")
+        raise UsageError(f"--to: there is no folder for {path.name}", "make it")
     # Absolute and without `file:`: FFmpeg deletes segments of plain paths alone.
     return Destination(str(path.absolute()), "hls", text)
 

@@ -11,7 +11,7 @@ from tracker.bridges.ros.calibration import Calibration
 from tracker.bridges.ros.names import namespaces
 from tracker.bridges.ros.participant import Network, Participant, Reliability, Writer
 from tracker.bridges.ros.translate import Translator, prompts_of
-from tracker.client import Client, Result
+from tracker.client import Client, DaemonUnreachable, Result
 from tracker.errors import TrackdError
 
 _LOG = logging.getLogger("trackd.ros")
@@ -207,10 +207,16 @@ class PromptTopics:
         if not isinstance(message, messages.Detection2DArray):  # its publisher left
             return
         for place in prompts_of(message):
+            if self._closed.is_set():
+                return
             try:
                 result = self._client.prompt(stream, **place)
                 self._counts.prompts += 1
                 _LOG.info("%s: object %d is %s", stream, result.object.id, result.object.state)
+            except DaemonUnreachable as error:  # nor would it answer the rest
+                self._counts.refused += 1
+                _LOG.warning("prompts for %s: %s", stream, error)
+                return
             except TrackdError as error:
                 self._counts.refused += 1
                 _LOG.warning("a prompt for %s: %s", stream, error)

@@ -1,5 +1,9 @@
 """Rerun: pictures, masks as a segmentation image, and boxes, in its viewer or in a file."""
 
+import socket
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +17,9 @@ from tracker.errors import OutputError, TrackdError
 
 VIEWER_MEMORY = "1GB"
 """What the viewer keeps; the oldest goes first."""
+_HOST = "127.0.0.1"
+_START_S = 30.0
+_FLUSH_S = 10.0
 
 
 class RerunView:
@@ -32,18 +39,39 @@ class RerunView:
         self._labels: dict[int, str | None] = {}
         self._recording = rerun.RecordingStream("trackd")
         if path is not None:
-            try:
-                path.open("ab").close()
-            except OSError as error:
-                raise OutputError(
-                    f"cannot write {path}: {error.strerror}", "give another place"
-                ) from error
-            self._recording.save(path)
-            return
+            self._save(path)
+        else:
+            self._connect()
+
+    def _save(self, path: Path) -> None:
         try:
-            self._recording.spawn(memory_limit=VIEWER_MEMORY)
-        except (RuntimeError, OSError) as error:
-            raise TrackdError(f"the viewer of rerun does not start: {error}") from error
+            with path.open("ab") as file:
+                if file.tell():
+                    raise OutputError(f"{path} holds something already", "give another name")
+        except OSError as error:
+            raise OutputError(
+                f"cannot write {path}: {error.strerror}", "give another place"
+            ) from error
+        self._recording.save(path)
+
+    def _connect(self) -> None:
+        """Start the viewer, which would listen to the whole network by itself, and wait for it."""
+        port = _free_port()
+        command = [sys.executable, "-m", "rerun", "--bind", _HOST, "--port", str(port)]
+        viewer = subprocess.Popen(
+            [*command, "--memory-limit", VIEWER_MEMORY, "--expect-data-soon"],
+            stdin=subprocess.DEVNULL,
+        )
+        until_s = time.monotonic() + _START_S
+        while not _listens(port):
+            if viewer.poll() is not None or time.monotonic() > until_s:
+                viewer.kill()
+                raise TrackdError(
+                    "the viewer of rerun does not start", "see what it printed; is there a display?"
+                )
+            time.sleep(0.1)
+        self._recording.connect_grpc(f"rerun+http://{_HOST}:{port}/proxy")
+        self._flush()  # a viewer without a display listens for a moment
 
     def show(self, scene: Scene) -> None:
         """Log a picture, its masks and boxes.
@@ -72,9 +100,21 @@ class RerunView:
         )
 
     def close(self) -> None:
-        """Write what is not yet written."""
-        self._recording.flush()
-        self._recording.disconnect()
+        """Write what is not yet written.
+
+        Raises:
+            TrackdError: The viewer is gone.
+        """
+        try:
+            self._flush()
+        finally:
+            self._recording.disconnect()
+
+    def _flush(self) -> None:
+        try:
+            self._recording.flush(timeout_sec=_FLUSH_S)
+        except RuntimeError as error:
+            raise TrackdError(f"the viewer of rerun is gone: {error}") from error
 
     def _log_labels(self, scene: Scene) -> None:
         """Names and colours of the objects, where they changed."""
@@ -91,6 +131,17 @@ class RerunView:
             for object_id, label in labels.items()
         ]
         self._recording.log(self._picture, rerun.AnnotationContext(described))
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((_HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex((_HOST, port)) == 0
 
 
 def _class(object_id: int) -> int:
