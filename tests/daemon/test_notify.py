@@ -20,12 +20,13 @@ from tests.support.mosquitto import SKIP, Broker, Subscriber
 from tests.support.tracked_frames import wait_until
 from tests.support.webhooks import Receiver
 from tracker.daemon.config.load import load_config
-from tracker.daemon.config.schema import DaemonConfig, NotifyConfig
+from tracker.daemon.config.schema import DaemonConfig, NotifyConfig, WebhookConfig
 from tracker.daemon.notify import webhook
 from tracker.daemon.notify.mqtt_topics import MqttTopics
 from tracker.daemon.notify.notifier import Notifier
 from tracker.daemon.notify.queue import EventQueue, QueuedEvent
 from tracker.daemon.notify.retained import RetainedTopics
+from tracker.daemon.notify.webhook import WebhookSink
 from tracker.daemon.telemetry.status import SinkStatus
 from tracker.errors import UsageError
 from tracker.protocol.data import EventMessage, EventName, ZoneEvent
@@ -148,6 +149,25 @@ def test_what_an_endpoint_fails_to_take_is_sent_again_in_order_until_it_does(
         assert (status(notifier).waiting, status(notifier).connected) == (0, 1)
     taken = [json.loads(one["body"])["id"] for one in receiver.requests(204)]
     assert taken == [f"ab-{number}" for number in range(5)]
+
+
+def test_an_event_that_is_only_ever_answered_with_failures_is_given_up(
+    receiver: Receiver, secret: Path
+) -> None:
+    """Else it would hold up all others for ever; an endpoint that is away is waited for."""
+    receiver.answer(503)
+    here = WebhookConfig(url=receiver.url, secret_file=secret, allow_private=True)
+    gone = here.model_copy(update={"url": "http://127.0.0.1:1/"})
+    sinks = [WebhookSink(f"{n}", one, SECRET, give_up_s=0.0) for n, one in enumerate((here, gone))]
+    notifier = Notifier(sinks)
+    notifier.start()
+    for number in range(2):
+        notifier.put(event(number))
+    wait_until(lambda: notifier.statuses()[0].refused == 2)
+    wait_until(lambda: notifier.statuses()[1].failures >= 2)
+    assert (notifier.statuses()[1].waiting, notifier.statuses()[1].refused) == (2, 0)
+    notifier.stop(0.1)
+    assert [json.loads(one["body"])["id"] for one in receiver.requests(503)] == ["ab-0", "ab-1"]
 
 
 @pytest.mark.parametrize("answer", [302, 404])

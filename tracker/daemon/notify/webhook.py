@@ -8,7 +8,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Collection
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -25,6 +25,16 @@ from tracker.daemon.telemetry.status import SinkStatus
 _LOG = logging.getLogger("trackd.notify")
 _RETRY = RetryConfig(first_s=0.5, longest_s=30.0)
 _TRY_AGAIN = (408, 425, 429)
+#: An event that was answered with failures for so long is given up; others wait for it.
+GIVE_UP_S = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """Why an event is to be posted again, and whether its endpoint was there."""
+
+    why: str
+    answered: bool
 
 
 def signature(secret: bytes, timestamp: str, body: bytes) -> str:
@@ -36,13 +46,15 @@ def signature(secret: bytes, timestamp: str, body: bytes) -> str:
 class WebhookSink:
     """Posts events to one URL, one after the other, at least once each.
 
-    A redirect is not followed. An answer of 4xx but 408, 425 and 429 refuses the event for good.
+    A redirect is not followed. An answer of 4xx but 408, 425 and 429 refuses the event for good, and
+    so do other failures that are answered for `give_up_s`; without an answer it waits.
 
     Args:
         name: In metrics and the log, where the URL is not: it may hold a token.
         config: The URL, and what it is sent.
         secret: The key of the signatures.
         own_ports: The ports that the daemon listens on, which are not posted to.
+        give_up_s: See above.
     """
 
     def __init__(
@@ -51,8 +63,11 @@ class WebhookSink:
         config: WebhookConfig,
         secret: bytes,
         own_ports: Callable[[], Collection[int]] = lambda: (),
+        *,
+        give_up_s: float = GIVE_UP_S,
     ) -> None:
         self._config = config
+        self._give_up_s = give_up_s
         self._secret = secret
         self._url = urlsplit(config.url)
         self._hosts = webhook_hosts(config.allow_private, own_ports)
@@ -94,37 +109,54 @@ class WebhookSink:
                 self._status.waiting = 0
 
     def _deliver(self, event: QueuedEvent) -> None:
-        """Post until it is taken or refused."""
+        """Post until it is taken, refused or given up."""
+        answered_s: float | None = None  # when it was first answered
         while not self._stopping.is_set():
-            why = self._try(event)
-            if not why:
+            failure = self._try(event)
+            if failure is None:
                 return
-            self._status.failures += 1
-            if self._status.connected:
-                _LOG.warning("%s: %s; tried again", self._status.name, why)
-            self._status.connected, self._status.error = 0, why
+            now_s = time.monotonic()
+            if failure.answered:
+                answered_s = now_s if answered_s is None else answered_s
+                if now_s - answered_s >= self._give_up_s:
+                    self._refuse(failure.why)
+                    return
+            self._fail(failure.why)
             self._stopping.wait(self._backoff.failed(0.0))
 
-    def _try(self, event: QueuedEvent) -> str:
-        """Post once; the reason to try again, or ""."""
+    def _try(self, event: QueuedEvent) -> _Failure | None:
+        """Post once; the reason to try again, if there is one."""
         try:
             status = self._post(event)
         except SourceDenied:
-            return "its host is not public, and not allowed"
+            return _Failure("its host is not public, and not allowed", answered=False)
         except StreamError as error:
-            return error.message
+            return _Failure(error.message, answered=False)
         except (OSError, http.client.HTTPException, ValueError) as error:  # never says the URL
-            return f"no answer: {type(error).__name__}"
+            return _Failure(f"no answer: {type(error).__name__}", answered=False)
         if status >= 500 or status in _TRY_AGAIN:
-            return f"it answered {status}"
+            return _Failure(f"it answered {status}", answered=True)
         if 200 <= status < 300:
             self._status.sent += 1
+            self._reached()
         else:
-            self._status.refused += 1
-            _LOG.warning("%s refused an event: it answered %d", self._status.name, status)
+            self._refuse(f"it answered {status}")
+        return None
+
+    def _fail(self, why: str) -> None:
+        self._status.failures += 1
+        if self._status.connected:
+            _LOG.warning("%s: %s; tried again", self._status.name, why)
+        self._status.connected, self._status.error = 0, why
+
+    def _refuse(self, why: str) -> None:
+        self._status.refused += 1
+        _LOG.warning("%s refused an event: %s", self._status.name, why)
+        self._reached()
+
+    def _reached(self) -> None:
         self._backoff.reset()
         self._status.connected, self._status.error = 1, ""
-        return ""
 
     def _post(self, event: QueuedEvent) -> int:
         """The status of the answer.
