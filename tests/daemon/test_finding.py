@@ -442,6 +442,24 @@ def test_requests_that_wait_are_bounded_and_end_with_their_stream() -> None:
             assert refused.value.code is ErrorCode.UNKNOWN_STREAM
 
 
+def test_who_gave_up_has_no_place_and_gets_no_object(odd: None) -> None:
+    """As a client's time limit does: it may ask again, and would get a second object."""
+    process = FakeProcess(lambda: [item(54)])
+    with Watched(start=lambda _: process).add() as stream:
+        stream.finding.tracked(seen(4))
+        prompt = PromptCommand(None, text="square", finder="red")
+        given_up = stream.finding.prompt("cam", prompt)
+        wait_until(lambda: process.shown == [4])
+        for _ in range(3):
+            waiting = [stream.find(finder="everything") for _ in range(MAX_WAITING_OF_ONE)]
+            assert all(one.cancel() for one in waiting)
+        assert given_up.cancel()
+        last = stream.find(finder="everything")
+        process.may.release(2)
+        assert last.result(20).frame_seq == 4
+        assert (process.shown, stream.commands) == ([4, 4], [])
+
+
 class Clock:
     """Monotonic time that a test moves."""
 

@@ -170,13 +170,15 @@ class Finding:
                 the future fails with NO_FRAME, FRAME_GONE or FINDER.
         """
         asked = self._ask(stream, command.finder, command.text, command.frame, command.wait_s)
-        return after(asked, lambda answer: _done(_result(answer, command)))
+        return after(asked, lambda answer: _done(_result(answer, command)), cancellable=True)
 
     def prompt(self, stream: str, command: PromptCommand) -> "Future[CommandResult]":
         """Prompt with the best proposal for a text; as `find`, or BAD_PROMPT for no proposal."""
         asked = self._ask(stream, command.finder, command.text, command.frame, command.wait_s)
         submit, client = self._stream(stream).submit, copy_context()
-        return after(asked, lambda answer: client.run(submit, _drawn(command, answer)))
+        return after(
+            asked, lambda answer: client.run(submit, _drawn(command, answer)), cancellable=True
+        )
 
     def stop(self, timeout_s: float) -> bool:
         """End the process and the thread; False where that hangs."""
@@ -227,6 +229,7 @@ class Finding:
             raise RequestError(ErrorCode.SHUTTING_DOWN, "the daemon is shutting down")
         if stream not in self._streams:
             raise _unknown(stream)
+        self._questions = [one for one in self._questions if not one.future.cancelled()]
         of_client = sum(one.client == client for one in self._questions)
         if len(self._questions) >= MAX_WAITING or of_client >= MAX_WAITING_OF_ONE:
             raise RequestError(

@@ -46,8 +46,8 @@ def signature(secret: bytes, timestamp: str, body: bytes) -> str:
 class WebhookSink:
     """Posts events to one URL, one after the other, at least once each.
 
-    A redirect is not followed. An answer of 4xx but 408, 425 and 429 refuses the event for good, and
-    so do other failures that are answered for `give_up_s`; without an answer it waits.
+    A redirect is not followed. An answer of 4xx but 408, 425 and 429 refuses the event for good, as
+    do other failures that are answered for `give_up_s`; without an answer it waits.
 
     Args:
         name: In metrics and the log, where the URL is not: it may hold a token.
