@@ -638,3 +638,14 @@ def test_a_zone_of_a_configured_stream_is_said_to_last_until_a_restart() -> None
     daemon.scheduler.answer = ObjectsResult(stream="cam1", objects=[])
     reply = daemon.ask("zone.set", stream="cam1", zone="gate", **LINE)
     assert reply["durable"] is False and "configuration" in reply["reason"]
+
+
+@pytest.mark.parametrize("configured", [False, True])
+def test_who_waits_no_longer_for_a_zone_does_not_undo_it(configured: bool) -> None:
+    """The list of zones has it from the start; the tracker must watch what is listed."""
+    kept: Future[None] = Future()
+    daemon = Daemon(keep=lambda: kept)
+    daemon.streams.add("cam1", StreamSettings(url=SECRET_URL), configured=configured)
+    reply = daemon.begin("zone.set", stream="cam1", zone="gate", **LINE)
+    assert not reply.cancel()
+    assert not daemon.scheduler.futures[-1].cancelled()

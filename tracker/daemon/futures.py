@@ -38,3 +38,10 @@ def after(
     made.add_done_callback(lambda given_up: given_up.cancelled() and first.cancel())
     first.add_done_callback(go_on)
     return made
+
+
+def finished(result: T) -> "Future[T]":
+    """A future that is done."""
+    future: Future[T] = Future()
+    future.set_result(result)
+    return future

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from tracker.daemon.config.schema import ControlConfig, LimitsConfig
 from tracker.daemon.control.request_handler import Result
-from tracker.daemon.futures import after
+from tracker.daemon.futures import after, finished
 from tracker.daemon.messages import (
     AcceptCommand,
     Command,
@@ -238,7 +238,8 @@ class Operations:
         done = self._streams.set_zone(request.stream, request.zone, settings)
         if configured and self._keep is not None:
             why = "the configuration names the stream: write the zone there to keep it"
-            return then(done, lambda _: _json(ChangeResult(durable=False, reason=why)))
+            told = _json(ChangeResult(durable=False, reason=why))
+            return after(done, lambda _: finished(told))
         return after(done, lambda _: self._listed())
 
     @_handles(ask.ZoneList)

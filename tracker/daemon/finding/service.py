@@ -14,7 +14,7 @@ from tracker.daemon.finding.choice import ChosenFinder, asked_finder, choose_fin
 from tracker.daemon.finding.messages import Found, FoundItem
 from tracker.daemon.finding.process import FinderLostError, FinderProcess
 from tracker.daemon.finding.stream_finder import StreamFinder, Submit
-from tracker.daemon.futures import after
+from tracker.daemon.futures import after, finished
 from tracker.daemon.messages import (
     Event,
     FindCommand,
@@ -170,7 +170,7 @@ class Finding:
                 the future fails with NO_FRAME, FRAME_GONE or FINDER.
         """
         asked = self._ask(stream, command.finder, command.text, command.frame, command.wait_s)
-        return after(asked, lambda answer: _done(_result(answer, command)), cancellable=True)
+        return after(asked, lambda answer: finished(_result(answer, command)), cancellable=True)
 
     def prompt(self, stream: str, command: PromptCommand) -> "Future[CommandResult]":
         """Prompt with the best proposal for a text; as `find`, or BAD_PROMPT for no proposal."""
@@ -404,12 +404,6 @@ def _unknown(stream: str) -> RequestError:
 def _fail(question: _Question, error: RequestError) -> None:
     if question.future.set_running_or_notify_cancel():
         question.future.set_exception(error)
-
-
-def _done(result: FindResult) -> "Future[FindResult]":
-    future: Future[FindResult] = Future()
-    future.set_result(result)
-    return future
 
 
 def _result(answer: _Answer, command: FindCommand) -> FindResult:
