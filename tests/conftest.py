@@ -1,22 +1,29 @@
 """Threads of the test processes, and real input: without it, tests are skipped with the reason."""
 
 import os
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from tools.demo import find_bunny_clip
 from tracker.errors import TrackdError
-from tracker.process import prepare_process
+from tracker.process import prepare_process, usable_processors
 
 SYSTEM = Path(__file__).parent / "system"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What lies in tests/system runs whole programs."""
+    """What lies in tests/system runs whole programs; files with the most slow tests go first.
+
+    Each file goes to one process: a long one that came last would leave the others idle.
+    """
+    slow: Counter[Path] = Counter()
     for item in items:
         if item.path.is_relative_to(SYSTEM):
             item.add_marker(pytest.mark.system)
+        slow[item.path] += any(item.get_closest_marker(name) for name in ("slow", "system"))
+    items.sort(key=lambda item: -slow[item.path])
 
 
 def pytest_configure() -> None:
@@ -26,7 +33,7 @@ def pytest_configure() -> None:
     """
     processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     if processes > 1:
-        threads = max(1, len(os.sched_getaffinity(0)) // processes)
+        threads = max(1, usable_processors() // processes)
         os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     prepare_process()
 

@@ -1,4 +1,4 @@
-"""Settings of the process: waiting threads, freed memory, and what a crash leaves."""
+"""The process: its processors, waiting threads, freed memory, and what a crash leaves."""
 
 import ctypes
 import faulthandler
@@ -53,6 +53,13 @@ def _keep_freed_memory() -> None:
     if hasattr(libc, "mallopt"):  # not in musl
         libc.mallopt(_M_MMAP_THRESHOLD, _KEPT_BYTES)
         libc.mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
+
+
+def usable_processors() -> int:
+    """Processors that this process may run on."""
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def forbid_core_dumps() -> None:

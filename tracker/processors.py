@@ -10,13 +10,14 @@ the first does not, such as other threads of this process, or a quota of a conta
 """
 
 import os
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+
+from tracker.process import usable_processors
 
 EVERY_S = 0.5
 # Of a processor. Others may take this much of one before a thread is given up, ...
@@ -81,13 +82,6 @@ def _thread_times() -> tuple[float, float]:
 def _busy_ticks(line: str) -> int:
     fields = line.split()[1 : 1 + _BUSY_FIELDS]
     return sum(int(value) for index, value in enumerate(fields) if index not in _IDLE_FIELDS)
-
-
-def usable_processors() -> int:
-    """Processors that this process may run on."""
-    if sys.platform == "linux":
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 class ThreadGovernor:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tracker.cli.check import Check, fail, ok, warn
+from tracker.process import usable_processors
 
 if TYPE_CHECKING:
     import torch
@@ -171,7 +172,7 @@ def weights(name: str, checkpoint: Path | None) -> Iterator[Check]:
 
 def processors() -> Iterator[Check]:
     """Number of processors, and how threads wait for each other."""
-    usable = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    usable = usable_processors()
     quota = _cpu_quota()
     threads = os.environ.get("OMP_NUM_THREADS", "")
     if quota is not None and quota < usable and not threads:

@@ -21,7 +21,8 @@ from tracker.daemon.workers.plan import WorkerPlan, plan_workers
 from tracker.daemon.workers.pool import WorkerPool
 from tracker.daemon.workers.process import ProcessWorker
 from tracker.daemon.workers.warm import warm_model
-from tracker.processors import ThreadGovernor, usable_processors
+from tracker.process import usable_processors
+from tracker.processors import ThreadGovernor
 
 MAX_SNAPSHOTS_BYTES = 2**30  # of all streams of all worker processes
 _LOG = logging.getLogger("trackd.server")
