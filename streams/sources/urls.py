@@ -154,11 +154,14 @@ def _wire_options(rules: UrlRules, settings: SourceOptions) -> dict[str, str]:
     if settings.user_agent is not None:
         options["user_agent"] = settings.user_agent
     if settings.tls_verify or (rules.verifies and settings.tls_verify is None):
-        options["tls_verify"] = "1"
-        trusted = _trusted_certificates()
-        if trusted is not None:
-            options["ca_file"] = trusted
+        options |= verified_tls()
     return options
+
+
+def verified_tls() -> dict[str, str]:
+    """FFmpeg's options to speak only to who has a certificate that this machine trusts."""
+    trusted = _trusted_certificates()
+    return {"tls_verify": "1"} | ({} if trusted is None else {"ca_file": trusted})
 
 
 def _trusted_certificates() -> str | None:

@@ -6,6 +6,7 @@ import os
 import select
 import signal
 import socket
+import ssl
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -14,6 +15,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from tests.support.certificates import self_signed
 from tests.support.tracked_frames import wait_until
 from tracker.bridges.restream import sender, session
 from tracker.bridges.restream.destination import Destination, parse_destination
@@ -76,6 +78,48 @@ def test_a_playlist_keeps_half_a_minute(tmp_path: Path) -> None:
     sending.close()
     assert sending.sent >= 100
     assert len(list(tmp_path.iterdir())) <= 18  # 15 of the list, one more, and the list itself
+
+
+def test_a_playlist_goes_on_where_it_ended_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    """Else players show old pieces of the same numbers from their caches."""
+    mine = tmp_path / "x-holiday.ts"
+    mine.touch()
+    ends = []
+    for _ in range(4):
+        sending = Sender(parse_destination(str(tmp_path / "x.m3u8")), BITRATE)
+        wait_until(functools.partial(has_sent, sending))
+        for index in range(1, 50):
+            sending.send(PICTURE, Fraction(index))
+        sending.close()
+        lines = (tmp_path / "x.m3u8").read_text().splitlines()
+        ends.append(int(lines[-2].removeprefix("x").removesuffix(".ts")))
+    assert ends == sorted(set(ends))
+    assert ends[-1] >= 4 * 24 - 1  # two seconds each
+    assert len(list(tmp_path.iterdir())) <= 19
+    assert mine.exists()
+
+
+def has_sent(sending: Sender) -> bool:
+    sending.send(PICTURE, Fraction(0))
+    return sending.sent > 0
+
+
+def test_a_server_of_rtsps_must_have_a_certificate_that_is_trusted(tmp_path: Path) -> None:
+    """It is told the path, often the key to publish, only then."""
+    self_signed(tmp_path / "cert.pem", tmp_path / "key.pem", alternative="DNS:localhost")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        one = Session(parse_destination(f"rtsps://localhost:{port}/x"), PICTURE, BITRATE)
+        try:
+            connection, _ = listener.accept()
+            connection.settimeout(20)
+            with pytest.raises(OSError), context.wrap_socket(connection, server_side=True) as tls:
+                if not tls.recv(100):
+                    raise OSError("it left")
+        finally:
+            one.kill()
 
 
 class Scripted:

@@ -1,11 +1,14 @@
 """Destinations of videos: what is typed, and what FFmpeg needs for it."""
 
+import glob
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from streams.redaction import has_unescaped_login
+from streams.sources.urls import verified_tls
 from tracker.errors import UsageError
 
 STDOUT = "-"
@@ -14,11 +17,12 @@ _FORMATS = {"rtsp": "rtsp", "rtsps": "rtsp", "rtmp": "flv", "rtmps": "flv"}
 _OPTIONS: dict[str, dict[str, str]] = {
     "rtsp": {"rtsp_transport": "tcp", "rtsp_flags": "prefer_tcp"},
     "flv": {"flvflags": "no_duration_filesize"},
-    # Half a minute is kept, and what falls out of the playlist is deleted.
+    # Half a minute is kept, and what falls out of the playlist is deleted. The next connection goes
+    # on where the playlist ends: a number that came again would be an old picture in a cache.
     "hls": {
         "hls_time": "2",
         "hls_list_size": "15",
-        "hls_flags": "delete_segments+independent_segments+temp_file",
+        "hls_flags": "append_list+delete_segments+independent_segments+temp_file",
     },
     "mpegts": {"flush_packets": "1", "muxdelay": "0"},
 }
@@ -40,8 +44,21 @@ class Destination:
 
     @property
     def options(self) -> Mapping[str, str]:
-        """Options of the container."""
-        return _OPTIONS[self.format]
+        """Options of the container, and of the connection."""
+        # Of RTMPS, PyAV hands FFmpeg no options of the connection.
+        return _OPTIONS[self.format] | (verified_tls() if self.url.startswith("rtsps:") else {})
+
+    def remove_leftovers(self) -> None:
+        """Delete the segments that a playlist of before does not name: FFmpeg leaves one a run."""
+        playlist = Path(self.url)
+        if self.format != "hls" or not playlist.is_file():
+            return
+        with suppress(OSError):  # FFmpeg finds out, and says why
+            named = set(playlist.read_text(errors="replace").splitlines())
+            for segment in playlist.parent.glob(f"{glob.escape(playlist.stem)}[0-9]*.ts"):
+                number = segment.stem.removeprefix(playlist.stem)
+                if number.isdecimal() and segment.name not in named:
+                    segment.unlink(missing_ok=True)
 
 
 def parse_destination(text: str) -> Destination:

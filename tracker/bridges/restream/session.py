@@ -62,6 +62,7 @@ class Session:
         self._ended = False
         self._connected = threading.Event()
         self._until_s = time.monotonic() + CONNECT_S
+        to.remove_leftovers()
         self._process = subprocess.Popen(
             [sys.executable, "-P", str(_PROGRAM)],
             stdin=subprocess.PIPE,
