@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from tracker.bridges.repeated import RepeatedWarning
 from tracker.bridges.restream.destination import Destination
 from tracker.bridges.restream.pictures import Hiding, Pictures
 from tracker.bridges.restream.sender import Sender
@@ -64,14 +65,14 @@ def run(client: Client, settings: RestreamSettings, should_stop: Callable[[], bo
     scenes = Scenes(client, settings.stream, settings.size)
     pictures = Pictures(settings.effects, settings.hiding)
     sender = Sender(settings.to, settings.bitrate)
-    damaged = 0
+    damaged, left_out = 0, RepeatedWarning(_LOG)
     try:
         for scene in scenes.newest(should_stop):
             try:
                 shots = list(pictures.of(scene))
             except TrackdError as error:  # never without its own masks
                 damaged += 1
-                _LOG.warning("%s: a picture was left out: %s", settings.stream, error)
+                left_out.say(f"{settings.stream}: a picture was left out: {error}")
                 continue
             for shot in shots:
                 assert shot.frame.pts is not None and shot.frame.time_base is not None

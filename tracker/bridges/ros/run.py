@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from tracker.bridges.repeated import RepeatedWarning
 from tracker.bridges.ros import messages
 from tracker.bridges.ros.calibration import Calibration
 from tracker.bridges.ros.names import namespaces
@@ -70,7 +71,7 @@ def run(client: Client, settings: RosSettings, should_stop: Callable[[], bool]) 
     names = namespaces(settings.topic_prefix, settings.streams)
     participant = Participant(settings.domain, settings.network)
     outputs = {one: StreamTopics(participant, settings, one, names[one]) for one in names}
-    counts = Counts()
+    counts, left_out = Counts(), RepeatedWarning(_LOG)
     prompts = PromptTopics(client, participant, names, counts)
     with prompts, client.results_and_events(*settings.streams) as subscription:
         for name in names.values():
@@ -84,7 +85,7 @@ def run(client: Client, settings: RosSettings, should_stop: Callable[[], bool]) 
                 counts.published += 1
             except TrackdError as error:
                 counts.failed += 1
-                _LOG.warning("%s: a frame was left out: %s", received.stream, error)
+                left_out.say(f"{received.stream}: a frame was left out: {error}")
         counts.lost = subscription.lost
     return counts
 
