@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.finders.base import Finder, FinderSettings, FinderSpec, Proposal, Query
+from tracker.finders.base import Finder, FinderSettings, FinderSpec, Needs, Proposal, Query
 from tracker.models import Model
 
 _HUES = {"red": 0, "yellow": 30, "green": 60, "blue": 120}  # halves of degrees, as OpenCV's
@@ -55,5 +55,5 @@ def _make(model: Model | None, settings: Settings) -> Finder:
 
 
 COLOUR = FinderSpec(
-    "colour", "regions of a colour", _make, Settings, Query.PHRASES, needs_model=False
+    "colour", "regions of a colour", _make, Settings, Query.PHRASES, needs=Needs.NOTHING
 )

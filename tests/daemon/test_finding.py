@@ -3,8 +3,9 @@
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -13,7 +14,8 @@ from tests.support.installed import install
 from tests.support.live_scene import NS_STEP, live
 from tests.support.tracked_frames import disc, found, wait_until
 from tracker.daemon.config.schema import ModelConfig
-from tracker.daemon.finding.messages import Found, FoundItem
+from tracker.daemon.finding.main import FinderServer
+from tracker.daemon.finding.messages import Found, FoundItem, Search
 from tracker.daemon.finding.process import FinderLostError, FinderProcess
 from tracker.daemon.finding.service import MAX_WAITING, MAX_WAITING_OF_ONE, Finding
 from tracker.daemon.messages import (
@@ -24,6 +26,7 @@ from tracker.daemon.messages import (
     RequestError,
     Tracked,
 )
+from tracker.finders.registry import FINDERS
 from tracker.protocol.data import EventName
 from tracker.protocol.fields import FindSettings, FrameAddress, RleMask, StreamSettings
 from tracker.protocol.replies import ErrorCode
@@ -458,6 +461,31 @@ def test_who_gave_up_has_no_place_and_gets_no_object(odd: None) -> None:
         process.may.release(2)
         assert last.result(20).frame_seq == 4
         assert (process.shown, stream.commands) == ([4, 4], [])
+
+
+def test_a_finder_by_words_loads_no_second_tracker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would take the memory of one, also on a GPU."""
+
+    def load(*_: object, **__: object) -> None:
+        raise AssertionError("the model was loaded")
+
+    monkeypatch.setattr("tracker.models.load.load_model", load)
+    asked: list[Any] = []
+    for name in ("text", "detector"):
+        spec = replace(FINDERS.find(name), make=lambda model, settings: asked.append(model.device))
+        monkeypatch.setattr(FINDERS, "find", lambda _, spec=spec: spec)
+        search = Search(
+            id=1,
+            owner="",
+            finder=name,
+            options={},
+            phrases=("cat",),
+            height=4,
+            width=4,
+            wanted=True,
+        )
+        FinderServer(cast(Any, None), cast(Any, None), ModelConfig(device="cpu"))._made(search)
+    assert [str(device) for device in asked] == ["cpu", "cpu"]
 
 
 class Clock:

@@ -10,8 +10,10 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.support.tracked_frames import box_of, disc, found, tracked
+from tracker.daemon.publish import measures
 from tracker.daemon.publish.encoder import FrameEncoder
 from tracker.daemon.publish.measures import rotated_box
+from tracker.daemon.tracking.anchors import area_and_centroid
 from tracker.daemon.tracking.motion import MotionEstimator
 from tracker.protocol.fields import StreamSettings
 from tracker.types import ObjectState
@@ -39,6 +41,26 @@ def test_area_and_centroid_are_those_of_the_mask_in_each_encoding(encoding: str)
     rows, columns = np.nonzero(mask_hw)
     assert obj["area"] == mask_hw.sum()
     assert obj["centroid"] == pytest.approx([columns.mean() + 0.5, rows.mean() + 0.5], abs=0.01)
+
+
+def test_an_object_is_measured_once_for_both_of_its_messages(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls = []
+
+    def count(mask_hw: NDArray[np.bool_], box: tuple[int, int, int, int]):
+        calls.append(box)
+        return area_and_centroid(mask_hw, box)
+
+    monkeypatch.setattr(measures, "area_and_centroid", count)
+    objects = found(1, disc(20, 20)), found(2, disc(40, 20))
+    sent_twice = FrameEncoder(latest=True).encode(
+        tracked(objects=objects, encoding="bits"), frozenset()
+    )
+    assert sent_twice.latest is not None
+    for body in (sent_twice.body, sent_twice.latest):
+        assert all(one["area"] > 0 for one in json.loads(body)["objects"])
+    assert len(calls) == 2
 
 
 def test_what_is_not_wanted_or_not_there_is_null() -> None:

@@ -43,6 +43,8 @@ def test_what_cannot_be_recorded_is_one_line(
 ) -> None:
     with pytest.raises(UsageError, match="not a path from the root"):
         check_recording(settings("recordings"))
+    with pytest.raises(UsageError, match="holds control characters"):
+        check_recording(settings("/srv/a\nb"))
     with pytest.raises(UsageError, match="a test pattern has no packets to record"):
         check_recording(settings(tmp_path, "lavfi:testsrc2"))
     monkeypatch.setattr(check, "find_spec", lambda name: None)

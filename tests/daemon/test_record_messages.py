@@ -1,6 +1,7 @@
 """Recording of messages: the bytes that were sent, in files that open at any moment."""
 
 import shutil
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,8 @@ from mcap.exceptions import EndOfFile, McapError
 from mcap.reader import NonSeekingReader, make_reader
 
 from tests.support.supervised import wait_until
+from tracker.daemon.messages import RequestError
+from tracker.daemon.record import messages
 from tracker.daemon.record.messages import MessageRecorder
 from tracker.protocol.fields import RecordSettings
 from tracker.protocol.recording import NoteTopic, SegmentNote
@@ -122,3 +125,50 @@ def test_a_folder_that_cannot_be_written_stops_the_recording_alone(tmp_path: Pat
     wait_until(failed, "told")
     assert recorder.stop(30)
     assert len(listed(tmp_path / "yard" / f"{FIRST}.mcap")) == 2
+
+
+def test_a_pre_roll_has_its_messages_however_many_there_are(tmp_path: Path) -> None:
+    recorder = MessageRecorder()
+    recorder.add("cam", RecordSettings(dir=tmp_path, start="request", pre_roll_s=60))
+    for index in range(2000):
+        recorder.sent("cam", "masks.cam", [b"%d" % index])
+    recorder.note("cam", NoteTopic.SEGMENT, segment(FIRST))
+    assert recorder.stop(30)
+    assert len(listed(tmp_path / "cam" / f"{FIRST}.mcap")) == 2001
+
+
+def test_messages_without_a_segment_are_bounded_in_bytes(tmp_path: Path) -> None:
+    recorder = MessageRecorder()
+    recorder.add("cam", RecordSettings(dir=tmp_path))
+    for index in range(100):
+        recorder.sent("cam", "masks.cam", [b"%d" % index, bytes(2**20)])
+        wait_until(lambda: not recorder._queue, "taken")
+    recorder.note("cam", NoteTopic.SEGMENT, segment(FIRST))
+    dropped = recorder.status("cam")
+    assert recorder.stop(30)
+    kept = listed(tmp_path / "cam" / f"{FIRST}.mcap")[:-1]
+    assert sum(len(data) for _, data in kept) <= 64 * 2**20 + 2**16
+    assert dropped is not None and dropped.dropped_messages == 100 - len(kept) > 0
+
+
+def test_files_begin_and_end_though_the_disk_is_slow(
+    recorder: MessageRecorder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(messages, "_MAX_QUEUED_BYTES", 10)
+    recorder.sent("cam", "masks.cam", [bytes(20)])
+    recorder.note("cam", NoteTopic.SEGMENT, segment(FIRST))
+    assert recorder.stop(30)
+    assert [topic for topic, _ in listed(tmp_path / "cam" / f"{FIRST}.mcap")] == [
+        "recorder/segment"
+    ]
+
+
+def test_no_thread_for_a_recording_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    recorder = MessageRecorder()
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with pytest.raises(RequestError, match="no more threads"):
+        recorder.add("cam", RecordSettings(dir=tmp_path))
+    assert recorder.status("cam") is None

@@ -26,7 +26,7 @@ from tracker.daemon.messages import RequestError
 from tracker.daemon.publish.publisher import Publisher
 from tracker.errors import UsageError
 from tracker.protocol.data import EventName
-from tracker.protocol.replies import ErrorCode, FindingInfo
+from tracker.protocol.replies import ErrorCode, FindingInfo, RecordingInfo
 from tracker.protocol.requests import OPERATIONS, Request
 
 CAM = {"stream": "cam1"}
@@ -110,9 +110,17 @@ class Answering:
                     expired=0,
                     median_s=0.1,
                 )
-                infos = [
-                    stream_info(name, **secret, finding=failed).model_dump() for name in STREAMS
-                ]
+                recording = RecordingInfo(
+                    state="failed",
+                    error="Permission denied: /srv/10.9.8.7/cam",
+                    segments=0,
+                    removed_segments=0,
+                    bytes=0,
+                    dropped_packets=0,
+                    dropped_messages=0,
+                )
+                more = {"finding": failed, "recording": recording}
+                infos = [stream_info(name, **secret, **more).model_dump() for name in STREAMS]
                 return {"streams": infos}
             case "prompt":
                 done: Future[dict[str, Any]] = Future()

@@ -17,6 +17,7 @@ from tracker.daemon.messages import (
     RequestError,
     RestoreCommand,
     SaveCommand,
+    SetZonesCommand,
 )
 from tracker.daemon.sources.pixel_budget import PixelBudget
 from tracker.daemon.telemetry.status import TrackingStatus
@@ -28,7 +29,7 @@ from tracker.daemon.workers.model_info import ModelInfo
 from tracker.daemon.workers.nursery import Nursery
 from tracker.daemon.workers.process import ProcessWorker
 from tracker.errors import TrackdError
-from tracker.protocol.fields import StreamSettings
+from tracker.protocol.fields import RecordSettings, StreamSettings, ZoneSettings
 from tracker.protocol.replies import ErrorCode, ObjectInfo, StreamState
 from tracker.types import ObjectState
 
@@ -255,6 +256,24 @@ def test_commands_that_find_no_room_are_refused(worker: ProcessWorker) -> None:
     worker._owned("cam").tracking = TrackingStatus(objects=(CUP,))
     worker._owned("cam").saved_s = -1e9
     worker._tick()
+
+
+def test_zones_that_were_refused_are_not_those_of_the_next_process(worker: ProcessWorker) -> None:
+    child = begin(worker)
+    child.room = 0
+    with pytest.raises(RequestError):
+        worker.submit("cam", SetZonesCommand({"gate": ZoneSettings(line=((0, 0), (9, 9)))}))
+    assert worker._owned("cam").settings.zones == {}
+
+
+def test_a_recording_that_was_switched_stays_so_in_the_next_process(
+    worker: ProcessWorker, tmp_path: Path
+) -> None:
+    settings = StreamSettings(url="rtsp://cam/2", record=RecordSettings(dir=tmp_path))
+    worker.add("door", settings, FrameNumbers("door", 1), paused=False, trusted=False)
+    worker.record("door", on=False)  # no process yet
+    added = {one.stream: one for one in begin(worker).said() if isinstance(one, say.AddStream)}
+    assert added["door"].settings.record.start == "request"
 
 
 def test_a_snapshot_does_not_wait_for_a_process_that_is_started(worker: ProcessWorker) -> None:

@@ -325,6 +325,7 @@ def test_nothing_is_kept_of_objects_that_are_gone() -> None:
         ({"polygon": SQUARE, "line": ((0, 0), (1, 1))}, "give one of polygon, line"),
         ({"polygon": ((0, 0), (1, 1))}, "at least 3"),
         ({"polygon": ((0, 0), (5, 5), (9, 9))}, "no area"),
+        ({"polygon": ((3, 3), (3, 3), (3, 3))}, "no area"),
         ({"line": ((2, 2), (2, 2))}, "no length"),
         ({"line": ((0, 0), (9, 9)), "dwell_s": 3}, "dwell_s is for polygons"),
         ({"polygon": SQUARE, "normalized": True}, r"0\.\.1"),
@@ -336,3 +337,8 @@ def test_nothing_is_kept_of_objects_that_are_gone() -> None:
 def test_what_is_no_zone_is_refused(settings: dict[str, Any], said: str) -> None:
     with pytest.raises(ValidationError, match=said):
         ZoneSettings.model_validate(settings)
+
+
+def test_a_polygon_may_cross_itself() -> None:
+    """A bow tie has a signed area of 0, and an inside by the even-odd rule."""
+    assert ZoneSettings(polygon=((0, 0), (10, 10), (10, 0), (0, 10))).polygon is not None

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.finders.base import Finder, FinderSpec, Proposal, Query
+from tracker.finders.base import Finder, FinderSpec, Needs, Proposal, Query
 
 Find = Callable[[NDArray[np.uint8], Sequence[str]], Sequence[Proposal]]
 
@@ -60,7 +60,7 @@ def _make(find: Find, model: Any, settings: Any) -> Finder:
 
 
 def _row(name: str, find: Find, query: Query = Query.NOTHING) -> FinderSpec:
-    return FinderSpec(name, "for tests", partial(_make, find), query=query, needs_model=False)
+    return FinderSpec(name, "for tests", partial(_make, find), query=query, needs=Needs.NOTHING)
 
 
 RED = _row("red", _red, Query.CLASSES)

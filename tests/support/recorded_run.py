@@ -77,7 +77,13 @@ class RecordedRun:
         self.recorders.tracked(tracked)
         height, width = live.frame.image.shape[:2]
         measures = Measures(self._measure, tracked.motions, live.frame.captured_ns, 0.1)
-        encoded = encode_objects(tracked.result.objects, self._encoding, height, width, measures)
+        encoded = encode_objects(
+            tracked.result.objects,
+            self._encoding,
+            height,
+            width,
+            measures.of(tracked.result.objects),
+        )
         message = masks_message(tracked, encoded, seq=self._seq, encoded_s=time.monotonic())
         self._seq += 1
         text = message.model_dump_json().encode()

@@ -52,6 +52,7 @@ class _Entry:
         closing: It is being removed.
         moving: Its objects while it goes from one worker to another; None else.
         previews: That are wanted.
+        recording: It was asked for, or refused; None where the settings say.
     """
 
     settings: StreamSettings
@@ -62,6 +63,13 @@ class _Entry:
     closing: bool = False
     moving: TrackingStatus | None = None
     previews: frozenset[Topic] = frozenset()
+    recording: bool | None = None
+
+    @property
+    def current_settings(self) -> StreamSettings:
+        """The settings, recorded as it was asked for since."""
+        on = self.recording
+        return self.settings if on is None else self.settings.recorded(on=on)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,9 +170,9 @@ class Streams:
             if not paused:
                 worker.check_room()
             self._entries[stream] = _Entry(settings, worker, paused, numbers, configured)
-            self._recorder.add(stream, settings.record)
             self._emit(stream, EventName.STREAM_ADDED, shown)
             try:
+                self._recorder.add(stream, settings.record)
                 worker.add(stream, settings, numbers, paused=paused, trusted=configured)
             except RequestError:
                 self._forget(stream)
@@ -224,6 +232,7 @@ class Streams:
                 hint = "add it with record: {dir: FOLDER}"
                 raise RequestError(ErrorCode.BAD_REQUEST, text, hint)
             entry.worker.record(stream, on=on)
+            entry.recording = on
 
     def move(self, stream: str, worker: str) -> "Future[CommandResult]":
         """Let another worker go on with a stream; the result lists its objects.
@@ -261,7 +270,8 @@ class Streams:
             objects = tuple((obj.id, obj.label) for obj in entry.moving.objects)
             found = tuple(obj.id for obj in entry.moving.objects if obj.found)
             next_id = entry.moving.next_object_id
-            to.add(stream, entry.settings, entry.numbers, paused=True, trusted=entry.configured)
+            settings = entry.current_settings
+            to.add(stream, settings, entry.numbers, paused=True, trusted=entry.configured)
             entry.worker = to
             to.want(stream, entry.previews)
         path = Path(f"of stream {stream}")

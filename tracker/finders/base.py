@@ -78,6 +78,14 @@ class Query(StrEnum):
     CLASSES = "classes"
 
 
+class Needs(StrEnum):
+    """Origin of a finder: nothing, the device of the model that tracks, or the model itself."""
+
+    NOTHING = "nothing"
+    DEVICE = "device"
+    MODEL = "model"
+
+
 class FinderSettings(BaseModel):
     """Settings of a finder, each with a default; the names are what people type."""
 
@@ -91,12 +99,12 @@ class FinderSpec:
     Attributes:
         name: As in `--finder NAME`.
         help: What it is, in a few words.
-        make: Makes it from the `Model` that tracks, of which it may use the device alone, and
-            validated settings.
+        make: Makes it from the `Model` that tracks and validated settings.
         settings: Their class.
         query: What it is asked for.
         every_frame: It learns from each frame of a video, so none may be left out.
-        needs_model: It uses the model; where not, `make` may be given None.
+        needs: What it uses of the model: `make` may be given None, or an object that has no more
+            than the model's `device`.
         check: Raises `UsageError` where what these settings need is not installed; imports
             nothing large.
     """
@@ -107,7 +115,7 @@ class FinderSpec:
     settings: type[FinderSettings] = FinderSettings
     query: Query = Query.NOTHING
     every_frame: bool = False
-    needs_model: bool = True
+    needs: Needs = Needs.MODEL
     check: Callable[[Any], None] = lambda settings: None
 
     def check_query(self, phrases: Sequence[str]) -> None:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from tracker.extras import check_extra
 from tracker.finders import settings as defaults
-from tracker.finders.base import Finder, FinderSpec, Query
+from tracker.finders.base import Finder, FinderSpec, Needs, Query
 from tracker.models.catalog import CATALOG
 from tracker.plugins import Registry
 
@@ -64,7 +64,7 @@ FINDERS = Registry(
             _motion,
             defaults.MotionSettings,
             every_frame=True,
-            needs_model=False,
+            needs=Needs.NOTHING,
         ),
         FinderSpec(
             "text",
@@ -72,6 +72,7 @@ FINDERS = Registry(
             _text,
             defaults.TextSettings,
             Query.PHRASES,
+            needs=Needs.DEVICE,
             check=_check_text,
         ),
         FinderSpec(
@@ -80,6 +81,7 @@ FINDERS = Registry(
             _detector,
             defaults.DetectorSettings,
             Query.CLASSES,
+            needs=Needs.DEVICE,
             check=_check_detector,
         ),
     ),

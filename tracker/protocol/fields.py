@@ -270,7 +270,7 @@ class ZoneSettings(Message):
     def _is_one_shape(self) -> Self:
         if (self.polygon is None) == (self.line is None):
             raise ValueError("give one of polygon, line")
-        if self.polygon is not None and _doubled_area(self.polygon) == 0:
+        if self.polygon is not None and _are_on_a_line(self.polygon):
             raise ValueError("the polygon has no area")
         if self.line is not None and self.line[0] == self.line[1]:
             raise ValueError("the line has no length")
@@ -282,10 +282,11 @@ class ZoneSettings(Message):
         return self
 
 
-def _doubled_area(polygon: tuple[XY, ...]) -> float:
-    """Twice the signed area, by the shoelace formula."""
-    following = (*polygon[1:], polygon[0])
-    return sum(x0 * y1 - x1 * y0 for (x0, y0), (x1, y1) in zip(polygon, following, strict=True))
+def _are_on_a_line(points: tuple[XY, ...]) -> bool:
+    """True if all points lie on one line; a polygon that crosses itself may have no signed area."""
+    x0, y0 = points[0]
+    x1, y1 = next((point for point in points if point != points[0]), points[0])
+    return all((x1 - x0) * (y - y0) == (x - x0) * (y1 - y0) for x, y in points)
 
 
 Zones = Annotated[dict[ZoneName, ZoneSettings], Field(max_length=MAX_ZONES)]
@@ -374,3 +375,9 @@ class StreamSettings(Message):
         if self.deadline is not None and self.policy == "every":
             raise ValueError("a deadline drops frames, policy every keeps them: leave one out")
         return self
+
+    def recorded(self, *, on: bool) -> Self:
+        """The same, recorded from the start, or on request."""
+        assert self.record is not None
+        record = self.record.model_copy(update={"start": "always" if on else "request"})
+        return self.model_copy(update={"record": record})

@@ -195,7 +195,9 @@ def _encoded(tracked: Tracked, like: MasksMessage) -> tuple[bytes, tuple[bytes, 
     height, width = frame.image.shape[:2]
     settings = tracked.settings.measure.model_copy(update={"prediction": False})
     measures = Measures(settings, tracked.motions, frame.captured_ns)
-    encoded = encode_objects(tracked.result.objects, like.encoding, height, width, measures)
+    encoded = encode_objects(
+        tracked.result.objects, like.encoding, height, width, measures.of(tracked.result.objects)
+    )
     message = masks_message(tracked, encoded, seq=0, encoded_s=tracked.tracked_s)
     return _objects(message.model_dump_json().encode()), encoded.blobs
 

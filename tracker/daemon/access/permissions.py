@@ -162,8 +162,9 @@ def _without_source(info: "Result") -> "Result":
     scheme, found, _ = info["url"].partition(":")
     url = f"{scheme}:" if found and scheme.isalnum() else "file:"
     shown = info | {"url": url, "error": _without_text(info["error"])}
-    if (finding := info.get("finding")) is not None:
-        shown["finding"] = finding | {"error": _without_text(finding["error"])}
+    for part in ("finding", "recording"):
+        if (one := info.get(part)) is not None:
+            shown[part] = one | {"error": _without_text(one["error"])}
     return shown
 
 

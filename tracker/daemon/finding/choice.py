@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tracker.errors import UsageError
-from tracker.finders.base import FinderSpec, Query
+from tracker.finders.base import FinderSpec
 from tracker.finders.births import BirthPolicy
 from tracker.finders.phrases import split_phrases
 from tracker.finders.registry import FINDERS
@@ -81,7 +81,7 @@ def asked_finder(name: str | None, text: str | None, own: ChosenFinder | None) -
         )
     if own is not None and name in (None, own.spec.name):
         phrases = own.phrases if text is None else split_phrases(text)
-        _check_words(own.spec, phrases)
+        own.spec.check_query(phrases)
         return ChosenFinder(own.spec, own.options, phrases, own.timeout_s, own.policy)
     assert name is not None
     spec = FINDERS.find(name)
@@ -90,17 +90,9 @@ def asked_finder(name: str | None, text: str | None, own: ChosenFinder | None) -
             f"finder {name} learns from each frame of a stream", "give the stream it as its find:"
         )
     phrases = () if text is None else split_phrases(text)
-    _check_words(spec, phrases)
+    spec.check_query(phrases)
     spec.check(spec.parse_settings({}))
     return ChosenFinder(spec, {}, phrases)
-
-
-def _check_words(spec: FinderSpec, phrases: tuple[str, ...]) -> None:
-    if spec.query is Query.NOTHING and phrases:
-        raise UsageError(
-            f"finder {spec.name} takes no words", "name one that does, such as text or detector"
-        )
-    spec.check_query(phrases)
 
 
 def _check_untrusted(options: Mapping[str, FinderOption]) -> None:

@@ -36,7 +36,7 @@ from tracker.daemon.finding.messages import (
 from tracker.daemon.finding.shared_picture import SharedPicture
 from tracker.daemon.workers.channel import Channel, ChannelError
 from tracker.errors import TrackdError
-from tracker.finders.base import ChecksPhrases, Finder, Proposal
+from tracker.finders.base import ChecksPhrases, Finder, Needs, Proposal
 from tracker.finders.checked import check_proposals
 from tracker.finders.registry import FINDERS
 from tracker.process import forbid_core_dumps, leave_stacks, prepare_process
@@ -122,8 +122,16 @@ class FinderServer:
 
     def _made(self, search: Search) -> Finder:
         spec = FINDERS.find(search.finder)
-        model = self._model if spec.needs_model else None
-        return spec.make(model, spec.parse_settings(search.options))
+        return spec.make(self._given(spec.needs), spec.parse_settings(search.options))
+
+    def _given(self, needs: Needs) -> Any:
+        match needs:
+            case Needs.NOTHING:
+                return None
+            case Needs.DEVICE:
+                return _DeviceOnly(self._config.device)
+            case Needs.MODEL:
+                return self._model
 
     def _drop(self, is_gone: Any) -> None:
         for key in [key for key in self._finders if is_gone(key)]:
@@ -144,6 +152,20 @@ class FinderServer:
             dtype=config.dtype,
             without=config.without,
         )
+
+
+class _DeviceOnly:
+    """What a finder is given in place of the model where it needs no more than its device."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    @cached_property
+    def device(self) -> Any:
+        """As torch has it, which is imported only then."""
+        from tracker.models.load import choose_device
+
+        return choose_device(self._name)
 
 
 def _items(proposals: tuple[Proposal, ...]) -> list[FoundItem]:

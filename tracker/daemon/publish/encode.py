@@ -1,14 +1,14 @@
 """Encoders of tracked frames and events as messages: pure functions."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from tracker.daemon.messages import Event, LiveFrame, Tracked
-from tracker.daemon.publish.measures import Measures
 from tracker.daemon.tracking.anchors import shown_box
 from tracker.protocol.data import (
     BitsMask,
@@ -20,7 +20,7 @@ from tracker.protocol.data import (
     PolygonMask,
     Timings,
 )
-from tracker.protocol.fields import Encoding, MeasureSettings, PreviewSize, RleMask
+from tracker.protocol.fields import Encoding, PreviewSize, RleMask
 from tracker.rle import encode_rle_in_box
 from tracker.types import ObjectResult
 
@@ -28,7 +28,9 @@ DataMessage = MasksMessage | EventMessage | FrameMessage
 Mask = RleMask | BitsMask | PolygonMask
 Box = tuple[int, int, int, int]
 
-NO_MEASURES = Measures(MeasureSettings(shape=False))
+Measured = Mapping[int, Mapping[str, Any]]  # fields of an `ObjectMessage`, by object id
+
+_NOTHING: Measured = {}
 _FIRST_BLOB = 2  # parts 0 and 1 are topic and JSON
 
 
@@ -54,7 +56,7 @@ def encode_objects(
     encoding: Encoding,
     height: int,
     width: int,
-    measures: Measures = NO_MEASURES,
+    measured: Measured = _NOTHING,
 ) -> EncodedObjects:
     """Encode the objects on a frame of `height` x `width` pixels.
 
@@ -64,7 +66,7 @@ def encode_objects(
     if encoding == "labelmap-png":
         blobs.append(_labelmap_png(objects, height, width))
         numbered = enumerate(objects, start=1)
-        messages = [_object(item, None, measures, value) for value, item in numbered]
+        messages = [_object(item, None, measured, value) for value, item in numbered]
         return EncodedObjects(encoding, messages, tuple(blobs), _FIRST_BLOB)
     encode: dict[str, Callable[[NDArray[np.bool_], Box], Mask]] = {
         "rle": _rle,
@@ -75,25 +77,24 @@ def encode_objects(
     for item in objects:
         box = shown_box(item)
         mask = None if box is None else encode[encoding](item.mask_hw, box)
-        messages.append(_object(item, mask, measures))
+        messages.append(_object(item, mask, measured))
     return EncodedObjects(encoding, messages, tuple(blobs))
 
 
 def _object(
-    item: ObjectResult, mask: Mask | None, measures: Measures, value: int | None = None
+    item: ObjectResult, mask: Mask | None, measured: Measured, value: int | None = None
 ) -> ObjectMessage:
-    box = shown_box(item)
     return ObjectMessage(
         id=item.id,
         label=item.label,
         state=item.state,
         score=round(item.score, 4),
-        box=box,
+        box=shown_box(item),
         mask=mask,
         value=value,
         updated=item.fresh,
         identity=None if item.identity is None else round(item.identity, 4),
-        **measures.of(item, box),
+        **measured.get(item.id, {}),
     )
 
 

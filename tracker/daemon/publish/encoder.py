@@ -75,13 +75,14 @@ class FrameEncoder:
         """Encode a frame's masks, and those of its `previews` that are due."""
         frame, encoding = tracked.live.frame, tracked.settings.encoding
         height, width = frame.image.shape[:2]
-        measures = _measures(tracked)
-        encoded = encode_objects(tracked.result.objects, encoding, height, width, measures)
+        objects = tracked.result.objects
+        measured = _measures(tracked).of(objects)
+        encoded = encode_objects(objects, encoding, height, width, measured)
         encoded_s = time.monotonic()
         message = masks_message(tracked, encoded, seq=0, encoded_s=encoded_s)
         latest = None
         if self._latest and encoding in _NEEDS_PARTS:
-            rle = encode_objects(tracked.result.objects, "rle", height, width, measures)
+            rle = encode_objects(objects, "rle", height, width, measured)
             latest = _body(masks_message(tracked, rle, seq=0, encoded_s=encoded_s))
         return EncodedFrame(
             frame.stream,

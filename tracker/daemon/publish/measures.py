@@ -1,6 +1,6 @@
 """Measures of objects in messages: shape, rotated box, velocity and predicted box."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.daemon.tracking.anchors import Box, area_and_centroid
+from tracker.daemon.tracking.anchors import Box, area_and_centroid, shown_box
 from tracker.daemon.tracking.motion import Motion
 from tracker.protocol.data import PredictedBox, RotatedBox, Velocity
 from tracker.protocol.fields import MeasureSettings
@@ -33,8 +33,11 @@ class Measures:
     captured_ns: int = 0
     ahead_s: float = 0.0
 
-    def of(self, item: ObjectResult, box: Box | None) -> dict[str, Any]:
-        """Fields of the `ObjectMessage` of an object that is shown with a box, or not."""
+    def of(self, objects: Iterable[ObjectResult]) -> dict[int, dict[str, Any]]:
+        """Fields of the `ObjectMessage` of each object, by its id."""
+        return {item.id: self._of(item, shown_box(item)) for item in objects}
+
+    def _of(self, item: ObjectResult, box: Box | None) -> dict[str, Any]:
         found: dict[str, Any] = {}
         if self.settings.shape and box is not None:
             area, (x, y) = area_and_centroid(item.mask_hw, box)

@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
+from streams.access.files import FileAccess
 from streams.address import parse_address
-from streams.errors import StreamError
+from streams.errors import SourceDenied, SourceUsageError, StreamError
 from streams.sources.base import SourceKind
 from tracker.daemon.config.schema import SecurityConfig
+from tracker.daemon.sources.client_sources import are_own
 from tracker.errors import UsageError
 from tracker.protocol.fields import StreamSettings
 
@@ -29,19 +31,20 @@ def check_recording(settings: StreamSettings, roots: Sequence[Path] | None = Non
         raise UsageError("recording needs the package mcap", "pip install 'trackd[record]'")
     if not record.dir.is_absolute():
         raise UsageError(f"record.dir {record.dir} is not a path from the root", "write all of it")
-    if roots is not None:
-        real = record.dir.resolve()
-        if not any(real.is_relative_to(root.resolve()) for root in roots):
-            hint = "the daemon's configuration lists folders in security.record_roots"
-            raise UsageError(f"clients may not have recorded to {record.dir}", hint)
+    try:
+        FileAccess(roots).resolve(record.dir)
+    except SourceDenied as error:
+        hint = "the daemon's configuration lists folders in security.record_roots"
+        raise UsageError(f"clients may not have recorded to {record.dir}", hint) from error
+    except SourceUsageError as error:
+        raise UsageError("record.dir holds control characters", "rename the folder") from error
     if _kind(settings) is SourceKind.PATTERN:
         raise UsageError("a test pattern has no packets to record", "leave record out")
 
 
 def record_roots(config: SecurityConfig) -> tuple[Path, ...] | None:
     """Folders that clients may have recorded to; None for all."""
-    own = config.server_key is None and not config.allow_users
-    return config.record_roots if own or config.record_roots is not None else ()
+    return config.record_roots if are_own(config) or config.record_roots is not None else ()
 
 
 def _kind(settings: StreamSettings) -> SourceKind | None:

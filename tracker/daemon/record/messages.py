@@ -8,11 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from tracker.daemon.messages import RequestError
 from tracker.daemon.record.segments import SegmentFile, SegmentFolder
 from tracker.daemon.telemetry.status import MessagesRecordingStatus
 from tracker.protocol.data import Topic
 from tracker.protocol.fields import RecordSettings
 from tracker.protocol.recording import NoteTopic, SegmentNote
+from tracker.protocol.replies import ErrorCode
 
 if TYPE_CHECKING:
     from tracker.daemon.record.mcap_file import McapSegment
@@ -21,7 +23,8 @@ _LOG = logging.getLogger("trackd.record")
 _FLUSH_EVERY_S = 0.5
 _LAST_S = 1.0  # for the last event of a stream to be sent
 _MAX_QUEUED_BYTES = 64 * 2**20
-_MAX_WAITING = 1024  # messages of a stream while it has no segment
+_MAX_WAITING_BYTES = 64 * 2**20  # of a stream while it has no segment
+_GROUP_S = 10.0  # a video begins with a key frame, so long before the pre-roll
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +54,8 @@ class _Stream:
     """A stream that is recorded.
 
     Attributes:
-        waiting: What came while there is no segment; the oldest go where there are too many.
+        waiting: What came while there is no segment; the oldest go where there is too much.
+        waiting_bytes: Of that.
         file: The newest segment; None before the first, and after it failed.
         closed_bytes: Of the segments before.
         leaves_s: When it is closed, by `time.monotonic()`; None while it is recorded.
@@ -61,6 +65,7 @@ class _Stream:
     folder: SegmentFolder
     status: MessagesRecordingStatus = field(default_factory=MessagesRecordingStatus)
     waiting: deque[Recorded] = field(default_factory=deque)
+    waiting_bytes: int = 0
     file: "McapSegment | None" = None
     closed_bytes: int = 0
     leaves_s: float | None = None
@@ -85,15 +90,26 @@ class MessageRecorder:
     # --- from any thread
 
     def add(self, stream: str, settings: RecordSettings | None) -> None:
-        """Record a stream, where its settings say so; the thread begins with the first."""
+        """Record a stream, where its settings say so; the thread begins with the first.
+
+        Raises:
+            RequestError: LIMIT, the system gives no more threads.
+        """
         if settings is None:
             return
         with self._changed:
+            self._begin_thread()
             if stream in self._streams:
                 self._removed.append(self._streams[stream])
             self._streams[stream] = _Stream(settings, SegmentFolder.of(stream, settings))
+
+    def _begin_thread(self) -> None:
+        try:
             if self._thread.ident is None:
                 self._thread.start()
+        except RuntimeError as error:
+            text = "the system gives no more threads"
+            raise RequestError(ErrorCode.LIMIT, text, "remove streams") from error
 
     def remove(self, stream: str) -> None:
         """Close the file of a stream, after its last event."""
@@ -130,7 +146,8 @@ class MessageRecorder:
             found = self._streams.get(item.stream)
             if found is None:
                 return
-            if self._nbytes + item.nbytes > _MAX_QUEUED_BYTES:
+            must = item.topic in (NoteTopic.SEGMENT, NoteTopic.END)  # files begin and end with them
+            if self._nbytes + item.nbytes > _MAX_QUEUED_BYTES and not must:
                 found.status.dropped_messages += 1
                 return
             self._queue.append(item)
@@ -193,9 +210,14 @@ class MessageRecorder:
     def _keep(self, stream: _Stream, item: Recorded) -> None:
         """Keep what may belong to the next segment."""
         stream.waiting.append(item)
-        if len(stream.waiting) > _MAX_WAITING:
-            stream.waiting.popleft()
-            stream.status.dropped_messages += stream.settings.start == "always"
+        stream.waiting_bytes += item.nbytes
+        waits_for_request = stream.settings.start == "request"
+        oldest_ns = item.at_ns - round((stream.settings.pre_roll_s + _GROUP_S) * 1e9)
+        while stream.waiting_bytes > _MAX_WAITING_BYTES or (
+            waits_for_request and stream.waiting[0].at_ns < oldest_ns
+        ):
+            stream.waiting_bytes -= stream.waiting.popleft().nbytes
+            stream.status.dropped_messages += not waits_for_request
 
     def _begin(self, stream: _Stream, note: SegmentNote) -> None:
         """Begin a file with what came since its first packet, and the events before."""
@@ -210,6 +232,7 @@ class MessageRecorder:
             if item.topic.startswith(Topic.EVENTS) or item.at_ns >= note.began_ns:
                 self._add(stream, stream.file, item)
         stream.waiting.clear()
+        stream.waiting_bytes = 0
 
     def _add(self, stream: _Stream, file: "McapSegment", item: Recorded) -> None:
         if item.topic in list(NoteTopic):

@@ -27,8 +27,8 @@ def source_policy(
     Raises:
         UsageError: A host is none.
     """
-    roots, rules = config.file_roots, ANY_HOST if _are_own(config) else _CAMERAS_ELSEWHERE
-    if roots is None and not _are_own(config):
+    roots, rules = config.file_roots, ANY_HOST if are_own(config) else _CAMERAS_ELSEWHERE
+    if roots is None and not are_own(config):
         roots = ()
     if config.source_hosts is not None:
         try:
@@ -38,7 +38,7 @@ def source_policy(
     return SourcePolicy(FileAccess(roots), HostAccess(rules, own_ports))
 
 
-def _are_own(config: SecurityConfig) -> bool:
+def are_own(config: SecurityConfig) -> bool:
     """True if clients have the daemon's rights anyway."""
     return config.server_key is None and not config.allow_users
 
@@ -48,11 +48,11 @@ def describe_sources(config: SecurityConfig) -> str:
     files, hosts = "any file", "any host"
     if config.file_roots is not None:
         files = ", ".join(f"files in {root}" for root in config.file_roots) or "no file"
-    elif not _are_own(config):
+    elif not are_own(config):
         files = "no file"
     if config.source_hosts is not None:
         hosts = f"hosts: {', '.join(config.source_hosts) or 'none'}"
-    elif not _are_own(config):
+    elif not are_own(config):
         hosts = "hosts: public, private"
     return f"{files}; {hosts}"
 

@@ -164,9 +164,10 @@ class ProcessWorker(SupervisedProcess):
             self._send(say.packed(say.ResumeStream(stream=stream)))
 
     def record(self, stream: str, *, on: bool) -> None:
-        """See `Worker`; a process that is started again goes by the settings."""
+        """See `Worker`."""
         with self._lock:
-            self._owned(stream)
+            owned = self._owned(stream)
+            owned.settings = owned.settings.recorded(on=on)
             self._send(say.packed(say.RecordStream(stream=stream, on=on)))
 
     def submit(self, stream: str, command: Command) -> "Future[CommandResult]":
@@ -181,10 +182,11 @@ class ProcessWorker(SupervisedProcess):
             number, future = self._requests.begin_command(stream)
             if isinstance(command, RestoreCommand):
                 owned.remember(command)
+            done = self._submit(owned, command, number, future)
             if isinstance(command, SetZonesCommand):
                 update = {"zones": dict(command.zones)}
                 owned.settings = owned.settings.model_copy(update=update)
-            return self._submit(owned, command, number, future)
+            return done
 
     def want(self, stream: str, topics: frozenset[Topic]) -> None:
         """Have these previews of a stream made from now on."""
