@@ -111,9 +111,15 @@ def test_an_object_that_is_not_there_has_neither_box_nor_mask(encoding):
     assert np.array_equal(masks_hw[3], disc(20, 20))
 
 
+def plain_object(**fields):
+    """An object of a message as JSON; what is not given is null. test_measures has the measures."""
+    names = ("label", "box", "mask", "value", "identity")
+    measures = ("area", "centroid", "rotated_box", "velocity", "predicted")
+    return dict.fromkeys((*names, *measures)) | {"updated": True} | fields
+
+
 def test_a_message_reads_as_the_protocol_says():
-    names = ("area", "centroid", "rotated_box", "velocity", "predicted")  # test_measures has them
-    unmeasured = dict.fromkeys(names)
+    counts = coco_mask.encode(np.asfortranarray(disc(20, 20), np.uint8))["counts"].decode()
     topic, text = sent(tracked(2, three_objects()[:2], dropped=4))
     message = json.loads(text)
     assert topic == b"masks.cam1"
@@ -146,33 +152,16 @@ def test_a_message_reads_as_the_protocol_says():
         "labelmap_part": None,
         "budget": None,
         "objects": [
-            {
-                "id": 3,
-                "label": "cup",
-                "state": "visible",
-                "score": 0.9877,
-                "box": [14, 14, 27, 27],
-                "mask": {
-                    "size": [HEIGHT, WIDTH],
-                    "counts": encode_rle_in_box(disc(20, 20), (14, 14, 27, 27)).counts,
-                },
-                "value": None,
-                "updated": True,
-                "identity": 0.8765,
-                **unmeasured,
-            },
-            {
-                "id": 4,
-                "label": "dog",
-                "state": "occluded",
-                "score": 0.25,
-                "box": None,
-                "mask": None,
-                "value": None,
-                "updated": True,
-                "identity": None,
-                **unmeasured,
-            },
+            plain_object(
+                id=3,
+                label="cup",
+                state="visible",
+                score=0.9877,
+                box=[14, 14, 27, 27],
+                mask={"size": [HEIGHT, WIDTH], "counts": counts},
+                identity=0.8765,
+            ),
+            plain_object(id=4, label="dog", state="occluded", score=0.25),
         ],
     }
 

@@ -50,7 +50,8 @@ def _dies(image_hwc: NDArray[np.uint8], phrases: Sequence[str]) -> list[Proposal
 def _floods(image_hwc: NDArray[np.uint8], phrases: Sequence[str]) -> list[Proposal]:
     """Ten thousand proposals, half of them without a number in place of an edge."""
     nan = float("nan")
-    good = [Proposal((1.0, 1.0, 2.0 + i % 50, 9.0), 0.5) for i in range(5000)]
+    lefts = [1.0 + 30 * (i % 5) for i in range(5000)]  # of five places side by side
+    good = [Proposal((left, 1.0, left + 20, 21.0), 0.5) for left in lefts]
     return good + [Proposal((nan, 0.0, 1.0, 1.0), 0.9)] * 5000
 
 

@@ -128,6 +128,7 @@ def words_are_for_finders_that_take_them(client: Client) -> None:
         client.prompt("yard", text="square")
     assert refused.value.code is ErrorCode.BAD_REQUEST
     found = client.find("yard", finder="red", text="square")
+    assert found.finder == "red"
     assert all(one.label == "square" for one in found.proposals)
 
 
