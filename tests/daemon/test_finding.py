@@ -295,6 +295,19 @@ def test_ten_thousand_proposals_are_cut_and_nonsense_is_counted(odd: None) -> No
         assert stream.status.refused["too many objects"] > 0
 
 
+def test_a_search_leaves_room_for_prompts_of_people() -> None:
+    process = FakeProcess(lambda: [item(20.0 * i, 0.9 - i / 100) for i in range(40)])
+    process.may.release()
+    watched = Watched(start=lambda _: process)
+    with watched.add("everything", every_frames=1, max_objects=1000, max_overlap=1.0) as stream:
+        stream.finding.tracked(seen(1))
+        wait_until(lambda: stream.status.searches == 1)
+        assert [command.found.score for command in stream.commands] == [
+            0.9 - i / 100 for i in range(16)
+        ]
+        assert stream.status.refused["not taken"] == 24
+
+
 @pytest.mark.parametrize(
     ("name", "told"),
     [("hangs", "gave no answer in 0.2 s"), ("dies", "it ended with code 3")],

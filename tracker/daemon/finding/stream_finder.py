@@ -34,6 +34,8 @@ from tracker.rle import Rle, decode_rle
 
 _RETRY = RetryConfig(first_s=1.0, longest_s=60.0, healthy_s=60.0)
 _EVENTS_EVERY_S = 1.0
+#: Objects made of one search: prompts of people wait in the same queue, of 64 by default.
+MOST_BIRTHS = 16
 Submit = Callable[[Command], "Future[CommandResult]"]
 
 
@@ -128,7 +130,9 @@ class StreamFinder:
         births, objects = Births(self.finder.policy), tracked.result.objects
         height, width = tracked.live.frame.image.shape[:2]
         proposals = [_proposal(item) for item in found.items]
-        chosen = {id(one) for one in births.chosen(proposals, objects, height * width)}
+        born = births.chosen(proposals, objects, height * width)
+        births.refused[Refusal.NOT_TAKEN] += len(born[MOST_BIRTHS:])
+        chosen = {id(one) for one in born[:MOST_BIRTHS]}
         known_ids = frozenset(obj.id for obj in objects)
         self._note(births.refused, proposed=len(chosen))
         for item, proposal in zip(found.items, proposals, strict=True):
