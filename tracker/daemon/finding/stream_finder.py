@@ -131,7 +131,8 @@ class StreamFinder:
         height, width = tracked.live.frame.image.shape[:2]
         proposals = [_proposal(item) for item in found.items]
         born = births.chosen(proposals, objects, height * width)
-        births.refused[Refusal.NOT_TAKEN] += len(born[MOST_BIRTHS:])
+        if surplus := born[MOST_BIRTHS:]:
+            births.refused[Refusal.NOT_TAKEN] += len(surplus)
         chosen = {id(one) for one in born[:MOST_BIRTHS]}
         known_ids = frozenset(obj.id for obj in objects)
         self._note(births.refused, proposed=len(chosen))
