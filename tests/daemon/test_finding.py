@@ -285,6 +285,20 @@ def test_one_that_raises_rests_and_is_asked_again(
         assert stream.finding.restarts == 0
 
 
+def test_where_files_lie_is_told_to_the_log_alone(
+    odd: None, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with Watched(clock=Clock()).add("broken", every_frames=1) as stream:
+        stream.finding.tracked(seen(1))
+        wait_until(lambda: stream.status.failures == 1)
+        (told,) = stream.told(EventName.FIND_FAILED)
+        with pytest.raises(RequestError) as asked:
+            stream.find().result(20)
+    for text in (told, stream.status.error, str(asked.value)):
+        assert "finder broken failed: ModelError; the daemon's log tells more" in text
+    assert "/models/ours.onnx" in capfd.readouterr().err
+
+
 def test_ten_thousand_proposals_are_cut_and_nonsense_is_counted(odd: None) -> None:
     with Watched().add("floods", every_frames=1, max_objects=3) as stream:
         stream.finding.tracked(seen(1))

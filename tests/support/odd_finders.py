@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tracker.errors import ModelError
 from tracker.finders.base import Finder, FinderSpec, Needs, Proposal, Query
 
 Find = Callable[[NDArray[np.uint8], Sequence[str]], Sequence[Proposal]]
@@ -36,6 +37,10 @@ def _slow(image_hwc: NDArray[np.uint8], phrases: Sequence[str]) -> list[Proposal
 
 def _raises(image_hwc: NDArray[np.uint8], phrases: Sequence[str]) -> list[Proposal]:
     raise ZeroDivisionError("of its own making")
+
+
+def _broken(image_hwc: NDArray[np.uint8], phrases: Sequence[str]) -> list[Proposal]:
+    raise ModelError("the file /models/ours.onnx is damaged", "get it again")
 
 
 def _hangs(image_hwc: NDArray[np.uint8], phrases: Sequence[str]) -> list[Proposal]:
@@ -67,8 +72,9 @@ def _row(name: str, find: Find, query: Query = Query.NOTHING) -> FinderSpec:
 RED = _row("red", _red, Query.CLASSES)
 SLOW = _row("slow", _slow)
 RAISES = _row("raises", _raises)
+BROKEN = _row("broken", _broken)
 HANGS = _row("hangs", _hangs)
 DIES = _row("dies", _dies)
 FLOODS = _row("floods", _floods)
-NAMES = ("red", "slow", "raises", "hangs", "dies", "floods")
+NAMES = ("red", "slow", "raises", "broken", "hangs", "dies", "floods")
 ENTRIES = tuple(f"{name} = odd_finders:{name.upper()}" for name in NAMES)

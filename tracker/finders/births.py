@@ -87,26 +87,42 @@ class Births:
             tracked: All objects on the picture.
             picture_px: Pixels of the picture.
         """
-        policy = self.policy
         born: list[Proposal] = []
         for proposal in sorted(proposals, key=lambda p: -p.score):
-            if proposal.score < policy.min_score:
-                self.refused[Refusal.LOW_SCORE] += 1
-            elif proposal.area_px < policy.min_area * picture_px:
-                self.refused[Refusal.SMALL] += 1
-            elif self._is_known(proposal, tracked, born):
-                self.refused[Refusal.TRACKED] += 1
-            elif len(tracked) + len(born) >= policy.max_objects:
-                self.refused[Refusal.FULL] += 1
-            else:
+            refusal = refusal_of(proposal, tracked, born, picture_px, self.policy)
+            if refusal is None:
                 born.append(proposal)
+            else:
+                self.refused[refusal] += 1
         return born
 
-    def _is_known(
-        self, proposal: Proposal, tracked: Sequence[ObjectResult], born: Sequence[Proposal]
-    ) -> bool:
-        others: list[ObjectResult | Proposal] = [*tracked, *born]
-        return any(is_same(proposal, other, self.policy) for other in others)
+
+def refusal_of(
+    proposal: Proposal,
+    tracked: Sequence[ObjectResult],
+    born: Sequence[Proposal],
+    picture_px: int,
+    policy: BirthPolicy,
+) -> Refusal | None:
+    """Reason for which a proposal is no new object; None if it is one.
+
+    Args:
+        proposal: A checked one.
+        tracked: All objects on the picture.
+        born: New objects on it, of better scores.
+        picture_px: Pixels of the picture.
+        policy: The limits.
+    """
+    others: list[ObjectResult | Proposal] = [*tracked, *born]
+    if proposal.score < policy.min_score:
+        return Refusal.LOW_SCORE
+    if proposal.area_px < policy.min_area * picture_px:
+        return Refusal.SMALL
+    if any(is_same(proposal, other, policy) for other in others):
+        return Refusal.TRACKED
+    if len(others) >= policy.max_objects:
+        return Refusal.FULL
+    return None
 
 
 class Deaths:

@@ -35,7 +35,7 @@ from tracker.daemon.finding.messages import (
 )
 from tracker.daemon.finding.shared_picture import SharedPicture
 from tracker.daemon.workers.channel import Channel, ChannelError
-from tracker.errors import TrackdError
+from tracker.errors import FinderError, UsageError
 from tracker.finders.base import ChecksPhrases, Finder, Needs, Proposal
 from tracker.finders.checked import check_proposals
 from tracker.finders.registry import FINDERS
@@ -84,10 +84,10 @@ class FinderServer:
     def _answer(self, search: Search) -> None:
         try:
             answer: Found | Failed = self._found(search)
-        except TrackdError as error:
+        except (UsageError, FinderError) as error:
             answer = Failed(id=search.id, message=error.message, hint=error.hint)
         except Exception as error:
-            # Clients may see the answer, and the text of any exception may hold paths and hosts.
+            # Clients see the answer, and texts about files and downloads hold paths and hosts.
             _LOG.exception("finder %s failed", search.finder)
             text = f"finder {search.finder} failed: {type(error).__name__}"
             answer = Failed(id=search.id, message=text, hint="the daemon's log tells more")

@@ -26,7 +26,7 @@ from tracker.daemon.telemetry.status import FindingStatus
 from tracker.daemon.tracking.stream_tracker import CommandResult
 from tracker.errors import FinderError
 from tracker.finders.base import Proposal
-from tracker.finders.births import Births, Refusal
+from tracker.finders.births import Refusal, refusal_of
 from tracker.protocol.data import EventName
 from tracker.protocol.fields import FrameAddress
 from tracker.protocol.replies import ErrorCode
@@ -127,18 +127,19 @@ class StreamFinder:
         assert self.finder is not None
         self._status.proposals += len(found.items)
         self._status.left_out += found.left_out
-        births, objects = Births(self.finder.policy), tracked.result.objects
         height, width = tracked.live.frame.image.shape[:2]
-        proposals = [_proposal(item) for item in found.items]
-        born = births.chosen(proposals, objects, height * width)
-        if surplus := born[MOST_BIRTHS:]:
-            births.refused[Refusal.NOT_TAKEN] += len(surplus)
-        chosen = {id(one) for one in born[:MOST_BIRTHS]}
-        known_ids = frozenset(obj.id for obj in objects)
-        self._note(births.refused, proposed=len(chosen))
-        for item, proposal in zip(found.items, proposals, strict=True):
-            if id(proposal) in chosen:
+        known_ids = frozenset(obj.id for obj in tracked.result.objects)
+        refused: Counter[Refusal] = Counter()
+        born: list[Proposal] = []  # the masks of others are let go one by one
+        for item in found.items:
+            proposal = _proposal(item)
+            refusal = self._refusal(proposal, tracked, born, height * width)
+            if refusal is None:
+                born.append(proposal)
                 self._bear(tracked, item, known_ids)
+            else:
+                refused[refusal] += 1
+        self._note(refused, proposed=len(born))
         self._succeeded(took_s)
         self._tell(tracked)
 
@@ -169,6 +170,14 @@ class StreamFinder:
         if self.finder.every_frames is not None:
             return tracked.live.frame.seq >= self._next_seq
         return self._clock() >= self._next_s
+
+    def _refusal(
+        self, proposal: Proposal, tracked: Tracked, born: list[Proposal], picture_px: int
+    ) -> Refusal | None:
+        assert self.finder is not None
+        objects, policy = tracked.result.objects, self.finder.policy
+        refusal = refusal_of(proposal, objects, born, picture_px, policy)
+        return Refusal.NOT_TAKEN if refusal is None and len(born) >= MOST_BIRTHS else refusal
 
     def _succeeded(self, took_s: float) -> None:
         self._latency.add(took_s)
