@@ -18,6 +18,7 @@ from streams import open_source
 from tools.bench.agreement import (
     Agreement,
     Scenario,
+    agreement,
     compare,
     run_official,
     run_ours,
@@ -49,22 +50,21 @@ def ellipse(height: int, width: int) -> NDArray[np.bool_]:
 
 
 def scenarios() -> list[Scenario]:
+    """One object alone, one for each kind of prompt, and what happens later than the first frame.
+
+    The official predictor takes the objects of a video one by one, ours together.
+    """
     mask = Prompt(3, mask_hw=ellipse(360, 640))
-    two_points = Prompt(1, ((320.0, 200.0), (100.0, 100.0)), (1, 0))
-    correction = Prompt(1, ((340.0, 150.0), (200.0, 300.0)), (1, 0))
-    box_and_point = dataclasses.replace(BOX, points_xy=((320.0, 200.0),), point_labels=(1,))
+    two_points = Prompt(4, ((320.0, 200.0), (100.0, 100.0)), (1, 0))
+    box_and_point = Prompt(5, ((320.0, 200.0),), (1,), box_xyxy=BOX.box_xyxy)
+    correction = Prompt(3, ((340.0, 150.0), (200.0, 300.0)), (1, 0))
+    replacement = dataclasses.replace(mask, object_id=1)
+    first = (CLICK, BOX, mask, two_points, box_and_point)
     return [
-        Scenario("one point", 18, ((0, CLICK),)),
-        Scenario("box", 18, ((0, BOX),)),
-        Scenario("mask", 18, ((0, mask),)),
-        Scenario("point + negative point", 18, ((0, two_points),)),
-        Scenario("box + point", 18, ((0, box_and_point),)),
-        Scenario("three objects", 18, ((0, CLICK), (0, BOX), (0, mask))),
-        Scenario("object added on frame 4", 18, ((0, CLICK), (4, BOX))),
-        Scenario("correction on frame 5", 18, ((0, mask), (5, dataclasses.replace(
-            correction, object_id=3)))),
-        Scenario("mask replaced on frame 5", 18, ((0, CLICK), (5, dataclasses.replace(
-            mask, object_id=1)))),
+        Scenario("one point", 9, ((0, CLICK),)),
+        Scenario("each kind of prompt", 9, tuple((0, prompt) for prompt in first)),
+        Scenario("object added on frame 4, one corrected and one replaced on frame 5", 18, (
+            (0, CLICK), (0, mask), (4, BOX), (5, correction), (5, replacement))),
     ]  # fmt: skip
 
 
@@ -114,15 +114,15 @@ def official_pair(size: int) -> tuple[SAM2VideoPredictor, Model]:
     )
 
 
-def check(agreement: Agreement) -> None:
+def check(found: Agreement) -> None:
     print(
-        f"{agreement.scenario}: {agreement.compared} masks, {agreement.filled} not empty, "
-        f"lowest IoU {agreement.lowest_iou:.6f}, "
-        f"largest logit difference {agreement.largest_logit_difference:.2e}"
+        f"{found.scenario}: {found.compared} masks, {found.filled} not empty, "
+        f"lowest IoU {found.lowest_iou:.6f}, "
+        f"largest logit difference {found.largest_logit_difference:.2e}"
     )
-    assert agreement.filled > agreement.compared / 2, "the scenario compares empty masks"
-    assert agreement.lowest_iou >= IOU_AT_LEAST
-    assert agreement.largest_logit_difference <= LOGITS_WITHIN
+    assert found.filled > 0.9 * found.compared, "the scenario compares empty masks"
+    assert found.lowest_iou >= IOU_AT_LEAST
+    assert found.largest_logit_difference <= LOGITS_WITHIN
 
 
 @pytest.mark.parametrize("scenario", [*scenarios(), LONG], ids=lambda s: s.name)
@@ -140,7 +140,8 @@ def test_pooled_memories_give_other_masks(
 ) -> None:
     """Or the tests of pico would not tell whether the policy keeps its memories whole."""
     pooled = dataclasses.replace(OFFICIAL, whole_memories=False)
-    assert compare(LONG, *pico, pooled, folder, frames).lowest_iou < 1
+    scenario = Scenario("memories", 9, ((0, CLICK),))
+    assert compare(scenario, *pico, pooled, folder, frames).lowest_iou < 1
 
 
 @pytest.mark.parametrize("scenario", scenarios(), ids=lambda s: s.name)
@@ -154,7 +155,7 @@ def test_tiny_agrees_with_the_official_predictor(
 
 
 def test_tiny_agrees_at_its_own_size(folder: Path, frames: list[NDArray[np.uint8]]) -> None:
-    scenario = Scenario("1024 pixels", 3, ((0, CLICK),))
+    scenario = Scenario("1024 pixels", 2, ((0, CLICK),))
     check(compare(scenario, *official_pair(1024), OFFICIAL, folder, frames))
 
 
@@ -191,7 +192,7 @@ def test_filled_holes_agree_where_the_official_predictor_can_fill_them(
     filled = run_ours(scenario, tiny[1], filling, frames)
     plain = run_ours(scenario, tiny[1], OFFICIAL, frames)
     assert any(not torch.equal(filled[key], plain[key]) for key in filled), "no hole to fill"
-    check(compare(scenario, *tiny, filling, folder, frames))
+    check(agreement(scenario, filled, run_official(scenario, tiny[0], folder)))
 
 
 def test_corrections_agree_when_they_become_conditioning_frames(
