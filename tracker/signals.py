@@ -51,6 +51,16 @@ def _pass_on(told: socket.socket, main_thread: int) -> None:
             signal.pthread_kill(main_thread, signal.SIGURG)
 
 
+def forget_interrupt() -> None:
+    """Let the process end with its exit code after an interrupt that was caught.
+
+    CPython notes one that code compiled from a string did not catch, such as that of
+    `@dataclass` while a module is imported, and ends the process by SIGINT although the caller of
+    that code caught it. The note is deleted when the next such code begins.
+    """
+    exec("")
+
+
 @contextlib.contextmanager
 def _handled(number: signal.Signals) -> Iterator[None]:
     before = signal.signal(number, lambda number, frame: None)

@@ -1,5 +1,6 @@
 """Signals that the system hands to another thread than the main one."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -70,3 +71,27 @@ sys.exit(cli.main(["doctor"]))
 """
     ran = subprocess.run([sys.executable, "-c", program], cwd=ROOT, timeout=30, check=False)
     assert ran.returncode == 130
+
+
+@pytest.mark.parametrize("caught", ["by main", "by the command"])
+def test_the_exit_code_is_kept_where_ctrl_c_came_in_the_midst_of_an_import(
+    caught: str, tmp_path: Path
+) -> None:
+    program = f"""
+import contextlib, sys
+from tracker.cli import main as cli
+
+def run(args):
+    with contextlib.suppress(KeyboardInterrupt) if {caught == "by the command"} else \
+            contextlib.nullcontext():
+        exec("raise KeyboardInterrupt")  # as what makes a dataclass
+    return 0
+
+cli._COMMANDS["schema"] = run
+sys.exit(cli.main(["schema", "prompts"]))
+"""
+    (tmp_path / "program.py").write_text(program)
+    environment = os.environ | {"PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    command = [sys.executable, "-m", "program"]
+    ran = subprocess.run(command, env=environment, timeout=30, check=False)
+    assert ran.returncode == (0 if caught == "by the command" else 130)

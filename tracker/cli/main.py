@@ -31,7 +31,7 @@ from tracker.cli import (
 )
 from tracker.cli.terminal import drop_output, prepare_output
 from tracker.process import leave_stacks, prepare_process
-from tracker.signals import signals_reach_main_thread
+from tracker.signals import forget_interrupt, signals_reach_main_thread
 
 _COMMANDS = {
     "track": track.run,
@@ -77,6 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         args = parser.parse_args(arguments)
         with signals_reach_main_thread():
             code = _COMMANDS[args.command](args)
+        forget_interrupt()
         if sys.stdout is not None:  # it is, where there is none
             sys.stdout.flush()
         return code
@@ -84,6 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = 1
     except (Exception, KeyboardInterrupt) as error:
         code = failures.report(error)
+    forget_interrupt()
     drop_output()
     return code
 

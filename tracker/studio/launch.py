@@ -147,16 +147,15 @@ def serve(launch: Launch) -> int:
         address = sorted(access.origins)[0] + (ANNOTATE if launch.only_files else "/")
         if password is None:
             address += f"?token={access.token}"
+        config = server_config(studio_app(launch.connect, access, pages))
+        config.load()  # all is imported: an interrupt from here on ends in the exit code 0
+        config.ssl = context
         print(f"studio: {address}", file=sys.stderr, flush=True)
         print("press Ctrl-C to end it", file=sys.stderr, flush=True)
         if launch.opens_browser:
             with suppress(webbrowser.Error):
                 webbrowser.open(address)
-        config = server_config(studio_app(launch.connect, access, pages))
-        server = uvicorn.Server(config)
-        config.load()
-        config.ssl = context
-        server.run(sockets=[listener])
+        uvicorn.Server(config).run(sockets=[listener])
     return 0
 
 
