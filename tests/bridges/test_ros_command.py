@@ -22,6 +22,7 @@ from tracker.bridges.ros.calibration import read_calibration
 from tracker.bridges.ros.participant import Participant
 from tracker.bridges.ros.run import RosSettings, StreamTopics
 from tracker.cli.main import main
+from tracker.errors import TrackdError
 from tracker.protocol.requests import PromptObject
 
 DOMAIN = "77"
@@ -143,6 +144,19 @@ def test_a_calibration_goes_with_frames_of_its_size_alone(
     assert [info.header.stamp for info in infos] == (stamps if fits else [])
     said = f"no camera_info of cam1: it is for {width}x48 pixels, the frames have 64x48"
     assert caplog.messages == ([] if fits else [said])
+
+
+def test_a_topic_that_takes_nothing_holds_up_no_other() -> None:
+    class Stuck(Subscribed):
+        def write(self, message: Any) -> None:
+            raise TrackdError("cannot publish on /t/cam1/detections: timeout")
+
+    writers = {"/t/cam1/detections": Stuck(), "/t/cam1/label_map": Subscribed()}
+    participant = SimpleNamespace(writer=lambda name, kind, reliability: writers[name])
+    topics = StreamTopics(participant, RosSettings(streams=("cam1",)), "cam1", "/t/cam1")
+    with pytest.raises(TrackdError, match="detections: timeout"):
+        topics.publish(result(1, (found(1, DISC_HW),)))
+    assert len(writers["/t/cam1/label_map"].written) == 1
 
 
 def prompt_cdr() -> bytes:

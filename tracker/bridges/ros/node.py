@@ -102,6 +102,14 @@ class TrackdNode(Node):
             self.get_logger().warning(f"a prompt for {stream}: {error}")
 
 
+def _publish_until(ended: threading.Event, client: Client, node: TrackdNode) -> None:
+    with client.results_and_events(*node.streams) as subscription:
+        while not ended.is_set():
+            received = subscription.receive(_WAIT_S)
+            if isinstance(received, Result):
+                node.publish(received)
+
+
 def main() -> None:
     """Publish until the node is shut down."""
     rclpy.init()
@@ -110,11 +118,11 @@ def main() -> None:
         ended = threading.Event()
 
         def pass_on() -> None:
-            with client.results_and_events(*node.streams) as subscription:
-                while not ended.is_set():
-                    received = subscription.receive(_WAIT_S)
-                    if isinstance(received, Result):
-                        node.publish(received)
+            try:
+                _publish_until(ended, client, node)
+            except Exception as error:  # a node that is there and says nothing helps nobody
+                node.get_logger().fatal(f"ended: {type(error).__name__}: {error}")
+                rclpy.try_shutdown()
 
         thread = threading.Thread(target=pass_on)
         thread.start()

@@ -123,13 +123,27 @@ class StreamTopics:
         Raises:
             TrackdError: The masks are damaged, or DDS does not take the message.
         """
-        if self._detections.has_readers:
-            self._detections.write(self._translator.detections(result))
-        if self._label_map.has_readers:
-            self._label_map.write(self._translator.label_map(result))
-        if self._camera_info is not None and self._camera_info.has_readers:
-            self._publish_calibration(self._camera_info, result)
+        topics = [
+            (self._detections, self._publish_detections),
+            (self._label_map, self._publish_label_map),
+            (self._camera_info, self._publish_calibration),
+        ]
+        errors = []
+        for writer, publish in topics:
+            try:
+                if writer is not None and writer.has_readers:
+                    publish(writer, result)
+            except TrackdError as error:  # the other topics go on
+                errors.append(error)
         self._report_refused()
+        if errors:
+            raise errors[0]
+
+    def _publish_detections(self, writer: Writer, result: Result) -> None:
+        writer.write(self._translator.detections(result))
+
+    def _publish_label_map(self, writer: Writer, result: Result) -> None:
+        writer.write(self._translator.label_map(result))
 
     def _publish_calibration(self, writer: Writer, result: Result) -> None:
         assert self._calibration is not None
