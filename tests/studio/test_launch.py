@@ -14,6 +14,7 @@ import pytest
 
 from tests.support.certificates import self_signed
 from tools.serving import Daemon, free_ports
+from tracker.cli.main import main
 from tracker.client import Client
 from tracker.client.reach import why_unreachable
 from tracker.client.sockets import DEFAULT_CONTROL
@@ -25,12 +26,10 @@ pytest.importorskip("uvicorn", reason="the extra studio is not installed")
 from tracker.studio import launch as launch_module
 from tracker.studio.launch import Launch
 
-pytestmark = [pytest.mark.system, pytest.mark.slow]
-
 PASSWORD = "correct horse battery"
 # On any free port, and nothing is kept in the folder of this user.
-STUDIO = (sys.executable, "-m", "tracker.cli.main", "studio", "--no-browser")
-STUDIO += ("--projects", "projects", "--port", "0")
+ARGUMENTS = ("studio", "--no-browser", "--projects", "projects", "--port", "0")
+STUDIO = (sys.executable, "-m", "tracker.cli.main", *ARGUMENTS)
 
 
 @pytest.fixture(autouse=True)
@@ -76,25 +75,24 @@ OPEN = ("--host", "0.0.0.0", "--name", "localhost")
     ],
 )
 def test_what_would_be_open_or_cannot_be_read_is_refused(
-    folder: Path, options: tuple[str, ...], says: str
+    folder: Path,
+    options: tuple[str, ...],
+    says: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    done = subprocess.run(
-        [*STUDIO, *options], cwd=folder, capture_output=True, text=True, timeout=120, check=False
-    )
-    assert done.returncode == 2
-    assert says in done.stderr
-    assert done.stderr.count("\n") == 1
+    monkeypatch.chdir(folder)
+    assert main([*ARGUMENTS, *options]) == 2
+    said = capsys.readouterr().err
+    assert says in said
+    assert said.count("\n") == 1
 
 
+@pytest.mark.system
 def test_a_daemon_that_is_named_and_is_not_there_is_not_started(folder: Path) -> None:
     control = f"tcp://127.0.0.1:{free_ports(1)[0]}"
     done = subprocess.run(
-        [*STUDIO, "--control", control],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
+        [*STUDIO, "--control", control], cwd=folder, capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 1
     assert f"nothing listens on {control}" in done.stderr
@@ -118,6 +116,7 @@ def address(folder: Path) -> Iterator[int]:
             assert studio.wait(60) == 0
 
 
+@pytest.mark.system
 def test_a_page_over_tls_asks_for_the_password(folder: Path, address: int) -> None:
     context = ssl.create_default_context(cafile=str(folder / "cert.pem"))
 
@@ -142,6 +141,7 @@ def test_a_page_over_tls_asks_for_the_password(folder: Path, address: int) -> No
         plain.getresponse()
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_daemon_of_its_own_ends_with_it(folder: Path, number: int) -> None:
     """On the default endpoints, which must be free."""

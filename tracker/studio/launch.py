@@ -129,10 +129,10 @@ def serve(launch: Launch) -> int:
         TrackdError: No daemon answers and none can be started, or the port is taken.
     """
     launch.check()
-    # As Ctrl-C: uvicorn raises either again once it has ended, and our daemon is to end as well.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     context = _tls(launch)
     password = None if launch.password_file is None else _read_password(launch.password_file)
+    # As Ctrl-C: uvicorn raises either again once it has ended, and our daemon is to end as well.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     daemon = nullcontext() if launch.only_files else _daemon(launch)
     # Whenever the signal comes: what was begun is ended, and that is no failure.
     with (
