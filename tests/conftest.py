@@ -1,7 +1,10 @@
 """Threads of the test processes, and real input: without it, tests are skipped with the reason."""
 
 import os
+import subprocess
+import sys
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -54,3 +57,18 @@ def bunny_clip() -> Path:
         return find_bunny_clip()
     except TrackdError as err:
         pytest.skip(str(err))
+
+
+@pytest.fixture(scope="session")
+def warm_python(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, ...]]:
+    """The command of a Python that has trackd imported; see `tests.support.warm_python`."""
+    from tests.support import warm_python
+
+    path = str(tmp_path_factory.mktemp("warm") / "socket")
+    command = [sys.executable, "-m", "tests.support.warm_python", path]
+    root = Path(__file__).parents[1]
+    with subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE) as waiting:
+        assert waiting.stdout is not None
+        assert waiting.stdout.readline() == b"ready\n"
+        yield sys.executable, "-S", "-E", str(warm_python.__file__), path
+        waiting.terminate()

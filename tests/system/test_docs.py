@@ -5,7 +5,6 @@ import os
 import re
 import shlex
 import subprocess
-import sys
 import tomllib
 from fractions import Fraction
 from importlib.util import find_spec
@@ -213,19 +212,23 @@ def runnable(page: Path) -> list[Block]:
 @pytest.mark.timeout(PAGE_TIMEOUT_S)
 @pytest.mark.parametrize("page", [page for page in PAGES if runnable(page)], ids=name_of)
 def test_the_blocks_of_a_page_run_one_after_the_other(
-    page: Path, tmp_path: Path, documented_daemon: Daemon, door: dict[str, str]
+    page: Path,
+    tmp_path: Path,
+    documented_daemon: Daemon,
+    door: dict[str, str],
+    warm_python: tuple[str, ...],
 ) -> None:
     prepare(page, tmp_path)
     environment = (
         os.environ | door | {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error:::__main__"}
     )
     config = shlex.quote(str(documented_daemon.path))
-    shell = SHELL.format(python=shlex.quote(sys.executable), config=config)
+    shell = SHELL.format(python=shlex.join(warm_python), config=config)
     for block in runnable(page):
         command = (
             ["bash", "-c", shell + block.code]
             if block.language == "console"
-            else [sys.executable, "-c", block.code]
+            else [*warm_python, "-c", block.code]
         )
         done = subprocess.run(
             command,

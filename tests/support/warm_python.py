@@ -1,0 +1,131 @@
+"""Python with trackd and torch imported: programs forked off a process that waits with both.
+
+    python -m tests.support.warm_python SOCKET       the process that waits
+    python -S -E warm_python.py SOCKET -m tracker.cli.main …    a program, as of `python -m …`
+
+Where the test is what a program does, and not how it starts, this saves the four seconds of
+processor time that the imports take. A program has its own arguments, environment, folder, input
+and output, is sent the signals that its caller gets, and ends with its own exit code.
+"""
+
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+
+_MAX_BYTES = 2**20
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def call(path: str, arguments: list[str]) -> int:
+    """Have a program run, and wait for it; its exit code, as a shell has it."""
+    with socket.socket(socket.AF_UNIX) as server:
+        server.connect(path)
+        fields = [str(Path.cwd()), str(len(arguments)), *arguments]
+        fields += [f"{key}={value}" for key, value in os.environ.items()]
+        data = b"\0".join(os.fsencode(field) for field in fields)
+        socket.send_fds(server, [len(data).to_bytes(4, "little")], [0, 1, 2])
+        server.sendall(data)
+        process = int.from_bytes(_receive(server, 4), "little")
+        for number in _SIGNALS:
+            signal.signal(number, lambda number, frame: os.kill(process, number))
+        return _receive(server, 1)[0]
+
+
+def _receive(connection: socket.socket, size: int) -> bytes:
+    data = b""
+    while len(data) < size:
+        piece = connection.recv(size - len(data))
+        if not piece:
+            raise EOFError("the process that waits is gone")
+        data += piece
+    return data
+
+
+def serve(path: str) -> None:
+    """Import, then fork a process for each program; ends when its own caller does."""
+    import importlib
+
+    for name in ("tracker.models.load", "tracker.annotate.run", "tracker.cli.track"):
+        importlib.import_module(name)
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(path)
+    listener.listen(16)
+    print("ready", flush=True)
+    caller = os.getppid()
+    listener.settimeout(1.0)
+    while os.getppid() == caller:
+        _reap()
+        try:
+            connection, _ = listener.accept()
+        except TimeoutError:
+            continue
+        with connection:
+            connection.settimeout(None)
+            if os.fork() == 0:
+                listener.close()
+                os._exit(_watch(connection))
+
+
+def _reap() -> None:
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        pass
+
+
+def _watch(connection: socket.socket) -> int:
+    """Fork the program, and tell its caller the exit code."""
+    size, descriptors, _, _ = socket.recv_fds(connection, 4, 3)
+    length = int.from_bytes(size, "little")
+    assert length <= _MAX_BYTES
+    folder, count, *fields = map(os.fsdecode, _receive(connection, length).split(b"\0"))
+    arguments, environment = fields[: int(count)], fields[int(count) :]
+    program = os.fork()
+    if program == 0:
+        for number, descriptor in enumerate(descriptors):
+            os.dup2(descriptor, number)
+            os.close(descriptor)
+        connection.close()
+        os.chdir(folder)
+        os.environ.clear()
+        os.environ.update(field.split("=", 1) for field in environment)
+        sys.exit(_run(arguments))
+    for descriptor in descriptors:
+        os.close(descriptor)
+    connection.sendall(program.to_bytes(4, "little"))
+    code = os.waitstatus_to_exitcode(os.waitpid(program, 0)[1])
+    connection.sendall(bytes([code if code >= 0 else 128 - code]))
+    return 0
+
+
+def _run(arguments: list[str]) -> None:
+    """Run `-m NAME …`, `-c CODE …` or a file, and end as the interpreter would."""
+    import runpy
+    import warnings
+
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    warnings._processoptions(os.environ.get("PYTHONWARNINGS", "").split(","))  # type: ignore[attr-defined]
+    sys.path[:0] = [part for part in os.environ.get("PYTHONPATH", "").split(":") if part]
+    for name, descriptor in (("stdin", 0), ("stdout", 1), ("stderr", 2)):
+        mode = "r" if name == "stdin" else "w"
+        setattr(sys, name, open(descriptor, mode, buffering=1, closefd=False))  # noqa: SIM115
+    sys.__stdin__, sys.__stdout__, sys.__stderr__ = sys.stdin, sys.stdout, sys.stderr
+    match arguments:
+        case ["-m", name, *rest]:
+            sys.argv = [name, *rest]
+            runpy.run_module(name, run_name="__main__", alter_sys=True)
+        case ["-c", code, *rest]:
+            sys.argv = ["-c", *rest]
+            exec(compile(code, "<string>", "exec"), {"__name__": "__main__"})
+        case [path, *rest]:
+            sys.argv = [path, *rest]
+            runpy.run_path(path, run_name="__main__")
+
+
+if __name__ == "__main__":
+    if sys.flags.no_site:
+        sys.exit(call(sys.argv[1], sys.argv[2:]))
+    serve(sys.argv[1])
