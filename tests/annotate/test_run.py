@@ -35,6 +35,7 @@ def clip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return "clip.mp4"
 
 
+@pytest.mark.slow
 def test_the_example_tracks_both_ways_and_keeps_its_results_in_few_lines(clip: str):
     example = ROOT / "examples" / "annotate_file.py"
     code = example.read_text().rsplit('"""', 1)[1].split("\n")
@@ -58,6 +59,7 @@ def test_the_example_tracks_both_ways_and_keeps_its_results_in_few_lines(clip: s
     assert Path("both.mp4").stat().st_size > 0
 
 
+@pytest.mark.slow
 def test_it_writes_what_the_command_writes(clip: str):
     box = f"1:{','.join(f'{value:g}' for value in BOX)}@{PROMPTED}"
     command = ["track", clip, "--box", box, "--label", "1:red", "--stop", "6", "--quiet"]
@@ -71,6 +73,7 @@ def test_it_writes_what_the_command_writes(clip: str):
         assert Path(f"typed.{suffix}").read_bytes() == Path(f"called.{suffix}").read_bytes()
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_goes_on_and_ends_like_one_that_was_not(clip: str):
     run(clip, PLAN, {"coco": "whole.json"})
     asked = itertools.count()
@@ -85,6 +88,7 @@ def test_a_run_that_was_stopped_goes_on_and_ends_like_one_that_was_not(clip: str
         run(clip, PLAN, {"coco": "out.json"}, resume="state")
 
 
+@pytest.mark.slow
 def test_progress_is_shown_pass_by_pass_and_threads_are_given_back(clip: str):
     shown: list[tuple[int | None, list[str]]] = []
 

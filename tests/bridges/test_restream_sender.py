@@ -82,6 +82,7 @@ def test_a_playlist_keeps_half_a_minute(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) <= 18  # 15 of the list, one more, and the list itself
 
 
+@pytest.mark.slow
 def test_a_playlist_goes_on_where_it_ended_and_leaves_nothing_behind(tmp_path: Path) -> None:
     """Else players show old pieces of the same numbers from their caches."""
     mine = tmp_path / "x-holiday.ts"

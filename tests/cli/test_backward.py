@@ -48,6 +48,7 @@ def iou(mask: dict[str, Any], index: int) -> float:
     return float(np.sum(found & there) / np.sum(found | there))
 
 
+@pytest.mark.slow
 def test_an_object_prompted_in_the_middle_is_found_before(clip, capsys):
     forward, both = track(clip, "--quiet"), track(clip, "--backward", "--json")
     shown = capsys.readouterr()
@@ -59,6 +60,7 @@ def test_an_object_prompted_in_the_middle_is_found_before(clip, capsys):
     assert (summary["frames"], summary["backward"]) == (FRAMES, PROMPTED + 1)
 
 
+@pytest.mark.slow
 def test_it_goes_back_to_the_start_of_the_range_only(clip, capsys):
     both = track(clip, "--backward", "--start", "2", "--stop", "6")
     assert len(both) == 4

@@ -509,6 +509,7 @@ def interrupted(process: "subprocess.Popen[bytes]") -> None:
     assert (process.returncode, complaint) == (130, b"")
 
 
+@pytest.mark.slow
 def test_watch_ends_with_ctrl_c(fake: FakeDaemon) -> None:
     with playing(fake), run_watch(fake, subprocess.PIPE, "--json") as process:
         assert process.stdout is not None
@@ -516,6 +517,7 @@ def test_watch_ends_with_ctrl_c(fake: FakeDaemon) -> None:
         interrupted(process)
 
 
+@pytest.mark.slow
 def test_watch_ends_when_its_reader_leaves(fake: FakeDaemon) -> None:
     with playing(fake), run_watch(fake, subprocess.PIPE) as process:
         assert process.stdout is not None
@@ -526,6 +528,7 @@ def test_watch_ends_when_its_reader_leaves(fake: FakeDaemon) -> None:
         assert process.stderr.read() == b""
 
 
+@pytest.mark.slow
 def test_watch_draws_a_table_on_a_terminal(fake: FakeDaemon) -> None:
     ours, theirs = pty.openpty()
     shown = b""
@@ -610,6 +613,7 @@ def test_the_table_forgets_a_removed_stream_and_old_events() -> None:
 # --- help
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["prompt", "watch", "streams", "objects", "doctor"])
 def test_help_is_quick(command: str) -> None:
     script = (

@@ -51,6 +51,7 @@ def config_file(tmp_path: Path) -> Path:
 # --- the command
 
 
+@pytest.mark.slow
 def test_a_machine_that_can_track_is_told_so(
     config_file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -75,6 +76,7 @@ def test_a_machine_that_can_track_is_told_so(
         assert fact in said
 
 
+@pytest.mark.slow
 def test_what_fails_is_the_exit_code_and_holds_no_credentials(
     config_file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -89,6 +91,7 @@ def test_what_fails_is_the_exit_code_and_holds_no_credentials(
     assert "check the host, the port" in failed["fix"]
 
 
+@pytest.mark.slow
 def test_a_wrong_configuration_is_a_finding(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -120,6 +123,7 @@ def test_a_look_that_breaks_is_a_finding_and_keeps_what_it_found() -> None:
 # --- packages, codecs, devices
 
 
+@pytest.mark.slow
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(check_machine, "_MODULES", ("numpy", "no_such_module"))
     missing, found = check_machine.packages()
@@ -163,6 +167,7 @@ def test_each_optimization_is_told_with_its_reason(monkeypatch: pytest.MonkeyPat
         assert found[name].status is Status.WARN
 
 
+@pytest.mark.slow
 def test_an_unknown_optimization_in_the_configuration_fails(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -76,6 +76,7 @@ def test_debugging_shows_the_traceback(capsys, monkeypatch):
     assert "trackd: error: no such file: absent.mp4" in shown.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_help_is_quick_because_it_imports_no_network():
     script = (
         "import sys\n"
@@ -90,6 +91,7 @@ def test_help_is_quick_because_it_imports_no_network():
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that is full, of Linux")
 def test_an_output_that_cannot_be_written_is_one_line_and_no_bug() -> None:
     command = [sys.executable, "-m", "tracker.cli.main", "schema", "prompts"]

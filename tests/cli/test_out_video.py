@@ -182,6 +182,7 @@ def test_a_scaled_video_keeps_the_shape_of_the_picture(tmp_path: Path, width: in
     assert image[image.shape[0] * 20 // 96, width * 14 // 128, 0] > 150  # the red square
 
 
+@pytest.mark.slow
 def test_a_picture_too_large_for_the_video_is_told_before_any_is_tracked(tmp_path, capsys):
     out = tmp_path / "out.mp4"
     for size, width in (("16400x64", 16384), ("64x32772", 30)):

@@ -25,6 +25,7 @@ def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_clip(Path("discs.mp4"), 4)
 
 
+@pytest.mark.slow
 def test_a_project_is_made_gone_on_with_and_exported(capsys: pytest.CaptureFixture[str]) -> None:
     command = ["track", "discs.mp4", "--box", BOX, "--label", "1:red", "--project", "p", "--json"]
     assert main([*command, "--quiet", "--coco-frames", "tracked.json"]) == 0

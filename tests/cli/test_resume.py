@@ -115,6 +115,7 @@ def folder(clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "snapshot_every", "replayed"),
     [
@@ -138,6 +139,7 @@ def test_a_resumed_run_writes_the_same_bytes(
     assert "the run in state is finished; to run it again, delete the folder" in line(capsys)
 
 
+@pytest.mark.slow
 def test_a_run_is_interrupted_many_times(folder, uninterrupted, capsys, monkeypatch):
     monkeypatch.setattr(recorded, "SNAPSHOT_EVERY", 3)
     for allowed in (5, 2, 12, 99):  # the second is interrupted while it replays
@@ -178,6 +180,7 @@ class QuietHandler(http.server.SimpleHTTPRequestHandler):
         pass
 
 
+@pytest.mark.slow
 def test_half_a_line_at_the_end_does_no_harm(folder, uninterrupted, capsys):
     interrupt(folder, signal.SIGKILL, 4)
     with (folder / "state" / "results.jsonl").open("ab") as journal:
@@ -187,6 +190,7 @@ def test_half_a_line_at_the_end_does_no_harm(folder, uninterrupted, capsys):
     assert written(folder) == uninterrupted
 
 
+@pytest.mark.slow
 def test_another_run_or_a_damaged_one_is_refused_and_nothing_changes(folder, capsys):
     assert interrupt(folder, signal.SIGINT, 100) == 130
 
@@ -214,6 +218,7 @@ def test_another_run_or_a_damaged_one_is_refused_and_nothing_changes(folder, cap
     assert "run.json is damaged" in line(capsys)
 
 
+@pytest.mark.slow
 def test_a_source_that_was_exchanged_is_refused(folder, capsys):
     assert interrupt(folder, signal.SIGINT, 100) == 130
     status, content = (folder / "clip.mp4").stat(), (folder / "clip.mp4").read_bytes()
@@ -230,6 +235,7 @@ def test_a_source_that_was_exchanged_is_refused(folder, capsys):
     assert resumed(*ARGV) == 0
 
 
+@pytest.mark.slow
 def test_a_folder_resumes_over_a_damaged_picture_but_not_over_another_folder(
     tmp_path, monkeypatch, capsys
 ):
@@ -270,6 +276,7 @@ def test_a_folder_resumes_over_a_damaged_picture_but_not_over_another_folder(
     assert sorted(masks) == [name for name in names if name != names[3]]
 
 
+@pytest.mark.slow
 def test_a_state_of_another_version_is_refused_and_holds_no_credentials(folder, capsys):
     assert interrupt(folder, signal.SIGINT, 100) == 130
     path = folder / "state" / "run.json"
@@ -284,6 +291,7 @@ def test_a_state_of_another_version_is_refused_and_holds_no_credentials(folder, 
     assert resumed(*ARGV) == 0
 
 
+@pytest.mark.slow
 def test_a_clip_on_a_server_resumes_unless_it_was_exchanged(folder, uninterrupted, capsys):
     handler = partial(QuietHandler, directory=str(folder))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:

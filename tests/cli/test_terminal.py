@@ -90,6 +90,7 @@ def test_a_label_is_shown_on_one_plain_line_and_kept_in_json(tmp_path, monkeypat
     assert is_plain(capsys.readouterr().err)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("environment", [{}, ASCII, CP1252, NO_LOCALE])
 def test_a_run_ends_well_whatever_its_output_can_hold(tmp_path, environment):
     """An emoji in the label, a byte in the names of files that is no text."""
@@ -111,6 +112,7 @@ def test_a_run_ends_well_whatever_its_output_can_hold(tmp_path, environment):
     assert os.fsencode(json.loads(done.stdout)["outputs"]["video"]) == video
 
 
+@pytest.mark.slow
 def test_a_label_that_is_no_text(tmp_path):
     clip = write_clip(tmp_path / "clip.mp4", 2)
     done = trackd("track", str(clip), "--box", "1:4,10,24,30", "--label", b"1:caf\xe9")
@@ -119,6 +121,7 @@ def test_a_label_that_is_no_text(tmp_path):
     assert len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_of_a_file_whose_name_is_no_text_goes_on(tmp_path):
     clip = os.fsencode(write_clip(tmp_path / "clip.mp4", 2))
     source = clip.replace(b"clip.mp4", b"clip\xff.mp4")
@@ -139,6 +142,7 @@ def fake(monkeypatch: pytest.MonkeyPatch):
         yield fake
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("environment", [{}, ASCII, CP1252])
 def test_a_table_in_a_pipe_is_whole(fake, environment):
     long = "a-name-of-a-stream-that-takes-all-of-the-sixty-four-that-it-may1"
@@ -156,6 +160,7 @@ def test_a_table_in_a_pipe_is_whole(fake, environment):
     assert listed["streams"][-1]["url"].endswith(HOSTILE)
 
 
+@pytest.mark.slow
 def test_objects_of_a_daemon_in_ascii(fake):
     cup = ObjectInfo(id=2, label=f"🐶{HOSTILE}", state=ObjectState.LOST, score=0.0, box=None)
     fake.objects.append(cup)
@@ -166,6 +171,7 @@ def test_objects_of_a_daemon_in_ascii(fake):
     assert listed["objects"][-1]["label"] == cup.label
 
 
+@pytest.mark.slow
 def test_the_table_of_the_evaluation_is_whole_in_a_pipe(tmp_path):
     from tests.tools.test_evaluate import write_sequence
 

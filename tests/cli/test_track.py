@@ -175,6 +175,7 @@ def test_a_prompt_beyond_what_a_truncated_clip_holds(tmp_path, colour_model, cap
     assert json.loads(coco.read_text())["videos"][0]["length"] < 39
 
 
+@pytest.mark.slow
 def test_the_packaged_model_tracks_the_same_way_on_every_run(bunny_clip, tmp_path, capsys):
     texts = []
     for name in ("first.json", "second.json"):
@@ -186,6 +187,7 @@ def test_the_packaged_model_tracks_the_same_way_on_every_run(bunny_clip, tmp_pat
     assert all(json.loads(texts[0])["annotations"][0]["segmentations"])
 
 
+@pytest.mark.slow
 def test_corrections_and_removals_in_a_file_reach_the_packaged_model(bunny_clip, tmp_path):
     box = {"frame": 0, "box": [100, 240, 570, 580]}
     click = {"frame": 2, "points": [[330, 400], [20, 20]], "labels": [1, 0]}
@@ -207,6 +209,7 @@ def test_corrections_and_removals_in_a_file_reach_the_packaged_model(bunny_clip,
     assert [mask is None for mask in corrected] == [False, False, False, False, True]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_leaves_whole_files(tmp_path, number):
     out, coco = tmp_path / "out.mp4", tmp_path / "out.json"

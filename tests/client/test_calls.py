@@ -40,6 +40,7 @@ def made(name: str) -> tuple[Call[Any], Any]:
 METHODS = [name for name, value in vars(CallMethods).items() if isinstance(value, Method)]
 
 
+@pytest.mark.slow
 def test_each_operation_has_one_handler_and_one_method() -> None:
     assert set(operations._HANDLERS) == set(OPERATIONS)
     asked = [made(name)[0].operation.op for name in METHODS if name not in WITHOUT_NAME]

@@ -269,6 +269,7 @@ def test_the_asynchronous_client_says_what_is_wrong(fake: FakeDaemon) -> None:
     asyncio.run(scenario())
 
 
+@pytest.mark.slow
 def test_the_client_needs_no_torch_and_no_daemon() -> None:
     script = (
         "import sys, tracker.client\n"

@@ -200,6 +200,7 @@ def test_a_user_who_is_allowed_is_let_in() -> None:
         assert (run.returncode, run.stdout) == (0, "answered\n"), run.stderr
 
 
+@pytest.mark.slow
 def test_other_users_receive_nothing() -> None:
     with publishing_behind(LocalUserAuthenticator()) as publisher:
         publisher.tracked(tracked(1))

@@ -216,6 +216,7 @@ def test_check_refuses_what_serve_would_refuse(write, capsys, text, says):
     assert says in line
 
 
+@pytest.mark.slow
 def test_checking_loads_no_network(write):
     script = (
         "import sys\n"

@@ -112,6 +112,7 @@ def test_a_restart_brings_no_draft_back(stream: Stream, tmp_path: Path) -> None:
     assert again.newest.result.objects == ()
 
 
+@pytest.mark.slow
 def test_a_replay_that_was_deferred_gives_the_same_masks(stream: Stream) -> None:
     at_once = Stream()
     at_once.see(10, 11, 12)
@@ -132,6 +133,7 @@ def test_a_replay_that_was_deferred_gives_the_same_masks(stream: Stream) -> None
     assert np.array_equal(masks(stream.newest)[0], masks(at_once.newest)[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("then", ["step", "save", "earlier click", "later click", "remove"])
 def test_what_comes_during_a_deferred_replay_finds_the_object_whole(
     stream: Stream, then: str, tmp_path: Path

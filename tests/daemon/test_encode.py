@@ -57,6 +57,7 @@ def masks(draw) -> NDArray[np.bool_]:
     return mask_hw
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(masks())
 def test_rle_of_the_box_is_the_text_that_pycocotools_writes_for_the_frame(mask_hw):

@@ -265,6 +265,7 @@ def test_streams_that_go_leave_nothing_behind() -> None:
 # --- finders that fail, in a real process
 
 
+@pytest.mark.slow
 def test_one_that_raises_rests_and_is_asked_again(
     odd: None, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -285,6 +286,7 @@ def test_one_that_raises_rests_and_is_asked_again(
         assert stream.finding.restarts == 0
 
 
+@pytest.mark.slow
 def test_where_files_lie_is_told_to_the_log_alone(
     odd: None, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -299,6 +301,7 @@ def test_where_files_lie_is_told_to_the_log_alone(
     assert "/models/ours.onnx" in capfd.readouterr().err
 
 
+@pytest.mark.slow
 def test_ten_thousand_proposals_are_cut_and_nonsense_is_counted(odd: None) -> None:
     with Watched().add("floods", every_frames=1, max_objects=3) as stream:
         stream.finding.tracked(seen(1))
@@ -322,6 +325,7 @@ def test_a_search_leaves_room_for_prompts_of_people() -> None:
         assert stream.status.refused["not taken"] == 24
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "told"),
     [("hangs", "gave no answer in 0.2 s"), ("dies", "it ended with code 3")],
@@ -366,6 +370,7 @@ def test_a_process_that_is_ended_from_outside_fails_one_search(odd: None) -> Non
         process.close()
 
 
+@pytest.mark.slow
 def test_nobody_waits_for_a_finder_that_hangs_not_even_at_the_end(odd: None) -> None:
     with Watched().add("hangs", every_frames=1, timeout_s=3600) as stream:
         for _ in range(500):
@@ -377,6 +382,7 @@ def test_nobody_waits_for_a_finder_that_hangs_not_even_at_the_end(odd: None) -> 
 # --- requests
 
 
+@pytest.mark.slow
 def test_a_finder_is_asked_about_the_newest_frame_or_another(odd: None) -> None:
     with Watched().add("red", every_s=3600) as stream:
         for seq in (1, 2, 3):
@@ -393,6 +399,7 @@ def test_a_finder_is_asked_about_the_newest_frame_or_another(odd: None) -> None:
         assert refused.value.code is ErrorCode.FRAME_GONE
 
 
+@pytest.mark.slow
 def test_a_time_names_the_nearest_frame(odd: None) -> None:
     """Programs that read `captured_ns` as a double give it rounded."""
     with Watched().add("red", every_s=3600) as stream:
@@ -408,6 +415,7 @@ def test_a_time_names_the_nearest_frame(odd: None) -> None:
         assert refused.value.code is ErrorCode.FRAME_GONE
 
 
+@pytest.mark.slow
 def test_a_text_becomes_a_prompt_where_it_was_found(odd: None) -> None:
     with Watched().add() as stream:
         stream.finding.tracked(seen(4))
@@ -428,6 +436,7 @@ def test_a_text_becomes_a_prompt_where_it_was_found(odd: None) -> None:
         assert refused.value.code is ErrorCode.BAD_PROMPT
 
 
+@pytest.mark.slow
 def test_a_request_may_wait_for_the_first_frame(odd: None) -> None:
     with Watched().add() as stream:
         with pytest.raises(RequestError) as refused:

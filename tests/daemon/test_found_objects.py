@@ -40,6 +40,7 @@ def stream() -> Stream:
     return one
 
 
+@pytest.mark.slow
 def test_it_begins_on_the_frame_that_was_looked_at_and_is_told_of(stream: Stream) -> None:
     result = stream.prompt(proposed(10))
     assert (result.frame_seq, result.newest_seq, result.replayed_frames) == (10, 12, 2)
@@ -102,6 +103,7 @@ def vanish(stream: Stream, first: int, count: int) -> None:
         stream.newest = stream.tracker.track(live(seq, NOWHERE), dropped=0)
 
 
+@pytest.mark.slow
 def test_it_expires_when_it_has_had_no_mask_for_long_and_others_stay(stream: Stream) -> None:
     stream.prompt(proposed(12))
     stream.prompt(drawn(12))
@@ -129,6 +131,7 @@ def test_what_a_client_removes_does_not_expire(stream: Stream) -> None:
     assert stream.status().expired == 0
 
 
+@pytest.mark.slow
 def test_it_still_expires_after_a_restart(stream: Stream, tmp_path: Path) -> None:
     stream.prompt(proposed(12))
     stream.prompt(drawn(12))
@@ -144,6 +147,7 @@ def test_it_still_expires_after_a_restart(stream: Stream, tmp_path: Path) -> Non
     assert [obj.id for obj in again.objects()] == [2]
 
 
+@pytest.mark.slow
 def test_without_a_finder_nothing_expires() -> None:
     plain = Stream()
     plain.see(10, 11, 12)

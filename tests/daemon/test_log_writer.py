@@ -152,6 +152,7 @@ def run(body: str, **options) -> "subprocess.Popen[str]":
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "body",
     [
@@ -170,6 +171,7 @@ def test_the_last_words_are_written(body):
     assert "the last words" in process.communicate(timeout=WAIT_S)[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "body",
     [
@@ -187,6 +189,7 @@ def test_a_process_ends_though_nobody_reads_what_it_writes(pipe, body):
     assert process.wait(WAIT_S) == 0
 
 
+@pytest.mark.slow
 def test_who_shares_our_pipe_still_waits_for_room(pipe):
     process = run("print('line')", stdout=pipe.writer, stderr=pipe.writer)
     assert process.wait(WAIT_S) == 0

@@ -514,6 +514,7 @@ def certificate(tmp_path: Path) -> tuple[Path, Path]:
     return paths
 
 
+@pytest.mark.slow
 @SKIP
 def test_a_broker_is_spoken_to_over_tls_if_its_certificate_is_trusted(
     tmp_path: Path, certificate: tuple[Path, Path]

@@ -35,6 +35,7 @@ def test_after_the_last_id_the_first_come_again_without_those_in_use_and_of_late
     assert [given(ids, {1}) for _ in range(4)] == [MAX_OBJECT_ID - 1, MAX_OBJECT_ID, 4, 5]
 
 
+@pytest.mark.slow
 def test_whatever_clients_push_ids_are_valid_and_none_comes_twice_of_late() -> None:
     """A client that jumps ahead as far as is followed, over and over, up to the last id."""
     ids = ObjectIds()

@@ -450,6 +450,7 @@ def _flood(endpoint: str) -> None:
         hostile.sendall(b"".join(_frame(b"\x01" + os.urandom(600)) for _ in range(20_000)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("unbounded", "cut_off", "resets"), [("unread", 0, 1), ("subscribed", 1, 0)]
 )

@@ -137,6 +137,7 @@ def test_a_pre_roll_has_its_messages_however_many_there_are(tmp_path: Path) -> N
     assert len(listed(tmp_path / "cam" / f"{FIRST}.mcap")) == 2001
 
 
+@pytest.mark.slow
 def test_messages_without_a_segment_are_bounded_in_bytes(tmp_path: Path) -> None:
     recorder = MessageRecorder()
     recorder.add("cam", RecordSettings(dir=tmp_path))

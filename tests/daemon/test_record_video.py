@@ -29,6 +29,7 @@ def videos(folder: Path) -> list[Path]:
     return sorted((folder / "cam").glob("*.mp4"))
 
 
+@pytest.mark.slow
 def test_segments_begin_on_key_frames_and_hold_every_picture_once(
     clip: Path, tmp_path: Path
 ) -> None:

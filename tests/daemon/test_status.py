@@ -128,6 +128,7 @@ def is_rare(field: str) -> bool:
     return field in RARE or field.partition(".")[2] in RARE
 
 
+@pytest.mark.slow
 def test_every_field_of_the_status_is_filled_by_a_daemon_that_runs(tmp_path: Path) -> None:
     (tmp_path / "secret").write_bytes(bytes(16))
     with socket.create_server(("127.0.0.1", 0)) as silent:

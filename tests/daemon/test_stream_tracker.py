@@ -213,6 +213,7 @@ class TestFrameAddresses:
         refused = one_frame.refusal(drawn(10, frame=FrameAddress(seq=10)))
         assert "seq 11..11" in refused.message
 
+    @pytest.mark.slow
     def test_coordinates_are_those_of_the_addressed_frame(self) -> None:
         """Half as large as the newest, after which the camera changed its resolution.
 
@@ -650,6 +651,7 @@ class TestZones:
         ]
         assert [one.zone for one in stream.status().zones] == ["line"]
 
+    @pytest.mark.slow
     def test_a_velocity_is_not_worked_out_unless_it_is_sent(self) -> None:
         plain, measured = (
             Stream(settings=SETTINGS.model_copy(update={"measure": MeasureSettings(velocity=one)}))

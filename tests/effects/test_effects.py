@@ -212,6 +212,7 @@ def most_ahead(text: str, count: int, shots: int = 40) -> int:
     return shots
 
 
+@pytest.mark.slow
 def test_what_looks_ahead_counts_the_masks_that_it_holds(monkeypatch: pytest.MonkeyPatch):
     pixels, room = HEIGHT * WIDTH, 40
     monkeypatch.setattr("tracker.effects.remove._MAX_BYTES", 2 * room * 3 * pixels)

@@ -99,6 +99,7 @@ def test_the_history_is_bounded_in_frames_and_in_bytes(model: Model) -> None:
     assert len(by_bytes.state.history) == 2
 
 
+@pytest.mark.slow
 def test_prompts_left_to_replay_keep_the_frames_that_another_lacks() -> None:
     """The frames are encoded only then, so that the bound in bytes is passed meanwhile."""
     model = small_pico()
@@ -212,6 +213,7 @@ def assert_close(ours: torch.Tensor, theirs: torch.Tensor) -> None:
     assert (ours - theirs).abs().max().item() <= 0.05
 
 
+@pytest.mark.slow
 def test_a_declared_object_is_lost_until_it_is_prompted(model: Model) -> None:
     session = Session(model)
     session.declare(4, "square")

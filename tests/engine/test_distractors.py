@@ -267,6 +267,7 @@ def test_areas_are_kept_as_far_back_as_they_are_looked_at(model: Model, script: 
     assert all(step % 2 == 0 for step in obj.areas)
 
 
+@pytest.mark.slow
 def test_distractor_memories_change_what_is_tracked_once_they_are_old(
     pico: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -285,6 +286,7 @@ def test_distractor_memories_change_what_is_tracked_once_they_are_old(
     assert with_distractors[1 + recent :] != all_[1 + recent :]
 
 
+@pytest.mark.slow
 def test_a_snapshot_carries_distractor_memories_and_areas(
     pico: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

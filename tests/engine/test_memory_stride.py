@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 from tracker.engine import OFFICIAL, Policy, Session
@@ -28,6 +29,7 @@ def test_a_configuration_may_say_it_by_its_older_name(tmp_path: Path) -> None:
     assert read_pico_config(older) == read_pico_config(path)
 
 
+@pytest.mark.slow
 def test_a_pooled_session_goes_on_from_its_snapshot(tmp_path: Path) -> None:
     model = load_model("pico", device="cpu", dtype="fp32")
     frames = np.random.default_rng(0).integers(0, 255, (6, 90, 160, 3), np.uint8)

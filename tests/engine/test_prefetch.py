@@ -107,6 +107,7 @@ def only_mask(result: TrackResult) -> np.ndarray:
 
 
 class TestResults:
+    @pytest.mark.slow
     def test_they_are_the_same_bit_for_bit(
         self, model: Model, encoded_by: list[str], helper: HelperThread
     ) -> None:
@@ -117,6 +118,7 @@ class TestResults:
         helped = [name.startswith("helper") for name in encoded_by]
         assert sum(helped) == len(FRAMES) - 2, "all but the first, and the one before it began"
 
+    @pytest.mark.slow
     def test_a_change_of_the_input_size_throws_the_encoding_away(
         self, model: Model, helper: HelperThread
     ) -> None:
@@ -124,6 +126,7 @@ class TestResults:
         plain = go(begun(model), prefetching=False, efforts=efforts)
         assert_same(go(begun(model, helper), prefetching=True, efforts=efforts), plain)
 
+    @pytest.mark.slow
     def test_a_snapshot_taken_meanwhile_goes_on_alike(
         self, model: Model, tmp_path: Path, helper: HelperThread
     ) -> None:
@@ -136,6 +139,7 @@ class TestResults:
             only_mask(one.step(FRAMES[2])), only_mask(other.step(FRAMES[2].copy()))
         )
 
+    @pytest.mark.slow
     def test_another_picture_may_come_after_all(self, model: Model, helper: HelperThread) -> None:
         plain, one = begun(model), begun(model, helper)
         for i, coming in ((1, 4), (2, 5), (3, 3), (6, 1)):
@@ -198,6 +202,7 @@ class TestWhereItDoesNothing:
 
 
 class TestTheSecondThread:
+    @pytest.mark.slow
     def test_its_error_is_raised_by_the_step_and_nothing_is_lost(
         self, model: Model, monkeypatch: pytest.MonkeyPatch, helper: HelperThread
     ) -> None:
@@ -216,6 +221,7 @@ class TestTheSecondThread:
         plain.step(FRAMES[1])
         assert np.array_equal(only_mask(one.step(FRAMES[2])), only_mask(plain.step(FRAMES[2])))
 
+    @pytest.mark.slow
     def test_there_is_one_for_all_sessions(self, model: Model, helper: HelperThread) -> None:
         before = set(threading.enumerate())
         for _ in range(3):
@@ -223,6 +229,7 @@ class TestTheSecondThread:
         made = set(threading.enumerate()) - before
         assert [thread.name for thread in made] == ["helper_0"]
 
+    @pytest.mark.slow
     def test_sessions_that_take_turns_share_it(self, model: Model, helper: HelperThread) -> None:
         plain, one, other = begun(model), begun(model, helper), begun(model, helper)
         for i in range(1, len(FRAMES) - 1):
@@ -232,6 +239,7 @@ class TestTheSecondThread:
             assert np.array_equal(only_mask(other.step(FRAMES[i])), mask_hw)
             assert np.array_equal(only_mask(plain.step(FRAMES[i])), mask_hw)
 
+    @pytest.mark.slow
     def test_once_closed_the_step_does_it_all(self, model: Model, helper: HelperThread) -> None:
         plain, one = begun(model), begun(model, helper)
         helper.close()
@@ -255,6 +263,7 @@ class TestTheSecondThread:
         assert theirs == [1]
         assert torch.get_num_threads() == 2
 
+    @pytest.mark.slow
     def test_threads_made_later_compute_with_all(self, model: Model, helper: HelperThread) -> None:
         threads = torch.get_num_threads()
         go(begun(model, helper), prefetching=True)

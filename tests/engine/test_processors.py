@@ -107,6 +107,7 @@ def test_where_the_system_does_not_tell_nothing_changes() -> None:
     assert governor.threads == 2
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/stat")
 def test_the_use_of_processors_counts_this_process_and_others() -> None:
     """A child that computes is others' work; the same loop here is our own."""

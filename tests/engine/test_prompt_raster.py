@@ -118,6 +118,7 @@ def tracked_logits(model: Model, policy: Policy, *before: Decoded) -> torch.Tens
     return obj.outputs[-1].decoded.logits_n1ss
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("follows", [True, False])
 def test_only_a_network_that_was_trained_so_is_shown_the_mask_before(
     model: Model, follows: bool, monkeypatch: pytest.MonkeyPatch

@@ -97,6 +97,7 @@ def tracked(policy: Policy) -> tuple[Session, NDArray[np.bool_], torch.Tensor]:
     return session, seen.mask_hw, session.state.objects.rows[0].outputs[-1].decoded.logits_n1ss
 
 
+@pytest.mark.slow
 def test_only_what_is_published_follows_edges() -> None:
     (_, ours_hw, ours), (_, plain_hw, plain) = (
         tracked(Policy()),
@@ -106,6 +107,7 @@ def test_only_what_is_published_follows_edges() -> None:
     assert not np.array_equal(ours_hw, plain_hw) and iou(ours_hw, plain_hw) > 0.5
 
 
+@pytest.mark.slow
 def test_a_policy_may_leave_edges_alone_as_the_official_does() -> None:
     session, mask_hw, logits = tracked(Policy(follow_edges=False))
     assert session.state.guide is None and mask_hw.any()
@@ -113,6 +115,7 @@ def test_a_policy_may_leave_edges_alone_as_the_official_does() -> None:
     assert tracked(OFFICIAL)[0].state.guide is None
 
 
+@pytest.mark.slow
 def test_a_snapshot_publishes_the_same_masks(tmp_path: Path) -> None:
     session, mask_hw, _ = tracked(Policy())
     session.save(tmp_path / "s")
@@ -120,6 +123,7 @@ def test_a_snapshot_publishes_the_same_masks(tmp_path: Path) -> None:
     assert np.array_equal(again.result().objects[0].mask_hw, mask_hw)
 
 
+@pytest.mark.slow
 def test_a_snapshot_without_its_picture_is_refused(tmp_path: Path) -> None:
     session, _, _ = tracked(Policy())
     session.state.guide = None

@@ -56,6 +56,7 @@ def test_objects_come_and_go_without_touching_each_other(session: Session) -> No
     assert [obj.id for obj in session.step(frame(6)).objects] == [2, 9]
 
 
+@pytest.mark.slow
 def test_a_frame_of_another_size_goes_on(session: Session) -> None:
     session.step(frame())
     session.prompt(Prompt(1, mask_hw=SQUARE))
@@ -66,6 +67,7 @@ def test_a_frame_of_another_size_goes_on(session: Session) -> None:
     assert obj.box_xyxy[0] == pytest.approx(104, abs=16)
 
 
+@pytest.mark.slow
 def test_clicks_on_one_frame_add_up_and_a_box_starts_afresh(model: Model) -> None:
     session = Session(model, Policy(max_points=3))
     session.step(frame())
@@ -155,6 +157,7 @@ def test_the_session_does_not_grow_with_time(session: Session) -> None:
     assert session.state.bank.nbytes == held
 
 
+@pytest.mark.slow
 def test_frames_are_encoded_only_where_something_is_tracked(
     model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -224,6 +224,7 @@ def test_a_snapshot_of_the_version_before_goes_on_with_new_galleries(
     assert [len(obj.gallery) for obj in restored.state.objects.rows] == [1, 1]
 
 
+@pytest.mark.slow
 def test_an_official_snapshot_of_the_version_before_stays_official(
     model: Model, tmp_path: Path
 ) -> None:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 from unittest.mock import patch
 
+import pytest
 import torch
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -184,3 +185,4 @@ TestCommands.settings = settings(
 )
 TestCommandsWithDistractors = CommandsWithDistractors.TestCase
 TestCommandsWithDistractors.settings = settings(TestCommands.settings, max_examples=4)
+pytestmark = pytest.mark.slow

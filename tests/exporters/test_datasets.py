@@ -93,6 +93,7 @@ def test_cvat_masks_are_runs_along_the_rows_of_their_box(tmp_path: Path):
     assert np.array_equal(mask, expected()[0, 1])
 
 
+@pytest.mark.slow
 def test_labelme_groups_the_parts_of_an_object(tmp_path: Path):
     export("labelme", tmp_path / "out")
     content = json.loads((tmp_path / "out/00000.json").read_text())
@@ -186,6 +187,7 @@ def test_overlaps_are_counted_where_a_pixel_holds_one_object(tmp_path: Path):
         assert np.array_equal(np.asarray(image) == 1, expected()[0, 1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FOLDERS)
 def test_a_folder_takes_its_name_when_it_is_complete(tmp_path: Path, name: str):
     outputs = Outputs.of({name: tmp_path / "out"})

@@ -17,6 +17,7 @@ def filled(ring: np.ndarray, height: int, width: int) -> np.ndarray:
     return np.asarray(coco_mask.decode(merged), np.bool_)
 
 
+@pytest.mark.slow
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 2**32 - 1), st.booleans())
 @settings(max_examples=150, deadline=None)
 def test_rings_and_bridged_rings_give_the_mask_back(height, width, seed, smooth):

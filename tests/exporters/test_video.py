@@ -72,6 +72,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("out", ["out.mp4", "out.mov", "out.webm"])
 def test_frames_times_sound_and_colours_are_those_of_the_source(folder: Path, out: str):
     write_source(folder / "clip.mp4")
@@ -155,6 +156,7 @@ def test_cutouts_have_alpha_as_webm(folder: Path):
     assert rgba[80, 60, 3] < 5
 
 
+@pytest.mark.slow
 def test_a_source_that_goes_while_it_is_read_costs_the_sound_only(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ):

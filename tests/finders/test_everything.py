@@ -38,6 +38,7 @@ def theirs(model: Model, image_hwc: NDArray[np.uint8], **settings: float) -> lis
     return sorted(found, key=lambda item: -item["predicted_iou"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("size", "settings"),
     [
@@ -93,6 +94,7 @@ def test_small_regions_go_as_in_sam():
         assert list(mask.box_xyxy) == box.tolist()
 
 
+@pytest.mark.slow
 def test_pico_finds_the_square_among_its_proposals():
     finder = EverythingFinder(load_model("pico", device="cpu"), AutomaticMaskSettings())
     found = finder.find(frame(), ())
@@ -113,6 +115,7 @@ def test_defaults_of_a_model_give_way_to_what_was_asked_for():
     assert fitted_settings("sam2.1-large", given) == given
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(1, 1), (1, 40), (3, 2)])
 def test_pictures_of_few_pixels_are_no_fault(size):
     settings = AutomaticMaskSettings(

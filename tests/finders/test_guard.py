@@ -116,6 +116,7 @@ def test_nonsense_is_left_out_and_counted():
     assert check_proposals([masked], 40, 60, finder="it").proposals == (masked,)
 
 
+@pytest.mark.slow
 def test_of_ten_thousand_proposals_the_best_are_kept():
     many = [Proposal((1, 1, 5, 5), i / 10_000) for i in range(10_000)]
     guard = GuardedFinder(Answering(lambda: many), "it")

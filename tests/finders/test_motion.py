@@ -66,6 +66,7 @@ def test_another_size_of_the_picture_begins_again():
         assert finder.find(image, ()) == []
 
 
+@pytest.mark.slow
 def test_cars_of_a_real_camera_are_found(data_dir: Path):
     root = data_dir / "videos-seg" / "cdnet-highway"
     if not root.is_dir():

@@ -55,6 +55,7 @@ def loaded(folder: Path, auto_class: str = "AutoModelForZeroShotObjectDetection"
     return getattr(hf, auto_class).from_pretrained(folder), hf.AutoProcessor.from_pretrained(folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["grounding_dino", "mm_grounding_dino"])
 def test_grounding_dino_gives_the_boxes_of_the_library(models: Path, family: str):
     folder = tiny.make(getattr(tiny, family), models / family)
@@ -100,6 +101,7 @@ def test_owlv2_gives_the_boxes_and_labels_of_the_library(models: Path):
         np.testing.assert_allclose(item.box_xyxy, list(want["box"].values()), atol=1)
 
 
+@pytest.mark.slow
 def test_omdet_turbo_gives_the_boxes_and_labels_of_the_library(models: Path):
     folder = tiny.make(tiny.omdet_turbo, models / "omdet")
     settings = TextSettings(model=str(folder), box_threshold=0.0, nms_threshold=0.9)

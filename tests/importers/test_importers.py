@@ -67,6 +67,7 @@ def test_frames_are_chosen_by_number_and_first(tmp_path: Path):
         assert used == frames
 
 
+@pytest.mark.slow
 def test_shapes_between_keyframes_are_taken_where_frames_name_them(tmp_path: Path):
     """A still object of a long video: more frames than a prompts file holds for one object."""
     shape = '<box frame="{}" keyframe="{}" outside="0" xtl="3" ytl="4" xbr="20.5" ybr="30"/>'
@@ -95,6 +96,7 @@ def test_a_label_that_is_no_number_is_one_line(tmp_path: Path, capsys):
     assert f"{first}, line 1 is no label" in line
 
 
+@pytest.mark.slow
 def test_pictures_keep_their_names_unless_numbers_are_asked_for(tmp_path: Path):
     export("labelme", tmp_path / "out")
     by_name = prompts(tmp_path, "labelme", str(tmp_path / "out"), "--frames", "2")
@@ -151,6 +153,7 @@ TRACK = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("importer", "name", "text", "says"),
     [

@@ -73,6 +73,7 @@ def test_the_record_keeps_the_newest_of_a_kind_and_only_of_this_machine(models: 
         read_measurements()
 
 
+@pytest.mark.slow
 def test_the_commands_list_measure_and_choose(models: Path, capsys, monkeypatch):
     monkeypatch.setattr(measuring, "_MOST_RUNS", 1)
     monkeypatch.setattr(measuring, "_WARM_UP", 0)

@@ -131,6 +131,7 @@ def test_weights_alone_go_into_the_published_configuration(tmp_path: Path) -> No
     assert torch.equal(held[key], network.state_dict()[key])
 
 
+@pytest.mark.slow
 def test_the_tracker_is_found_among_the_weights_of_all_of_sam3(
     weights: dict[str, Path], models: dict[str, Model], tmp_path: Path
 ) -> None:
@@ -215,6 +216,7 @@ def vitdet_state(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 class TestRefusals:
+    @pytest.mark.slow
     def test_weights_of_another_model(self) -> None:
         pico = checkpoint_path(find_spec("pico"))
         with pytest.raises(
@@ -244,6 +246,7 @@ class TestRefusals:
         with pytest.raises(ModelError, match="'hf-hub:someone/else' is not a name"):
             load_model("edgetam", checkpoint=tmp_path, device="cpu")
 
+    @pytest.mark.slow
     def test_a_configuration_that_the_weights_do_not_fit(
         self, weights: dict[str, Path], tmp_path: Path
     ) -> None:

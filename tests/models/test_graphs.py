@@ -166,6 +166,7 @@ class TestTracking:
         assert capture.replays - before == 4 * 2
         assert capture.captures == captures
 
+    @pytest.mark.slow
     def test_objects_that_remember_unequally_much_are_each_served(self) -> None:
         model, capture = pico()
         ours, theirs = full_session(model), full_session(small_pico())
@@ -175,6 +176,7 @@ class TestTracking:
         assert_alike(track(ours, 2, first=FULL + 1), track(theirs, 2, first=FULL + 1))
         assert capture.replays - before == 4 * 2  # the two; the third attends eagerly
 
+    @pytest.mark.slow
     def test_sessions_take_turns(self) -> None:
         model, _ = pico()
         plain = small_pico()
@@ -187,6 +189,7 @@ class TestTracking:
                 shift = step + 5 * len(a.object_ids)
                 assert_alike(track(a, 1, first=shift), track(b, 1, first=shift))
 
+    @pytest.mark.slow
     def test_a_history_is_not_overwritten(self) -> None:
         model, _ = pico()
         session = begin(model, 1)
@@ -220,6 +223,7 @@ class TestFallbacks:
         assert self.capture.captures == self.captures
         return self.capture.replays - before
 
+    @pytest.mark.slow
     def test_a_prompt_is_decoded_eagerly(self) -> None:
         ours, theirs = self.sessions(1)
         self.check(ours, theirs)
@@ -229,6 +233,7 @@ class TestFallbacks:
         assert self.capture.replays == before
         assert_alike([logits(ours)], [logits(theirs)])
 
+    @pytest.mark.slow
     def test_a_prompt_on_an_older_frame_is_replayed_from_there(self) -> None:
         ours, theirs = self.sessions(1)
         for _ in range(4):
@@ -242,6 +247,7 @@ class TestFallbacks:
         ours, theirs = self.sessions(SMALL_BUCKETS[-1] + 1)
         assert self.check(ours, theirs) == 1  # the image encoder's
 
+    @pytest.mark.slow
     def test_fewer_memories_attend_eagerly(self) -> None:
         model, self.capture = pico()
         self.captures = self.capture.captures
@@ -250,6 +256,7 @@ class TestFallbacks:
         assert self.check(ours, theirs, ComputeBudget(memories=2)) == 3
         assert self.check(ours, theirs) == 4
 
+    @pytest.mark.slow
     def test_pictures_of_another_size_have_no_graphs(self) -> None:
         own = small_pico().network
         assert isinstance(own, Sam2Model)
@@ -265,6 +272,7 @@ class TestFallbacks:
         policy = replace(ALL_FRAMES, keep_memories="distractors")
         assert self.check(*self.sessions(1, policy)) == 2  # image encoder, memory encoder
 
+    @pytest.mark.slow
     def test_whole_memories_of_a_network_that_pools_them_have_no_graphs(self) -> None:
         assert self.check(*self.sessions(1, OFFICIAL)) == 0
 
@@ -290,6 +298,7 @@ class TestNetwork:
         track(full_session(model), 2, first=FULL + 1)
         assert buffer_bytes(model) == before == buffer_bytes(other)
 
+    @pytest.mark.slow
     def test_bytes_are_those_of_the_formula(self) -> None:
         """That of docs/performance.md, of a network in float32 at 128 pixels for four objects."""
         plain = random_sam2()

@@ -33,6 +33,7 @@ def test_the_texts_are_packaged_and_name_what_they_are_for(project: dict[str, ob
         assert spec.license.spdx in checkpoint_path(spec).with_suffix(".md").read_text()
 
 
+@pytest.mark.slow
 def test_a_loaded_model_carries_it_but_for_weights_of_the_user() -> None:
     pico = REGISTRY["pico"]
     assert load_model("pico", device="cpu", dtype="fp32").license == pico.license

@@ -70,6 +70,7 @@ def test_every_packaged_weight_reaches_the_network() -> None:
         assert torch.equal(state[key], tensor.to(state[key].dtype)), key
 
 
+@pytest.mark.slow
 def test_the_faster_network_computes_the_same() -> None:
     """Batch norms folded, layer norms fused: the features differ by rounding only."""
     plain = build_pico(read_pico_config(PICO_CONFIG))
@@ -123,6 +124,7 @@ def test_extra_settings_reach_the_class() -> None:
     assert network.memory_attention.layers[0].self_attn.freqs_cis.shape[0] == (SMALL // 16) ** 2
 
 
+@pytest.mark.slow
 def test_an_official_network_equals_that_of_the_official_builder() -> None:
     from sam2.build_sam import build_sam2_video_predictor
 
@@ -178,6 +180,7 @@ def test_an_official_checkpoint_loads_strictly_from_the_models_directory(
         assert torch.equal(value, tiny_state[key]), key
 
 
+@pytest.mark.slow
 def test_a_given_checkpoint_may_be_safetensors(
     tiny_state: dict[str, torch.Tensor], tmp_path: Path
 ) -> None:
@@ -305,6 +308,7 @@ def test_a_checkpoint_without_a_table_of_tensors(tmp_path: Path, content: object
     assert '"model" entry' in said(error)
 
 
+@pytest.mark.slow
 def test_weights_of_another_architecture(tiny_pt: Path) -> None:
     with pytest.raises(ModelError) as error:
         load_model("sam2.1-small", checkpoint=tiny_pt)

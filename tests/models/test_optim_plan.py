@@ -170,6 +170,7 @@ class TestSwitches:
         with pytest.raises(UsageError, match="int8 is asked for and switched off"):
             pico_target("int8", "narrow_neck")
 
+    @pytest.mark.slow
     def test_a_model_says_what_is_on(self) -> None:
         model = load_model("pico", device="cpu", dtype="fp32", without=["mask_decoder"])
         chosen = pico_target("fp32")

@@ -45,6 +45,7 @@ def again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Again:
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("every", "encoding"), [(1, "rle"), (3, "bits"), (2, "labelmap-png")])
 def test_what_is_tracked_again_is_the_same_byte_for_byte(
     clip: Path, tmp_path: Path, again: Again, every: int, encoding: Any
@@ -64,6 +65,7 @@ def test_what_is_tracked_again_is_the_same_byte_for_byte(
     assert (found.missing, found.reasons) == (0, [])
 
 
+@pytest.mark.slow
 def test_an_object_whose_prompt_is_not_there_is_told(
     clip: Path, tmp_path: Path, again: Again
 ) -> None:
@@ -74,6 +76,7 @@ def test_an_object_whose_prompt_is_not_there_is_told(
     assert found.reasons == ["no prompt of object 1 is in the recording"]
 
 
+@pytest.mark.slow
 def test_another_model_gives_other_masks_and_is_told(
     clip: Path, tmp_path: Path, again: Again, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -190,6 +190,7 @@ def test_without_the_package_the_command_to_install_it_is_named(tmp_path: Path, 
         FastSam(tmp_path, CPU, "fastsam")
 
 
+@pytest.mark.slow
 def test_a_command_segments_a_still_with_it(tmp_path: Path, monkeypatch, capsys):
     import json
 

@@ -136,6 +136,7 @@ def iou(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
     return float(np.sum(first & second) / np.sum(first | second))
 
 
+@pytest.mark.slow
 def test_the_tracking_model_segments_a_picture_without_a_trace():
     segmenter = SEGMENTERS.find("tracker").make(load_model("pico", device="cpu"))
     box = Prompt(4, box_xyxy=(50, 40, 90, 80))
@@ -150,6 +151,7 @@ def test_the_tracking_model_segments_a_picture_without_a_trace():
     assert segmenter.segment(scene.frame(), []).masks_nhw.shape == (0, scene.HEIGHT, scene.WIDTH)
 
 
+@pytest.mark.slow
 def test_a_run_with_the_model_as_segmenter_follows_the_object(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     with VideoWriter(

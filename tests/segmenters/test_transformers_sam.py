@@ -43,6 +43,7 @@ GIVEN = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("build", "names"),
     [(tiny.sam, ("SamModel", "SamProcessor")), (tiny.sam_hq, ("SamHQModel", "SamHQProcessor"))],

@@ -87,6 +87,7 @@ def serving(folder: Path, handler: type[Handler] = Handler) -> Iterator[str]:
         server.server_close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1000, 70 * MIB])
 def test_a_file_exchanged_for_one_of_its_size_and_time_has_another_digest(tmp_path, size):
     path = tmp_path / "clip.mp4"

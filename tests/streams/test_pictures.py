@@ -60,6 +60,7 @@ def save(path: Path, image: NDArray[np.uint8], orientation: int | None = None) -
     return path
 
 
+@pytest.mark.slow
 def test_side_data_of_pictures_do_not_end_the_process() -> None:
     paths = [CORPUS / "png-with-colour-profile.png", CORPUS / "exif-photo.jpg"]
     read = read_apart(*paths, *paths, *paths)

@@ -38,6 +38,7 @@ def in_some_order() -> list[int]:
     return numbers + random.Random(1).sample(range(FRAMES), 12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_known", [False, True])
 def test_any_order_gives_the_pictures_of_the_source(clip: Path, is_known: bool) -> None:
     with open_source(str(clip)) as source:
@@ -57,6 +58,7 @@ def test_any_order_gives_the_pictures_of_the_source(clip: Path, is_known: bool) 
     reader.close()
 
 
+@pytest.mark.slow
 def test_wrong_times_lead_to_no_wrong_pictures(clip: Path) -> None:
     with open_source(str(clip)) as source:
         times = [frame.pts + 1 for frame in source if frame.pts is not None]
