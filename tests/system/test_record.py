@@ -1,16 +1,21 @@
 """Recordings of a whole daemon: what is left when it is killed, and what is sent again."""
 
+import json
 import subprocess
 import sys
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 import zmq
+from pycocotools.coco import COCO
+from pycocotools.mask import decode
 
 from tests.support.recordings import numbers_in, reordered_clip
 from tests.support.supervised import wait_until
 from tools.serving import Daemon, free_ports
+from tracker.cli.main import main
 from tracker.protocol.data import MasksMessage
 from tracker.replay.recording import open_recordings, segment_messages
 
@@ -99,3 +104,29 @@ def test_after_kill_9_every_file_opens(clip: Path, tmp_path: Path, workers: int)
     assert replayed(tmp_path / "recorded", stored) == stored
     masks = [parts[1] for parts in kept if parts[0] == b"masks.cam"]
     assert any(MasksMessage.model_validate_json(text).objects for text in masks)
+    check_export(tmp_path / "recorded", tmp_path / "masks.json", masks)
+
+
+def check_export(folder: Path, path: Path, sent: list[bytes]) -> None:
+    """Compare an export with the masks that a subscriber has, as pycocotools decodes both."""
+    assert main(["export", str(folder), "--coco-frames", str(path), "--quiet"]) == 0
+    coco = COCO(str(path))
+    by_time = {round(image["time_s"], 6): key for key, image in coco.imgs.items()}
+    compared, newest = 0, -1
+    for text in sent:
+        message = json.loads(text)
+        ticks, (numerator, denominator) = message["frame"]["pts"], message["frame"]["time_base"]
+        if ticks < newest:
+            break  # the clip began again
+        newest = ticks
+        image_id = by_time.get(round(ticks * numerator / denominator, 6))
+        if image_id is None:
+            continue  # its picture was not on the disk yet
+        found = {
+            one["track_id"]: coco.annToMask(one) for one in coco.loadAnns(coco.getAnnIds(image_id))
+        }
+        expected = {one["id"]: decode(one["mask"]) for one in message["objects"] if one["mask"]}
+        assert found.keys() == expected.keys()
+        assert all(np.array_equal(found[key], expected[key]) for key in found)
+        compared += len(found)
+    assert compared > 5
