@@ -228,7 +228,7 @@ def _checked(frames: RecordedFrames, outputs: Outputs) -> Iterable[Frame]:
     first = next(left, None)
     if first is None:
         raise TrackdError(
-            f"none of {frames.missing} tracked frames has a picture in {frames.recording.folder}",
+            f"no picture of {_frames(frames.missing)} with masks is in {frames.recording.folder}",
             "the video files are missing or damaged, or recording began later",
         )
     height, width = first.image.shape[:2]
@@ -249,11 +249,15 @@ def _notes(frames: RecordedFrames, contents: Contents) -> Iterator[str]:
     if frames.pictures.unreadable:
         yield f"{_named([path.name for path in frames.pictures.unreadable])}: cannot be decoded"
     if frames.missing:
-        yield f"{frames.missing} tracked frames left out: their pictures are not in the recording"
+        yield f"without a picture in the recording, and left out: {_frames(frames.missing)}"
     if contents.without_turn:
-        yield f"on {contents.without_turn} frames an object had no turn, and has no mask there"
+        yield f"an object had no turn, and has no mask, on {_frames(contents.without_turn)}"
     if contents.has_polygons:
         yield "masks were sent as polygons: their holes are filled"
+
+
+def _frames(count: int) -> str:
+    return "1 frame" if count == 1 else f"{count} frames"
 
 
 def _named(names: list[str]) -> str:
