@@ -104,6 +104,16 @@ def test_the_masks_that_were_sent_are_on_their_pictures(clip: Path, tmp_path: Pa
     assert [one["name"] for one in categories] == ["disc", "object"]
 
 
+def test_what_is_not_sent_is_null_in_parquet(
+    recorded: tuple[Path, RecordedRun], tmp_path: Path
+) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    export(recorded[0], parquet=tmp_path / "out.parquet")
+    table = parquet.read_table(tmp_path / "out.parquet")
+    assert table["iou"].null_count == len(table) == 2 * (FRAMES - 3)  # prompted on frame 2
+    assert table["score"].null_count == 0
+
+
 def test_a_label_map_is_as_it_was_sent(clip: Path, tmp_path: Path) -> None:
     run = RecordedRun(clip, tmp_path, every=5, commands={0: [PROMPT]}, encoding="labelmap-png")
     export(tmp_path / "cam", davis=tmp_path / "davis")
