@@ -123,7 +123,8 @@ class _Video:
 
     def arrival_ns(self, at_s: Fraction) -> int:
         """Wall clock when the packet of a time arrived, if the source keeps time."""
-        return self.note.began_ns + round((float(at_s) - self._times_s.min()) * 1e9)
+        since_first_s = float(at_s) - float(self._times_s.min())
+        return self.note.began_ns + round(since_first_s * 1e9)
 
     def picture(self, at_s: Fraction) -> Frame | None:
         """The frame of a time; None where it cannot be decoded."""
