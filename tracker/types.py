@@ -141,7 +141,7 @@ class ObjectResult:
         label: Its name, if it has one.
         state: Whether the object is there, by the model's own object score.
         score: Probability that the object is on this frame, 0..1.
-        iou: The model's own estimate of the mask's quality, 0..1.
+        iou: The model's own estimate of the mask's quality, 0..1; NaN where it is not known.
         box_xyxy: Edges of the mask's box in source pixels; None where the mask is empty.
         mask_hw: Mask at source resolution, bool [H, W].
         fresh: Whether it was looked for on this frame. If not, state and scores are those of the

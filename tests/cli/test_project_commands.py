@@ -49,8 +49,10 @@ def test_a_project_is_made_gone_on_with_and_exported(capsys: pytest.CaptureFixtu
 @pytest.mark.parametrize(
     ("command", "code", "says"),
     [
-        (["export", "nothing", "--davis", "m"], 2, "nothing holds no project"),
+        (["export", "nothing", "--davis", "m"], 2, "nothing holds neither a project nor a"),
         (["export", "empty"], 2, "nothing to write"),
+        (["export", "empty", "--davis", "m", "--to", "9"], 2, "--to are for recordings"),
+        (["export", "empty", "--davis", "m", "--to", "noon"], 2, "'noon' is no time"),
         (["export", "empty", "--davis", "m"], 2, "nothing is prompted in the project"),
         (["export", "empty", "--export", "no:x"], 2, "no exporter is called no"),
         (["export", "damaged", "--davis", "m"], 1, "project.json: version"),

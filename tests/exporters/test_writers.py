@@ -81,6 +81,7 @@ def test_where_masks_overlap_the_higher_score_wins_then_quality_then_the_lower_i
         ((0.8, 0.9), (0.9, 0.1), [1, 2, 2]),
         ((0.9, 0.1), (0.9, 0.2), [1, 2, 2]),
         ((0.9, 0.2), (0.9, 0.2), [1, 1, 2]),
+        ((0.9, np.nan), (0.9, float("nan")), [1, 1, 2]),  # it is not known
     ]
     for first, second, expected in cases:
         result = result_of((1, *first, left), (2, *second, right))

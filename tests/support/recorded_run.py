@@ -7,7 +7,7 @@ from pathlib import Path
 
 from streams import open_source
 from tests.support.small_pico import small_pico
-from tracker.daemon.messages import Command, LiveFrame, PromptCommand
+from tracker.daemon.messages import Command, LiveFrame, PromptCommand, Tracked
 from tracker.daemon.publish.encode import encode_objects, masks_message
 from tracker.daemon.publish.measures import Measures
 from tracker.daemon.record.messages import MessageRecorder
@@ -33,7 +33,7 @@ class RecordedRun:
     """Tracks a clip and records it, as a daemon would.
 
     `every` frames are tracked; `commands` are applied after the frame of their number, and are
-    noted where `notes` is True.
+    noted where `notes` is True. `tracked` has what came of each frame that was tracked.
     """
 
     def __init__(
@@ -62,6 +62,7 @@ class RecordedRun:
             "cam", settings, self.model, POLICY, on_event=lambda event: None
         )
         self._seq = 0
+        self.tracked: list[Tracked] = []
         tap = self.recorders.add("cam", settings)
         with open_source(str(clip), stream="cam", tap=tap) as source:
             for frame in source:
@@ -75,6 +76,7 @@ class RecordedRun:
     def _track(self, live: LiveFrame) -> None:
         tracked = self._tracker.track(replace(live, frame=replace(live.frame)), dropped=0)
         self.recorders.tracked(tracked)
+        self.tracked.append(tracked)
         height, width = live.frame.image.shape[:2]
         measures = Measures(self._measure, tracked.motions, live.frame.captured_ns, 0.1)
         encoded = encode_objects(

@@ -1,16 +1,23 @@
 """Recordings of a whole daemon: what is left when it is killed, and what is sent again."""
 
+import json
 import subprocess
 import sys
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import zmq
+from numpy.typing import NDArray
+from pycocotools.coco import COCO
+from pycocotools.mask import decode
 
 from tests.support.recordings import numbers_in, reordered_clip
 from tests.support.supervised import wait_until
 from tools.serving import Daemon, free_ports
+from tracker.cli.main import main
 from tracker.protocol.data import MasksMessage
 from tracker.replay.recording import open_recordings, segment_messages
 
@@ -99,3 +106,24 @@ def test_after_kill_9_every_file_opens(clip: Path, tmp_path: Path, workers: int)
     assert replayed(tmp_path / "recorded", stored) == stored
     masks = [parts[1] for parts in kept if parts[0] == b"masks.cam"]
     assert any(MasksMessage.model_validate_json(text).objects for text in masks)
+    recorded = [parts[1] for parts in stored if parts[0] == b"masks.cam"]
+    check_export(tmp_path / "recorded", tmp_path / "masks.json", recorded)
+
+
+def check_export(folder: Path, path: Path, sent: list[bytes]) -> None:
+    """Find the masks of an export among those that were sent, in order, as pycocotools has both."""
+    assert main(["export", str(folder), "--coco-frames", str(path), "--quiet"]) == 0
+    coco = COCO(str(path))
+    left = (json.loads(text)["objects"] for text in sent)
+    masks = 0
+    for image_id in sorted(coco.imgs):
+        anns = coco.loadAnns(coco.getAnnIds(image_id))
+        found = {one["track_id"]: coco.annToMask(one) for one in anns}
+        assert any(same(found, objects) for objects in left)
+        masks += len(found)
+    assert masks
+
+
+def same(found: dict[int, NDArray[np.uint8]], objects: list[dict[str, Any]]) -> bool:
+    sent = {one["id"]: decode(one["mask"]) for one in objects if one["mask"]}
+    return found.keys() == sent.keys() and all(np.array_equal(found[i], sent[i]) for i in found)

@@ -1,11 +1,11 @@
 """Offline annotation of one source: prompts in, tracked frames into every output, a summary out."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from streams import open_source
 from streams.address import SourceKind, local_path, parse_address
@@ -23,6 +23,7 @@ from tracker.annotate.live_frames import LiveFrames
 from tracker.annotate.outputs import Outputs
 from tracker.annotate.pictures import Pictures
 from tracker.annotate.plan import PromptPlan
+from tracker.annotate.progress import OnFrame, Progress, never, no_progress
 from tracker.annotate.read_ahead import read_ahead
 from tracker.annotate.run_state import RunDescription, RunState
 from tracker.annotate.source_name import export_source
@@ -36,34 +37,6 @@ from tracker.finders.guard import GuardedFinder
 from tracker.helper import HelperThread, helper_thread
 from tracker.models import Model, load_model
 from tracker.segmenters.registry import SEGMENTERS
-
-OnFrame = Callable[[Tally], None]
-
-
-class Progress(Protocol):
-    """Shows one pass over the frames, for as long as what it returns is entered."""
-
-    def __call__(
-        self, total: int | None, doing: Callable[[Tally], str], /
-    ) -> AbstractContextManager[OnFrame]:
-        """Give what is called after each frame.
-
-        Args:
-            total: Frames to come; None where nobody knows.
-            doing: A word for what was done to the newest frame: frame, replay or backward.
-        """
-
-
-def no_progress(
-    total: int | None, doing: Callable[[Tally], str]
-) -> AbstractContextManager[OnFrame]:
-    """Progress that is not shown."""
-    return nullcontext(lambda tally: None)
-
-
-def never() -> bool:
-    """A run that nobody stops."""
-    return False
 
 
 @dataclass(frozen=True, slots=True)

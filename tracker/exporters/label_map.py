@@ -1,9 +1,11 @@
 """Label maps: one object id per pixel, which formats of indexed pictures hold."""
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.types import TrackResult
+from tracker.types import ObjectResult, TrackResult
 
 
 def label_map(result: TrackResult, height: int, width: int) -> NDArray[np.uint16]:
@@ -13,9 +15,14 @@ def label_map(result: TrackResult, height: int, width: int) -> NDArray[np.uint16
     with the better predicted mask, then the one with the lower id.
     """
     ids_hw = np.zeros((height, width), np.uint16)
-    for item in sorted(result.objects, key=lambda item: (item.score, item.iou, -item.id)):
+    for item in sorted(result.objects, key=_rank):
         ids_hw[item.mask_hw] = item.id
     return ids_hw
+
+
+def _rank(item: ObjectResult) -> tuple[float, float, int]:
+    quality = 0.0 if math.isnan(item.iou) else item.iou
+    return item.score, quality, -item.id
 
 
 class OverlapCounter:

@@ -1,5 +1,6 @@
 """Masks as an Apache Parquet table: a row per object and frame."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -82,7 +83,7 @@ class ParquetWriter:
             "label": item.label,
             "state": item.state.value,
             "score": item.score,
-            "iou": item.iou,
+            "iou": None if math.isnan(item.iou) else item.iou,
             "identity": item.identity,
             "height": height,
             "width": width,

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from tracker.annotate.job import Tally
 from tracker.annotate.outputs import Outputs
-from tracker.annotate.run import Annotation, Progress, never, no_progress
+from tracker.annotate.progress import Progress, never, no_progress
+from tracker.annotate.run import Annotation
 from tracker.annotate.source_name import source_name
 from tracker.errors import UsageError
 from tracker.project.export import check_outputs, export_project

@@ -6,6 +6,7 @@ notes below under the topics of `NoteTopic`, as JSON.
 """
 
 import re
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Literal
 
@@ -13,6 +14,13 @@ from tracker.protocol.fields import BudgetInfo, Epoch, Message, ObjectId
 
 #: Names of the files of a segment: when it began, in UTC.
 SEGMENT_FILE = re.compile(r"(?P<stem>\d{8}T\d{6}\.\d{3}Z)\.(?P<suffix>mp4|mkv|mcap)")
+
+
+def segment_stem(at_ns: int) -> str:
+    """Stem of the files of a segment that begins at a time, in ns since 1970; sorts by time."""
+    at = datetime.fromtimestamp(at_ns // 10**9, UTC)
+    return f"{at:%Y%m%dT%H%M%S}.{at_ns // 10**6 % 1000:03d}Z"
+
 
 JSON_ENCODING = "json"
 PARTS_ENCODING = "trackd-parts"

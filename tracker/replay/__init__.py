@@ -1,1 +1,1 @@
-"""Recordings of streams: read, sent again, tracked again."""
+"""Recordings of streams: read, exported, sent again, tracked again."""

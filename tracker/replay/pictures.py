@@ -1,115 +1,154 @@
 """Pictures of a recording's frames, decoded from its videos in order."""
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from fractions import Fraction
+from pathlib import Path
 
 import av
+import av.error
 import numpy as np
-from numpy.typing import NDArray
 
+from streams.errors import SourceUnreadable
 from streams.frame import Frame
-from streams.sources.registry import open_source
+from streams.sources.registry import Source, open_source
+from tracker.protocol.data import FrameStamp
 from tracker.protocol.recording import FrameNote, SegmentNote
-from tracker.replay.recording import Recording, Segment, segment_note
+from tracker.replay.recording import Recording, segment_note
+from tracker.replay.times import presentation_s
 
 _NEAR_S = 0.001  # Matroska counts milliseconds
-_LATE_NS = 5 * 10**9  # a frame may be noted so long before its segment says that it began
+_EARLY_NS = 5 * 10**9  # a frame may be noted so long before its segment says that it began
+_LATE_NS = 60 * 10**9  # and so long after the next one did
 
 
 class RecordedPictures:
-    """Finds the pictures of frames, whose order must be that in which they were tracked."""
+    """Finds the pictures of frames, whose order must be that in which they were tracked.
+
+    A source that is opened again may give the same times again: of several videos with a picture of
+    a time, it is that of the one that was written when the frame arrived.
+
+    Attributes:
+        unreadable: Videos of which nothing can be decoded; they count as without pictures.
+    """
 
     def __init__(self, recording: Recording) -> None:
+        self.unreadable: list[Path] = []
         self._left = iter(recording.segments)
-        self._ahead: list[_Video] = []  # the current video, and what was looked at after it
+        self._videos: deque[_Video] = deque()  # the current one, and those after it
 
-    def find(self, note: FrameNote) -> NDArray[np.uint8] | None:
-        """The picture of a frame; None where the video does not have it.
+    def find(self, note: FrameNote | FrameStamp) -> Frame | None:
+        """The frame as its video has it, with the video's own times; None where it has it not.
 
         Raises:
             StreamError: A video cannot be read.
         """
-        if note.pts is None or note.time_base is None:
+        at_s = presentation_s(note)
+        if at_s is None:
             return None
-        at_s = note.pts * Fraction(*note.time_base)
-        for index, video in enumerate(self._candidates(note.captured_ns)):
-            if video.is_ahead(at_s):
-                for passed in self._ahead[:index]:
-                    passed.close()
-                del self._ahead[:index]
-                return video.picture(at_s)
-        return None
+        self._look_around(note.captured_ns)
+        having = [
+            video
+            for video in self._videos
+            if video.note.began_ns <= note.captured_ns + _EARLY_NS and video.is_ahead(at_s)
+        ]
+        if not having:
+            return None
+        found = min(having, key=lambda video: abs(video.arrival_ns(at_s) - note.captured_ns))
+        while self._videos[0] is not found:
+            self._videos.popleft().close()
+        frame = found.picture(at_s)
+        if found.is_broken:
+            self.unreadable.append(found.path)
+            self._videos.popleft()
+        return frame
 
-    def _candidates(self, captured_ns: int) -> "Iterator[_Video]":
-        """The current video, and those after it that had begun by then."""
-        for video in list(self._ahead):
-            if video.note.began_ns <= captured_ns + _LATE_NS:
-                yield video
-        while (following := self._next()) is not None:
-            self._ahead.append(following)
-            if following.note.began_ns > captured_ns + _LATE_NS:
-                return
-            yield following
+    def _look_around(self, captured_ns: int) -> None:
+        """Have the videos that may hold a frame that arrived then."""
+        while not self._videos or self._videos[-1].note.began_ns <= captured_ns + _EARLY_NS:
+            following = self._next()
+            if following is None:
+                break
+            self._videos.append(following)
+        while len(self._videos) > 1 and self._videos[1].note.began_ns < captured_ns - _LATE_NS:
+            self._videos.popleft().close()
 
     def _next(self) -> "_Video | None":
-        if self._ahead and self._ahead[-1].is_unused and len(self._ahead) > 1:
-            return None  # it is enough to look one video ahead
+        """The next video that has packets."""
         for segment in self._left:
             note = segment_note(segment)
-            if note is not None and segment.video is not None:
-                return _Video(segment, note)
+            if note is None or segment.video is None:
+                continue
+            times_s = _packet_times_s(segment.video)
+            if times_s:
+                return _Video(segment.video, note, times_s)
+            self.unreadable.append(segment.video)
         return None
 
     def close(self) -> None:
         """Close what is open."""
-        for video in self._ahead:
+        for video in self._videos:
             video.close()
 
 
 class _Video:
-    """Video of one segment; times are seconds on the source's clock."""
+    """Video of one segment, opened when its first picture is asked for.
 
-    def __init__(self, segment: Segment, note: SegmentNote) -> None:
-        assert segment.video is not None
+    Times are seconds on the source's clock.
+
+    Attributes:
+        path: Its file.
+        note: What its segment begins with.
+        is_broken: It cannot be decoded.
+    """
+
+    def __init__(self, path: Path, note: SegmentNote, times_s: Sequence[Fraction]) -> None:
+        """Take a file whose packets have these times on its own clock."""
+        self.path = path
         self.note = note
-        self._path = str(segment.video)
+        self.is_broken = False
         self._offset_s = note.first_dts * Fraction(*note.time_base)
-        with av.open(self._path) as container:
-            packets = (packet for packet in container.demux(video=0) if packet.size)
-            times = (
-                packet.pts * packet.time_base + self._offset_s
-                for packet in packets
-                if packet.pts is not None
-            )
-            self._times_s = np.array(sorted(float(at_s) for at_s in times))
-        self._source = None if len(self._times_s) == 0 else open_source(self._path)
-        self._frames = iter(()) if self._source is None else iter(self._source)
+        self._times_s = np.array([float(at_s + self._offset_s) for at_s in times_s])
+        self._source: Source | None = None
+        self._frames: Iterator[Frame] = iter(())
         self._shown_s = float("-inf")
         self._waiting: Frame | None = None
 
-    @property
-    def is_unused(self) -> bool:
-        """True if no picture of it was asked for."""
-        return self._shown_s == float("-inf")
-
     def is_ahead(self, at_s: Fraction) -> bool:
         """True if it has a picture of that time, after those that were asked for."""
-        if float(at_s) <= self._shown_s or len(self._times_s) == 0:
-            return False
-        return bool(np.abs(self._times_s - float(at_s)).min() < _NEAR_S)
+        return float(at_s) > self._shown_s and bool(
+            np.abs(self._times_s - float(at_s)).min() < _NEAR_S
+        )
 
-    def picture(self, at_s: Fraction) -> NDArray[np.uint8] | None:
-        """The picture of a time; None where it cannot be decoded."""
+    def arrival_ns(self, at_s: Fraction) -> int:
+        """Wall clock when the packet of a time arrived, if the source keeps time."""
+        since_first_s = float(at_s) - float(self._times_s.min())
+        return self.note.began_ns + round(since_first_s * 1e9)
+
+    def picture(self, at_s: Fraction) -> Frame | None:
+        """The frame of a time; None where it cannot be decoded."""
+        if self._source is None:
+            self._open()
         self._shown_s = float(at_s)
         while (frame := self._waiting or next(self._frames, None)) is not None:
             self._waiting = None
             shown_s = self._time_s(frame)
             if abs(shown_s - float(at_s)) < _NEAR_S:
-                return frame.image
+                return frame
             if shown_s > float(at_s):
                 self._waiting = frame
                 return None
         return None
+
+    def _open(self) -> None:
+        """Open it; after a power cut its first picture may be there in part only."""
+        try:
+            self._source = open_source(str(self.path))
+        except SourceUnreadable:
+            self.is_broken = True
+        else:
+            self._frames = iter(self._source)
 
     def _time_s(self, frame: Frame) -> float:
         assert frame.pts is not None and frame.time_base is not None
@@ -119,3 +158,13 @@ class _Video:
         """Close it."""
         if self._source is not None:
             self._source.close()
+
+
+def _packet_times_s(path: Path) -> list[Fraction]:
+    """Presentation times of the packets of a video, as far as it can be read."""
+    times_s = []
+    with suppress(av.error.FFmpegError), av.open(str(path)) as container:
+        for packet in container.demux(video=0):
+            if packet.size and packet.pts is not None:
+                times_s.append(packet.pts * packet.time_base)
+    return times_s

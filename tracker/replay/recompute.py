@@ -137,12 +137,12 @@ class Recomputation:
         if note.epoch != self._epoch:  # another run of the daemon
             self._epoch, self._retracking = note.epoch, None
         retracking = self._begun()
-        image_hwc = None if retracking is None else self._pictures.find(note)
-        if retracking is None or image_hwc is None:
+        picture = None if retracking is None else self._pictures.find(note)
+        if retracking is None or picture is None:
             self.comparison.missing += 1
             self.comparison.say(f"frame {note.seq} is not in the video")
             return
-        self._waiting[note.epoch, note.seq] = retracking.track(note, image_hwc)
+        self._waiting[note.epoch, note.seq] = retracking.track(note, picture.image)
         if len(self._waiting) > _MOST_WAITING:  # it was never sent
             del self._waiting[next(iter(self._waiting))]
 

@@ -1,5 +1,6 @@
 """Reader of recordings: the segments of a folder, and the messages and notes in them."""
 
+import os
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -7,9 +8,17 @@ from pathlib import Path
 
 from tracker.errors import TrackdError, UsageError
 from tracker.extras import import_extra
-from tracker.protocol.recording import PARTS_ENCODING, SEGMENT_FILE, NoteTopic, SegmentNote
+from tracker.protocol.recording import (
+    PARTS_ENCODING,
+    SEGMENT_FILE,
+    NoteTopic,
+    SegmentNote,
+    segment_stem,
+)
+from tracker.replay.span import Span
 
 _MAX_RECORD_BYTES = 2**28
+_MCAP_MAGIC = b"\x89MCAP0\r\n"  # a file begins and ends with it
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,18 +50,45 @@ class Segment:
     messages: Path | None
     video: Path | None
 
+    @property
+    def files(self) -> "tuple[Path, ...]":
+        """Those that are there."""
+        return tuple(path for path in (self.messages, self.video) if path is not None)
+
+    @property
+    def is_finished(self) -> bool:
+        """True if the file of the messages has its end: nothing writes it, nothing cut it short."""
+        try:
+            with (self.messages or Path()).open("rb") as file:
+                file.seek(-len(_MCAP_MAGIC), os.SEEK_END)
+                return file.read() == _MCAP_MAGIC
+        except OSError:
+            return False
+
 
 class Recording:
     """Recording of one stream.
 
     Attributes:
+        folder: Where its files are.
         stream: Its name.
         segments: In the order of their times.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.stream = folder.name
-        self.segments = _segments(folder)
+    def __init__(self, folder: Path, segments: "Sequence[Segment] | None" = None) -> None:
+        """Read which files there are, or take some of its `segments`."""
+        self.folder = folder
+        self.stream = folder.resolve().name
+        self.segments = _segments(folder) if segments is None else list(segments)
+
+    def during(self, span: Span) -> "Recording":
+        """The segments that hold the frames of a time, and the messages about them."""
+        first, last = segment_stem(span.began_ns), segment_stem(span.ended_ns)
+        before = [one for one in self.segments if one.stem <= first]
+        begun = [one for one in self.segments if first < one.stem <= last]
+        after = [one for one in self.segments if one.stem > max(first, last)]
+        # Messages about the last frames of a segment may be in the next one.
+        return Recording(self.folder, [*before[-1:], *begun, *after[:1]])
 
     def messages(self) -> "Iterator[RecordedMessage]":
         """Messages and notes in the order in which they were stored.
@@ -64,14 +100,35 @@ class Recording:
             yield from segment_messages(segment)
 
 
+def is_recording(folder: Path) -> bool:
+    """True if a folder holds segments of a stream, or folders that do."""
+    try:
+        return any(_segments(path) for path in _candidates(folder))
+    except UsageError:
+        return False
+
+
+def open_recording(folder: Path) -> Recording:
+    """The recording of one stream, in its folder or the only one in `record.dir`.
+
+    Raises:
+        UsageError: There is none, or there are several.
+    """
+    found = open_recordings(folder)
+    if len(found) > 1:
+        names = ", ".join(one.stream for one in found)
+        hint = f"give the folder of one, such as {found[0].folder}"
+        raise UsageError(f"{folder} holds recordings of several streams: {names}", hint)
+    return found[0]
+
+
 def open_recordings(folder: Path, stream: str | None = None) -> list[Recording]:
     """The recordings in a folder: those of `record.dir`, or of one stream in it.
 
     Raises:
         UsageError: There is none, or none of that name.
     """
-    folders = [folder, *(path for path in _listed(folder) if path.is_dir())]
-    found = [Recording(path) for path in folders if _segments(path)]
+    found = [Recording(path) for path in _candidates(folder) if _segments(path)]
     if not found:
         hint = "give the folder of record.dir, or that of a stream in it"
         raise UsageError(f"no recording in {folder}", hint)
@@ -126,6 +183,10 @@ def _parts(data: bytes, encoding: str) -> tuple[bytes, ...]:
         parts.append(data[at + 4 : at + 4 + length])
         at += 4 + length
     return tuple(parts)
+
+
+def _candidates(folder: Path) -> list[Path]:
+    return [folder, *(path for path in _listed(folder) if path.is_dir())]
 
 
 def _listed(folder: Path) -> Sequence[Path]:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tracker.protocol.fields import RecordSettings
-from tracker.protocol.recording import SEGMENT_FILE
+from tracker.protocol.recording import SEGMENT_FILE, segment_stem
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _OWNER_ONLY, _OWNER_FOLDER = 0o600, 0o700
@@ -73,10 +73,10 @@ class SegmentFolder:
     def new_stem(self, now_ns: int) -> str:
         """A name for a segment that begins now, later than that of any other."""
         existing = self.segments()
-        stem = _stem(now_ns)
+        stem = segment_stem(now_ns)
         while existing and stem <= existing[-1].stem:  # the clock was set back, or is too coarse
             now_ns = max(now_ns, _time_ns(existing[-1].stem)) + 1_000_000
-            stem = _stem(now_ns)
+            stem = segment_stem(now_ns)
         return stem
 
     def trim(self, current: str | None) -> int:
@@ -171,11 +171,6 @@ def _segment(stem: str, paths: list[Path]) -> Segment:
 def _remove(segment: Segment) -> None:
     for path in segment.paths:
         path.unlink(missing_ok=True)
-
-
-def _stem(at_ns: int) -> str:
-    at = datetime.fromtimestamp(at_ns // 10**9, UTC)
-    return f"{at:%Y%m%dT%H%M%S}.{at_ns // 10**6 % 1000:03d}Z"
 
 
 def _time_ns(stem: str) -> int:

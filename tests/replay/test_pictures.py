@@ -1,0 +1,86 @@
+"""Pictures of recorded frames, found by their times."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.numbered_clip import number_of, numbered
+from tests.support.recordings import FPS, GROUP, Taken
+from tests.support.streams_clips import write_clip
+from tracker.daemon.record.messages import MessageRecorder
+from tracker.protocol.fields import RecordSettings
+from tracker.protocol.recording import FrameNote, NoteTopic
+from tracker.replay.pictures import RecordedPictures
+from tracker.replay.recording import open_recording
+
+FRAMES = 40
+PASSES = 3  # of a source whose clock begins again each time
+BEGAN_NS = 1_800_000_000 * 10**9
+APART_NS = 20 * 10**9  # from one pass to the next
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A recording of passes with two segments each; pictures are numbered through."""
+    folder = tmp_path_factory.mktemp("recorded")
+    recorder = Taken(folder, segment_s=1)
+    messages = MessageRecorder()
+    messages.add("cam", RecordSettings(dir=folder))
+    options = {"g": str(GROUP), "bf": "2", "x264-params": "scenecut=0:b-adapt=0:open-gop=0"}
+    for index in range(PASSES):
+        pictures = [numbered(FRAMES * index + number) for number in range(FRAMES)]
+        recorder.play(write_clip(folder / f"{index}.mp4", pictures, options=options))
+    recorder.end()
+    for index, note in enumerate(recorder.notes):
+        late_ns = 30 * 10**9 // FPS if index % 2 else 0
+        began_ns = BEGAN_NS + index // 2 * APART_NS + late_ns
+        noted = note.model_copy(update={"began_ns": began_ns})
+        messages.note("cam", NoteTopic.SEGMENT, noted.model_dump_json().encode())
+    assert messages.stop(30)
+    return folder / "cam"
+
+
+def found(folder: Path, numbers: list[int]) -> list[int | None]:
+    """The numbers in the pictures of frames of these numbers."""
+    pictures = RecordedPictures(open_recording(folder))
+    seen: list[int | None] = []
+    for number in numbers:
+        index, place = divmod(number, FRAMES)
+        captured_ns = BEGAN_NS + index * APART_NS + place * 10**9 // FPS
+        note = FrameNote(
+            seq=number,
+            epoch=None,
+            pts=place,
+            time_base=(1, FPS),
+            captured_ns=captured_ns,
+            threads=1,
+        )
+        frame = pictures.find(note)
+        seen.append(None if frame is None else number_of(frame.image))
+    pictures.close()
+    return seen
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        list(range(FRAMES * PASSES)),
+        [5, 35, 40 + 35, 80 + 2, 80 + 35],  # no frame of the first segment of the second pass
+        [5, 80 + 6, 80 + 7],  # none of the second pass
+        [80 + 6],
+    ],
+)
+def test_a_picture_is_of_the_pass_that_the_frame_came_in(folder: Path, numbers: list[int]) -> None:
+    assert found(folder, numbers) == numbers
+
+
+def test_a_picture_that_is_not_there_costs_no_other(folder: Path) -> None:
+    videos = sorted(folder.glob("*.mp4"))
+    content = videos[2].read_bytes()
+    try:
+        videos[2].write_bytes(content[: content.index(b"mdat") + 40])  # a part of a picture
+        assert found(folder, [35, 41, 45, 71, 90]) == [35, None, None, 71, 90]
+        videos[2].write_bytes(b"")
+        assert found(folder, [35, 41, 45, 71, 90]) == [35, None, None, 71, 90]
+    finally:
+        videos[2].write_bytes(content)
