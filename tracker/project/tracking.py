@@ -21,8 +21,9 @@ from tracker.annotate.job import Job, Tally
 from tracker.annotate.outputs import Outputs
 from tracker.annotate.pictures import Pictures
 from tracker.annotate.plan import PromptPlan
+from tracker.annotate.progress import OnFrame
 from tracker.annotate.read_ahead import read_ahead
-from tracker.annotate.run import ModelChoice, OnFrame, check_policy, open_session
+from tracker.annotate.run import ModelChoice, check_policy, open_session
 from tracker.annotate.thread_share import sharing_processors
 from tracker.annotate.trackers import FrameTracker, PlanTracker
 from tracker.engine import POLICIES, Session
