@@ -1,6 +1,5 @@
 """The outputs that a live stream can have, and how each is switched on for a measurement."""
 
-import json
 import re
 import shutil
 import time
@@ -35,13 +34,12 @@ class Attached:
 
     Attributes:
         unit: What it passes on.
-        passed_on: So many of them since it was switched on, of what the subscriber of masks
-            counted; it may end the output.
+        passed_on: So many of them since it was switched on; it may end the output.
         pid: Of its own process; None where it is a part of the daemon.
     """
 
     unit: str = ""
-    passed_on: Callable[[Mapping[str, int]], float] = lambda counts: 0
+    passed_on: Callable[[], float] = lambda: 0
     pid: int | None = None
 
 
@@ -98,22 +96,29 @@ def _measured(_folder: Path) -> dict[str, Any]:
 def _previews(stack: ExitStack, daemon: Daemon, _folder: Path) -> Attached:
     subscriber = stack.enter_context(reader("pictures", daemon.config["data"]["bind"], STREAM))
     subscriber.wait_for("ready")
-    return Attached("pictures", lambda counts: _count(subscriber))
+    return Attached("pictures", lambda: _count(subscriber))
 
 
-def _zones(_stack: ExitStack, _daemon: Daemon, _folder: Path) -> Attached:
-    return Attached("events", lambda counts: counts.get(output_readers.EVENT, 0))
+def _zones(_stack: ExitStack, daemon: Daemon, _folder: Path) -> Attached:
+    before = _zone_events(daemon)
+    return Attached("events", lambda: _zone_events(daemon) - before)
+
+
+def _zone_events(daemon: Daemon) -> int:
+    with daemon.client() as client:
+        (stream,) = client.metrics()["streams"]
+        return int(stream["zone_events"])
 
 
 def _sink(_stack: ExitStack, daemon: Daemon, _folder: Path) -> Attached:
     before = _confirmed(daemon)
-    return Attached("events", lambda counts: _confirmed(daemon) - before)
+    return Attached("events", lambda: _confirmed(daemon) - before)
 
 
 def _record(_stack: ExitStack, daemon: Daemon, _folder: Path) -> Attached:
     _wait_until(lambda: _recording(daemon).state == "on", "nothing is recorded")
     before = _recording(daemon).bytes
-    return Attached("MiB", lambda counts: (_recording(daemon).bytes - before) / 2**20)
+    return Attached("MiB", lambda: (_recording(daemon).bytes - before) / 2**20)
 
 
 def _recording(daemon: Daemon) -> RecordingInfo:
@@ -136,7 +141,7 @@ def _ros(stack: ExitStack, daemon: Daemon, folder: Path) -> Attached:
     attached, _ = _bridge(stack, daemon, "ros", *words, until="publishing")
     participant = stack.enter_context(reader("dds", "", f"/{prefix}/{STREAM}"))
     participant.wait_for("ready")
-    return Attached("messages", lambda counts: _count(participant), attached.pid)
+    return Attached("messages", lambda: _count(participant), attached.pid)
 
 
 def _foxglove(stack: ExitStack, daemon: Daemon, _folder: Path) -> Attached:
@@ -144,7 +149,7 @@ def _foxglove(stack: ExitStack, daemon: Daemon, _folder: Path) -> Attached:
     (url,) = re.findall(r"ws://\S+", line)
     viewer = stack.enter_context(reader("foxglove", url, STREAM))
     viewer.wait_for("ready")
-    return Attached("messages", lambda counts: _count(viewer), attached.pid)
+    return Attached("messages", lambda: _count(viewer), attached.pid)
 
 
 def _rerun(stack: ExitStack, daemon: Daemon, folder: Path) -> Attached:
@@ -166,7 +171,7 @@ def _bridge(
     program = stack.enter_context(Program(*words))
     line = program.wait_for(until) if until else ""
 
-    def passed_on(_counts: Mapping[str, int]) -> float:
+    def passed_on() -> float:
         said = program.end()
         found = _PASSED_ON.search(said)
         if found is None:
@@ -185,7 +190,7 @@ def _wait_until(done: Callable[[], bool], otherwise: str) -> None:
 
 
 def _count(program: Program) -> int:
-    return sum(json.loads(program.end()).values())
+    return int(program.end())
 
 
 def _confirmed(daemon: Daemon) -> int:
@@ -211,7 +216,7 @@ def _webhook(stack: ExitStack, folder: Path) -> dict[str, Any]:
 
 _EXTRA = "pip install 'trackd[{}]'"
 OUTPUTS: dict[str, Output] = {
-    NOTHING: Output("masks as RLE, one subscriber, who decodes them; he is there in all rows"),
+    NOTHING: Output("masks as RLE, to one subscriber, who decodes them and is there in all rows"),
     "previews": Output("5 a second, 640 px, to a second subscriber", _previews),
     "zones and measures": Output("16 polygons, 6 lines, all measures", _zones, _measured),
     "MQTT": Output(

@@ -1,50 +1,44 @@
 """Readers of the daemon's outputs: `-m tools.bench.output_readers KIND ADDRESS NAME`.
 
 Each runs in a process of its own. It says `ready` at the first message, and when it is asked to end
-(SIGTERM) how many came, as JSON by kind.
+(SIGTERM) how many came.
 """
 
 import json
 import struct
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterator
 
 from tracker.cli.interrupt import stop_on_signal
 
-RESULT, EMPTY_RESULT, EVENT = "result", "result without a mask", "event"
-PICTURE, MESSAGE = "picture", "message"
 DOMAIN = 77
 _WAIT_S = 0.2
 _FOXGLOVE_DATA = 1  # opcode of binary messages
 _FOXGLOVE_HEAD = struct.Struct("<BIQ")  # opcode, subscription, time in ns
 
 
-def results(address: str, stream: str) -> Iterator[str | None]:
-    """The kind of each message of a stream, masks decoded; None where none came for a while."""
-    from tracker.client import Client, Event
+def results(address: str, stream: str) -> Iterator[bool]:
+    """True for each message of a stream, masks decoded; False where none came for a while."""
+    from tracker.client import Client, Result
 
     with Client(data=address) as client, client.results_and_events(stream) as subscription:
         while True:
             received = subscription.receive(_WAIT_S)
-            if received is None:
-                yield None
-            elif isinstance(received, Event):
-                yield EVENT
-            else:
-                yield RESULT if received.masks() else EMPTY_RESULT
+            if isinstance(received, Result):
+                received.masks()
+            yield received is not None
 
 
-def pictures(address: str, stream: str) -> Iterator[str | None]:
+def pictures(address: str, stream: str) -> Iterator[bool]:
     """The same for previews, as the stream's settings have them; the JPEG is not decoded."""
     from tracker.client import Client
 
     with Client(data=address) as client, client.frames(stream) as subscription:
         while True:
-            yield None if subscription.receive(_WAIT_S) is None else PICTURE
+            yield subscription.receive(_WAIT_S) is not None
 
 
-def dds(_address: str, namespace: str) -> Iterator[str | None]:
+def dds(_address: str, namespace: str) -> Iterator[bool]:
     """The same for both topics of `trackd ros`, as sensor data."""
     from cyclonedds.core import Policy, Qos
     from cyclonedds.domain import Domain, DomainParticipant
@@ -72,10 +66,10 @@ def dds(_address: str, namespace: str) -> Iterator[str | None]:
     while kept:
         for reader in readers:
             taken = list(reader.take_iter(timeout=duration(milliseconds=5)))
-            yield from [MESSAGE] * len(taken) or [None]
+            yield from [True] * len(taken) or [False]
 
 
-def foxglove(url: str, _name: str) -> Iterator[str | None]:
+def foxglove(url: str, _name: str) -> Iterator[bool]:
     """The same for all channels of a server of Foxglove's protocol."""
     from websockets.sync.client import connect
 
@@ -84,16 +78,16 @@ def foxglove(url: str, _name: str) -> Iterator[str | None]:
             try:
                 data = socket.recv(_WAIT_S)
             except TimeoutError:
-                yield None
+                yield False
                 continue
             if isinstance(data, bytes):
-                yield MESSAGE if _FOXGLOVE_HEAD.unpack_from(data)[0] == _FOXGLOVE_DATA else None
+                yield _FOXGLOVE_HEAD.unpack_from(data)[0] == _FOXGLOVE_DATA
             elif (told := json.loads(data))["op"] == "advertise":
                 asked = [{"id": one["id"], "channelId": one["id"]} for one in told["channels"]]
                 socket.send(json.dumps({"op": "subscribe", "subscriptions": asked}))
 
 
-READERS: dict[str, Callable[[str, str], Iterator[str | None]]] = {
+READERS: dict[str, Callable[[str, str], Iterator[bool]]] = {
     "results": results,
     "pictures": pictures,
     "dds": dds,
@@ -103,16 +97,15 @@ READERS: dict[str, Callable[[str, str], Iterator[str | None]]] = {
 
 def main(kind: str, address: str, name: str) -> None:
     """Read until it is asked to end."""
-    counts: Counter[str] = Counter()
+    count = 0
     with stop_on_signal() as should_stop:
-        for what in READERS[kind](address, name):
+        for came in READERS[kind](address, name):
             if should_stop():
                 break
-            if what is not None:
-                if not counts:
-                    print("ready", flush=True)
-                counts[what] += 1
-    print(json.dumps(counts), flush=True)
+            count += came
+            if came and count == 1:
+                print("ready", flush=True)
+    print(count, flush=True)
 
 
 if __name__ == "__main__":

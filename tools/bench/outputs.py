@@ -7,7 +7,6 @@ ratio is to the mean of the two. Sinks of events have daemons of their own, whic
 """
 
 import argparse
-import json
 import os
 import sys
 import tempfile
@@ -23,8 +22,8 @@ from tools.bench.conditions import conditions_of
 from tools.bench.footage import Size, find_clip, write_scaled
 from tools.bench.live_outputs import NOTHING, OUTPUTS, STREAM, Attached, Output, reader
 from tools.bench.models import daemon_model
-from tools.bench.output_readers import EMPTY_RESULT, RESULT
 from tools.bench.processor_time import processor_s
+from tools.bench.program import Program
 from tools.bench.record import Contender, Fact, Footage, Run, Series
 from tools.serving import Daemon
 from tracker.client import Client
@@ -36,7 +35,7 @@ QUICK = {
     **{"outputs": ("previews", "zones and measures")},
 }
 RATE, DAEMON_MS, OWN_MS = "tracked", "processor time of the daemon", "processor time of the output"
-PASSED_ON, IN_SIGHT = "passed on", "share of results with a mask"
+PASSED_ON, IN_SIGHT = "passed on", "in sight at the end"
 _BOX = (0.27, 0.11, 0.46, 0.83)
 _PROMPT_S = 25.0
 
@@ -111,7 +110,7 @@ class Turn:
         own_ms: Likewise of the output's own process; None where it has none.
         passed_on: What the output passed on in a second.
         unit: Of what it passed on.
-        in_sight: Share of the results that hold a mask.
+        in_sight: The object has a mask at the end.
     """
 
     rate: float
@@ -119,27 +118,24 @@ class Turn:
     own_ms: float | None
     passed_on: float
     unit: str
-    in_sight: float
+    in_sight: bool
 
     @classmethod
-    def of(
-        cls, spent: "Counters", passed_on: float, attached: Attached, results: Mapping[str, int]
-    ) -> Self:
+    def of(cls, spent: "Counters", passed_on: float, attached: Attached, in_sight: bool) -> Self:
         """The turn in which so much was done.
 
         Raises:
-            TrackdError: Nothing was tracked, or nothing was received.
+            TrackdError: Nothing was tracked.
         """
-        masks, empty = results.get(RESULT, 0), results.get(EMPTY_RESULT, 0)
-        if not spent.tracked or not masks + empty:
-            raise TrackdError(f"{STREAM} gave no result", "give --seconds more")
+        if not spent.tracked:
+            raise TrackdError("no frame was tracked", "give --seconds more")
         return cls(
             rate=spent.tracked / spent.at_s,
             daemon_ms=1000 * spent.daemon_s / spent.tracked,
             own_ms=None if attached.pid is None else 1000 * spent.own_s / spent.tracked,
             passed_on=passed_on,
             unit=attached.unit,
-            in_sight=masks / (masks + empty),
+            in_sight=in_sight,
         )
 
 
@@ -147,7 +143,7 @@ Rounds = list[list[Turn]]
 
 
 class Scene:
-    """Daemons that wait for their turns, one without sinks and one for each sink."""
+    """Daemons that wait for their turns, one without sinks and one for each, with subscribers."""
 
     def __init__(
         self,
@@ -159,6 +155,7 @@ class Scene:
         self._folder = folder
         self._options = options
         self._daemons: dict[str, Daemon] = {}
+        self._subscribers: dict[Path, Program] = {}
         for name in (NOTHING, *options.outputs):
             output = OUTPUTS[name]
             if name == NOTHING or (output.notify is not None and not output.problem):
@@ -167,6 +164,8 @@ class Scene:
                 sinks = {} if output.notify is None else {"notify": output.notify(stack, own)}
                 daemon = Daemon(own, {**config, **sinks})
                 self._daemons[name] = stack.enter_context(daemon)
+                subscriber = reader("results", daemon.config["data"]["bind"], STREAM)
+                self._subscribers[daemon.path] = stack.enter_context(subscriber)
 
     def turn(self, name: str) -> Turn:
         """Track for a while with an output."""
@@ -178,17 +177,15 @@ class Scene:
             client.add_stream(STREAM, clip, loop=True, **output.settings(folder))
             stack.callback(client.remove_stream, STREAM)
             client.prompt(STREAM, box=_BOX, normalized=True, wait_s=_PROMPT_S)
-            data = daemon.config["data"]["bind"]
-            subscriber = stack.enter_context(reader("results", data, STREAM))
-            subscriber.wait_for("ready")
+            self._subscribers[daemon.path].wait_for("ready")
             attached, begun_s = output.attach(stack, daemon, folder), time.monotonic()
             time.sleep(self._options.settle)
             before = Counters.now(client, daemon, attached)
             time.sleep(self._options.seconds)
             spent = Counters.now(client, daemon, attached).since(before)
-            results = json.loads(subscriber.end())
-            passed_on = attached.passed_on(results) / (time.monotonic() - begun_s)
-        turn = Turn.of(spent, passed_on, attached, results)
+            (item,) = client.objects(STREAM)
+            passed_on = attached.passed_on() / (time.monotonic() - begun_s)
+        turn = Turn.of(spent, passed_on, attached, item.box is not None)
         print(name, turn, file=sys.stderr, flush=True)
         return turn
 
