@@ -34,6 +34,8 @@ def outputs_run() -> Run:
             series("tracked", "frames/s", NOTHING, (10, 30, 50), (5, 15, 25)),
             series("tracked", "frames/s", "first", (20,), (10,)),
             series("tracked", "frames/s", "second", (20,), (10,)),
+            series("processor time of the daemon", "ms a frame", NOTHING, (8, 8, 8), (9, 9, 9)),
+            series("processor time of the daemon", "ms a frame", "second", (8,), (18,)),
             series("processor time of the output", "ms a frame", "second", (7,), (9,)),
             series("passed on", "pictures a second", "second", (5,), (5,)),
         ),
@@ -46,9 +48,11 @@ def outputs_run() -> Run:
 
 def test_the_table_compares_each_output_with_the_turns_beside_it() -> None:
     text = "\n".join(section(outputs_run()))
-    assert f"| {NOTHING} | 20 | - |" in text
-    assert "| first | 15 | 1.00 (1.00 to 1.00) | - | - | - |" in text
-    assert "| second | 15 | 0.50 (0.50 to 0.50) | - | 8 | 5 pictures |" in text
+    assert f"| {NOTHING} | 20 | - | 8.50 | - | - | - |" in text
+    assert "| first | 15 | 1.00 (1.00 to 1.00) | - | - | - | - |" in text
+    assert (
+        "| second | 15 | 0.50 (0.50 to 0.50) | 13 | 1.50 (1.00 to 2.00) | 8 | 5 pictures |" in text
+    )
     assert "**It could not be measured: it needs a package**" in text
     assert "| second | 15 | 0.50" in "\n".join(summary([Record(runs=(outputs_run(),))]))
 

@@ -4,11 +4,13 @@ from statistics import mean, median
 
 from tools.bench.record import Run, Series
 from tools.bench.report.words import NOTHING, number, table, times
-from tools.bench.stats import Spread, spread
+from tools.bench.stats import spread
 
+_RATE, _DAEMON, _OWN = "tracked", "processor time of the daemon", "processor time of the output"
 _HEADINGS = (
-    *("output", "frames/s", "of those without, median (least to most)"),
-    *("daemon, ms of processor a frame", "its own process", "passed on a second"),
+    *("output", "frames/s", "times those without, median (least to most)"),
+    *("daemon, ms of processor a frame", "times that without, median (least to most)"),
+    *("its own process, ms a frame", "passed on a second"),
 )
 
 
@@ -21,27 +23,29 @@ def outputs_lines(run: Run) -> list[str]:
         rows.append(
             [
                 name,
-                _median(run.find("tracked", output=name)),
-                times(shares(run, place, name)) if place else NOTHING,
-                _median(run.find("processor time of the daemon", output=name)),
-                _median(run.find("processor time of the output", output=name)),
+                _median(run.find(_RATE, output=name)),
+                _against(run, _RATE, name, place),
+                _median(run.find(_DAEMON, output=name)),
+                _against(run, _DAEMON, name, place),
+                _median(run.find(_OWN, output=name)),
                 _median(passed_on) + (f" {passed_on.unit.partition(' ')[0]}" if passed_on else ""),
             ]
         )
     return table(_HEADINGS, rows)
 
 
-def shares(run: Run, place: int, name: str) -> Spread:
-    """Frames/s with the output at a place of a round by the mean of the turns beside it without."""
-    tracked = run.find("tracked", output=name)
-    without = run.find("tracked", output=run.contenders[0].name)
-    assert tracked is not None and without is not None
-    return spread(
-        [
-            one[0] / mean(beside[place - 1 : place + 1])
-            for one, beside in zip(tracked.rounds, without.rounds, strict=True)
-        ]
-    )
+def _against(run: Run, quantity: str, name: str, place: int) -> str:
+    """A quantity by the mean of the turns without outputs before and after, round by round.
+
+    The output at `place` of a round, counted from 1, stands between those at `place - 1` and
+    `place`.
+    """
+    series = run.find(quantity, output=name)
+    without = run.find(quantity, output=run.contenders[0].name)
+    if not place or series is None or without is None:
+        return NOTHING
+    pairs = zip(series.rounds, without.rounds, strict=True)
+    return times(spread([one[0] / mean(beside[place - 1 : place + 1]) for one, beside in pairs]))
 
 
 def _median(series: Series | None) -> str:
