@@ -5,7 +5,7 @@ import shutil
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -36,11 +36,13 @@ class Attached:
         unit: What it passes on.
         passed_on: So many of them since it was switched on; it may end the output.
         pid: Of its own process; None where it is a part of the daemon.
+        begun_s: On the monotonic clock, when it was switched on.
     """
 
     unit: str = ""
     passed_on: Callable[[], float] = lambda: 0
     pid: int | None = None
+    begun_s: float = field(default_factory=time.monotonic)
 
 
 Attach = Callable[[ExitStack, Daemon, Path], Attached]
