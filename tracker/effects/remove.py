@@ -153,7 +153,7 @@ class _Sample:
 
 
 def _margin_px(shot: Shot) -> float:
-    return max(shot.image_hwc.shape[:2]) * _MARGIN
+    return float(max(shot.image_hwc.shape[:2]) * _MARGIN)
 
 
 def _too_many(views: Sequence[View]) -> bool:
