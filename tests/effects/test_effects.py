@@ -225,6 +225,23 @@ def test_what_looks_ahead_counts_the_masks_that_it_holds(monkeypatch: pytest.Mon
     assert most_ahead("crop", 8) == most_ahead("crop", 1) == 10
 
 
+def test_remove_holds_no_more_than_its_bound(monkeypatch: pytest.MonkeyPatch):
+    """Pictures with the hole, and of frames to come the object's mask and distances."""
+    most = 40 * 3 * HEIGHT * WIDTH
+    monkeypatch.setattr("tracker.effects.remove._MAX_BYTES", most)
+    chain = EffectChain(parse_effects("remove"), 25)
+    arrays, held = [], []
+    for index in range(60):
+        image = NOISE.copy()
+        item = seen(1, 20, 20, 60, 60)
+        arrays += [(weakref.ref(image), 3 + 1), (weakref.ref(item.mask_hw), 1 + 4)]
+        frame = Frame("main", index, index, Fraction(1, 25), 0, image)
+        list(chain.push(frame, TrackResult(index, (item,), StageTimes(0, 0))))
+        del image, item, frame
+        held.append(sum(size for array, size in arrays if array() is not None) * HEIGHT * WIDTH)
+    assert 0.6 * most < max(held) <= most
+
+
 def test_crop_holds_pictures_alone():
     chain = EffectChain(parse_effects("crop"), 25)
     masks = []

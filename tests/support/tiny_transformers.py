@@ -18,7 +18,7 @@ def _bert_tokenizer(folder: Path) -> hf.BertTokenizerFast:
     return hf.BertTokenizerFast(vocab={word: i for i, word in enumerate(words)}, do_lower_case=True)
 
 
-def _clip_tokenizer(folder: Path) -> hf.CLIPTokenizerFast:
+def clip_tokenizer(folder: Path) -> hf.CLIPTokenizerFast:
     """Bytes as tokens, each also as the last of a word, and no merges."""
     from transformers.convert_slow_tokenizer import bytes_to_unicode
 
@@ -92,7 +92,7 @@ def owlv2(folder: Path) -> None:
     vision = {**tower, "image_size": SIDE, "patch_size": 32}
     config = hf.Owlv2Config(text_config=text, vision_config=vision, projection_dim=16)
     images = _image_processor("Owlv2ImageProcessor", size={"height": SIDE, "width": SIDE})
-    processor = hf.Owlv2Processor(images, _clip_tokenizer(folder))
+    processor = hf.Owlv2Processor(images, clip_tokenizer(folder))
     _save(folder, hf.Owlv2ForObjectDetection(config), processor)
 
 
@@ -133,7 +133,7 @@ def omdet_turbo(folder: Path) -> None:
     images = _image_processor(
         "DetrImageProcessor", size={"height": SIDE, "width": SIDE}, do_pad=False
     )
-    processor = hf.OmDetTurboProcessor(images, _clip_tokenizer(folder))
+    processor = hf.OmDetTurboProcessor(images, clip_tokenizer(folder))
     _save(folder, hf.OmDetTurboForObjectDetection(config), processor)
 
 

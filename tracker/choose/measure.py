@@ -54,9 +54,13 @@ class Measurement:
 
 
 def names_here() -> tuple[str, ...]:
-    """Names of the models whose files are on this machine."""
+    """Names of the models whose files are on this machine, but for those that fill pictures."""
     trackers = [spec.name for spec in REGISTRY.values() if checkpoint_path(spec).is_file()]
-    others = [entry.name for entry in CATALOG.values() if model_folder(entry) is not None]
+    others = [
+        entry.name
+        for entry in CATALOG.values()
+        if entry.task is not Task.INPAINT and model_folder(entry) is not None
+    ]
     return (*trackers, *others)
 
 

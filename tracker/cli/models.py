@@ -1,4 +1,4 @@
-"""`trackd models`: models that track, segment and find, their licenses, and how to get them."""
+"""`trackd models`: those that track, segment, find and fill, their licenses, how to get them."""
 
 import argparse
 import json
@@ -38,8 +38,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     """Add the command to `trackd`."""
     parser = subparsers.add_parser(
         "models",
-        help="list, fetch or measure models that track, segment and find",
-        description="Lists the models that track, segment and find, or fetches one.",
+        help="list, fetch or measure models that track, segment, find and fill",
+        description="Lists the models that track, segment, find and fill, or fetches one.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -86,7 +86,10 @@ class EffectRequest:
 
 
 class Stage(Protocol):
-    """A step that shots go through in order; it may hold some back, to look ahead."""
+    """A step that shots go through in order; it may hold some back, to look ahead.
+
+    It may also have `notes`, a tuple of lines about what it did, which the summary shows.
+    """
 
     def push(self, shot: Shot) -> Iterator[Shot]:
         """Take one shot; give those that are finished."""

@@ -86,6 +86,11 @@ class EffectChain:
         for index, stage in enumerate(self._stages):
             yield from self._through(index + 1, stage.flush())
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the steps have to say of what they did."""
+        return tuple(note for stage in self._stages for note in getattr(stage, "notes", ()))
+
     def _through(self, first: int, shots: Iterable[Shot]) -> Iterator[Shot]:
         if first == len(self._stages):
             yield from shots

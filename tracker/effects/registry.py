@@ -64,6 +64,13 @@ def _remove(request: EffectRequest) -> Stage:
     return RemoveStage(request)
 
 
+def _check_remove(argument: str) -> None:
+    if argument:
+        from tracker.effects.inpaint import check_inpainting
+
+        check_inpainting(argument)
+
+
 def _crop(request: EffectRequest) -> Stage:
     from tracker.effects.crop import CropStage
 
@@ -104,7 +111,13 @@ EFFECTS = Registry(
             check=_check_background,
             takes_rest=True,
         ),
-        EffectSpec("remove", "the objects filled with what is behind them", stage=_remove),
+        EffectSpec(
+            "remove",
+            "the objects filled with what is behind them",
+            stage=_remove,
+            argument="MODEL",
+            check=_check_remove,
+        ),
         EffectSpec(
             "crop",
             "the part around the objects, 9x16 or another shape",

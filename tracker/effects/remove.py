@@ -1,69 +1,62 @@
 """Removal of objects: what was behind them is taken from other frames of the video.
 
-Frames before and after are aligned to this one by homographies (corners tracked by Lucas and
-Kanade's method, RANSAC), outside of all objects. Where several saw a hidden pixel, colours near
-their median are averaged, those near in time for more, after light is matched around the hole.
-What no frame saw is filled by OpenCV's inpainting (Telea 2004).
+Frames before and after are aligned to this one by homographies, outside of all objects. Where
+several saw a hidden pixel, colours near their median are averaged, those near in time for more,
+after light is matched around the hole. What no frame saw is filled by OpenCV's inpainting (Telea
+2004), or by a diffusion model.
 """
 
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from tracker.effects.alignment import (
+    Homography,
+    Part,
+    View,
+    around,
+    homography,
+    light_shift,
+    view_of,
+    warped,
+)
 from tracker.effects.base import EffectRequest, Shot
+from tracker.effects.clean_plate import clean_plate, telea
 from tracker.effects.edges import composed, feather_px, matte
 
 _MAX_BYTES = 384 * 1024 * 1024  # of frames that are held, with their masks
 _OFFSETS = (3, 7, 13, 21, 32, 45)  # of the frames that are looked at, before and after
 _MARGIN = 1 / 90  # of the longer side, around the masks: shadows and soft edges
 _RING_PX = 12  # around the hole, where light is matched
-_CORNERS = 500
-_TRACK_WIDTH = 640  # of the pictures whose corners are tracked
-_MIN_MATCHES = 12
-_INPAINT_PX = 5
 _NEAR_MEDIAN = 14.0  # of 255
-
-Homography = NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _View:
-    """A frame that is held: the shot, its hole, and what alignment needs of it."""
-
-    shot: Shot
-    hole_hw: NDArray[np.uint8]
-    grey_hw: NDArray[np.uint8]
-    corners: NDArray[np.float32]
-    to_next: Homography | None
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of all that it holds."""
-        arrays = (self.hole_hw, self.grey_hw, self.corners)
-        return self.shot.nbytes + sum(array.nbytes for array in arrays)
+_PIXELS = 1 << 16  # of a hole that are averaged at a time
 
 
 class RemoveStage:
-    """Stage that fills objects with what is behind them; it looks ahead and back."""
+    """Stage that fills objects with what is behind them; it looks ahead and back.
+
+    Raises:
+        TrackdError: The inpainting model that the request names cannot be loaded.
+    """
 
     def __init__(self, request: EffectRequest) -> None:
-        """Take the target."""
+        """Take the target, and load the model that fills what no frame saw, if one is named."""
         self._target = request.target
-        self._views: deque[_View] = deque()
+        self._views: deque[View] = deque()
         self._index = 0  # of the next one to give
+        self._plate = clean_plate(request.argument) if request.argument else None
 
     def push(self, shot: Shot) -> Iterator[Shot]:
         """The shots for which the frames after them are known."""
         if self._views and self._views[-1].shot.image_hwc.shape != shot.image_hwc.shape:
             yield from self.flush()  # frames of another size cannot be aligned
-        view = self._view(shot)
+        view = view_of(shot, self._target, _margin_px(shot))
         if self._views:
             last = self._views.pop()
-            self._views.append(replace(last, to_next=_homography(last, view, None)))
+            self._views.append(replace(last, to_next=homography(last, view, None)))
         self._views.append(view)
         while _too_many(list(self._views)[self._index :]):
             yield self._next()
@@ -75,20 +68,10 @@ class RemoveStage:
         self._views.clear()
         self._index = 0
 
-    def _view(self, shot: Shot) -> _View:
-        height, width = shot.image_hwc.shape[:2]
-        margin = max(height, width) * _MARGIN
-        hole_hw = (matte(shot, self._target, 1.0, margin) > 0).astype(np.uint8)
-        # Corners of objects that move by themselves tell nothing of the camera.
-        still_hw = (matte(shot, type(self._target)(), 1.0, margin) == 0).astype(np.uint8)
-        scale = min(1.0, _TRACK_WIDTH / width)
-        small_wh = (max(16, round(width * scale)), max(16, round(height * scale)))
-        small = cv2.resize(shot.image_hwc[..., :3], small_wh, interpolation=cv2.INTER_AREA)
-        grey_hw = np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), np.uint8)
-        where = cv2.resize(still_hw, small_wh, interpolation=cv2.INTER_NEAREST)
-        corners = cv2.goodFeaturesToTrack(grey_hw, _CORNERS, 0.005, 7, mask=where)
-        found = np.zeros((0, 1, 2), np.float32) if corners is None else corners
-        return _View(shot, hole_hw, grey_hw, np.asarray(found, np.float32), None)
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """How often a model was asked."""
+        return () if self._plate is None else self._plate.notes
 
     def _next(self) -> Shot:
         view = self._views[self._index]
@@ -103,61 +86,43 @@ class RemoveStage:
             self._index -= 1
         return done
 
-    def _filled(self, index: int, view: _View) -> Shot:
-        image_hwc = np.ascontiguousarray(view.shot.image_hwc[..., :3])
-        part = _around(view.hole_hw, _RING_PX)
+    def _filled(self, index: int, view: View) -> Shot:
+        behind_hwc = np.array(view.shot.image_hwc[..., :3])
+        part = around(view.hole_hw, _RING_PX)
         hole_hw = view.hole_hw[part] > 0
-        patch = image_hwc[part].copy()
-        samples, known, weights = [], [], []
-        for other_index in self._others(index):
-            seen = self._seen(index, other_index, part)
-            if seen is None:
-                continue
-            colours_hwc, known_hw = seen
-            colours_hwc = _lit_alike(colours_hwc, patch, known_hw & ~hole_hw)
-            samples.append(colours_hwc[hole_hw])
-            known.append(known_hw[hole_hw])
-            weights.append(1 / abs(other_index - index))
-        unseen_hw = hole_hw.astype(np.uint8)
+        samples = list(self._samples(index, part))
+        unseen_hw = view.hole_hw.copy()
         if samples:
-            colours, seen_n = _robust_mean(np.stack(samples), np.stack(known), np.array(weights))
-            unseen_hw[hole_hw] = ~seen_n
-            patch[hole_hw] = np.rint(colours).clip(0, 255)
+            colours_nc, seen_n = _robust_mean(samples)
+            behind_hwc[part][hole_hw] = np.rint(colours_nc).clip(0, 255)
+            unseen_hw[part][hole_hw] = ~seen_n
         if unseen_hw.any():
-            patch = np.asarray(cv2.inpaint(patch, unseen_hw, _INPAINT_PX, cv2.INPAINT_TELEA))
-        behind_hwc = image_hwc.copy()
-        behind_hwc[part] = patch
-        height, width = image_hwc.shape[:2]
+            behind_hwc = (self._plate or telea)(view, behind_hwc, unseen_hw)
+        height, width = view.hole_hw.shape
         soft = feather_px(height, width)
-        margin = max(height, width) * _MARGIN
-        alpha_hw = matte(view.shot, self._target, soft, max(0.0, margin - soft / 2))
+        alpha_hw = matte(view.shot, self._target, soft, max(0.0, _margin_px(view.shot) - soft / 2))
         return replace(view.shot, image_hwc=composed(view.shot.image_hwc, behind_hwc, alpha_hw))
 
-    def _others(self, index: int) -> list[int]:
+    def _samples(self, index: int, part: Part) -> Iterator["_Sample"]:
+        """What other frames saw of the pixels of the hole, which is in `part`."""
+        here = self._views[index]
+        hole_hw = here.hole_hw[part] > 0
+        image_hwc = here.shot.image_hwc[part][..., :3]
         near = [index + sign * offset for offset in _OFFSETS for sign in (-1, 1)]
-        return [other for other in near if 0 <= other < len(self._views)]
-
-    def _seen(
-        self, index: int, other_index: int, part: tuple[slice, slice]
-    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]] | None:
-        """Another frame as this one sees it in `part`, and where it shows no object."""
-        here, other = self._views[index], self._views[other_index]
-        guess = self._chained(index, other_index)
-        small = _homography(here, other, guess)
-        if small is None:
-            return None
-        height, width = here.shot.image_hwc.shape[:2]
-        scale = np.diag([here.grey_hw.shape[1] / width, here.grey_hw.shape[0] / height, 1.0])
-        corner = np.array([[1, 0, part[1].start], [0, 1, part[0].start], [0, 0, 1]], np.float64)
-        to_other = np.linalg.inv(scale) @ small @ scale @ corner
-        size_wh = (part[1].stop - part[1].start, part[0].stop - part[0].start)
-        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        colours = cv2.warpPerspective(other.shot.image_hwc[..., :3], to_other, size_wh, flags=flags)
-        hidden = cv2.warpPerspective(
-            other.hole_hw, to_other, size_wh, flags=flags, borderMode=cv2.BORDER_CONSTANT,
-            borderValue=1,
-        )  # fmt: skip
-        return np.asarray(colours, np.float32), np.asarray(hidden == 0, np.bool_)
+        for other_index in near:
+            if not 0 <= other_index < len(self._views):
+                continue
+            other = self._views[other_index]
+            to_other = homography(here, other, self._chained(index, other_index))
+            if to_other is None:
+                continue
+            colours_hwc, known_hw = warped(other, to_other, part)
+            yield _Sample(
+                colours_hwc[hole_hw],
+                known_hw[hole_hw],
+                light_shift(colours_hwc, image_hwc, known_hw & ~hole_hw),
+                1 / abs(other_index - index),
+            )
 
     def _chained(self, index: int, other_index: int) -> Homography | None:
         """A guess of how a frame maps to another: from neighbour to neighbour."""
@@ -170,71 +135,62 @@ class RemoveStage:
         return total if index < other_index else np.asarray(np.linalg.inv(total), np.float64)
 
 
-def _too_many(views: Sequence[_View]) -> bool:
+@dataclass(frozen=True, slots=True, eq=False)
+class _Sample:
+    """What another frame saw of the n pixels of a hole.
+
+    Attributes:
+        colours_nc: uint8 RGB [n, 3].
+        known_n: Whether it shows what is behind, bool [n].
+        shift_c: Added to its colours, its light is that of this frame, float32 [3].
+        weight: Of its colours in the mean.
+    """
+
+    colours_nc: NDArray[np.uint8]
+    known_n: NDArray[np.bool_]
+    shift_c: NDArray[np.float32]
+    weight: float
+
+
+def _margin_px(shot: Shot) -> float:
+    return float(max(shot.image_hwc.shape[:2]) * _MARGIN)
+
+
+def _too_many(views: Sequence[View]) -> bool:
     """True for more frames, before the one to fill or after it, than are looked at or have room."""
     if len(views) < 2:
         return False
     return len(views) > max(_OFFSETS) or 2 * sum(view.nbytes for view in views) > _MAX_BYTES
 
 
-def _homography(first: _View, second: _View, guess: Homography | None) -> Homography | None:
-    """How points of the first small picture map to the second; None where too few agree."""
-    if len(first.corners) < _MIN_MATCHES:
-        return None
-    begin = first.corners
-    start = begin if guess is None else cv2.perspectiveTransform(begin, guess)
-    ends, found, _ = cv2.calcOpticalFlowPyrLK(
-        first.grey_hw,
-        second.grey_hw,
-        begin,
-        np.asarray(start, np.float32).copy(),
-        winSize=(21, 21),
-        maxLevel=3,
-        flags=cv2.OPTFLOW_USE_INITIAL_FLOW,
-    )
-    good = found.ravel() > 0
-    if good.sum() < _MIN_MATCHES:
-        return None
-    matrix, inliers = cv2.findHomography(begin[good], ends[good], cv2.RANSAC, 1.5)
-    if matrix is None or inliers.sum() < _MIN_MATCHES:
-        return None
-    return np.asarray(matrix, np.float64)
-
-
-def _around(hole_hw: NDArray[np.uint8], margin_px: int) -> tuple[slice, slice]:
-    """The box of the hole and a margin, as rows and columns."""
-    rows, columns = np.flatnonzero(hole_hw.any(axis=1)), np.flatnonzero(hole_hw.any(axis=0))
-    height, width = hole_hw.shape
-    return (
-        slice(max(0, int(rows[0]) - margin_px), min(height, int(rows[-1]) + 1 + margin_px)),
-        slice(max(0, int(columns[0]) - margin_px), min(width, int(columns[-1]) + 1 + margin_px)),
-    )
-
-
-def _robust_mean(
-    colours_knc: NDArray[np.float32], known_kn: NDArray[np.bool_], weights_k: NDArray[np.float64]
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+def _robust_mean(samples: Sequence[_Sample]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Mean colour of each pixel over the frames that saw it, and whether any did.
 
     Only those whose lightness is near the median of all: what moved by itself, a leash or a shadow
     outside of the mask, is seen by few.
     """
-    lightness_kn = np.where(known_kn, colours_knc.mean(axis=2), np.inf)
+    count = len(samples[0].known_n)
+    mean_nc, seen_n = np.zeros((count, 3), np.float32), np.zeros(count, np.bool_)
+    weights_k = np.array([sample.weight for sample in samples], np.float32)
+    for start in range(0, count, _PIXELS):
+        some = slice(start, start + _PIXELS)
+        colours_knc = np.stack([one.colours_nc[some] + one.shift_c for one in samples])
+        known_kn = np.stack([one.known_n[some] for one in samples])
+        near_kn = known_kn & _near_median(colours_knc.mean(axis=2), known_kn)
+        weights_kn = weights_k[:, None] * near_kn
+        total_n = weights_kn.sum(axis=0)
+        sum_nc = np.einsum("kn,knc->nc", weights_kn, colours_knc)
+        mean_nc[some] = sum_nc / np.maximum(total_n, 1e-9)[:, None]
+        seen_n[some] = total_n > 0
+    return mean_nc, seen_n
+
+
+def _near_median(
+    lightness_kn: NDArray[np.float32], known_kn: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """Whether a value is near the (lower) median of the known ones of its column."""
+    lightness_kn = np.where(known_kn, lightness_kn, np.inf)
     middle_n = np.maximum(known_kn.sum(axis=0) - 1, 0) // 2
     median_n = np.take_along_axis(np.sort(lightness_kn, axis=0), middle_n[None], axis=0)[0]
     with np.errstate(invalid="ignore"):
-        near_kn = known_kn & (np.abs(lightness_kn - median_n) <= _NEAR_MEDIAN)
-    weights_kn = weights_k[:, None].astype(np.float32) * near_kn
-    total_n = weights_kn.sum(axis=0)
-    mean_nc = np.einsum("kn,knc->nc", weights_kn, colours_knc) / np.maximum(total_n, 1e-9)[:, None]
-    return np.asarray(mean_nc, np.float32), np.asarray(total_n > 0, np.bool_)
-
-
-def _lit_alike(
-    colours_hwc: NDArray[np.float32], here_hwc: NDArray[np.uint8], ring_hw: NDArray[np.bool_]
-) -> NDArray[np.float32]:
-    """Colours shifted so that their mean around the hole is that of this frame."""
-    if not ring_hw.any():
-        return colours_hwc
-    shift = here_hwc[ring_hw].astype(np.float32).mean(axis=0) - colours_hwc[ring_hw].mean(axis=0)
-    return np.asarray(colours_hwc + shift, np.float32)
+        return np.asarray(np.abs(lightness_kn - median_n) <= _NEAR_MEDIAN, np.bool_)

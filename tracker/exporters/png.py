@@ -32,6 +32,11 @@ class PngWriter:
         """Write the rest."""
         self._save(self._chain.flush())
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What effects did."""
+        return self._chain.notes
+
     def _save(self, shots: Iterable[Shot]) -> None:
         for shot in shots:
             image = Image.fromarray(shot.image_hwc)

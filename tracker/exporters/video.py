@@ -100,8 +100,8 @@ class EffectVideoWriter:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the video could not keep of its source."""
-        return () if self._video is None else self._video.notes
+        """What the video could not keep of its source, and what effects did."""
+        return (*self._chain.notes, *(() if self._video is None else self._video.notes))
 
     def _encode(self, shots: Iterable[Shot]) -> None:
         for shot in shots:

@@ -1,4 +1,4 @@
-"""Catalogue of the models of others that segment and find: licenses, sizes, and where they lie.
+"""Catalogue of the models of others that segment, find and fill: licenses, sizes, where they lie.
 
 The models that track are in `tracker.models.registry`.
 """
@@ -18,13 +18,20 @@ class Task(StrEnum):
     SEGMENT = "segment"
     TEXT = "find by words"
     DETECT = "find by class"
+    INPAINT = "fill"
 
 
 @dataclass(frozen=True, slots=True)
 class HubFiles:
-    """A repository of the Hugging Face hub; of its files, configurations and safetensors."""
+    """A repository of the Hugging Face hub; of its files, configurations and safetensors.
+
+    Attributes:
+        repo: OWNER/NAME.
+        left_out: Patterns of files that hold the same weights again.
+    """
 
     repo: str
+    left_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +103,7 @@ def _efficient_sam(
     )
 
 
+_OPENRAIL = "for any use but those that its license lists, which goes along with what it makes"
 _MODELS = (
     _hub("sam-vit-base", Task.SEGMENT, "facebook/sam-vit-base", 94),
     _hub("sam-vit-large", Task.SEGMENT, "facebook/sam-vit-large", 312),
@@ -164,6 +172,29 @@ _MODELS = (
         "Nano to Large are Apache-2.0; XLarge and 2XLarge are under another license, PML-1.0",
     ),
     _hub("detr-r50", Task.DETECT, "facebook/detr-resnet-50", 42),
+    CatalogModel(
+        "stable-diffusion-inpainting",
+        Task.INPAINT,
+        HubFiles(
+            "stable-diffusion-v1-5/stable-diffusion-inpainting",
+            ("*.fp16.safetensors", "sd-v1-5-inpainting.safetensors"),
+        ),
+        "Apache-2.0",
+        "LicenseRef-CreativeML-OpenRAIL-M",
+        1066,
+        "inpaint",
+        _OPENRAIL,
+    ),
+    CatalogModel(
+        "stable-diffusion-xl-inpainting",
+        Task.INPAINT,
+        HubFiles("diffusers/stable-diffusion-xl-1.0-inpainting-0.1", ("*.fp16.safetensors",)),
+        "Apache-2.0",
+        "LicenseRef-CreativeML-OpenRAIL++-M",
+        3469,
+        "inpaint",
+        _OPENRAIL,
+    ),
 )
 CATALOG: Mapping[str, CatalogModel] = MappingProxyType({model.name: model for model in _MODELS})
 

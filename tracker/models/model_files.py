@@ -28,7 +28,7 @@ def model_folder(model: CatalogModel) -> Path | None:
         ModelError: The record of revisions is damaged.
     """
     if isinstance(model.files, HubFiles):
-        return _hub_folder(model.files.repo)
+        return _hub_folder(model.files)
     folder = models_dir() / model.name
     files = model.files
     names = files.names if isinstance(files, OwnFiles) else [file.name for file in files.files]
@@ -75,7 +75,7 @@ def get_model(model: CatalogModel, *, revision: str | None, on_progress: OnProgr
     """
     files = model.files
     if isinstance(files, HubFiles):
-        return _get_from_hub(model.name, files.repo, revision)
+        return _get_from_hub(model.name, files, revision)
     if isinstance(files, OwnFiles):
         raise ModelError(
             f"{model.name} is not published where trackd could fetch it",
@@ -92,30 +92,41 @@ def _get_from_web(name: str, files: WebFiles, on_progress: OnProgress) -> Path:
     return folder
 
 
-def _hub_folder(repo: str) -> Path | None:
+def _hub_folder(files: HubFiles) -> Path | None:
     """The snapshot of the recorded revision in the hub's own cache."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
-    revision = _revisions().get(repo)
+    revision = _revisions().get(files.repo)
     if revision is None:
         return None
     try:
         folder = snapshot_download(
-            repo, revision=revision, allow_patterns=_HUB_FILES, local_files_only=True
+            files.repo,
+            revision=revision,
+            allow_patterns=_HUB_FILES,
+            ignore_patterns=list(files.left_out),
+            local_files_only=True,
         )
     except (LocalEntryNotFoundError, FileNotFoundError, ValueError):
         return None
     return Path(folder)
 
 
-def _get_from_hub(name: str, repo: str, revision: str | None) -> Path:
+def _get_from_hub(name: str, files: HubFiles, revision: str | None) -> Path:
     from huggingface_hub import snapshot_download
 
-    known = _revisions()
+    known, repo = _revisions(), files.repo
     wanted = revision or known.get(repo)
     with _hub_errors(name, repo, wanted):
-        folder = Path(snapshot_download(repo, revision=wanted, allow_patterns=_HUB_FILES))
+        folder = Path(
+            snapshot_download(
+                repo,
+                revision=wanted,
+                allow_patterns=_HUB_FILES,
+                ignore_patterns=list(files.left_out),
+            )
+        )
     if not any(folder.rglob("*.safetensors")):
         raise ModelError(f"{repo} of the hub has no safetensors", "pickles are not loaded")
     _record(known | {repo: folder.name})

@@ -4,11 +4,16 @@ from collections.abc import Callable, Sequence
 
 from tools.bench.record import Case, Contender, Record, Run
 from tools.bench.report.model_table import model_lines
+from tools.bench.report.outputs_table import outputs_lines
 from tools.bench.report.track_table import track_lines
 from tools.bench.report.words import machine_words, number, problem, table
 from tools.bench.stats import percentiles
 
-_OWN_TABLES: dict[str, Callable[[Run], list[str]]] = {"track": track_lines, "model": model_lines}
+_OWN_TABLES: dict[str, Callable[[Run], list[str]]] = {
+    "track": track_lines,
+    "model": model_lines,
+    "outputs": outputs_lines,
+}
 
 
 def page(record: Record, plots: Sequence[str] = ()) -> str:

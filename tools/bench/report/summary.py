@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from tools.bench.machine import slug
 from tools.bench.record import UNTIL_READY, Machine, Record, Run, Series
 from tools.bench.report.model_table import ENCODER, matmul_limit
+from tools.bench.report.outputs_table import outputs_lines
 from tools.bench.report.words import NOTHING, machine_words, number, problem, table, times
 from tools.bench.stats import percentiles, round_ratios, spread
 from tracker.errors import TrackdError
@@ -51,6 +52,8 @@ def _machine(name: str, machine: Machine, runs: Sequence[Run]) -> list[str]:
     found = [line for run in runs if run.suite in _LINES for line in _LINES[run.suite](run)]
     if found:
         lines += [*found, ""]
+    for run in runs:
+        lines += _outputs(run) if run.suite == "outputs" else []
     for plot, caption in shown_plots(runs).items():
         lines += [f"![{caption}]({PLOTS}/{name}-{plot})", ""]
     return lines
@@ -146,6 +149,16 @@ def _deadline(run: Run) -> list[str]:
     return [
         f"- a deadline of {wanted:g} frames/s, {run.setting.rpartition(', ')[2]}: mean "
         f"{mean:.1f}, {kept:.0f} of {seconds:.0f} seconds within a frame of it."
+    ]
+
+
+def _outputs(run: Run) -> list[str]:
+    """Price of each output of a live stream."""
+    before, after = run.fact("load average before"), run.fact("load average after")
+    return [
+        f"Outputs of a daemon, {run.setting} (load average {before:g} before, {after:g} after):",
+        "",
+        *outputs_lines(run),
     ]
 
 

@@ -30,8 +30,7 @@ DEPTH = 5
 MAX_WAITING = 16
 """Messages that wait to be read; beyond, reliable publishers are held up."""
 
-# Without multicast, which loopback lacks; as ROS 2's discovery range LOCALHOST.
-_LOOPBACK = """
+LOOPBACK = """
 <CycloneDDS><Domain Id="any">
   <General>
     <Interfaces><NetworkInterface name="lo"/></Interfaces>
@@ -44,6 +43,8 @@ _LOOPBACK = """
   </Discovery>
 </Domain></CycloneDDS>
 """
+"""Without multicast, which loopback lacks; as ROS 2's discovery range LOCALHOST."""
+
 _RELIABLE = Policy.Reliability.Reliable(duration(seconds=0.1))  # that a writer may wait
 
 
@@ -60,7 +61,7 @@ class Participant:
 
     def __init__(self, domain: int, network: Network) -> None:
         try:
-            self._domain = Domain(domain, _LOOPBACK) if network == "loopback" else None
+            self._domain = Domain(domain, LOOPBACK) if network == "loopback" else None
             self._participant = DomainParticipant(domain)
             self._waiting = WaitSet(self._participant)
         except DDSException as error:
