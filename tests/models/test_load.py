@@ -366,6 +366,27 @@ def test_a_configuration_that_is_not_json(tmp_path: Path) -> None:
         read_pico_config(path)
 
 
+def test_a_folder_states_the_size_of_the_pictures(
+    tiny_state: dict[str, torch.Tensor], tmp_path: Path
+) -> None:
+    config = tmp_path / "config.json"
+    save_file({k: v.clone() for k, v in tiny_state.items()}, tmp_path / "model.safetensors")
+    config.write_text(json.dumps({"model_type": "sam2_video", "image_size": SMALL}))
+    model = load_model("sam2.1-tiny", checkpoint=tmp_path, device="cpu", dtype="fp32")
+    assert model.input.size == model.network.module.image_size == SMALL
+    config.write_text(json.dumps({"model_type": "sam2_video"}))  # the default is not written
+    model = load_model("sam2.1-tiny", checkpoint=tmp_path, device="cpu", dtype="fp32")
+    assert model.input.size == model.network.module.image_size == 1024
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"image_size": "large"}', '{"image_size": 100}'])
+def test_a_folder_with_a_broken_configuration(content: str, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(content)
+    with pytest.raises(ModelError, match="is not a configuration of SAM 2") as error:
+        load_model("sam2.1-tiny", checkpoint=tmp_path, device="cpu")
+    assert "config.json" in said(error)
+
+
 @pytest.mark.parametrize("device", ["cuda:99", "tpu", "meta", "cpu:1", ""])
 def test_a_device_that_is_not_here(device: str) -> None:
     with pytest.raises(UsageError) as error:

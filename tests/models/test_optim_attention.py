@@ -1,6 +1,7 @@
 """Attention by plain products equals torch's fused kernel, up to rounding."""
 
 import copy
+from typing import Any
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ import torch.nn.functional as F
 from sam2.modeling.backbones.hieradet import Hiera, MultiScaleAttention
 from sam2.modeling.sam.transformer import RoPEAttention
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.support.apart import apart
 from tracker.models.optim.attention import (
@@ -52,6 +54,39 @@ def test_queries_by_parts(queries: int, monkeypatch: pytest.MonkeyPatch) -> None
     assert torch.equal(attention._attend(q, k, v, plainly=True), whole)
     exact = F.scaled_dot_product_attention(q.double().expand(3, -1, -1), k.double(), v.double())
     assert apart(whole, exact) < 0.02
+
+
+class LargestTensor(TorchDispatchMode):
+    """Bytes of the largest tensor that an operation returns."""
+
+    largest = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> object:
+        out = func(*args, **(kwargs or {}))
+        if isinstance(out, torch.Tensor):
+            self.largest = max(self.largest, out.nbytes)
+        return out
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_scores_of_all_objects_are_never_held_at_once(
+    dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In fp32 too: a CPU has no fused kernel for values of few channels."""
+    monkeypatch.setattr(attention, "SCORES_BYTES", 1 << 14)
+    rope = RoPEAttention(embedding_dim=16, num_heads=1, feat_sizes=[8, 8], kv_in_dim=8)
+    rope = rope.requires_grad_(False).to(dtype)
+    rope.plain_products = dtype == torch.bfloat16
+    memory = attention.Memory(
+        torch.randn(6, 3 * 64, 8, dtype=dtype), torch.zeros(6, 3 * 64, 8, dtype=dtype), 64, 0
+    )
+    query = torch.randn(6, 64, 16, dtype=dtype)
+    with LargestTensor() as seen:
+        found = attention._recall(rope, query, [memory], Derived(), places=True)
+    assert found.shape == (6, 64, 16)
+    assert seen.largest < 6 * 64 * (3 * 64) * dtype.itemsize
 
 
 @pytest.mark.parametrize("shift", [-2000.0, 0.0, 2000.0])

@@ -29,13 +29,11 @@ from tools.bench.agreement import (
 )
 from tools.bench.models import seeded
 from tracker.engine import OFFICIAL
-from tracker.models import InputSpec, Model, find_spec, load_model
+from tracker.models import InputSpec, Model, load_model
 from tracker.models.efficienttam.build import build_efficienttam
 from tracker.models.optim.plan import Target, optimize
 from tracker.models.sam2.adapter import Sam2Model
-from tracker.models.sam2.build import OFFICIAL_INPUT, build_official
-from tracker.models.sam2.hugging_face_names import renamed
-from tracker.models.state_dict import load_strictly
+from tracker.models.sam2.build import OFFICIAL_INPUT
 from tracker.types import Prompt
 
 pytest.importorskip("transformers")
@@ -95,14 +93,12 @@ def test_a_family_agrees_with_its_model_in_transformers(
 
 @pytest.mark.slow
 def test_sam2_with_weights_of_transformers_agrees_with_its_model_there(
-    frames: list[NDArray[np.uint8]],
+    frames: list[NDArray[np.uint8]], tmp_path: Path
 ) -> None:
-    reference, spec = small.sam2(), find_spec("sam2.1-tiny")
-    pictures = replace(OFFICIAL_INPUT, size=small.SAM2_SIZE)
-    network = build_official(spec, image_size=pictures.size)
-    load_strictly(network, renamed(reference.state_dict()), path=Path("it"), config=spec.config)
-    model = tracking(network, pictures)
-    theirs = run_transformers(EVERYTHING, reference, pictures, frames)
+    """In the folder that transformers saves, whose configuration states a smaller input."""
+    folder = small.save_small("sam2.1-tiny", tmp_path)
+    model = load_model("sam2.1-tiny", checkpoint=folder, device="cpu", dtype="fp32")
+    theirs = run_transformers(EVERYTHING, small.sam2(), model.input, frames)
     check(agreement(EVERYTHING, run_ours(EVERYTHING, model, OFFICIAL, frames), theirs))
 
 

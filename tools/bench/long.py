@@ -2,8 +2,9 @@
 
 A clip is looped for many steps while objects are added by box, click and mask, corrected on past
 frames, removed, relabelled and reset all along, and a snapshot is saved and read now and then. What
-counts is resident memory after a tenth of the steps and at the end. The model is pico with a
-smaller input, so that it takes an hour in place of a night: sizes shrink, the code is the same.
+counts is resident memory after a tenth of the steps and at the end; its peak, and the tensors that
+are held, with all caches, are shown. The model is pico with a smaller input, or a small network of
+another family, so that it takes an hour in place of a night: sizes shrink, the code is the same.
 """
 
 import argparse
@@ -15,14 +16,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
+from typing import Self
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from tools.bench import options as common
 from tools.bench.conditions import conditions_of
 from tools.bench.footage import Size, find_clip, frames_of
-from tools.bench.memory import resident_mib
+from tools.bench.memory import forget_peak, peak_mib, resident_mib
 from tools.bench.models import load
 from tools.bench.record import Case, Fact, Footage, Run
 from tracker.engine import Policy, Session
@@ -88,19 +91,56 @@ def _memory(samples: Sequence["Sample"]) -> list[Fact]:
     facts = []
     for sample in samples[step - 1 :: step]:
         case: Case = {"steps": sample.step}
-        resident, bank = round(sample.resident_mib, 1), round(sample.bank_mib, 2)
-        facts.append(Fact(name="resident memory", case=case, unit="MiB", value=resident))
-        facts.append(Fact(name="memory bank", case=case, unit="MiB", value=bank))
+        for name, value in (
+            ("resident memory", sample.resident_mib),
+            ("its peak", sample.peak_mib),
+            ("tensors", sample.tensors_mib),
+            ("memory bank", sample.bank_mib),
+        ):
+            facts.append(Fact(name=name, case=case, unit="MiB", value=round(value, 2)))
+        facts.append(Fact(name="objects", case=case, unit="objects", value=sample.objects))
     return facts
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Resident memory after a number of steps."""
+    """Memory after a number of steps.
+
+    Attributes:
+        step: Steps so far.
+        objects: Objects that are tracked.
+        resident_mib: Resident memory of the process.
+        peak_mib: The most of it since the model was loaded.
+        tensors_mib: Tensors that are held: weights, the memory bank, the history and every cache.
+        bank_mib: What the memories of the objects take.
+    """
 
     step: int
+    objects: int
     resident_mib: float
+    peak_mib: float
+    tensors_mib: float
     bank_mib: float
+
+    @classmethod
+    def of(cls, session: Session, step: int) -> Self:
+        """Measure now."""
+        gc.collect()
+        return cls(
+            step,
+            len(session.object_ids),
+            resident_mib(),
+            peak_mib(),
+            tensors_mib(),
+            session.memory_bytes / 2**20,
+        )
+
+
+def tensors_mib() -> float:
+    """Memory of all tensors that Python holds, in MiB; what several share counts once."""
+    tensors = (item for item in gc.get_objects() if issubclass(type(item), torch.Tensor))
+    storages = (tensor.untyped_storage() for tensor in tensors)
+    return sum({one.data_ptr(): one.nbytes() for one in storages}.values()) / 2**20
 
 
 @dataclass
@@ -158,6 +198,7 @@ def looped(clip: Path) -> Iterator[NDArray[np.uint8]]:
 def run(soak: Soak, frames: Iterator[NDArray[np.uint8]], steps: int) -> list[Sample]:
     """Track; sample resident memory a hundred times, evenly."""
     samples: list[Sample] = []
+    forget_peak()
     with tempfile.TemporaryDirectory() as folder:
         snapshot = Path(folder, "snapshot.safetensors")
         for step in range(1, steps + 1):
@@ -168,8 +209,6 @@ def run(soak: Soak, frames: Iterator[NDArray[np.uint8]], steps: int) -> list[Sam
                 soak.session.save(snapshot)
                 soak.session = Session.load(snapshot, soak.session.model)
             if step % max(1, steps // 100) == 0:
-                gc.collect()
-                bank_mib = soak.session.memory_bytes / 2**20
-                samples.append(Sample(step, resident_mib(), bank_mib))
+                samples.append(Sample.of(soak.session, step))
                 print(samples[-1], file=sys.stderr, flush=True)
     return samples

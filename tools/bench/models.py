@@ -20,7 +20,8 @@ from tracker.models.hugging_face.family import HuggingFaceFamily
 from tracker.models.load import choose_target, find_family
 from tracker.models.pico.build import build_pico, read_pico_config
 from tracker.models.pico.family import pico_config
-from tracker.models.sam2.build import build_official
+from tracker.models.sam2.build import build_official, read_image_size
+from tracker.models.sam2.hugging_face_names import renamed
 from tracker.models.state_dict import load_strictly, read_state
 
 CACHE = Path("out", "bench")
@@ -111,7 +112,7 @@ def sam2_network(spec: ModelSpec, weights: Path, cls: type[SAM2Base]) -> SAM2Bas
     """A network of sam2's modules, EfficientTAM's or an official one, with random weights."""
     if spec.family == "efficienttam":
         return build_efficienttam(read_architecture(spec.config, weights), cls)
-    return build_official(spec, cls)
+    return build_official(spec, cls, image_size=read_image_size(weights))
 
 
 def seeded(network: Network, seed: int) -> Network:
@@ -158,5 +159,5 @@ def official_predictor(
         predictor = build_pico(pico_config(spec, weights.path), cls)
     else:
         predictor = sam2_network(spec, weights.path, cls)
-    load_strictly(predictor, read_state(weights.path), path=weights.path, config=name)
+    load_strictly(predictor, renamed(read_state(weights.path)), path=weights.path, config=name)
     return predictor.eval().requires_grad_(False).to(device)

@@ -118,7 +118,7 @@ def efficienttam() -> nn.Module:
     return network
 
 
-NETWORKS = {"edgetam": edgetam, "sam3-tracker": sam3_tracker}
+NETWORKS = {"edgetam": edgetam, "sam3-tracker": sam3_tracker, "sam2.1-tiny": sam2}
 
 
 def save_small(name: str, folder: Path) -> Path:

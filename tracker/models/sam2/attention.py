@@ -116,7 +116,7 @@ def _attend_to_itself(
     turns_qd = _turns(attention, placed.shape[1], derived)
     q, k = _rotate(attention.q_proj(placed), turns_qd), _rotate(attention.k_proj(placed), turns_qd)
     own = _projected(attention, own, derived)
-    return _attend(q, k, own, plainly=_plainly(attention, q))
+    return _attend(q, k, own, plainly=_plainly(attention, q, own))
 
 
 def _recall(
@@ -140,7 +140,7 @@ def _recall(
             own,
             _keys(attention, memory, turns_qd, derived, places=places),
             memory.tokens_nlm,
-            plainly=_plainly(attention, own),
+            plainly=_plainly(attention, own, memory.tokens_nlm),
         )
         for own, memory in zip(queries, memories, strict=True)
     ]
@@ -235,7 +235,14 @@ def _rotate(x_ntc: Tensor, turns_qd: Tensor) -> Tensor:
     return turned.reshape(x_ntc.shape).to(x_ntc.dtype)
 
 
-def _plainly(attention: RoPEAttention, q: Tensor) -> bool:
+def _plainly(attention: RoPEAttention, q: Tensor, v: Tensor) -> bool:
+    """True where the fused kernel is slower, or is none.
+
+    A CPU's wants values of as many channels as queries; without it torch holds all scores at once,
+    for 8 objects of an official model gigabytes.
+    """
+    if q.device.type == "cpu" and q.shape[-1] != v.shape[-1] and not q.requires_grad:
+        return True
     return getattr(attention, "plain_products", False) and prefers_plain_products(q)
 
 

@@ -1,12 +1,15 @@
 """The official networks, built from the sam2 package's own configurations."""
 
 from importlib.resources import files
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
+from pydantic import BaseModel, Field, ValidationError
 from sam2.modeling.sam2_base import SAM2Base
 
+from tracker.errors import ModelError
 from tracker.models.model import InputSpec
 from tracker.models.registry import ModelSpec
 
@@ -23,6 +26,33 @@ PREDICTOR_FLAGS: dict[str, Any] = {
     },
 }
 _BACKBONE_STRIDE = 16
+_MOST_CONFIG_BYTES = 1 << 20
+
+
+class _FolderConfig(BaseModel):
+    """The part of a `Sam2VideoConfig` of transformers that the weights do not tell."""
+
+    image_size: Annotated[int, Field(gt=0, le=4096, multiple_of=32)] = OFFICIAL_INPUT.size
+
+
+def read_image_size(weights: Path) -> int:
+    """Side of the input in pixels: that of the `config.json` in a folder, else the official one.
+
+    Raises:
+        ModelError: There is such a file, and it states no size.
+    """
+    path = weights / "config.json"
+    if not path.is_file():
+        return OFFICIAL_INPUT.size
+    try:
+        with path.open("rb") as file:
+            return _FolderConfig.model_validate_json(file.read(_MOST_CONFIG_BYTES)).image_size
+    except (OSError, ValidationError) as err:
+        reason = err.errors()[0]["msg"] if isinstance(err, ValidationError) else err.strerror
+        raise ModelError(
+            f"{path} is not a configuration of SAM 2: {reason}",
+            "use the config.json that came with the weights",
+        ) from err
 
 
 def build_official(
