@@ -140,7 +140,8 @@ def tensors_mib() -> float:
     """Memory of all tensors that Python holds, in MiB; what several share counts once."""
     tensors = (item for item in gc.get_objects() if issubclass(type(item), torch.Tensor))
     storages = (tensor.untyped_storage() for tensor in tensors)
-    return sum({one.data_ptr(): one.nbytes() for one in storages}.values()) / 2**20
+    sizes: dict[int, int] = {one.data_ptr(): one.nbytes() for one in storages}
+    return sum(sizes.values()) / 2**20
 
 
 @dataclass
