@@ -56,7 +56,7 @@ def test_queries_by_parts(queries: int, monkeypatch: pytest.MonkeyPatch) -> None
     assert apart(whole, exact) < 0.02
 
 
-class LargestTensor(TorchDispatchMode):
+class LargestTensor(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Bytes of the largest tensor that an operation returns."""
 
     largest = 0
@@ -83,7 +83,7 @@ def test_scores_of_all_objects_are_never_held_at_once(
         torch.randn(6, 3 * 64, 8, dtype=dtype), torch.zeros(6, 3 * 64, 8, dtype=dtype), 64, 0
     )
     query = torch.randn(6, 64, 16, dtype=dtype)
-    with LargestTensor() as seen:
+    with LargestTensor() as seen:  # type: ignore[no-untyped-call]
         found = attention._recall(rope, query, [memory], Derived(), places=True)
     assert found.shape == (6, 64, 16)
     assert seen.largest < 6 * 64 * (3 * 64) * dtype.itemsize

@@ -35,8 +35,9 @@ from tracker.types import Prompt
 WIDTH, HEIGHT = 320, 180
 MOST_OBJECTS = 4
 COMMAND_EVERY = 10
-SNAPSHOT_EVERY = 1000
+SNAPSHOTS = 100
 SAMPLED = 10
+SAMPLES = 2 * SAMPLED
 POLICY = Policy(max_objects=MOST_OBJECTS, history_frames=20, lost_after=10)
 HELP = "a session over a hundred thousand frames: memory (two hours)"
 QUICK = {"steps": 40, "model": "pico@64", "within_mib": 1000.0}
@@ -80,7 +81,7 @@ def measure(options: argparse.Namespace) -> Run:
                 for kind, count in sorted(soak.counts.items())
             ),
         ),
-        notes=(f"A snapshot is saved and read every {SNAPSHOT_EVERY} steps.",),
+        notes=(f"A snapshot is saved and read every {snapshot_every(options.steps)} steps.",),
         failure=grew if grown_mib > options.within_mib else "",
     )
 
@@ -190,6 +191,11 @@ class Soak:
         return Prompt(object_id, mask_hw=mask_hw)
 
 
+def snapshot_every(steps: int) -> int:
+    """Steps from a snapshot to the next; some come before the tenth that growth is counted from."""
+    return max(COMMAND_EVERY, steps // SNAPSHOTS)
+
+
 def looped(clip: Path) -> Iterator[NDArray[np.uint8]]:
     """Yield the clip's frames, small, for ever; decoded again each time."""
     while True:
@@ -197,7 +203,7 @@ def looped(clip: Path) -> Iterator[NDArray[np.uint8]]:
 
 
 def run(soak: Soak, frames: Iterator[NDArray[np.uint8]], steps: int) -> list[Sample]:
-    """Track; sample resident memory a hundred times, evenly."""
+    """Track; sample memory `SAMPLES` times, evenly."""
     samples: list[Sample] = []
     forget_peak()
     with tempfile.TemporaryDirectory() as folder:
@@ -206,10 +212,10 @@ def run(soak: Soak, frames: Iterator[NDArray[np.uint8]], steps: int) -> list[Sam
             soak.session.step(next(frames))
             if step % COMMAND_EVERY == 0:
                 soak.command()
-            if step % SNAPSHOT_EVERY == 0:
+            if step % snapshot_every(steps) == 0:
                 soak.session.save(snapshot)
                 soak.session = Session.load(snapshot, soak.session.model)
-            if step % max(1, steps // 100) == 0:
+            if step % max(1, steps // SAMPLES) == 0:
                 samples.append(Sample.of(soak.session, step))
                 print(samples[-1], file=sys.stderr, flush=True)
     return samples
