@@ -18,9 +18,8 @@ from tracker.effects.alignment import (
 
 _TELEA_PX = 5
 _RING_PX = 12  # around the hole, where light is matched
-_RENEWED = (
-    0.25  # share of what is to fill that a plate does not show, beyond which there is another
-)
+# Share of what is to fill that a plate does not show, beyond which there is another.
+_RENEWED = 0.25
 _LEAST = 0.02  # share of the objects that is worth asking a model for
 
 Image = NDArray[np.uint8]
