@@ -116,7 +116,7 @@ def _attend_to_itself(
     turns_qd = _turns(attention, placed.shape[1], derived)
     q, k = _rotate(attention.q_proj(placed), turns_qd), _rotate(attention.k_proj(placed), turns_qd)
     own = _projected(attention, own, derived)
-    return _attend(q, k, own, plainly=_plainly(attention, q, own))
+    return _attend(q, k, own, plainly=_plainly(attention, q))
 
 
 def _recall(
@@ -140,7 +140,7 @@ def _recall(
             own,
             _keys(attention, memory, turns_qd, derived, places=places),
             memory.tokens_nlm,
-            plainly=_plainly(attention, own, memory.tokens_nlm),
+            plainly=_plainly(attention, own),
         )
         for own, memory in zip(queries, memories, strict=True)
     ]
@@ -235,14 +235,7 @@ def _rotate(x_ntc: Tensor, turns_qd: Tensor) -> Tensor:
     return turned.reshape(x_ntc.shape).to(x_ntc.dtype)
 
 
-def _plainly(attention: RoPEAttention, q: Tensor, v: Tensor) -> bool:
-    """True where the fused kernel is slower, or is none.
-
-    A CPU's wants values of as many channels as queries; without it torch holds all scores at once,
-    for 8 objects of an official model gigabytes.
-    """
-    if q.device.type == "cpu" and q.shape[-1] != v.shape[-1] and not q.requires_grad:
-        return True
+def _plainly(attention: RoPEAttention, q: Tensor) -> bool:
     return getattr(attention, "plain_products", False) and prefers_plain_products(q)
 
 
@@ -251,16 +244,20 @@ def _attend(q: Tensor, k: Tensor, v: Tensor, *, plainly: bool) -> Tensor:
 
     Plain products take one object at a time, or some of its queries, so that scores stay in the
     cache between the passes and need little memory: all of an official model's would be 235 MB.
+    So does a CPU where values have other channels than queries, as those of memories: its fused
+    kernel wants as many, and without it torch holds all scores at once.
     """
     n = k.shape[0]
     v = v.to(q.dtype)
     q = q.expand(n, -1, -1)
-    if not plainly:
+    is_fused = q.device.type != "cpu" or q.shape[-1] == v.shape[-1] or q.requires_grad
+    if is_fused and not plainly:
         q, k, v = (x.unsqueeze(1) for x in (q.contiguous() if q.is_cuda else q, k, v))  # one head
         return F.scaled_dot_product_attention(q, k, v).squeeze(1)
+    attend = plain_attention if plainly else F.scaled_dot_product_attention
     at_once = max(1, SCORES_BYTES // (k.shape[1] * k.element_size()))
     found = [
-        plain_attention(part, keys, values)
+        attend(part, keys, values)
         for queries, keys, values in zip(q, k, v, strict=True)
         for part in torch.split(queries, at_once)
     ]
