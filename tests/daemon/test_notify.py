@@ -218,6 +218,8 @@ def test_an_endpoint_that_is_gone_does_not_hold_up_the_end(
         wait_until(lambda: status(notifier).failures > 0)
     assert "webhook-1: 3 events were not sent" in caplog.text
     assert "hunter2" not in caplog.text
+    wait_until(lambda: all(one.name != "notify-webhook-1" for one in threading.enumerate()))
+    assert status(notifier).waiting == 3, "the one that was being sent counts too"
 
 
 def test_a_sink_that_takes_all_the_time_at_the_end_leaves_it_to_the_others() -> None:

@@ -105,24 +105,25 @@ class WebhookSink:
             event = self._queue.take()
             if event is not None:
                 self._status.waiting = 1
-                self._deliver(event)
-                self._status.waiting = 0
+                if self._deliver(event):
+                    self._status.waiting = 0
 
-    def _deliver(self, event: QueuedEvent) -> None:
-        """Post until it is taken, refused or given up."""
+    def _deliver(self, event: QueuedEvent) -> bool:
+        """Post until it is taken, refused or given up; False where the end comes before."""
         answered_s: float | None = None  # when it was first answered
         while not self._stopping.is_set():
             failure = self._try(event)
             if failure is None:
-                return
+                return True
             now_s = time.monotonic()
             if failure.answered:
                 answered_s = now_s if answered_s is None else answered_s
                 if now_s - answered_s >= self._give_up_s:
                     self._refuse(failure.why)
-                    return
+                    return True
             self._fail(failure.why)
             self._stopping.wait(self._backoff.failed(0.0))
+        return False
 
     def _try(self, event: QueuedEvent) -> _Failure | None:
         """Post once; the reason to try again, if there is one."""
