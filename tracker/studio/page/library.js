@@ -7,10 +7,17 @@ const get = (id) => document.getElementById(id);
 
 export async function showLibrary() {
   get("library").hidden = false;
-  const known = await ask("projects.json");
+  const asked = ask("projects.json");
+  takeFiles(asked);
+  const known = await asked;
   listProjects(known.projects);
   listFolders(known.folders);
-  const send = (file) => file && sendFile(file, known);
+  return known.projects.length === 1 ? "1 project" : `${known.projects.length} projects`;
+}
+
+// From the first moment, whenever the limits come: a browser would leave the page for a dropped file.
+function takeFiles(asked) {
+  const send = (file) => file && asked.then((known) => sendFile(file, known), () => {});
   get("file").addEventListener("change", ({ target }) => send(target.files[0]));
   const drop = get("drop");
   addEventListener("dragover", (event) => { event.preventDefault(); drop.classList.add("over"); });
@@ -20,7 +27,6 @@ export async function showLibrary() {
     drop.classList.remove("over");
     send(event.dataTransfer.files[0]);
   });
-  return known.projects.length === 1 ? "1 project" : `${known.projects.length} projects`;
 }
 
 function listProjects(projects) {
