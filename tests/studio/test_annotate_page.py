@@ -157,6 +157,22 @@ def test_a_file_is_uploaded_and_what_is_no_video_is_refused(
     assert page.wrong == []
 
 
+def test_a_file_that_is_chosen_before_the_projects_are_listed_is_taken(
+    browser: Any, idle: tuple[Served, Library], tmp_path: Path
+) -> None:
+    served, _ = idle
+    (tmp_path / "notes.mp4").write_text("no video")
+    page = opened(browser, served.address)
+    held: list[Any] = []
+    page.route("**/projects.json", lambda route: held.append(route))
+    page.goto(f"{served.origin}/annotate.html")
+    page.set_input_files("#file", tmp_path / "notes.mp4")
+    for route in held:
+        route.continue_()
+    until(page, "document.getElementById('library-error').textContent.includes('source.mp4')")
+    assert held
+
+
 def test_keys_go_to_doubtful_stretches_and_edits_are_taken_back(
     browser: Any, idle: tuple[Served, Library], tmp_path: Path
 ) -> None:
