@@ -96,28 +96,35 @@ def test_three_boxes_two_corrections_a_crash_and_export(browser: Any, tmp_path: 
         hands.until_tracked()
         bars = json.loads(page.get_attribute("#bars", "data-spans"))
         assert {len(range(spans[0][1], spans[-1][2])) for spans in bars.values()} == {FRAMES}
-        exported = {}
-        for name in ("davis", "coco-frames"):
-            page.select_option("#format", name)
-            with page.expect_download() as coming:
-                page.click("#export")
-            exported[name] = tmp_path / f"{name}.from-page"
-            coming.value.save_as(exported[name])
+        exported = {name: download(page, name, tmp_path) for name in ("davis", "coco-frames")}
         print(f"first box to last export: {time.monotonic() - began_s:.0f} s")
         assert page.wrong == []
 
-    prompts = str(folder / "prompts.json")
-    shutil.copy(prompts, tmp_path / "typed.json")
+    shutil.copy(folder / "prompts.json", tmp_path / "typed.json")
     command = ["track", str(clip), "--prompts", str(tmp_path / "typed.json"), "--quiet"]
     masks, coco = tmp_path / "masks", tmp_path / "coco.json"
     assert main([*command, "--davis", str(masks), "--coco-frames", str(coco)]) == 0
     assert exported["coco-frames"].read_bytes() == coco.read_bytes()
-    with zipfile.ZipFile(exported["davis"]) as archive:
+    written = {path.name: path.read_bytes() for path in masks.iterdir()}
+    assert unpacked(exported["davis"]) == written
+    assert len(written) == FRAMES
+
+
+def download(page: Any, name: str, folder: Path) -> Path:
+    """What the page exports in a format."""
+    page.select_option("#format", name)
+    with page.expect_download() as coming:
+        page.click("#export")
+    path = folder / f"{name}.from-page"
+    coming.value.save_as(path)
+    return path
+
+
+def unpacked(path: Path) -> dict[str, bytes]:
+    """The files of an archive by their names, without folders."""
+    with zipfile.ZipFile(path) as archive:
         members = {Path(name).name: archive.read(name) for name in archive.namelist()}
-    assert {k: v for k, v in members.items() if k} == {
-        path.name: path.read_bytes() for path in masks.iterdir()
-    }
-    assert len(list(masks.iterdir())) == FRAMES
+    return {name: data for name, data in members.items() if name}
 
 
 @pytest.fixture

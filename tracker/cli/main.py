@@ -77,7 +77,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         args = parser.parse_args(arguments)
         with signals_reach_main_thread():
             code = _COMMANDS[args.command](args)
-        forget_interrupt()
         if sys.stdout is not None:  # it is, where there is none
             sys.stdout.flush()
         return code
@@ -85,7 +84,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = 1
     except (Exception, KeyboardInterrupt) as error:
         code = failures.report(error)
-    forget_interrupt()
+    finally:
+        forget_interrupt()
     drop_output()
     return code
 
