@@ -7,8 +7,8 @@ import pytest
 
 from streams.address import parse_address
 from streams.errors import SourceDenied
-from tests.daemon.test_operations import FakePublisher, FakeScheduler
 from tests.support.local_streams import local_streams
+from tests.support.operations import FakePublisher, FakeScheduler
 from tests.support.streams_clips import write_pattern
 from tests.support.supervised import QUICK, wait_until
 from tracker.daemon.config.load import load_config

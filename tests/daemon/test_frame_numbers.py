@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.daemon.test_operations import FakePublisher, FakeScheduler, FakeSupervisor
 from tests.support.local_streams import local_streams
+from tests.support.operations import FakePublisher, FakeScheduler, FakeSupervisor
 from tracker.daemon.tracking.frame_numbers import RESERVED, Numbering
 from tracker.protocol.fields import StreamSettings
 

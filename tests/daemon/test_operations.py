@@ -1,21 +1,22 @@
 """What each request does: to the streams, to the scheduler, and what its reply says."""
 
-import json
 import threading
-from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from streams.decode.threads import ffmpeg_threads
-from tests.support.local_streams import local_streams
-from tests.support.small_pico import small_pico
-from tracker.daemon.config.schema import ControlConfig, LimitsConfig, RetryConfig
-from tracker.daemon.control.operations import Operations, then
-from tracker.daemon.control.parse import Rejected, parse
+from tests.support.operations import (
+    CUP,
+    SECRET_URL,
+    Daemon,
+    FakeSnapshots,
+    code,
+)
+from tracker.daemon.config.schema import ControlConfig
+from tracker.daemon.control.operations import then
 from tracker.daemon.messages import (
     Command,
     Event,
@@ -25,213 +26,14 @@ from tracker.daemon.messages import (
     RemoveCommand,
     RequestError,
     ResetCommand,
-    SetZonesCommand,
 )
 from tracker.daemon.sources.spare_threads import can_start
-from tracker.daemon.telemetry.collect import collect_streams
-from tracker.daemon.telemetry.status import DaemonStatus, SourceStatus, TrackingStatus
 from tracker.daemon.tracking.frame_numbers import RESERVED
-from tracker.daemon.tracking.scheduler import CommandResult
-from tracker.daemon.tracking.slot import Gate
 from tracker.daemon.workers import local
-from tracker.daemon.workers.model_info import ModelInfo
-from tracker.models.registry import WeightsLicense
 from tracker.protocol.data import EventName
 from tracker.protocol.fields import FrameAddress, StreamSettings
-from tracker.protocol.replies import ErrorCode, ObjectInfo, ObjectsResult, StreamState
+from tracker.protocol.replies import ErrorCode, ObjectsResult
 from tracker.protocol.requests import OPERATIONS
-from tracker.types import ObjectState
-
-CUP = ObjectInfo(id=1, label="cup", state=ObjectState.VISIBLE, score=0.9, box=(1, 2, 3, 4))
-SECRET_URL = "rtsp://admin:hunter2@10.0.0.9/live"
-
-
-class FakeSupervisor:
-    def __init__(self, stream: str, settings: StreamSettings, retry: RetryConfig, **given: Any):
-        self.stream, self.settings, self.numbers = stream, settings, given["numbers"]
-        self.on_frame, self.on_event = given["on_frame"], given["on_event"]
-        self.mailbox = object()
-        self.calls: list[str] = []
-        self.came_back = False
-        self.may_stop = threading.Event()
-        self.may_stop.set()
-
-    def give_numbers(self, count: int) -> list[int]:
-        return [self.numbers.take() for _ in range(count)]
-
-    def fail(self, error: Exception) -> None:
-        self.calls.append("fail")
-
-    def start(self) -> None:
-        self.calls.append("start")
-        self.on_event(Event(self.stream, EventName.STREAM_CONNECTING, 0))
-
-    def pause(self) -> None:
-        self.calls.append("pause")
-
-    def resume(self) -> None:
-        self.calls.append("resume")
-
-    def stop(self, timeout_s: float) -> bool:
-        assert self.may_stop.wait(20)
-        self.calls.append("stop")
-        return self.stream != "hanging"
-
-    def status(self) -> SourceStatus:
-        return SourceStatus(
-            "rtsp://***@10.0.0.9/live",
-            state=StreamState.RUNNING,
-            policy="latest",
-            frames=100,
-            dropped=7,
-            reconnects=2,
-        )
-
-    def hanging_threads(self) -> int:
-        return int("stop" in self.calls and self.stream == "hanging" and not self.came_back)
-
-
-class FakeScheduler:
-    def __init__(self) -> None:
-        self.mailboxes_of: dict[str, Any] = {}
-        self.silent: dict[str, str] = {}
-        self.submitted: list[tuple[str, Command]] = []
-        self.futures: list[Future[Any]] = []
-        self.answer: Any = None
-
-    healthy = True
-    activity = SimpleNamespace(busy_s=0.0)
-
-    def add(self, stream: str, settings: StreamSettings, mailbox: object, **given: Any) -> Any:
-        self.mailboxes_of[stream] = mailbox
-        status = TrackingStatus(640, 360, (CUP,), newest_seq=99, fps=25.0, tracked=90)
-        gate = Gate(lambda tracked: None, lambda event: None)
-        return SimpleNamespace(stream=stream, gate=gate, status=lambda: status)
-
-    def remove(self, slot: Any) -> None:
-        del self.mailboxes_of[slot.stream]
-
-    def wake(self) -> None:
-        pass
-
-    def silence(self, slot: Any, why: str) -> None:
-        self.silent[slot.stream] = why
-
-    def submit(self, slot: Any, command: Command) -> "Future[Any]":
-        self.submitted.append((slot.stream, command))
-        future: Future[Any] = Future()
-        self.futures.append(future)
-        if self.answer is not None:
-            future.set_result(self.answer)
-        return future
-
-
-class FakePublisher:
-    """Keeps what it is told, as "what stream"."""
-
-    def __init__(self) -> None:
-        self.told: list[str] = []
-        self.texts: list[str] = []
-
-    def event(self, event: Event) -> None:
-        self.told.append(f"{event.name} {event.stream}")
-        self.texts.append(event.text)
-
-    def forget(self, stream: str) -> None:
-        self.told.append(f"forget {stream}")
-
-    def stream_status(self, stream: str) -> None:
-        """Nothing was sent."""
-
-
-def _nothing() -> "Future[Any]":
-    future: Future[Any] = Future()
-    future.set_result(None)
-    return future
-
-
-class FakeSnapshots:
-    def __init__(self) -> None:
-        self.calls: list[str] = []
-
-    def save(self, stream: str) -> "Future[None]":
-        self.calls.append(f"save {stream}")
-        return _nothing()
-
-    def restore(self, stream: str) -> "Future[CommandResult]":
-        self.calls.append(f"restore {stream}")
-        return _nothing()
-
-
-LICENSE = WeightsLicense("Apache-2.0", "any use")
-
-
-class Daemon:
-    """A operations whose sources, tracker and subscribers are fakes."""
-
-    def __init__(
-        self,
-        snapshots: FakeSnapshots | None = None,
-        most_streams: int = 2,
-        keep: Callable[[], Future[None]] | None = None,
-    ) -> None:
-        self.scheduler, self.publisher = FakeScheduler(), FakePublisher()
-        self.supervisors: dict[str, FakeSupervisor] = {}
-        self.changes = 0
-        self.shut_down = threading.Event()
-        limits = LimitsConfig(streams=most_streams)
-        self.streams, self.worker = local_streams(
-            self.scheduler,
-            self.publisher,
-            limits=limits,
-            on_change=self._count_change,
-            supervise=self._supervise,
-        )
-        self.operations = Operations(
-            streams=self.streams,
-            snapshots=snapshots,
-            keep=keep,
-            model=ModelInfo.of(
-                replace(small_pico(), optimizations=("mask_decoder",), license=LICENSE)
-            ),
-            version="1.2.3",
-            limits=limits,
-            control=ControlConfig(),
-            ready=lambda: True,
-            stream_statuses=lambda: collect_streams(
-                self.streams,
-                self.publisher,  # type: ignore[arg-type]
-            ),
-            status=lambda: DaemonStatus(True, True, 1.5, "1.2.3", "pico", "cpu"),
-            shut_down=self.shut_down.set,
-        )
-
-    def _count_change(self) -> None:
-        self.changes += 1
-
-    def _supervise(self, stream: str, *args: Any, **given: Any) -> Any:
-        self.supervisors[stream] = FakeSupervisor(stream, *args, **given)
-        return self.supervisors[stream]
-
-    def begin(self, op: str, **fields: Any) -> "dict[str, Any] | Future[dict[str, Any]]":
-        request = parse(json.dumps({"v": 1, "id": "1", "op": op, **fields}).encode(), 10**6)
-        assert not isinstance(request, Rejected), request
-        return self.operations.handle(request)
-
-    def ask(self, op: str, **fields: Any) -> dict[str, Any]:
-        result = self.begin(op, **fields)
-        return result.result(20) if isinstance(result, Future) else result
-
-    def add(self, stream: str = "cam1", **fields: Any) -> dict[str, Any]:
-        return self.ask("stream.add", **{"stream": stream, "url": SECRET_URL} | fields)
-
-
-def code(do: Callable[[], object]) -> ErrorCode:
-    with pytest.raises(RequestError) as refused:
-        do()
-    assert "hunter2" not in str(refused.value)
-    return refused.value.code
-
 
 # --- streams
 
@@ -591,61 +393,3 @@ def test_describe_tells_a_stranger_all_that_is_needed() -> None:
     assert set(schemas["control"]["request"]["discriminator"]["mapping"]) == set(OPERATIONS)
     assert set(schemas["data"]) == {"masks", "events", "frames"}
     assert "counts" in schemas["$defs"]["RleMask"]["properties"]
-
-
-# --- zones
-
-SQUARE = {"polygon": [[0, 0], [9, 0], [9, 9]]}
-LINE = {"line": [[0, 0], [9, 9]]}
-
-
-def test_a_zone_that_is_set_is_watched_listed_and_kept_until_it_is_removed() -> None:
-    daemon = Daemon()
-    daemon.scheduler.answer = ObjectsResult(stream="cam1", objects=[])
-    daemon.add(zones={"yard": SQUARE})
-    changes = daemon.changes
-    assert daemon.ask("zone.set", stream="cam1", zone="gate", **LINE) == {}
-    (stream, command) = daemon.scheduler.submitted[-1]
-    assert isinstance(command, SetZonesCommand)
-    assert (stream, list(command.zones)) == ("cam1", ["yard", "gate"])
-    listed = daemon.ask("zone.list", stream="cam1")["zones"]
-    assert [one["zone"] for one in listed] == ["yard", "gate"]
-    assert listed[1]["settings"]["line"] == [[0, 0], [9, 9]]
-    assert daemon.changes == changes + 1
-    assert list(daemon.streams.kept()["cam1"].settings.zones) == ["yard", "gate"]
-    assert daemon.ask("zone.remove", stream="cam1", zone="yard") == {}
-    assert list(daemon.streams.kept()["cam1"].settings.zones) == ["gate"]
-
-
-def test_a_zone_that_cannot_be_set_or_removed_changes_nothing() -> None:
-    daemon = Daemon()
-    daemon.add(zones={f"z{number}": LINE for number in range(32)})
-    assert code(lambda: daemon.ask("zone.set", stream="no", zone="a", **LINE)) is (
-        ErrorCode.UNKNOWN_STREAM
-    )
-    assert code(lambda: daemon.ask("zone.set", stream="cam1", zone="a", **LINE)) is ErrorCode.LIMIT
-    assert code(lambda: daemon.ask("zone.remove", stream="cam1", zone="a")) is (
-        ErrorCode.UNKNOWN_ZONE
-    )
-    assert daemon.scheduler.submitted == []
-    assert len(daemon.streams.kept()["cam1"].settings.zones) == 32
-
-
-def test_a_zone_of_a_configured_stream_is_said_to_last_until_a_restart() -> None:
-    kept: Future[None] = Future()
-    daemon = Daemon(keep=lambda: kept)
-    daemon.streams.add("cam1", StreamSettings(url=SECRET_URL), configured=True)
-    daemon.scheduler.answer = ObjectsResult(stream="cam1", objects=[])
-    reply = daemon.ask("zone.set", stream="cam1", zone="gate", **LINE)
-    assert reply["durable"] is False and "configuration" in reply["reason"]
-
-
-@pytest.mark.parametrize("configured", [False, True])
-def test_who_waits_no_longer_for_a_zone_does_not_undo_it(configured: bool) -> None:
-    """The list of zones has it from the start; the tracker must watch what is listed."""
-    kept: Future[None] = Future()
-    daemon = Daemon(keep=lambda: kept)
-    daemon.streams.add("cam1", StreamSettings(url=SECRET_URL), configured=configured)
-    reply = daemon.begin("zone.set", stream="cam1", zone="gate", **LINE)
-    assert not reply.cancel()
-    assert not daemon.scheduler.futures[-1].cancelled()
