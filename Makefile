@@ -6,6 +6,9 @@ DOCS_STAMP := .venv/.installed-docs
 # On all cores, up to eight; the tests of a file share a process and what they set up. The order is
 # that of tests/conftest.py.
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
+# Compiled once, though the caller's environment says not to: else each of a thousand processes that
+# the tests start compiles all that it imports.
+export PYTHONDONTWRITEBYTECODE :=
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --quiet install --constraint constraints.txt
 
 .PHONY: help demo test test-fast lint docs check lock
