@@ -1,5 +1,6 @@
 """`remove:MODEL`: what diffusion models fill, what is refused, and plates that are carried on."""
 
+import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -11,12 +12,8 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-pytest.importorskip("diffusers", reason="the extra inpaint is not installed")
-
 from tests.effects.test_effects import around, drawn, scene
-from tests.support import tiny_diffusers
 from tests.support.moving_square import open_fake_session, write_clip
-from tests.support.tiny_diffusers import PIPELINES, SIDE
 from tracker.cli.main import main
 from tracker.effects import inpaint
 from tracker.effects.clean_plate import CleanPlate
@@ -24,6 +21,11 @@ from tracker.effects.inpaint import DiffusionInpainter, check_inpainting, contex
 from tracker.errors import ModelError, TrackdError, UsageError
 from tracker.types import ObjectResult, ObjectState
 
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("diffusers") is None, reason="the extra inpaint is not installed"
+)
+SIDE = 64  # of the pictures that the pipelines of tests.support.tiny_diffusers are made for
+PIPELINES = ("StableDiffusionInpaintPipeline", "StableDiffusionXLInpaintPipeline")
 PICTURE = cv2.GaussianBlur(
     np.random.default_rng(5).integers(0, 256, (SIDE, SIDE, 3), np.uint8), (0, 0), 3
 )
@@ -33,8 +35,10 @@ HOLE[20:44, 16:40] = 1
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from tests.support import tiny_diffusers
+
     folder = tmp_path_factory.mktemp("models")
-    for name, make in PIPELINES.items():
+    for name, make in zip(PIPELINES, tiny_diffusers.MAKERS, strict=True):
         (folder / name).mkdir()
         make(folder / name)
     return folder
@@ -51,7 +55,7 @@ def brief(monkeypatch: pytest.MonkeyPatch) -> int:
     return 3
 
 
-@pytest.mark.parametrize("name", list(PIPELINES))
+@pytest.mark.parametrize("name", PIPELINES)
 def test_a_hole_is_filled_as_the_library_does_by_itself(models: Path, name: str, brief: int):
     """By its own defaults: it is guided by the words, of which there are none."""
     import diffusers
@@ -137,6 +141,8 @@ def test_other_pipelines_and_code_of_their_own_are_refused(
     ],
 )
 def test_pickled_weights_are_not_read(tmp_path: Path, weights: str, pickled: str):
+    from tests.support import tiny_diffusers
+
     tiny_diffusers.stable_diffusion(tmp_path)
     torch.save(load_file(tmp_path / weights), tmp_path / pickled)
     (tmp_path / weights).unlink()

@@ -87,7 +87,4 @@ def stable_diffusion_xl(folder: Path) -> None:
     ).save_pretrained(folder)
 
 
-PIPELINES: dict[str, Callable[[Path], None]] = {
-    "StableDiffusionInpaintPipeline": stable_diffusion,
-    "StableDiffusionXLInpaintPipeline": stable_diffusion_xl,
-}
+MAKERS: tuple[Callable[[Path], None], ...] = (stable_diffusion, stable_diffusion_xl)
