@@ -1,15 +1,15 @@
 """Threads of the test processes, and real input: without it, tests are skipped with the reason."""
 
 import os
-import subprocess
-import sys
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.support.warm_python import python
 from tools.demo import find_bunny_clip
+from tools.serving import Daemon
+from tools.studio_process import Studio
 from tracker.errors import TrackdError
 from tracker.process import prepare_process, usable_processors
 
@@ -62,15 +62,6 @@ def bunny_clip() -> Path:
 
 
 @pytest.fixture(scope="session")
-def warm_python(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, ...]]:
-    """The command of a Python that has trackd imported; see `tests.support.warm_python`."""
-    from tests.support import warm_python
-
-    path = str(tmp_path_factory.mktemp("warm") / "socket")
-    command = [sys.executable, "-m", "tests.support.warm_python", path]
-    root = Path(__file__).parents[1]
-    with subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE) as waiting:
-        assert waiting.stdout is not None
-        assert waiting.stdout.readline() == b"ready\n"
-        yield sys.executable, "-S", "-E", str(warm_python.__file__), path
-        waiting.terminate()
+def warm_daemons() -> None:
+    """Daemons and studios whose imports were done before."""
+    Daemon.python = Studio.python = python()

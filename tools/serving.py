@@ -12,7 +12,7 @@ import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import yaml
 
@@ -38,10 +38,12 @@ class Daemon:
     """A daemon with its configuration in `folder`; a context manager that ends it.
 
     Attributes:
+        python: The command of the interpreter.
         environment: Of the process, beside ours.
         ready_s: Seconds from its last start until it was ready.
     """
 
+    python: ClassVar[tuple[str, ...]] = (sys.executable,)
     folder: Path
     config: dict[str, Any] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)
@@ -70,7 +72,7 @@ class Daemon:
     def start(self) -> Self:
         """Start it and wait until it is ready."""
         self.write_config()
-        command = [sys.executable, "-m", "tracker.cli.main", "serve", "--config", str(self.path)]
+        command = [*self.python, "-m", "tracker.cli.main", "serve", "--config", str(self.path)]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 command, stdout=log, stderr=log, env=os.environ | self.environment

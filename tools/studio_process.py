@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 from urllib.parse import parse_qs, urlsplit
 
 from tools.serving import Daemon
@@ -27,11 +27,13 @@ class Studio:
     """The studio of a daemon; a context manager that ends it.
 
     Attributes:
+        python: The command of the interpreter.
         control: Address of the daemon's control socket.
         data: Of its data socket.
         folder: For its log, and for the annotation of files.
     """
 
+    python: ClassVar[tuple[str, ...]] = (sys.executable,)
     control: str
     data: str
     folder: Path
@@ -43,7 +45,7 @@ class Studio:
         return cls(config["control"]["bind"], config["data"]["bind"], daemon.folder)
 
     def __enter__(self) -> Self:
-        command = [sys.executable, "-m", "tracker.cli.main", "studio", "--no-browser"]
+        command = [*self.python, "-m", "tracker.cli.main", "studio", "--no-browser"]
         command += ["--port", "0", "--control", self.control, "--data", self.data]
         command += ["--projects", str(self.folder / "projects")]
         self._log = self.folder / "studio.txt"

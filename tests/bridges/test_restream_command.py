@@ -5,7 +5,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +17,7 @@ import pytest
 from tests.support.bridges import PATIENCE_S, ROOT, Program, sending, trackd
 from tests.support.fake_daemon import FakeDaemon, daemon
 from tests.support.tracked_frames import found, tracked
+from tests.support.warm_python import python
 from tools import rtsp_camera
 from tools.serving import free_ports
 from tracker.cli.main import main
@@ -107,7 +107,7 @@ def test_without_hiding_the_same_pictures_show_the_checks(fake: FakeDaemon, tmp_
     """What the test above measures is there to be measured; and the masks are drawn by default."""
     path = tmp_path / "out.ts"
     door = {"TRACKD_CONTROL": fake.control, "TRACKD_DATA": fake.data, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "tracker.cli.main", "restream", "cam1", "--to", "-"]
+    command = [*python(), "-m", "tracker.cli.main", "restream", "cam1", "--to", "-"]
     with sending(fake, frame), path.open("wb") as out:
         process = subprocess.Popen(
             [*command, "--effect", "spotlight"], stdout=out, env=os.environ | door
@@ -136,7 +136,7 @@ def test_an_rtsp_server_that_goes_away_is_connected_to_again(
 
     def server(port: str, name: str) -> Program:
         script = "tests/support/rtsp_record.py"
-        return Program(script, port, str(tmp_path / name), python="/usr/bin/python3")
+        return Program(script, port, str(tmp_path / name), python=["/usr/bin/python3"])
 
     with sending(fake, frame), server("0", "first.h264") as first:
         port = first.line("port").split()[1]

@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from fractions import Fraction
@@ -19,6 +18,7 @@ from PIL import Image
 
 from streams import VideoWriter
 from tests.support.moving_scene import HEIGHT, WIDTH, frame
+from tests.support.warm_python import python
 from tracker.annotate import recorded
 from tracker.cli.main import main
 
@@ -58,7 +58,7 @@ def interrupt(folder: Path, number: signal.Signals, snapshot_every: int) -> int:
     root = Path(__file__).parents[2]
     options = [str(int(number)), str(snapshot_every), *ARGV, "--resume", "state", "--quiet"]
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, *options],
+        [*python(), "-c", SCRIPT, *options],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(root)},
         capture_output=True,

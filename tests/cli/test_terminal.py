@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.fake_daemon import daemon, stream_info
 from tests.support.moving_square import open_fake_session, write_clip
+from tests.support.warm_python import python
 from tracker.cli.main import main
 from tracker.cli.printable import printable
 from tracker.protocol.replies import ObjectInfo
@@ -33,8 +34,9 @@ TRACK = (
 def run(*command: str | bytes, **environment: str) -> "subprocess.CompletedProcess[bytes]":
     """Run a Python command with its output in pipes."""
     path = str(ROOT)
+    interpreter = [sys.executable] if environment else python()
     return subprocess.run(
-        [sys.executable, *command],
+        [*interpreter, *command],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": path, **environment},
         capture_output=True,

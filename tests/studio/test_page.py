@@ -24,7 +24,11 @@ from tests.support.studio import Served, serving_studio
 from tools.serving import Daemon
 from tracker.client import AsyncClient
 
-pytestmark = [pytest.mark.system, pytest.mark.slow]
+pytestmark = [
+    pytest.mark.system,
+    pytest.mark.slow,
+    pytest.mark.usefixtures("warm_daemons"),
+]
 
 FRAMES = 500
 DRAWN = 200

@@ -19,7 +19,11 @@ from tests.support.rtsp import RtspCamera
 from tools.serving import Daemon
 from tools.studio_process import Studio, until
 
-pytestmark = [pytest.mark.system, pytest.mark.slow]
+pytestmark = [
+    pytest.mark.system,
+    pytest.mark.slow,
+    pytest.mark.usefixtures("warm_daemons"),
+]
 
 DAVIS = Path(__file__).parents[3] / "shared" / "data" / "davis-dev"
 SEQUENCE, FRAMES, FPS = "drift-turn", 32, 5  # the car before the smoke, which pico has from a click

@@ -3,12 +3,12 @@
 import os
 import signal
 import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from tests.support.warm_python import python
 from tracker.project.messages import Status
 from tracker.studio.project_worker import ProjectWorker
 
@@ -33,7 +33,7 @@ class StudioProcess:
     def start(self) -> Self:
         """Start it, and wait for its address."""
         command = [
-            sys.executable,
+            *python(),
             "-m",
             "tracker.cli.main",
             "studio",

@@ -7,11 +7,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from tests.support.fake_daemon import FakeDaemon
+from tests.support.warm_python import python
 from tracker.daemon.messages import Tracked
 
 ROOT = Path(__file__).parents[2]
@@ -25,11 +26,13 @@ class Program:
     As a context manager it is killed at the end, if it has not ended.
     """
 
-    def __init__(self, *argv: str, python: str = sys.executable, **environment: str) -> None:
+    def __init__(
+        self, *argv: str, python: Sequence[str] = (sys.executable,), **environment: str
+    ) -> None:
         self.lines: queue.Queue[str] = queue.Queue()
         self.all_lines: list[str] = []
         self.process = subprocess.Popen(
-            [python, *argv],
+            [*python, *argv],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -80,7 +83,7 @@ class Program:
 def trackd(fake: FakeDaemon, *argv: str, **environment: str) -> Program:
     """A `trackd` command that talks to the daemon."""
     door = {"TRACKD_CONTROL": fake.control, "TRACKD_DATA": fake.data}
-    return Program("-m", "tracker.cli.main", *argv, **door, **environment)
+    return Program("-m", "tracker.cli.main", *argv, python=python(), **door, **environment)
 
 
 @contextmanager

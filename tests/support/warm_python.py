@@ -5,21 +5,52 @@
 
 Where the test is what a program does, and not how it starts, this saves the four seconds of
 processor time that the imports take. A program has its own arguments, environment, folder, input
-and output, is sent the signals that its caller gets, and ends with its own exit code.
+and output, is sent the signals that its caller gets, ends with the same exit code or signal as it
+does, and is killed when its caller is. What the interpreter or a library reads of the environment
+when it starts, such as an encoding or the address of a hub, has no effect.
 """
 
+import atexit
+import contextlib
+import functools
 import os
+import select
 import signal
 import socket
+import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 _MAX_BYTES = 2**20
+_IMPORTED = (
+    "tracker.models.load",
+    "tracker.annotate.run",
+    "tracker.cli.track",
+    "tracker.daemon.server",
+)
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
+@functools.cache
+def python() -> tuple[str, ...]:
+    """Command of a Python that has trackd imported; it ends with this process."""
+    folder = tempfile.TemporaryDirectory(prefix="warm-python-")
+    atexit.register(folder.cleanup)
+    path = str(Path(folder.name) / "socket")
+    waiting = subprocess.Popen(
+        [sys.executable, "-m", "tests.support.warm_python", path],
+        cwd=Path(__file__).parents[2],
+        stdout=subprocess.PIPE,
+    )
+    atexit.register(waiting.terminate)
+    assert waiting.stdout is not None
+    assert waiting.stdout.readline() == b"ready\n"
+    return sys.executable, "-S", "-E", __file__, path
+
+
 def call(path: str, arguments: list[str]) -> int:
-    """Have a program run, and wait for it; its exit code, as a shell has it."""
+    """Have a program run, and end as it does: by its exit code, or by the signal that ended it."""
     with socket.socket(socket.AF_UNIX) as server:
         server.connect(path)
         fields = [str(Path.cwd()), str(len(arguments)), *arguments]
@@ -30,7 +61,12 @@ def call(path: str, arguments: list[str]) -> int:
         process = int.from_bytes(_receive(server, 4), "little")
         for number in _SIGNALS:
             signal.signal(number, lambda number, frame: os.kill(process, number))
-        return _receive(server, 1)[0]
+        code = int.from_bytes(_receive(server, 2), "little", signed=True)
+    if code < 0:
+        if -code not in (signal.SIGKILL, signal.SIGSTOP):
+            signal.signal(-code, signal.SIG_DFL)
+        os.kill(os.getpid(), -code)
+    return code
 
 
 def _receive(connection: socket.socket, size: int) -> bytes:
@@ -47,7 +83,7 @@ def serve(path: str) -> None:
     """Import, then fork a process for each program; ends when its own caller does."""
     import importlib
 
-    for name in ("tracker.models.load", "tracker.annotate.run", "tracker.cli.track"):
+    for name in _IMPORTED:
         importlib.import_module(name)
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(path)
@@ -77,7 +113,7 @@ def _reap() -> None:
 
 
 def _watch(connection: socket.socket) -> int:
-    """Fork the program, and tell its caller the exit code."""
+    """Fork the program, tell its caller how it ended; kill it when its caller is gone."""
     size, descriptors, _, _ = socket.recv_fds(connection, 4, 3)
     length = int.from_bytes(size, "little")
     assert length <= _MAX_BYTES
@@ -96,8 +132,12 @@ def _watch(connection: socket.socket) -> int:
     for descriptor in descriptors:
         os.close(descriptor)
     connection.sendall(program.to_bytes(4, "little"))
+    ended = os.pidfd_open(program)
+    if ended not in select.select([ended, connection], [], [])[0]:
+        os.kill(program, signal.SIGKILL)
     code = os.waitstatus_to_exitcode(os.waitpid(program, 0)[1])
-    connection.sendall(bytes([code if code >= 0 else 128 - code]))
+    with contextlib.suppress(BrokenPipeError):
+        connection.sendall(code.to_bytes(2, "little", signed=True))
     return 0
 
 

@@ -7,6 +7,11 @@ import pytest
 from tools.serving import Daemon
 
 
+@pytest.fixture(scope="session", autouse=True)
+def of_all_tests(warm_daemons: None) -> None:
+    """Daemons start faster."""
+
+
 @pytest.fixture(scope="session")
 def documented_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     with Daemon(tmp_path_factory.mktemp("documented")) as running:

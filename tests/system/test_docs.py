@@ -27,6 +27,7 @@ from tests.support.documents import (
     name_of,
     pages,
 )
+from tests.support.warm_python import python
 from tools import reference
 from tools.serving import Daemon
 from tracker.annotate.prompts_file import PromptsFile
@@ -216,19 +217,18 @@ def test_the_blocks_of_a_page_run_one_after_the_other(
     tmp_path: Path,
     documented_daemon: Daemon,
     door: dict[str, str],
-    warm_python: tuple[str, ...],
 ) -> None:
     prepare(page, tmp_path)
     environment = (
         os.environ | door | {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error:::__main__"}
     )
     config = shlex.quote(str(documented_daemon.path))
-    shell = SHELL.format(python=shlex.join(warm_python), config=config)
+    shell = SHELL.format(python=shlex.join(python()), config=config)
     for block in runnable(page):
         command = (
             ["bash", "-c", shell + block.code]
             if block.language == "console"
-            else [*warm_python, "-c", block.code]
+            else [*python(), "-c", block.code]
         )
         done = subprocess.run(
             command,

@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from pycocotools.mask import decode
 
 from tests.support.recordings import numbers_in, reordered_clip
 from tests.support.supervised import wait_until
+from tests.support.warm_python import python
 from tools.serving import Daemon, free_ports
 from tracker.cli.main import main
 from tracker.protocol.data import MasksMessage
@@ -48,7 +48,7 @@ def received(socket: "zmq.Socket[bytes]") -> list[list[bytes]]:
 def replayed(folder: Path, stored: list[list[bytes]]) -> list[list[bytes]]:
     """What a subscriber has of a replay in another process."""
     address = f"tcp://127.0.0.1:{free_ports(1)[0]}"
-    command = [sys.executable, "-m", "tracker.cli.main", "replay", str(folder), "--speed", "0"]
+    command = [*python(), "-m", "tracker.cli.main", "replay", str(folder), "--speed", "0"]
     with (
         zmq.Context() as context,
         subscriber(context, address) as socket,
