@@ -20,6 +20,7 @@ from tests.support.numbered_clip import (
     numbered,
     write_numbered,
 )
+from tests.support.small_pico import small_pico_of
 from tests.support.studio import Served, serving_studio
 from tools.serving import Daemon
 from tracker.client import AsyncClient
@@ -56,7 +57,8 @@ def until(page: Any, condition: str, patience_s: float = PATIENCE_MS / 1000) -> 
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     folder = tmp_path_factory.mktemp("daemon")
-    with Daemon(folder / "daemon") as running, running.client() as client:
+    config = {"model": small_pico_of(folder, 256)}
+    with Daemon(folder / "daemon", config) as running, running.client() as client:
         clip = write_numbered(folder / "numbered.mp4", FRAMES)
         client.add_stream("numbers", str(clip), realtime=True, loop=True)
         yield running

@@ -1,7 +1,9 @@
 """A model that is quick enough for tests of many frames."""
 
+import shutil
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 import torch
 
@@ -24,3 +26,14 @@ def small_pico() -> Model:
     network.eval().requires_grad_(False)
     cpu, sam2 = torch.device("cpu"), Sam2Model(network, config.input)
     return Model("pico-128", sam2, cpu, torch.float32, config.input, "pico-128")
+
+
+def small_pico_of(folder: Path, size: int = 128) -> dict[str, str]:
+    """The same in a file in `folder`, as a daemon's configuration names it."""
+    weights = checkpoint_path(find_spec("pico"))
+    config = read_pico_config(weights.with_suffix(".json"))
+    config = config.model_copy(update={"input": replace(config.input, size=size)})
+    folder.mkdir(parents=True, exist_ok=True)
+    copy = shutil.copy(weights, folder / "small.safetensors")
+    (folder / "small.json").write_text(config.model_dump_json())
+    return {"name": "pico", "checkpoint": str(copy)}

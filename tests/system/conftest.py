@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support.small_pico import small_pico_of
 from tools.serving import Daemon
 
 
@@ -14,7 +15,8 @@ def of_all_tests(warm_daemons: None) -> None:
 
 @pytest.fixture(scope="session")
 def documented_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    with Daemon(tmp_path_factory.mktemp("documented")) as running:
+    folder = tmp_path_factory.mktemp("documented")
+    with Daemon(folder, {"model": small_pico_of(folder)}) as running:
         yield running
 
 

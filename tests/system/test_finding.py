@@ -11,6 +11,7 @@ import pytest
 from streams import VideoWriter
 from tests.support import odd_finders
 from tests.support.installed import install
+from tests.support.small_pico import small_pico_of
 from tools.serving import Daemon
 from tracker.client import Client, DaemonError, Event, Result
 from tracker.protocol.data import EventName
@@ -48,7 +49,8 @@ def daemon(
     install(folder, monkeypatch, Path(odd_finders.__file__), "trackd.finders", *odd_finders.ENTRIES)
     write_clip(tmp_path / "clip.mp4")
     environment = {"PYTHONPATH": str(folder)}
-    with Daemon(tmp_path, {"workers": request.param}, environment) as running:
+    config = {"model": small_pico_of(tmp_path), "workers": request.param}
+    with Daemon(tmp_path, config, environment) as running:
         yield running
         assert running.stop() == 0
 

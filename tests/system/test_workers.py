@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.support.small_pico import small_pico_of
 from tools.fuzz.workers import write_clip
 from tools.serving import Daemon
 from tracker.client import Client, DaemonError, Result
@@ -22,6 +23,7 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     write_clip(folder / "clip.mp4")
     stream = {"url": "clip.mp4", "realtime": True, "loop": True}
     config = {
+        "model": small_pico_of(folder),
         "workers": {"count": 2, "hang_timeout_s": 2.0},
         "state": {"dir": "state", "every_s": 0.5},
         "streams": {"a": stream, "b": stream},
