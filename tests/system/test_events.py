@@ -16,6 +16,7 @@ import pytest
 from streams.video_writer import VideoWriter
 from tests.support.mosquitto import SKIP, Broker, Subscriber
 from tests.support.moving_scene import frame
+from tests.support.small_pico import small_pico_of
 from tests.support.webhooks import Receiver
 from tools.serving import Daemon
 from tracker.client import Client, Event
@@ -47,7 +48,8 @@ def shift(index: int) -> int:
 def started(folder: Path, **config: Any) -> Daemon:
     write_clip(folder / "clip.mp4")
     stream = {"url": "clip.mp4", "realtime": True, "loop": True, "zones": {"left": LEFT}}
-    return Daemon(folder, {"streams": {"door": stream}, **config})
+    streams = {"door": stream}
+    return Daemon(folder, {"model": small_pico_of(folder), "streams": streams, **config})
 
 
 def prompt_square(client: Client) -> None:

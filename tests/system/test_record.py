@@ -14,6 +14,7 @@ from pycocotools.coco import COCO
 from pycocotools.mask import decode
 
 from tests.support.recordings import numbers_in, reordered_clip
+from tests.support.small_pico import small_pico_of
 from tests.support.supervised import wait_until
 from tests.support.warm_python import python
 from tools.serving import Daemon, free_ports
@@ -69,9 +70,10 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("workers", [0, 1])
 def test_after_kill_9_every_file_opens(clip: Path, tmp_path: Path, workers: int) -> None:
     record = {"dir": str(tmp_path / "recorded"), "segment_s": 1}
+    model = small_pico_of(tmp_path)
     with (
         zmq.Context() as context,
-        Daemon(tmp_path / "daemon", {"workers": workers}) as daemon,
+        Daemon(tmp_path / "daemon", {"model": model, "workers": workers}) as daemon,
         daemon.client() as client,
         subscriber(context, daemon.config["data"]["bind"]) as socket,
     ):

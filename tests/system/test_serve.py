@@ -12,6 +12,7 @@ import pytest
 
 from streams.video_writer import VideoWriter
 from tests.support.moving_scene import frame, square
+from tests.support.small_pico import small_pico_of
 from tools.serving import Daemon, free_ports, json_lines, run_trackd
 from tracker.client import Client, DaemonError, DaemonUnreachable, Result
 from tracker.daemon.tracking.frame_numbers import RESERVED
@@ -58,7 +59,8 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    with Daemon(tmp_path_factory.mktemp("daemon")) as running:
+    folder = tmp_path_factory.mktemp("daemon")
+    with Daemon(folder, {"model": small_pico_of(folder)}) as running:
         yield running
 
 
@@ -165,7 +167,8 @@ def test_a_stream_that_cannot_be_opened_says_why_and_stays(daemon: Daemon) -> No
 
 
 def test_after_a_kill_the_objects_go_on(tmp_path: Path, clip: Path) -> None:
-    config = {"state": {"dir": "state", "every_s": 3600}}
+    state = {"dir": "state", "every_s": 3600}
+    config = {"model": small_pico_of(tmp_path), "state": state}
     with Daemon(tmp_path, config) as daemon:
         with daemon.client() as client:
             client.add_stream("camera", str(clip), realtime=True, loop=True)
@@ -192,7 +195,8 @@ def first_frame(daemon: Daemon, stream: str) -> FrameStamp:
 
 def test_frame_numbers_never_come_twice_under_a_name(tmp_path: Path, clip: Path) -> None:
     """Whether it is removed and added, or the daemon ends well, or is killed."""
-    config = {"state": {"dir": "state", "every_s": 3600}}
+    state = {"dir": "state", "every_s": 3600}
+    config = {"model": small_pico_of(tmp_path), "state": state}
     with Daemon(tmp_path, config) as daemon:
         with daemon.client() as client:
             client.add_stream("camera", str(clip), realtime=True, loop=True)
@@ -225,7 +229,7 @@ def next_seen(daemon: Daemon, stream: str, count: int) -> FrameStamp:
 def test_a_frame_of_a_daemon_before_is_not_meant_by_its_number(tmp_path: Path, clip: Path) -> None:
     """Without a state folder the numbers begin again; the epoch tells them apart."""
     streams = {"camera": {"url": str(clip), "realtime": True, "loop": True}}
-    with Daemon(tmp_path, {"streams": streams}) as daemon:
+    with Daemon(tmp_path, {"model": small_pico_of(tmp_path), "streams": streams}) as daemon:
         with daemon.client() as client:
             old = next_result(client, "camera", lambda result: True)
         daemon.kill()
@@ -264,7 +268,8 @@ def test_a_prompt_right_after_its_stream_was_added_waits_for_a_frame(
 def test_objects_of_an_old_snapshot_are_lost_and_can_be_found_again(
     tmp_path: Path, clip: Path
 ) -> None:
-    config = {"state": {"dir": "state", "every_s": 60, "max_age_s": 0.001}}
+    state = {"dir": "state", "every_s": 60, "max_age_s": 0.001}
+    config = {"model": small_pico_of(tmp_path), "state": state}
     with Daemon(tmp_path, config) as daemon:
         with daemon.client() as client:
             client.add_stream("camera", str(clip), realtime=True, loop=True)
@@ -281,7 +286,7 @@ def test_objects_of_an_old_snapshot_are_lost_and_can_be_found_again(
 
 
 def test_a_hangup_reads_the_configuration_again(tmp_path: Path, clip: Path) -> None:
-    with Daemon(tmp_path) as daemon:
+    with Daemon(tmp_path, {"model": small_pico_of(tmp_path)}) as daemon:
         daemon.config["streams"] = {"late": {"url": str(clip), "realtime": True, "loop": True}}
         daemon.config["drain_timeout_s"] = 20.0
         daemon.write_config()
@@ -301,7 +306,8 @@ def test_a_stream_that_left_the_configuration_does_not_come_back(
     tmp_path: Path, clip: Path
 ) -> None:
     streams = {"written": {"url": str(clip), "realtime": True}}
-    with Daemon(tmp_path, {"state": {"dir": "state"}, "streams": streams}) as daemon:
+    config = {"model": small_pico_of(tmp_path), "state": {"dir": "state"}, "streams": streams}
+    with Daemon(tmp_path, config) as daemon:
         with daemon.client() as client:
             client.add_stream("asked", str(clip), realtime=True, loop=True)
             assert {info.stream for info in client.streams()} == {"written", "asked"}
