@@ -3,7 +3,6 @@
 import itertools
 import json
 import subprocess
-import sys
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
@@ -13,6 +12,7 @@ import torch
 
 from streams import VideoWriter
 from tests.support.moving_scene import HEIGHT, WIDTH, frame
+from tests.support.warm_python import python
 from tracker.annotate.job import Tally
 from tracker.annotate.plan import FrameRange, PlacedPrompt, PromptPlan
 from tracker.annotate.run import ModelChoice, run
@@ -42,7 +42,7 @@ def test_the_example_tracks_both_ways_and_keeps_its_results_in_few_lines(clip: s
     assert len([line for line in code if line.strip()]) <= 12
     box = [f"{value:g}" for value in BOX]
     done = subprocess.run(
-        [sys.executable, str(example), clip, str(PROMPTED), *box],
+        [*python(), str(example), clip, str(PROMPTED), *box],
         env={"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,

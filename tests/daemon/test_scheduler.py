@@ -188,7 +188,7 @@ class Stepper:
     """Lets a daemon do one step of a session after the other; 2 threads, so it looks ahead."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.daemon = Daemon(replace(small_pico(), dtype=torch.bfloat16))
+        self.daemon = Daemon(replace(small_pico(64), dtype=torch.bfloat16))
         self._begun, self._go_on = threading.Semaphore(0), threading.Semaphore(0)
         step = Session.step
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from tests.support.moving_scene import WIDTH, frame, square
-from tests.support.small_pico import small_pico
+from tests.support.small_pico import optimized_small_pico, small_pico
 from tracker.engine import Policy, Session
 from tracker.errors import PromptError
-from tracker.models import Model, load_model
+from tracker.models import Model
 from tracker.types import ObjectState, Prompt
 
 CLICK_OFF = Prompt(1, ((20.0, 100.0),), (0,))
@@ -19,7 +19,7 @@ CLICK_OFF = Prompt(1, ((20.0, 100.0),), (0,))
 
 @pytest.fixture(scope="module")
 def model() -> Model:
-    return load_model("pico", device="cpu", dtype="fp32")
+    return optimized_small_pico()
 
 
 def started(model: Model, policy: Policy | None = None) -> Session:

@@ -5,9 +5,10 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.support.moving_scene import HEIGHT, WIDTH, frame, square
+from tests.support.small_pico import optimized_small_pico
 from tracker.engine import Policy, Session
 from tracker.errors import PromptError, UsageError
-from tracker.models import Model, load_model
+from tracker.models import Model
 from tracker.models.base import Features
 from tracker.models.sam2.adapter import Sam2Model
 from tracker.types import ObjectState, Prompt
@@ -17,7 +18,7 @@ SQUARE = square()
 
 @pytest.fixture(scope="module")
 def model() -> Model:
-    return load_model("pico", device="cpu", dtype="fp32")
+    return optimized_small_pico()
 
 
 @pytest.fixture

@@ -13,10 +13,10 @@ import pytest
 import torch
 
 from tests.support.moving_scene import frame, square
-from tests.support.small_pico import small_pico
+from tests.support.small_pico import optimized_small_pico, small_pico
 from tracker.engine import OFFICIAL, ComputeBudget, Policy, Session
 from tracker.errors import SnapshotError
-from tracker.models import Model, load_model
+from tracker.models import Model
 from tracker.types import Prompt, TrackResult
 
 CONTINUE = """
@@ -26,8 +26,8 @@ import numpy as np
 sys.path.insert(0, "tests")
 from tests.support.moving_scene import frame
 from tracker.engine import Session
-from tracker.models import load_model
-session = Session.load(Path(sys.argv[1]), load_model("pico", device="cpu", dtype="fp32"))
+from tests.support.small_pico import optimized_small_pico
+session = Session.load(Path(sys.argv[1]), optimized_small_pico())
 masks = [[o.mask_hw for o in session.step(frame(i)).objects] for i in range(5, 8)]
 np.save(sys.argv[2], np.array(masks))
 """
@@ -35,7 +35,7 @@ np.save(sys.argv[2], np.array(masks))
 
 @pytest.fixture(scope="module")
 def model() -> Model:
-    return load_model("pico", device="cpu", dtype="fp32")
+    return optimized_small_pico()
 
 
 @pytest.fixture
