@@ -120,6 +120,7 @@ def test_threads_that_were_tried_are_gone_and_a_refusal_is_told(
     assert not spare()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("op", ["stream.remove", "stream.pause", "stream.resume", "object.list"])
 def test_what_is_asked_of_a_stream_that_is_not_there_is_refused(op: str) -> None:
     daemon = Daemon()

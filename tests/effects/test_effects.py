@@ -225,6 +225,7 @@ def test_what_looks_ahead_counts_the_masks_that_it_holds(monkeypatch: pytest.Mon
     assert most_ahead("crop", 8) == most_ahead("crop", 1) == 10
 
 
+@pytest.mark.slow
 def test_remove_holds_no_more_than_its_bound(monkeypatch: pytest.MonkeyPatch):
     """Pictures with the hole, and of frames to come the object's mask and distances."""
     most = 40 * 3 * HEIGHT * WIDTH
@@ -306,6 +307,7 @@ def test_the_drawn_video_has_the_overlay_unless_another_effect_is_chosen(folder,
     assert (folder / "plain.mp4").read_bytes() == (folder / "overlay.mp4").read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "says"),
     [

@@ -55,6 +55,7 @@ def brief(monkeypatch: pytest.MonkeyPatch) -> int:
     return 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PIPELINES)
 def test_a_hole_is_filled_as_the_library_does_by_itself(models: Path, name: str, brief: int):
     """By its own defaults: it is guided by the words, of which there are none."""

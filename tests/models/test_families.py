@@ -150,6 +150,7 @@ def test_the_tracker_is_found_among_the_weights_of_all_of_sam3(
     assert all(torch.equal(ours[key], theirs[key]) for key in ours)
 
 
+@pytest.mark.slow
 def test_the_trunk_of_efficienttam_is_that_of_vitdet(models: dict[str, Model]) -> None:
     """Of transformers' implementation, with the same weights."""
     from transformers import VitDetConfig, VitDetModel

@@ -243,6 +243,7 @@ class TestFallbacks:
         assert_alike([logits(ours)], [logits(theirs)])
         assert self.check(ours, theirs) == 3
 
+    @pytest.mark.slow
     def test_more_objects_than_the_largest_graph_are_tracked_eagerly(self) -> None:
         ours, theirs = self.sessions(SMALL_BUCKETS[-1] + 1)
         assert self.check(ours, theirs) == 1  # the image encoder's
@@ -291,6 +292,7 @@ class TestNetwork:
         for a, b in zip(track(ours, 2), track(theirs, 2), strict=True):
             assert torch.equal(a, b)
 
+    @pytest.mark.slow
     def test_buffers_do_not_grow(self) -> None:
         model, _ = pico()
         other, _ = recorded(small_pico(), SMALL_BUCKETS[-1:])

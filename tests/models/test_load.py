@@ -366,6 +366,7 @@ def test_a_configuration_that_is_not_json(tmp_path: Path) -> None:
         read_pico_config(path)
 
 
+@pytest.mark.slow
 def test_a_folder_states_the_size_of_the_pictures(
     tiny_state: dict[str, torch.Tensor], tmp_path: Path
 ) -> None:

@@ -76,6 +76,7 @@ def assert_same(coco_path: Path, run: RecordedRun) -> int:
     return masks
 
 
+@pytest.mark.slow
 def test_the_masks_that_were_sent_are_on_their_pictures(clip: Path, tmp_path: Path) -> None:
     every = 3  # the others are decoded, and not tracked
     commands = {number * every: some for number, some in COMMANDS.items()}
@@ -104,6 +105,7 @@ def test_the_masks_that_were_sent_are_on_their_pictures(clip: Path, tmp_path: Pa
     assert [one["name"] for one in categories] == ["disc", "object"]
 
 
+@pytest.mark.slow
 def test_what_is_not_sent_is_null_in_parquet(
     recorded: tuple[Path, RecordedRun], tmp_path: Path
 ) -> None:

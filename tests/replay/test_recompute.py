@@ -91,6 +91,7 @@ def test_another_model_gives_other_masks_and_is_told(
     assert "from frame 10 on they differ, lowest IoU 0." in told and "fingerprint" in told
 
 
+@pytest.mark.slow
 def test_a_frame_that_is_not_in_the_video_is_told(clip: Path, tmp_path: Path, again: Again) -> None:
     run = RecordedRun(clip, tmp_path, commands={3: [PROMPT]})
     videos = sorted((tmp_path / "cam").glob("*.mp4"))

@@ -184,6 +184,7 @@ def test_a_file_exchanged_on_pythons_own_server_has_another_digest(tmp_path):
         assert digest(url) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("handler", [Handler, PartsHandler])
 def test_of_a_large_file_on_a_server_the_head_counts_and_the_tail_where_it_gives_parts(
     tmp_path, handler

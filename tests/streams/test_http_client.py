@@ -281,6 +281,7 @@ def test_a_connection_that_breaks_is_no_end(clip: bytes) -> None:
             frames_of(f"{server.url}/v.mp4")
 
 
+@pytest.mark.slow
 def test_a_file_whose_index_comes_last_needs_ranges(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 255, (30, 240, 320, 3), np.uint8)
     last = write_clip(tmp_path / "last.mov", list(noise)).read_bytes()

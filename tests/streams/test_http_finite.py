@@ -43,6 +43,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_a_file_is_a_file_however_a_server_sends_it(clips: Path, ending: str, way: str) -> None:
@@ -135,6 +136,7 @@ def test_raw_video_that_is_sent_live_has_the_times_of_its_arrival(clips: Path) -
     assert (times_s[-1] or 0) >= 3
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(which("ffprobe") is None, reason="no ffprobe")
 def test_the_clips_hold_what_they_should(clips: Path) -> None:
     for ending in ENDINGS:

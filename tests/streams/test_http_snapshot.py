@@ -52,6 +52,7 @@ def test_a_still_is_one_frame_for_who_does_not_poll(kind: str) -> None:
     assert camera.asked == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [{"poll_s": 0.05}, {"poll_s": 0.05, "live": True}])
 def test_a_picture_that_is_polled_is_a_live_source(how: dict[str, float]) -> None:
     options = SourceOptions.model_validate(how)
@@ -77,6 +78,7 @@ def test_options_can_make_it_a_still() -> None:
         assert len(list(source)) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tagged", [False, True])
 def test_a_picture_that_is_the_same_is_no_new_frame(tagged: bool) -> None:
     camera = Snapshots(same=3, tagged=tagged)

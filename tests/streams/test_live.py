@@ -85,6 +85,7 @@ def programme(
     return path.read_bytes()
 
 
+@pytest.mark.slow
 def test_pictures_that_stop_while_the_sound_goes_on_time_out(tmp_path: Path) -> None:
     data = programme(tmp_path / "a.ts", "libx264", range(50), level=90, sound_s=300)
     with (
@@ -97,6 +98,7 @@ def test_pictures_that_stop_while_the_sound_goes_on_time_out(tmp_path: Path) -> 
             pass
 
 
+@pytest.mark.slow
 def test_a_size_that_changes_goes_on_without_a_break(tmp_path: Path) -> None:
     small = programme(tmp_path / "a.ts", "libx264", range(100), level=60)
     large = programme(tmp_path / "b.ts", "libx264", range(100, 2000), level=200, height=96)
@@ -108,6 +110,7 @@ def test_a_size_that_changes_goes_on_without_a_break(tmp_path: Path) -> None:
     assert (status.reconnects, status.corrupt_packets) == (0, 0)
 
 
+@pytest.mark.slow
 def test_a_codec_that_changes_goes_on_after_a_reconnect(tmp_path: Path) -> None:
     h264 = programme(tmp_path / "a.ts", "libx264", range(2000), level=60)
     mpeg2 = programme(tmp_path / "b.ts", "mpeg2video", range(2000, 9000), level=200)

@@ -101,6 +101,7 @@ def test_http_errors(tmp_path: Path) -> None:
         assert_keeps_secret(denied.value)
 
 
+@pytest.mark.slow
 def test_a_stream_that_falls_silent_times_out_after_its_frames(tmp_path: Path) -> None:
     clip = write_pattern(tmp_path / "clip.ts", frames=200, size="320x240")
     frames = 0

@@ -175,6 +175,7 @@ def test_a_login_that_is_not_escaped_is_hidden(password: str) -> None:
             assert has_unescaped_login(form.format(password).partition("://")[2])
 
 
+@pytest.mark.slow
 @given(secret=secrets)
 def test_a_misspelt_address_is_shown_safely(secret: str) -> None:
     for form in (

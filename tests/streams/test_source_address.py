@@ -68,6 +68,7 @@ def test_who_else_can_read_the_file_is_told(
     assert line == f"trackd: warning: other users can get at {secret}; chmod 600 {secret}"
 
 
+@pytest.mark.slow
 def test_track_and_doctor_take_it_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

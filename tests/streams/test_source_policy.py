@@ -263,6 +263,7 @@ def segment(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return write_pattern(tmp_path_factory.mktemp("hls") / "s.ts", frames=25).read_bytes()
 
 
+@pytest.mark.slow
 def test_the_pieces_of_a_playlist_come_from_where_the_rules_lead(segment: bytes) -> None:
     here = {"/s.ts": with_length(segment)}
     with serving(here) as elsewhere:

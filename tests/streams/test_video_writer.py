@@ -33,6 +33,7 @@ def write(
     return [frame.time_s for frame in read(path)]
 
 
+@pytest.mark.slow
 def test_a_real_clip_keeps_its_frames_and_times(tmp_path: Path) -> None:
     target = tmp_path / "copy.mp4"
     originals: list[NDArray[np.uint8]] = []

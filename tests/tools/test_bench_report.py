@@ -138,6 +138,7 @@ def test_a_failure_is_on_the_page() -> None:
     assert "![long.png](long.png)" in text
 
 
+@pytest.mark.slow
 def test_plots_are_small_pictures(tmp_path: Path) -> None:
     record = Record(runs=(track_run(), model_run(), deadline_run()))
     drawn = plots.draw(record, tmp_path / "track.json")

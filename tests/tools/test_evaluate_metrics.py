@@ -60,6 +60,7 @@ def pairs(max_side: int) -> st.SearchStrategy[tuple[Mask, Mask]]:
     )
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=150)
 @given(pairs(14))
 def test_scores_equal_brute_force_on_any_small_masks(pair: tuple[Mask, Mask]) -> None:
@@ -67,6 +68,7 @@ def test_scores_equal_brute_force_on_any_small_masks(pair: tuple[Mask, Mask]) ->
     assert boundary_f(*pair) == pytest.approx(brute_f(*pair))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 def test_boundary_equals_brute_force_where_the_tolerance_is_several_pixels(seed: int) -> None:
     """300x400 gives a tolerance of 4 pixels, where a disk differs from a square."""

@@ -13,6 +13,8 @@ from tools.fuzz.media.mutate import mutate
 from tools.fuzz.media.reading import Outcome, ReadingProcess, Verdict
 from tools.fuzz.media.seeds import CORPUS, RECIPES, seeds
 
+pytestmark = pytest.mark.slow
+
 CASES = 150
 CODECS = 10
 

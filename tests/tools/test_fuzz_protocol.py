@@ -34,6 +34,7 @@ def test_the_control_socket_survives_a_hostile_client(caplog: pytest.LogCaptureF
     assert told >= {"unknown_stream", "internal", "timeout"}
 
 
+@pytest.mark.slow
 def test_nonsense_takes_no_memory() -> None:
     with apart() as (endpoint, pid), Attack(endpoint) as attack:
         bombard(attack, messages=150, max_bytes=MAX_BYTES)
@@ -57,6 +58,7 @@ def test_a_flood_from_one_client_is_refused_in_kind_and_others_are_served() -> N
     assert attack.counts["rate_limited"] > 30
 
 
+@pytest.mark.slow
 def test_a_whole_daemon_goes_on_with_its_work_under_fire(tmp_path: Path) -> None:
     outcome = campaign.run(tmp_path, minutes=0.1, seed=3)
     assert outcome.faults == []
@@ -78,6 +80,7 @@ def test_what_is_done_though_the_client_may_not_is_a_fault() -> None:
     assert len(attack.faults) == 1 and "though it may not" in attack.faults[0]
 
 
+@pytest.mark.slow
 def test_nothing_is_done_or_seen_above_a_role(tmp_path: Path) -> None:
     outcome = roles.run(tmp_path, minutes=0.1, seed=3)
     assert outcome.faults == []
@@ -99,6 +102,7 @@ def test_there_is_a_proper_request_of_every_operation_to_be_spoiled() -> None:
         assert not isinstance(read, Rejected), read
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_messages_and_none_that_ends_the_run() -> None:
     one, same, another = Shots(5, MAX_BYTES), Shots(5, MAX_BYTES), Shots(6, MAX_BYTES)
     shots = [one.next() for _ in range(2000)]

@@ -50,6 +50,7 @@ def absent_frames(video: Video) -> list[int]:
     return [index for index, truth in enumerate(video.truths_hw) if not truth.any()]
 
 
+@pytest.mark.slow
 def test_the_same_seed_makes_the_same_clip(stills: Path, clips: tuple[Video, ...]) -> None:
     for first, again in zip(clips, synthetic_videos(stills, 2), strict=True):
         assert (first.group, first.name) == (again.group, again.name)
@@ -235,6 +236,7 @@ def test_one_image_is_encoded_once_for_all_sessions(monkeypatch: pytest.MonkeyPa
     assert len(encoded) == 2
 
 
+@pytest.mark.slow
 def test_a_real_model_tracks_a_clip_with_every_policy(clips: tuple[Video, ...]) -> None:
     clip = clips[0]
     short = Video(clip.group, clip.name, clip.images_hwc[:4], clip.truths_hw[:4])

@@ -101,6 +101,7 @@ def test_first_frames_show_the_object_and_later_ones_may_not(folder: Path) -> No
     assert {clip.images_tssc.shape for clip in clips} == {(4, SIDE, SIDE, 3)}
 
 
+@pytest.mark.slow
 def test_a_clip_shows_as_many_objects_as_are_asked_for(folder: Path) -> None:
     clips = [maker(folder, objects=3).clip(number) for number in range(40)]
     assert {clip.masks_otss.shape for clip in clips} == {(3, 4, SIDE, SIDE)}
@@ -200,6 +201,7 @@ def test_sources_without_objects_are_an_error(folder: Path) -> None:
         maker(folder, stills__backgrounds=1.0).clip(0)
 
 
+@pytest.mark.slow
 def test_real_sources_make_clips(data_dir: Path, tmp_path: Path) -> None:
     write_pack(data_dir, tmp_path, ["davis-train"], ["stills/coco128"])
     sources = {"davis-train": 1.0, "stills/coco128": 1.0}

@@ -71,6 +71,7 @@ def surely_there(model: Model) -> Iterator[None]:
     hook.remove()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("surely_there")
 @pytest.mark.parametrize("kind", list(PromptKind))
 @pytest.mark.parametrize("shown", [True, False])
@@ -107,6 +108,7 @@ def test_training_computes_what_tracking_computes(
         assert torch.allclose(chosen(guess), expected[guess.frame], atol=0.1)
 
 
+@pytest.mark.slow
 def test_a_corrected_frame_is_computed_as_in_tracking(
     model: Model, scene: tuple[NDArray[np.uint8], NDArray[np.bool_]]
 ) -> None:
@@ -126,6 +128,7 @@ def test_a_corrected_frame_is_computed_as_in_tracking(
         assert torch.allclose(chosen(guess), expected[guess.frame], atol=0.1)
 
 
+@pytest.mark.slow
 def test_objects_of_one_picture_are_tracked_as_each_by_itself(
     model: Model, scene: tuple[NDArray[np.uint8], NDArray[np.bool_]]
 ) -> None:
@@ -171,6 +174,7 @@ def test_gradients_reach_the_prompted_frame_through_memory(
     assert gradient.abs().sum() > 0
 
 
+@pytest.mark.slow
 def test_official_networks_are_trained_alike() -> None:
     start = Start(name="sam2.1-tiny", init="random")
     network = Blueprint.of(start).build(64).train()

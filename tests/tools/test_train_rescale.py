@@ -44,6 +44,7 @@ def tracked(weights: dict[str, torch.Tensor]) -> tuple[Features, torch.Tensor]:
     return features, found.logits_n1ss
 
 
+@pytest.mark.slow
 def test_tracked_frames_are_as_they_were() -> None:
     """Features so large that the position added to them before memory attention is nothing."""
     weights = rescaled(first_weights(Blueprint.of(Start()), "weights", 0), 60)

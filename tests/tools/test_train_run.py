@@ -26,6 +26,8 @@ from tracker.engine import Session
 from tracker.models import load_model
 from tracker.types import Prompt
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 SIZE = 64
 

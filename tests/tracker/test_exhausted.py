@@ -47,6 +47,7 @@ for ask in (
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_every_library_that_meets_a_limit_of_memory_is_understood() -> None:
     code = REAL.format(room=ROOM_BYTES)
