@@ -184,10 +184,10 @@ def load_constants(path: Path) -> Constants:
         raise UsageError(f"{path} is no YAML", "write one `name: number` a line") from err
     if not isinstance(values, dict):
         raise UsageError(f"{path} holds no keys", "write one `name: number` a line")
-    return _checked(path, values)
+    return _checked(path, {str(key): value for key, value in values.items()})
 
 
-def _checked(path: Path, values: dict[object, object]) -> Constants:
+def _checked(path: Path, values: dict[str, object]) -> Constants:
     try:
         return _ADAPTER.validate_python(values)
     except ValidationError as err:

@@ -8,7 +8,6 @@ and goes on with the next key frame. Head, store and links serve in turn, first 
 import heapq
 import math
 import random
-from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import count
 
@@ -58,7 +57,7 @@ class FleetSimulation:
         head = next(p for p in shared_parts(constants) if p.name.startswith("head: heartbeats and"))
         head_left = 1 - min(_MOST_SHARE, head.share(cameras))
         self._placing_s = constants.placing_requests * constants.request_ms / 1000 / head_left
-        self._waiting: deque[Stream] = deque()
+        self._waiting: list[Stream] = []
         self._seconds_to_go_on: list[float] = []
         self._deaths = self._waits = self._too_old = self._since_snapshot = 0
         self._place_first()
@@ -77,6 +76,7 @@ class FleetSimulation:
             node_deaths=self._deaths,
             down_mean=self.down.mean(),
             down_p99=self.down.percentile(0.99),
+            down_most=self.down.most,
             seconds_to_go_on=tuple(self._seconds_to_go_on),
             waits_for_room=self._waits,
             lost_too_old=self._too_old,
@@ -87,6 +87,25 @@ class FleetSimulation:
         """Simulate the next event; failures never end."""
         self.now_s, _, handle, of = heapq.heappop(self._events)
         handle(*of)
+
+    def stop_node(self, node: Node, repair_s: float) -> None:
+        """A node is down, or longer than it would have been; then it loads its model."""
+        node.up_at_s = max(node.up_at_s, self.now_s + repair_s + self.constants.model_load_s)
+        self._at(node.up_at_s, self._start, node)
+        if not node.up:
+            return
+        node.up, node.deaths = False, node.deaths + 1
+        self._deaths += 1
+        for stream in node.streams.values():
+            self._lose(stream)
+        c = self.constants
+        silent_s = self._random.uniform(0, c.heartbeat_every_s)  # since its last heartbeat
+        missed_s = self.now_s + c.heartbeat_timeout_s - min(silent_s, c.heartbeat_timeout_s)
+        self._at(missed_s, self._miss, node, node.deaths)
+
+    def stop_head(self, repair_s: float) -> None:
+        """The head is down: streams go on, but nothing is placed."""
+        self._head_up_at_s = self.now_s + repair_s
 
     def _at(self, at_s: float, handle: Callable[..., None], *of: object) -> None:
         heapq.heappush(self._events, (at_s, next(self._numbers), handle, of))
@@ -111,41 +130,26 @@ class FleetSimulation:
 
     def _fail_node(self, node: Node) -> None:
         if node.up:
-            self._stop(node, self._drawn_s(self.constants.node_repair_h))
+            self.stop_node(node, self._drawn_s(self.constants.node_repair_h))
         self._at(self.now_s + self._drawn_s(self.constants.node_mtbf_h), self._fail_node, node)
 
     def _fail_rack(self, rack: int) -> None:
         repair_s = self._drawn_s(self.constants.rack_repair_h)
         for node in self.nodes:
             if node.rack == rack:
-                self._stop(node, repair_s)
+                self.stop_node(node, repair_s)
         self._at(self.now_s + self._drawn_s(self.constants.rack_mtbf_h), self._fail_rack, rack)
 
     def _fail_head(self) -> None:
-        c = self.constants
-        self._head_up_at_s = self.now_s + self._drawn_s(c.head_repair_s / HOUR_S)
-        self._at(self._head_up_at_s + self._drawn_s(c.head_mtbf_h), self._fail_head)
+        self.stop_head(self._drawn_s(self.constants.head_repair_s / HOUR_S))
+        next_s = self._head_up_at_s + self._drawn_s(self.constants.head_mtbf_h)
+        self._at(next_s, self._fail_head)
 
     def _slow_store(self) -> None:
         c = self.constants
         end_s = self.now_s + self._drawn_s(c.store_slow_h)
         self._store.slow_between(self.now_s, end_s)
         self._at(end_s + self._drawn_s(c.store_slow_mtbf_h), self._slow_store)
-
-    def _stop(self, node: Node, repair_s: float) -> None:
-        """A node is down, or longer than it would have been; then it loads its model."""
-        node.up_at_s = max(node.up_at_s, self.now_s + repair_s + self.constants.model_load_s)
-        self._at(node.up_at_s, self._start, node)
-        if not node.up:
-            return
-        node.up, node.deaths = False, node.deaths + 1
-        self._deaths += 1
-        for stream in node.streams.values():
-            self._lose(stream)
-        c = self.constants
-        silent_s = self._random.uniform(0, c.heartbeat_every_s)  # since its last heartbeat
-        missed_s = self.now_s + c.heartbeat_timeout_s - min(silent_s, c.heartbeat_timeout_s)
-        self._at(missed_s, self._miss, node, node.deaths)
 
     def _lose(self, stream: Stream) -> None:
         """A stream gives no results, if it did; its newest snapshot is of some time before."""
@@ -177,18 +181,23 @@ class FleetSimulation:
         node.up = True
         streams = self._placement.expel(node)  # those of a node that was not missed yet
         self._placement.admit(node)
-        waiting = [self._waiting.popleft() for _ in range(len(self._waiting))]
-        self._place([*streams, *waiting])
+        self._waiting = [stream for stream in self._waiting if not self._place_one(stream)]
+        self._place(streams)
 
     def _place(self, streams: Sequence[Stream]) -> None:
         """The head places streams one after another; those without room wait for a node."""
         for stream in streams:
-            if self._placement.place(stream) is None:
+            if not self._place_one(stream):
                 self._waiting.append(stream)
                 self._waits += 1
-            else:
-                done_s = self._head.finish_s(self.now_s, self._placing_s)
-                self._at(done_s, self._read, stream, stream.epoch)
+
+    def _place_one(self, stream: Stream) -> bool:
+        """Place a stream if there is room."""
+        if self._placement.place(stream) is None:
+            return False
+        placed_s = self._head.finish_s(self.now_s, self._placing_s)
+        self._at(placed_s, self._read, stream, stream.epoch)
+        return True
 
     def _read(self, stream: Stream, epoch: int) -> None:
         """A stream's new owner reads its snapshot from the store."""

@@ -19,6 +19,11 @@ class DownCount:
         self._seconds[self.now] += at_s - self._since_s
         self.now, self._since_s = self.now + by, at_s
 
+    @property
+    def most(self) -> int:
+        """The largest number."""
+        return max(self._seconds, default=0)
+
     def mean(self) -> float:
         """Mean over time."""
         total_s = sum(self._seconds.values())
@@ -31,7 +36,7 @@ class DownCount:
             left_s -= seconds
             if left_s <= 0:
                 return count
-        return max(self._seconds, default=0)
+        return self.most
 
 
 def percentile(values: Sequence[float], share: float) -> float:
@@ -50,8 +55,9 @@ class Outcome:
         node_deaths: Nodes that failed, those of failed racks included.
         down_mean: Streams down at a time.
         down_p99: That were not exceeded 99 % of the time.
+        down_most: The most.
         seconds_to_go_on: Of each outage that ended.
-        waits_for_room: Outages in which no node had room at first.
+        waits_for_room: Streams that no node had room for when theirs died.
         lost_too_old: Objects lost since their snapshot was too old.
         lost_since_snapshot: Objects lost since they were prompted after it.
     """
@@ -62,6 +68,7 @@ class Outcome:
     node_deaths: int
     down_mean: float
     down_p99: int
+    down_most: int
     seconds_to_go_on: tuple[float, ...]
     waits_for_room: int
     lost_too_old: int

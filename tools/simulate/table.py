@@ -87,6 +87,7 @@ def _failures(c: Constants) -> _Rows:
             lambda o: _figure(o.down_mean / o.cameras * _YEAR_H * HOUR_S),
         ),
         ("streams down, 99 % of the time at most", lambda o: f"{o.down_p99:,}"),
+        ("the most at a time", lambda o: f"{o.down_most:,}"),
         ("seconds to go on: median", seconds(0.5)),
         ("99 %", seconds(0.99)),
         ("worst", seconds(1.0)),
