@@ -79,7 +79,7 @@ def test_each_stream_has_one_owner_and_epochs_only_grow() -> None:
     )
     simulation = FleetSimulation(c, 100, seed=7)
     epochs = [1] * 100
-    for _ in range(8000):
+    for _ in range(4000):
         simulation.step()
         owned = [name for node in simulation.nodes for name in node.streams]
         assert len(owned) == len(set(owned))

@@ -61,7 +61,7 @@ def _parser() -> Parser:
         description="Simulate a fleet of daemons; docs/scale.md tells what is modelled.",
     )
     parser.add_argument("--cameras", type=_cameras, nargs="+", default=[10, 100, 1000, 10_000])
-    parser.add_argument("--years", type=_years, default=10.0, help="simulated of each size")
+    parser.add_argument("--years", type=_years, default=30.0, help="simulated of each size")
     parser.add_argument("--seed", type=int, default=0, help="of all that is drawn")
     parser.add_argument(
         "--constants", type=Path, metavar="FILE", help="YAML or JSON: `name: number` a line"

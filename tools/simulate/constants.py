@@ -14,23 +14,23 @@ MAX_FILE_BYTES = 64 * 1024
 _TRACK = "tools.bench track --objects 1,2,4,8,16 --rounds 12 --against ours-unbatched,official"
 _HERE = "tools.simulate.measure"
 _WIRE = "tools.bench wire --objects 1,4"
+_SCALE = "tools.bench scale --cameras 1 --small 2"
 _GPU = "tools.bench model --model pico --dtype bf16 --device cuda"
 
 
 class Origin(NamedTuple):
-    """Unit of a constant, and the module with arguments that measured it, or what is assumed."""
+    """Unit of a constant, and the command that measured it, or that it is assumed and of what."""
 
     unit: str
     source: str
-    measured: bool
 
 
 def _measured(unit: str, command: str, note: str = "") -> Origin:
-    return Origin(unit, f"`python -m {command}`" + (f"; {note}" if note else ""), True)
+    return Origin(unit, f"`python -m {command}`" + (f"; {note}" if note else ""))
 
 
 def _assumed(unit: str, why: str) -> Origin:
-    return Origin(unit, why, False)
+    return Origin(unit, f"assumed: {why}" if why else "assumed")
 
 
 Positive = Annotated[float, Field(gt=0, le=1e15)]
@@ -56,43 +56,47 @@ class Constants:
     prompts_per_h: Annotated[Positive, _assumed("1/h", "objects prompted on a stream")] = 1.0
 
     # Its processor time.
-    decode_ms: Annotated[Positive, _measured("core-ms a frame", _HERE)] = 5.35
+    decode_ms: Annotated[Positive, _measured("core-ms a frame", _HERE)] = 7.78
     track_ms_1: Annotated[
         Positive, _measured("core-ms a frame", _TRACK, "mean, times its 2 threads")
     ] = 65.9
     track_ms_4: Annotated[Positive, _measured("core-ms a frame", _TRACK, "likewise")] = 89.0
-    encode_ms_1: Annotated[Positive, _measured("core-ms a result", _WIRE)] = 0.205
-    encode_ms_4: Annotated[Positive, _measured("core-ms a result", _WIRE)] = 0.85
+    encode_ms_1: Annotated[Positive, _measured("core-ms a result", _WIRE)] = 0.27
+    encode_ms_4: Annotated[Positive, _measured("core-ms a result", _WIRE)] = 1.07
     gpu_ms_1: Annotated[Positive, _measured("ms a frame", _GPU, "sum of the stages, eager")] = 15.7
     gpu_ms_4: Annotated[
         Positive, _measured("ms a frame", _GPU, "between those of 1 and 8 objects")
     ] = 17.9
-    snapshot_ms_1: Annotated[Positive, _measured("core-ms", _HERE)] = 5.0
-    snapshot_ms_4: Annotated[Positive, _measured("core-ms", _HERE)] = 12.0
-    restore_ms_1: Annotated[Positive, _measured("ms", _HERE)] = 10.0
-    restore_ms_4: Annotated[Positive, _measured("ms", _HERE)] = 20.0
+    snapshot_ms_1: Annotated[Positive, _measured("core-ms", _HERE)] = 3.93
+    snapshot_ms_4: Annotated[Positive, _measured("core-ms", _HERE)] = 6.44
+    restore_ms_1: Annotated[Positive, _measured("ms", _HERE)] = 4.72
+    restore_ms_4: Annotated[Positive, _measured("ms", _HERE)] = 8.03
     model_load_s: Annotated[
         Positive, _measured("s", "tools.bench e2e --mode camera", "until a daemon is ready")
     ] = 3.84
 
     # Its memory and messages.
-    node_base_mib: Annotated[Positive, _measured("MiB", "tools.bench scale")] = 500.0
-    worker_mib: Annotated[Positive, _measured("MiB a worker with a model", "tools.bench scale")] = (
-        300.0
-    )
-    stream_mib: Annotated[Positive, _measured("MiB a stream", "tools.bench scale")] = 60.0
-    masks_bytes_1: Annotated[Positive, _measured("bytes a result", _WIRE, "RLE")] = 3405.0
-    masks_bytes_4: Annotated[Positive, _measured("bytes a result", _WIRE, "RLE")] = 10350.0
-    preview_bytes: Annotated[Positive, _measured("bytes a picture", _HERE, "640 px")] = 40e3
-    snapshot_bytes_1: Annotated[Positive, _measured("bytes", _HERE)] = 1.5e6
-    snapshot_bytes_4: Annotated[Positive, _measured("bytes", _HERE)] = 6e6
+    node_base_mib: Annotated[
+        Positive, _measured("MiB", _SCALE, "two workers, less twice one process")
+    ] = 108.0
+    worker_mib: Annotated[
+        Positive, _measured("MiB", _SCALE, "one process with a model; small streams")
+    ] = 507.0
+    stream_mib: Annotated[
+        Positive, _assumed("MiB", "50 bytes a pixel (Limits), 4 objects of 1.5 MiB")
+    ] = 50.0
+    masks_bytes_1: Annotated[Positive, _measured("bytes a result", _WIRE, "RLE")] = 2189.0
+    masks_bytes_4: Annotated[Positive, _measured("bytes a result", _WIRE, "RLE")] = 8076.0
+    preview_bytes: Annotated[Positive, _measured("bytes a picture", _HERE, "640 px")] = 50.3e3
+    snapshot_bytes_1: Annotated[Positive, _measured("bytes", _HERE)] = 2.76e6
+    snapshot_bytes_4: Annotated[Positive, _measured("bytes", _HERE)] = 4.29e6
     heartbeat_stream_bytes: Annotated[Positive, _measured("bytes a stream", _HERE)] = 120.0
 
     # The head, one loop in Python.
     request_ms: Annotated[
         Positive, _measured("core-ms a request", _HERE, "a ROUTER's loop with a table")
-    ] = 0.05
-    heartbeat_stream_ms: Annotated[Positive, _measured("core-ms a stream", _HERE)] = 0.003
+    ] = 0.103
+    heartbeat_stream_ms: Annotated[Positive, _measured("core-ms a stream", _HERE)] = 0.00233
     placing_requests: Annotated[
         Whole, _assumed("requests", "by which the head places a stream: order, confirmation")
     ] = 2

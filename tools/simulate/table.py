@@ -21,9 +21,27 @@ def report(constants: Constants, outcomes: Sequence[Outcome], seed: int) -> str:
         *(_row([name, *map(of, outcomes)]) for name, of in _needs(constants)),
         *(_row([name, *map(of, outcomes)]) for name, of in _failures(constants)),
         "",
-        *_shared(constants, [outcome.cameras for outcome in outcomes]),
+        parts_table(constants, [outcome.cameras for outcome in outcomes]),
     ]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines)
+
+
+def parts_table(constants: Constants, sizes: Sequence[int]) -> str:
+    """Parts that all streams share, with what each size takes of them."""
+    rows = [
+        _row(
+            [
+                part.name,
+                f"{part.full_at_cameras:,}",
+                *(_percent(part.share(size)) for size in sizes),
+                part.remedy,
+            ]
+        )
+        for part in cost.shared_parts(constants)
+    ]
+    head = ["part, the one first that is full first", "full at, cameras"]
+    heads = _rows([*head, *(f"{size:,}" for size in sizes), "would be changed"])
+    return "\n".join([*heads, *rows]) + "\n"
 
 
 def constants_table(constants: Constants) -> str:
@@ -48,10 +66,10 @@ def _needs(c: Constants) -> _Rows:
     beats, lookups = cost.heartbeats_ms_per_s(c), cost.lookups_per_s(c)
     return [
         (f"nodes of {c.node_cores} cores, spare ones included", lambda o: f"{o.nodes:,}"),
-        ("cores that are at work", lambda o: _figure(o.cameras * mean.core_ms_per_s / 1000)),
+        ("cores at work", lambda o: _figure(o.cameras * mean.core_ms_per_s / 1000)),
         ("or GPUs", lambda o: f"{cost.gpu_count(c, o.cameras):,}"),
         (
-            "and cores beside them",
+            "and cores at work beside them",
             lambda o: _figure(o.cameras * mean.gpu_core_ms_per_s / 1000),
         ),
         ("memory, GiB", lambda o: _figure(cost.memory_mib(c, o.cameras, o.nodes) / 1024)),
@@ -63,7 +81,7 @@ def _needs(c: Constants) -> _Rows:
         ("snapshots a second", lambda o: _figure(o.cameras / c.snapshot_every_s)),
         ("requests to the directory a second", lambda o: _figure(o.cameras * lookups)),
         (
-            "of the head: heartbeats, directory",
+            "time of the head: heartbeats, directory",
             lambda o: (
                 f"{_percent(o.cameras * beats / 1000)}, "
                 f"{_percent(o.cameras * lookups * c.request_ms / 1000)}"
@@ -83,35 +101,22 @@ def _failures(c: Constants) -> _Rows:
         ("nodes that die a year", lambda o: a_year(o.node_deaths, o)),
         ("streams down at a time, mean", lambda o: _figure(o.down_mean)),
         (
-            "of a stream's time, seconds a year",
+            "seconds a year that a stream is down",
             lambda o: _figure(o.down_mean / o.cameras * _YEAR_H * HOUR_S),
         ),
-        ("streams down, 99 % of the time at most", lambda o: f"{o.down_p99:,}"),
-        ("the most at a time", lambda o: f"{o.down_most:,}"),
-        ("seconds to go on: median", seconds(0.5)),
-        ("99 %", seconds(0.99)),
-        ("worst", seconds(1.0)),
+        ("streams down at a time, 99 %", lambda o: f"{o.down_p99:,}"),
+        ("streams down at a time, most", lambda o: f"{o.down_most:,}"),
+        ("seconds to go on, median", seconds(0.5)),
+        ("seconds to go on, 99 %", seconds(0.99)),
+        ("seconds to go on, worst", seconds(1.0)),
         ("outages a year", lambda o: a_year(len(o.seconds_to_go_on), o)),
-        ("of these without room at first", lambda o: a_year(o.waits_for_room, o)),
-        ("objects lost a year: snapshot too old", lambda o: a_year(o.lost_too_old, o)),
-        ("prompted since the snapshot", lambda o: a_year(o.lost_since_snapshot, o)),
+        ("outages a year without room at first", lambda o: a_year(o.waits_for_room, o)),
+        ("objects lost a year, snapshot too old", lambda o: a_year(o.lost_too_old, o)),
+        (
+            "objects lost a year, prompted since the snapshot",
+            lambda o: a_year(o.lost_since_snapshot, o),
+        ),
     ]
-
-
-def _shared(constants: Constants, sizes: Sequence[int]) -> list[str]:
-    rows = [
-        _row(
-            [
-                part.name,
-                f"{part.full_at_cameras:,}",
-                *(_percent(part.share(size)) for size in sizes),
-                part.remedy,
-            ]
-        )
-        for part in cost.shared_parts(constants)
-    ]
-    head = ["part, the one first that is full first", "full at, cameras"]
-    return [*_rows([*head, *(f"{size:,}" for size in sizes), "would be changed"]), *rows]
 
 
 def _rows(head: Sequence[str]) -> list[str]:
