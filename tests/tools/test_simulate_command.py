@@ -22,6 +22,11 @@ def test_sizes_stand_side_by_side(capsys: pytest.CaptureFixture[str]) -> None:
     assert {row.count("|") for row in rows[:20]} == {4}
 
 
+def test_a_size_without_outages_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(["--cameras", "1", "--years", "1e-6"]) == 0
+    assert "| seconds to go on, median | - |" in capsys.readouterr().out
+
+
 def test_constants_are_changed_by_yaml_and_json(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text("node_cores: 32\nnode_mtbf_h: 1e4\n")
     (tmp_path / "a.json").write_text(json.dumps({"node_cores": 32, "node_mtbf_h": 1e4}))
@@ -38,12 +43,13 @@ def test_constants_are_changed_by_yaml_and_json(tmp_path: Path) -> None:
         ("node_cores: 0", "node_cores: Input should be greater than or equal to 1"),
         ("decode_ms: .nan", "decode_ms: Input should be a finite number"),
         ("decode_ms: .inf", "decode_ms: "),
-        ("decode_ms: -1", "decode_ms: Input should be greater than 0"),
+        ("decode_ms: -1", "decode_ms: Input should be greater than or equal to 0.0"),
         ("target_share: 2", "target_share: Input should be less than or equal to 1"),
         ("3: 4", "there is no constant 3"),
         ("[1, 2]", "holds no keys"),
         ("", "holds no keys"),
         ("a: [", "is no YAML"),
+        ("node_cores: " + "9" * 5000, "is no YAML"),
         ("#" * 70_000, "is larger than 65536 bytes"),
         ("node_mib: 1000", "a node of these constants holds no stream"),
     ],

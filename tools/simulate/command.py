@@ -9,6 +9,7 @@ from tools.simulate.fleet import FleetSimulation
 from tools.simulate.outcome import Outcome
 from tools.simulate.table import constants_table, report
 from tracker.cli.failures import INTERRUPTED, Parser
+from tracker.cli.terminal import drop_output, prepare_output
 from tracker.errors import TrackdError, UsageError
 
 MOST_CAMERAS = 100_000
@@ -17,13 +18,15 @@ YEAR_H = 8760.0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; return 0, 2 for wrong usage, 130 for Ctrl-C."""
+    """Run the command; return 0, 1 for a failure, 2 for wrong usage, 130 for Ctrl-C."""
+    prepare_output()
     try:
         return _run(argv)
     except TrackdError as err:
         print(f"simulate: error: {' '.join(str(err).split())}", file=sys.stderr)
         return err.exit_code
     except OSError as err:
+        drop_output()
         print(f"simulate: error: cannot write the tables: {err.strerror}", file=sys.stderr)
         return 1
 
@@ -32,11 +35,11 @@ def _run(argv: Sequence[str] | None) -> int:
     options = _parser().parse_args(argv)
     constants = load_constants(options.constants) if options.constants else Constants()
     if options.list_constants:
-        print(constants_table(constants), end="")
+        print(constants_table(constants), end="", flush=True)
         return 0
     outcomes, interrupted = _simulate(constants, options.cameras, options.years, options.seed)
     if outcomes:
-        print(report(constants, outcomes, options.seed), end="")
+        print(report(constants, outcomes, options.seed), end="", flush=True)
     return INTERRUPTED if interrupted else 0
 
 

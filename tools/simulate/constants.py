@@ -33,9 +33,9 @@ def _assumed(unit: str, why: str) -> Origin:
     return Origin(unit, f"assumed: {why}" if why else "assumed")
 
 
-Positive = Annotated[float, Field(gt=0, le=1e15)]
+Positive = Annotated[float, Field(ge=1e-12, le=1e15)]
 Whole = Annotated[int, Field(ge=1, le=1_000_000)]
-Share = Annotated[float, Field(gt=0, le=1)]
+Share = Annotated[float, Field(ge=1e-6, le=1)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -184,7 +184,7 @@ def load_constants(path: Path) -> Constants:
         values = yaml.safe_load(data)
     except OSError as err:
         raise UsageError(f"cannot read {path}: {err.strerror}", "give --constants FILE") from err
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as err:
+    except (yaml.YAMLError, ValueError, RecursionError) as err:
         raise UsageError(f"{path} is no YAML", "write one `name: number` a line") from err
     if not isinstance(values, dict):
         raise UsageError(f"{path} holds no keys", "write one `name: number` a line")

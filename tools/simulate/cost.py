@@ -145,6 +145,16 @@ def heartbeats_ms_per_s(constants: Constants) -> float:
     return beat_ms / c.heartbeat_every_s
 
 
+def directory_ms_per_s(constants: Constants) -> float:
+    """Time of the head for the clients of a stream."""
+    return lookups_per_s(constants) * constants.request_ms
+
+
+def head_ms_per_s(constants: Constants) -> float:
+    """Time of the head for a stream that runs."""
+    return heartbeats_ms_per_s(constants) + directory_ms_per_s(constants)
+
+
 @dataclass(frozen=True, slots=True)
 class Part:
     """A part of the fleet that all streams share.
@@ -174,13 +184,13 @@ class Part:
 def shared_parts(constants: Constants) -> list[Part]:
     """Parts that all streams share, the one first that is full first."""
     c = constants
-    beats, lookups = heartbeats_ms_per_s(c), lookups_per_s(c) * c.request_ms
+    beats, directory = heartbeats_ms_per_s(c), directory_ms_per_s(c)
     snapshots = snapshots_bytes_per_s(c)
     core = c.camera_bytes_per_s + out_bytes_per_s(c)
     parts = [
-        Part("head: heartbeats and directory", "ms/s", beats + lookups, 1000, _HEAD),
+        Part("head: heartbeats and directory", "ms/s", beats + directory, 1000, _HEAD),
         Part("head: heartbeats alone", "ms/s", beats, 1000, _HEAD),
-        Part("head: directory alone", "ms/s", lookups, 1000, _DIRECTORY),
+        Part("head: directory alone", "ms/s", directory, 1000, _DIRECTORY),
         Part("store: bytes of snapshots", "bytes/s", snapshots, c.store_bytes_per_s, _STORE),
         Part("store: objects", "1/s", 1 / c.snapshot_every_s, c.store_objects_per_s, _OBJECTS),
         Part("links between racks", "bytes/s", core, c.core_link_bytes_per_s, _LINKS),

@@ -8,14 +8,15 @@ and goes on with the next key frame. Head, store and links serve in turn, first 
 import heapq
 import math
 import random
+from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import count
 
 from tools.simulate.constants import Constants
 from tools.simulate.cost import (
+    head_ms_per_s,
     memory_streams,
     node_count,
-    shared_parts,
     stream_cost,
 )
 from tools.simulate.fifo import FifoServer
@@ -54,11 +55,10 @@ class FleetSimulation:
         self._store = Store(constants, cameras)
         self._head = FifoServer()
         self._head_up_at_s = 0.0
-        head = next(p for p in shared_parts(constants) if p.name.startswith("head: heartbeats and"))
-        head_left = 1 - min(_MOST_SHARE, head.share(cameras))
+        head_left = 1 - min(_MOST_SHARE, cameras * head_ms_per_s(constants) / 1000)
         self._placing_s = constants.placing_requests * constants.request_ms / 1000 / head_left
         self._waiting: list[Stream] = []
-        self._seconds_to_go_on: list[float] = []
+        self._seconds_to_go_on: Counter[float] = Counter()
         self._deaths = self._waits = self._too_old = self._since_snapshot = 0
         self._place_first()
         self._plan_failures()
@@ -77,7 +77,7 @@ class FleetSimulation:
             down_mean=self.down.mean(),
             down_p99=self.down.percentile(0.99),
             down_most=self.down.most,
-            seconds_to_go_on=tuple(self._seconds_to_go_on),
+            seconds_to_go_on=self._seconds_to_go_on,
             waits_for_room=self._waits,
             lost_too_old=self._too_old,
             lost_since_snapshot=self._since_snapshot,
@@ -222,7 +222,7 @@ class FleetSimulation:
         node = stream.node
         if stream.epoch != epoch or node is None or not node.up or stream.down_since_s is None:
             return
-        self._seconds_to_go_on.append(self.now_s - stream.down_since_s)
+        self._seconds_to_go_on[float(f"{self.now_s - stream.down_since_s:.3g}")] += 1
         if self.now_s - stream.snapshot_s > self.constants.snapshot_max_age_s:
             self._too_old += stream.objects
         else:

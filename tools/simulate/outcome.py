@@ -1,8 +1,8 @@
 """Results of a simulation: streams that are down over time, and how long each was."""
 
 import math
-from collections import defaultdict
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
@@ -31,19 +31,17 @@ class DownCount:
 
     def percentile(self, share: float) -> int:
         """Least number that was not exceeded for `share` of the time."""
-        left_s = share * sum(self._seconds.values())
-        for count, seconds in sorted(self._seconds.items()):
-            left_s -= seconds
-            if left_s <= 0:
-                return count
-        return self.most
+        return int(percentile(self._seconds, share))
 
 
-def percentile(values: Sequence[float], share: float) -> float:
-    """Nearest-rank percentile; NaN without values."""
-    if not values:
-        return math.nan
-    return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
+def percentile(weights: Mapping[float, float] | Mapping[int, float], share: float) -> float:
+    """Nearest-rank percentile of values with their weights; NaN without values."""
+    left = share * sum(weights.values())
+    for value, weight in sorted(weights.items()):
+        left -= weight
+        if left <= 0:
+            return value
+    return max(weights, default=math.nan)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +54,7 @@ class Outcome:
         down_mean: Streams down at a time.
         down_p99: That were not exceeded 99 % of the time.
         down_most: The most.
-        seconds_to_go_on: Of each outage that ended.
+        seconds_to_go_on: Of outages that ended, to three digits, and how many were so long.
         waits_for_room: Streams that no node had room for when theirs died.
         lost_too_old: Objects lost since their snapshot was too old.
         lost_since_snapshot: Objects lost since they were prompted after it.
@@ -69,7 +67,7 @@ class Outcome:
     down_mean: float
     down_p99: int
     down_most: int
-    seconds_to_go_on: tuple[float, ...]
+    seconds_to_go_on: Counter[float]
     waits_for_room: int
     lost_too_old: int
     lost_since_snapshot: int

@@ -1,5 +1,6 @@
 """Markdown of the model: sizes side by side, parts that become full, and the constants."""
 
+import math
 from collections.abc import Callable, Sequence
 
 from tools.simulate import cost
@@ -84,7 +85,7 @@ def _needs(c: Constants) -> _Rows:
             "time of the head: heartbeats, directory",
             lambda o: (
                 f"{_percent(o.cameras * beats / 1000)}, "
-                f"{_percent(o.cameras * lookups * c.request_ms / 1000)}"
+                f"{_percent(o.cameras * cost.directory_ms_per_s(c) / 1000)}"
             ),
         ),
     ]
@@ -109,7 +110,7 @@ def _failures(c: Constants) -> _Rows:
         ("seconds to go on, median", seconds(0.5)),
         ("seconds to go on, 99 %", seconds(0.99)),
         ("seconds to go on, worst", seconds(1.0)),
-        ("outages a year", lambda o: a_year(len(o.seconds_to_go_on), o)),
+        ("outages a year", lambda o: a_year(o.seconds_to_go_on.total(), o)),
         ("outages a year without room at first", lambda o: a_year(o.waits_for_room, o)),
         ("objects lost a year, snapshot too old", lambda o: a_year(o.lost_too_old, o)),
         (
@@ -133,6 +134,8 @@ def _percent(share: float) -> str:
 
 
 def _figure(value: float) -> str:
-    """Three significant digits, thousands set off."""
+    """Three significant digits, thousands set off; "-" for what is not a number."""
+    if math.isnan(value):
+        return "-"
     rounded = float(f"{value:.3g}")
     return f"{rounded:,.0f}" if abs(rounded) >= 100 else f"{rounded:g}"
