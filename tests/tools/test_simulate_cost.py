@@ -48,6 +48,7 @@ def test_a_stream_costs_what_its_frames_do() -> None:
 def test_nodes_are_those_needed_and_spare_ones() -> None:
     assert cost.node_streams(ROUND) == 8  # 10 x 1000 x 0.8 / 897.5 = 8.9
     assert [cost.node_count(ROUND, cameras) for cameras in (1, 8, 9, 800)] == [2, 2, 3, 110]
+    assert cost.node_count(replace(ROUND, spare_share=0.0), 8) == 2  # one is always spare
     assert cost.gpu_count(ROUND, 100) == 20  # 100 x 160 ms/s / 800
 
 

@@ -146,6 +146,63 @@ def test_nobody_notices_a_death_while_the_head_is_down() -> None:
     assert found == {600.0 + 5 + 1: streams}
 
 
+def test_a_node_that_is_back_before_the_head_gets_its_streams_once() -> None:
+    c = replace(
+        STEADY, heartbeat_timeout_s=5.0, heartbeat_every_s=1e-9, key_frame_s=1e-9, connect_s=1.0
+    )
+    simulation = FleetSimulation(c, 20, seed=1)
+    simulation.now_s = 1000.0
+    simulation.stop_head(600.0)
+    streams = list(simulation.nodes[0].streams.values())
+    simulation.stop_node(simulation.nodes[0], 100.0)
+    outcome = simulation.run(1.0)
+    assert outcome.seconds_to_go_on == {600.0 + 1: len(streams)}
+    assert [stream.epoch for stream in streams] == [2] * len(streams)
+
+
+#: Deaths are missed after 5 s, and cameras opened in 20 s.
+SLOW_CAMERAS = replace(
+    STEADY,
+    heartbeat_timeout_s=5.0,
+    heartbeat_every_s=1e-9,
+    key_frame_s=1e-9,
+    connect_s=20.0,
+    spare_share=1.0,
+)
+
+
+def test_a_stream_whose_new_node_dies_too_goes_on_elsewhere() -> None:
+    simulation = FleetSimulation(SLOW_CAMERAS, 20, seed=1)
+    first, second, *_ = simulation.nodes
+    theirs = [set(first.streams), set(second.streams)]
+    simulation.now_s = 1000.0
+    simulation.stop_node(first, 1e9)
+    for _ in range(1 + 2 * len(theirs[0])):  # the death is missed, snapshots are read and received
+        simulation.step()
+    assert 1005 <= simulation.now_s < 1006
+    moved = len(theirs[0] & set(second.streams))
+    simulation.now_s = 1010.0
+    simulation.stop_node(second, 1e9)
+    elsewhere = len(theirs[0]) - moved
+    found = simulation.run(1.0).seconds_to_go_on
+    assert moved > 0
+    # Moved ones are down from 1000 to 1010 + 5 + 20 s; the second's own from 1010 on.
+    assert found == {35.0: moved, 25.0: elsewhere + len(theirs[1])}
+
+
+def test_a_stream_that_just_went_on_has_only_the_snapshot_of_before() -> None:
+    simulation = FleetSimulation(SLOW_CAMERAS, 20, seed=1)
+    first, *others = simulation.nodes
+    streams = list(first.streams.values())
+    simulation.now_s = 1000.0
+    simulation.stop_node(first, 1e9)
+    while any(stream.down_since_s is not None for stream in streams):
+        simulation.step()
+    for node in others:
+        simulation.stop_node(node, 1e9)
+    assert all(990 <= stream.snapshot_s <= 1000 for stream in streams)
+
+
 def test_streams_without_room_wait_for_the_first_node_that_is_back() -> None:
     c = replace(
         STEADY,
