@@ -48,7 +48,7 @@ class Constants:
 
     # A stream.
     camera_fps: Annotated[Positive, _assumed("frames/s", "decoded, all of them")] = 25.0
-    tracked_fps: Annotated[Positive, _assumed("frames/s", "`max_fps` of a stream")] = 10.0
+    tracked_fps: Annotated[Positive, _assumed("frames/s", "`deadline.fps` of a stream")] = 10.0
     camera_bytes_per_s: Annotated[Positive, _assumed("bytes/s", "H.264 of 4 Mbit/s")] = 500e3
     four_objects_share: Annotated[
         Fraction, _assumed("", "of the streams, that have four objects; the others have one")
@@ -58,7 +58,7 @@ class Constants:
     # Its processor time.
     decode_ms: Annotated[Positive, _measured("core-ms a frame", _HERE)] = 7.78
     track_ms_1: Annotated[
-        Positive, _measured("core-ms a frame", _TRACK, "mean, times its 2 threads")
+        Positive, _measured("core-ms a frame", _TRACK, "int8, mean, times its 2 threads")
     ] = 65.9
     track_ms_4: Annotated[Positive, _measured("core-ms a frame", _TRACK, "likewise")] = 89.0
     encode_ms_1: Annotated[Positive, _measured("core-ms a result", _WIRE)] = 0.27
