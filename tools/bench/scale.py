@@ -6,6 +6,7 @@ is measured, in turns. Then small streams without objects: what the processes ho
 
 import argparse
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -53,9 +54,6 @@ def measure(options: argparse.Namespace) -> Run:
     """
     conditions = conditions_of(options)
     clip = find_clip(options.clip)
-    rates: dict[tuple[str, int], list[float]] = {
-        (name, cameras): [] for cameras in options.cameras for name in (ONE, MANY)
-    }
     facts: list[Fact] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -64,10 +62,9 @@ def measure(options: argparse.Namespace) -> Run:
         with _daemons(folder, model, max(options.cameras)) as daemons:
             for client in daemons.values():
                 _add_cameras(client, folder / "clip.mp4", max(options.cameras))
-            for _ in range(options.rounds):
-                for kind, cameras in rates:
-                    rates[kind, cameras].append(_rate(daemons[kind], cameras, options))
+            rates = _take_turns(daemons, options)
         for kind in (ONE, MANY):
+            print(f"small streams {options.small}, {kind}", file=sys.stderr, flush=True)
             facts += _small(folder / "small", kind, model, options)
     return conditions.run(
         suite="scale",
@@ -85,6 +82,20 @@ def measure(options: argparse.Namespace) -> Run:
         ),
         facts=(*_ratios(rates, options.cameras), *facts),
     )
+
+
+def _take_turns(
+    daemons: Mapping[str, Client], options: argparse.Namespace
+) -> dict[tuple[str, int], list[float]]:
+    """Results per second of each kind of daemon and number of cameras, a round each."""
+    rates: dict[tuple[str, int], list[float]] = {
+        (kind, cameras): [] for cameras in options.cameras for kind in (ONE, MANY)
+    }
+    for turn in range(1, options.rounds + 1):
+        for kind, cameras in rates:
+            print(f"round {turn}: cameras {cameras}, {kind}", file=sys.stderr, flush=True)
+            rates[kind, cameras].append(_rate(daemons[kind], cameras, options))
+    return rates
 
 
 def _ratios(rates: dict[tuple[str, int], list[float]], cameras: Sequence[int]) -> Iterator[Fact]:

@@ -1,0 +1,1 @@
+"""Cost model and discrete-event simulation of a fleet of daemons: `python -m tools.simulate`."""
