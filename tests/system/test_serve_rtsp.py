@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from streams.sources.registry import open_source
 from streams.video_writer import VideoWriter
 from tests.support.rtsp import RtspCamera
+from tests.support.small_pico import small_pico_of
 from tools.serving import Daemon, run_trackd
 from tracker.client import Client, Result
 from tracker.protocol.replies import StreamState
@@ -47,9 +48,14 @@ def camera(clip: Path) -> Iterator[RtspCamera]:
         yield running
 
 
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    return small_pico_of(tmp_path_factory.mktemp("model"), 256)
+
+
 @pytest.fixture
-def daemon(tmp_path: Path) -> Iterator[Daemon]:
-    with Daemon(tmp_path / "daemon") as running:
+def daemon(tmp_path: Path, model: dict[str, str]) -> Iterator[Daemon]:
+    with Daemon(tmp_path / "daemon", {"model": model}) as running:
         yield running
 
 
@@ -70,14 +76,15 @@ def receive(client: Client, wanted: Callable[[Result], bool]) -> Result:
     raise AssertionError("no such result came")
 
 
-def tracked_in_a_file(clip: Path, first: int, folder: Path) -> dict[int, NDArray[np.bool_]]:
+def tracked_in_a_file(
+    clip: Path, first: int, folder: Path, checkpoint: str
+) -> dict[int, NDArray[np.bool_]]:
     """Masks by `trackd track` from a prompt on frame `first` of the clip, by frame."""
     out = folder / "masks.json"
     box = ",".join(f"{edge:g}" for edge in BOX)
     # As the camera's client does, the daemon decodes the same bytes: the frames are the same.
-    run = run_trackd(
-        "track", str(clip), "--box", f"1:{box}", "--start", str(first), "--coco", str(out)
-    )
+    prompt = ("--box", f"1:{box}", "--start", str(first))
+    run = run_trackd("track", str(clip), *prompt, "--coco", str(out), "--checkpoint", checkpoint)
     assert run.returncode == 0, run.stderr
     segmentations = json.loads(out.read_text())["annotations"][0]["segmentations"]
     return {
@@ -88,7 +95,7 @@ def tracked_in_a_file(clip: Path, first: int, folder: Path) -> dict[int, NDArray
 
 
 def test_a_camera_gives_the_masks_of_the_same_frames_in_a_file(
-    daemon: Daemon, camera: RtspCamera, clip: Path, tmp_path: Path
+    daemon: Daemon, camera: RtspCamera, clip: Path, tmp_path: Path, model: dict[str, str]
 ) -> None:
     """The stream starts with the clip's first frame, so `frame.seq` is the frame in the file."""
     with daemon.client() as client, client.results("camera") as results:
@@ -105,7 +112,7 @@ def test_a_camera_gives_the_masks_of_the_same_frames_in_a_file(
             assert result is not None
             if result.objects and result.message.frame.seq < FRAMES:
                 received[result.message.frame.seq] = result.mask(prompted.object.id)
-    expected = tracked_in_a_file(clip, first, tmp_path)
+    expected = tracked_in_a_file(clip, first, tmp_path, model["checkpoint"])
     overlaps = {
         seq: (mask & expected[seq]).sum() / (mask | expected[seq]).sum()
         for seq, mask in received.items()
