@@ -238,15 +238,24 @@ class MemoryBank:
         self._pointer_step[rows, ptr_slot] = step
 
     def tensors(self, step: int) -> dict[str, Tensor]:
-        """All that the rows may recall at `step` or later, for a snapshot."""
-        n = self.rows
+        """All that the rows may recall at `step` or later, for a snapshot; the rest is zeros."""
+        n, s = self.rows, self.shape
         maps, pointers = self._slots_from(step)
-        return {
-            "maps": self._maps[:n, maps],
-            "pointers": self._pointers[:n, pointers],
-            "map_step": torch.from_numpy(self._map_step[:n, maps]),
-            "pointer_step": torch.from_numpy(self._pointer_step[:n, pointers]),
+        held = {
+            "maps": (self._maps[:n, maps], self._map_step[:n, maps], self._reach),
+            "pointers": (
+                self._pointers[:n, pointers],
+                self._pointer_step[:n, pointers],
+                s.pointers,
+            ),
         }
+        found = {}
+        for name, (memories, steps, reach) in held.items():
+            recent = steps[:, s.lasting :]
+            recent[recent < step - reach] = EMPTY
+            memories[self._on_device(steps == EMPTY)] = 0
+            found |= {name: memories, f"{name[:-1]}_step": torch.from_numpy(steps)}
+        return found
 
     def restore(self, tensors: dict[str, Tensor], step: int) -> None:
         """Take over what `tensors` returned for `step`, of a bank of the same shape."""

@@ -129,12 +129,15 @@ class Deaths:
     """Chooses the objects that expire.
 
     It counts time by what it is told, so that a file gives the same objects on every run.
+
+    Attributes:
+        seen_s: When each object had a mask last.
     """
 
     def __init__(self, expire_after_s: float | None) -> None:
         """Let objects expire so long after their last mask; None for never."""
         self._expire_after_s = expire_after_s
-        self._seen_s: dict[int, float] = {}
+        self.seen_s: dict[int, float] = {}
 
     def expired(self, tracked: Sequence[ObjectResult], time_s: float) -> list[int]:
         """Ids of the objects that have had no mask for too long, by the clock of the video.
@@ -145,13 +148,13 @@ class Deaths:
         """
         gone: list[int] = []
         for item in tracked:
-            if _is_there(item) or item.id not in self._seen_s:
-                self._seen_s[item.id] = time_s
+            if _is_there(item) or item.id not in self.seen_s:
+                self.seen_s[item.id] = time_s
             limit_s = self._expire_after_s
-            if limit_s is not None and time_s - self._seen_s[item.id] >= limit_s:
+            if limit_s is not None and time_s - self.seen_s[item.id] >= limit_s:
                 gone.append(item.id)
         kept = {item.id for item in tracked} - set(gone)
-        self._seen_s = {i: seen_s for i, seen_s in self._seen_s.items() if i in kept}
+        self.seen_s = {i: seen_s for i, seen_s in self.seen_s.items() if i in kept}
         return gone
 
 

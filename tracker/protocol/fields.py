@@ -320,6 +320,8 @@ class RecordSettings(Message):
             stops.
         start: "always" records from the beginning, "request" once `stream.record` asks for it.
         pre_roll_s: Seconds before a request that are recorded, too, as far as 64 MiB reach.
+        snapshots: Record the state of the objects where a segment begins, and after they were put
+            back, so that `trackd replay --recompute` can begin there.
     """
 
     dir: Path
@@ -328,6 +330,7 @@ class RecordSettings(Message):
     keep_gib: Annotated[float, Field(gt=0, le=1_000_000)] | None = 10.0
     start: Literal["always", "request"] = "always"
     pre_roll_s: Annotated[float, Field(ge=0, le=300)] = 0.0
+    snapshots: bool = True
 
 
 class StreamSettings(Message):

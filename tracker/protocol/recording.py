@@ -2,7 +2,7 @@
 
 A recording is a folder for each stream, with a video file (`.mp4` or `.mkv`) and an MCAP file of
 the same stem for each segment. Messages are stored under the topics that they were sent on; the
-notes below under the topics of `NoteTopic`, as JSON.
+notes below under the topics of `NoteTopic`, as JSON, a `SnapshotNote` with a second part.
 """
 
 import re
@@ -35,6 +35,7 @@ class NoteTopic(StrEnum):
     END = "recorder/end"
     FRAMES = "recorder/frames"
     COMMANDS = "recorder/commands"
+    SNAPSHOTS = "recorder/snapshots"
 
 
 class SegmentNote(Message):
@@ -113,3 +114,45 @@ class CommandNote(Message):
     fields: dict[str, Any]
     object: ObjectId | None = None
     frame_seq: int | None = None
+
+
+class TrackedFrame(Message):
+    """A frame that was tracked: its step in the session, its names, and its size in pixels."""
+
+    step: int
+    seq: int
+    epoch: Epoch | None
+    pts: int | None
+    captured_ns: int
+    height: int
+    width: int
+
+
+class TrackerState(Message):
+    """State of a stream's tracker beside that of its session.
+
+    Attributes:
+        frame: The newest frame, if a prompt may name it.
+        drafts: Ids of objects that are shown to nobody yet.
+        found: Seconds without a mask of the objects that a finder found, by id.
+        sightings: Newest (captured_ns, x, y) of each object, by id, from which velocities are made.
+    """
+
+    frame: TrackedFrame | None
+    drafts: tuple[ObjectId, ...] = ()
+    found: dict[ObjectId, float] = {}
+    sightings: dict[ObjectId, tuple[tuple[int, float, float], ...]] = {}
+
+
+class SnapshotNote(Message):
+    """Snapshot of a stream's tracker; the second part is its session, as in a state folder.
+
+    Attributes:
+        at_ns: Wall clock when it was taken.
+        after_seq: As in `CommandNote`.
+        state: What a session does not hold.
+    """
+
+    at_ns: int
+    after_seq: int | None
+    state: TrackerState

@@ -18,6 +18,7 @@ from tracker.protocol.recording import (
     FrameNote,
     NoteTopic,
     SegmentNote,
+    SnapshotNote,
 )
 
 _PROFILE = "trackd"
@@ -29,6 +30,7 @@ _SCHEMAS: dict[str, type[Message]] = {
     NoteTopic.END: EndNote,
     NoteTopic.FRAMES: FrameNote,
     NoteTopic.COMMANDS: CommandNote,
+    NoteTopic.SNAPSHOTS: SnapshotNote,
 }
 
 
@@ -53,27 +55,24 @@ class McapSegment:
         return self._file.nbytes
 
     def add_message(self, topic: str, parts: Sequence[bytes], at_ns: int) -> None:
-        """Add what was sent: the parts after the topic."""
+        """Add what was sent: the parts after the topic, or those of a note."""
         if len(parts) == 1:
             self._add(topic, JSON_ENCODING, parts[0], at_ns)
         else:
             framed = b"".join(struct.pack("<I", len(part)) + part for part in parts)
             self._add(topic, PARTS_ENCODING, framed, at_ns)
 
-    def add_note(self, topic: NoteTopic, data: bytes, at_ns: int) -> None:
-        """Add a note, as JSON."""
-        self._add(topic, JSON_ENCODING, data, at_ns)
-
     def _add(self, topic: str, encoding: str, data: bytes, at_ns: int) -> None:
         channel = self._channels.get((topic, encoding))
         if channel is None:
-            channel = self._writer.register_channel(topic, encoding, self._schema(topic, encoding))
+            channel = self._writer.register_channel(topic, encoding, self._schema(topic))
             self._channels[topic, encoding] = channel
         self._writer.add_message(channel, at_ns, data, at_ns)
 
-    def _schema(self, topic: str, encoding: str) -> int:
+    def _schema(self, topic: str) -> int:
+        """The schema of messages without parts, and of the first part of others."""
         kind = topic.partition(".")[0]
-        if encoding != JSON_ENCODING or kind not in _SCHEMAS:
+        if kind not in _SCHEMAS:
             return 0
         if kind not in self._schemas:
             text = json.dumps(_SCHEMAS[kind].model_json_schema()).encode()

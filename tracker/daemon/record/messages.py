@@ -23,6 +23,7 @@ _LOG = logging.getLogger("trackd.record")
 _FLUSH_EVERY_S = 0.5
 _LAST_S = 1.0  # for the last event of a stream to be sent
 _MAX_QUEUED_BYTES = 64 * 2**20
+_MAX_QUEUED_SNAPSHOTS_BYTES = 32 * 2**20  # before the newest
 _MAX_WAITING_BYTES = 64 * 2**20  # of a stream while it has no segment
 _GROUP_S = 10.0  # a video begins with a key frame, so long before the pre-roll
 
@@ -34,7 +35,7 @@ class Recorded:
     Attributes:
         stream: Its name.
         topic: As in the file.
-        parts: Of a message, after the topic; the JSON of a note.
+        parts: Of a message, after the topic; of a note, whose first is JSON.
         at_ns: Wall clock.
     """
 
@@ -82,6 +83,7 @@ class MessageRecorder:
         self._changed = threading.Condition()  # guards the queue and the table
         self._queue: deque[Recorded] = deque()
         self._nbytes = 0
+        self._snapshots_nbytes = 0
         self._streams: dict[str, _Stream] = {}
         self._removed: list[_Stream] = []
         self._stopping = False
@@ -122,9 +124,9 @@ class MessageRecorder:
         """Record a message that was sent: the parts after the topic."""
         self._put(Recorded(stream, topic, tuple(parts), time.time_ns()))
 
-    def note(self, stream: str, topic: NoteTopic, data: bytes) -> None:
+    def note(self, stream: str, topic: NoteTopic, *parts: bytes) -> None:
         """Record a note of the worker of a stream."""
-        self._put(Recorded(stream, topic, (data,), time.time_ns()))
+        self._put(Recorded(stream, topic, parts, time.time_ns()))
 
     def status(self, stream: str) -> MessagesRecordingStatus | None:
         """Current status; None where the stream is not recorded."""
@@ -146,12 +148,21 @@ class MessageRecorder:
             found = self._streams.get(item.stream)
             if found is None:
                 return
-            must = item.topic in (NoteTopic.SEGMENT, NoteTopic.END)  # files begin and end with them
-            if self._nbytes + item.nbytes > _MAX_QUEUED_BYTES and not must:
+            if not self._has_room(item):
                 found.status.dropped_messages += 1
                 return
             self._queue.append(item)
-            self._nbytes += item.nbytes
+
+    def _has_room(self, item: Recorded) -> bool:
+        """Count what waits; snapshots, which are large, apart from messages."""
+        if item.topic == NoteTopic.SNAPSHOTS:
+            has_room = self._snapshots_nbytes <= _MAX_QUEUED_SNAPSHOTS_BYTES
+            self._snapshots_nbytes += item.nbytes if has_room else 0
+            return has_room
+        must = item.topic in (NoteTopic.SEGMENT, NoteTopic.END)  # files begin and end with them
+        has_room = must or self._nbytes + item.nbytes <= _MAX_QUEUED_BYTES
+        self._nbytes += item.nbytes if has_room else 0
+        return has_room
 
     # --- in the thread
 
@@ -161,7 +172,8 @@ class MessageRecorder:
                 if not self._stopping:
                     self._changed.wait(_FLUSH_EVERY_S)
                 stopping = self._stopping
-                items, self._queue, self._nbytes = self._queue, deque(), 0
+                items, self._queue = self._queue, deque()
+                self._nbytes = self._snapshots_nbytes = 0
                 streams = dict(self._streams)
                 removed = self._take_removed(all_of_them=stopping)
             for name, stream in streams.items():
@@ -209,6 +221,9 @@ class MessageRecorder:
 
     def _keep(self, stream: _Stream, item: Recorded) -> None:
         """Keep what may belong to the next segment."""
+        if item.nbytes > _MAX_WAITING_BYTES // 2:  # a snapshot, for which much else would go
+            stream.status.dropped_messages += 1
+            return
         stream.waiting.append(item)
         stream.waiting_bytes += item.nbytes
         waits_for_request = stream.settings.start == "request"
@@ -235,10 +250,7 @@ class MessageRecorder:
         stream.waiting_bytes = 0
 
     def _add(self, stream: _Stream, file: "McapSegment", item: Recorded) -> None:
-        if item.topic in list(NoteTopic):
-            file.add_note(NoteTopic(item.topic), item.parts[0], item.at_ns)
-        else:
-            file.add_message(item.topic, item.parts, item.at_ns)
+        file.add_message(item.topic, item.parts, item.at_ns)
         stream.status.messages += 1
 
     def _close(self, stream: _Stream) -> None:

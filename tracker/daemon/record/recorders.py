@@ -24,18 +24,18 @@ from tracker.daemon.messages import (
     RestoreCommand,
     Tracked,
 )
+from tracker.daemon.record.snapshots import OnNote, SnapshotRecorder, TakeSnapshot
 from tracker.daemon.record.video import VideoRecorder
 from tracker.daemon.telemetry.status import RecordingStatus
 from tracker.daemon.tracking.stream_tracker import CommandResult
 from tracker.daemon.workers.model_info import ModelInfo
 from tracker.models import Model
-from tracker.protocol.fields import Message, RecordSettings, StreamSettings
-from tracker.protocol.recording import CommandNote, FrameNote, NoteTopic
+from tracker.protocol.fields import RecordSettings, StreamSettings
+from tracker.protocol.recording import CommandNote, EndNote, FrameNote, NoteTopic, SegmentNote
 from tracker.protocol.replies import PromptResult
 
 CommandName = Literal["prompt", "accept", "remove", "reset", "relabel", "restore"]
 _NEEDED = {"find", "measure"}
-OnNote = Callable[[str, NoteTopic, bytes], None]
 _NAMES: dict[type, CommandName] = {
     PromptCommand: "prompt",
     AcceptCommand: "accept",
@@ -51,6 +51,7 @@ class _Recorded:
     """A stream that is recorded; `newest_seq` belongs to the thread that tracks."""
 
     video: VideoRecorder
+    snapshots: SnapshotRecorder | None
     newest_seq: int | None = None
 
 
@@ -80,21 +81,35 @@ class Recorders:
         """
         if settings.record is None:
             return None
-        video = self._video(stream, settings, settings.record)
+        wanted = settings.record.snapshots
+        snapshots = SnapshotRecorder(stream, self._on_note) if wanted else None
+        video = self._video(stream, settings, settings.record, snapshots)
         video.start()
         with self._lock:
-            self._streams[stream] = _Recorded(video)
+            self._streams[stream] = _Recorded(video, snapshots)
         return video
 
     def _video(
-        self, stream: str, settings: StreamSettings, record: RecordSettings
+        self,
+        stream: str,
+        settings: StreamSettings,
+        record: RecordSettings,
+        snapshots: SnapshotRecorder | None,
     ) -> VideoRecorder:
-        def noted(topic: NoteTopic, note: Message) -> None:
+        def noted(topic: NoteTopic, note: SegmentNote | EndNote) -> None:
             self._on_note(stream, topic, note.model_dump_json().encode())
+            if snapshots is not None:
+                snapshots.noted(note)
 
         needed = settings.model_dump(mode="json", include=_NEEDED)
         setup = {**self._setup, "settings": needed}
         return VideoRecorder(stream, record, setup=setup, on_note=noted, on_event=self._on_event)
+
+    def follow(self, stream: str, take: TakeSnapshot) -> None:
+        """Say who takes snapshots of a stream's tracker, in the thread that tracks."""
+        found = self._streams.get(stream)
+        if found is not None and found.snapshots is not None:
+            found.snapshots.take = take
 
     def remove(self, stream: str, timeout_s: float) -> bool:
         """End the recording of a stream; False where the disk hangs."""
@@ -120,7 +135,10 @@ class Recorders:
     def status(self, stream: str) -> RecordingStatus | None:
         """Current status; None where the stream is not recorded."""
         found = self._streams.get(stream)
-        return None if found is None else found.video.status()
+        if found is None:
+            return None
+        counts = {} if found.snapshots is None else found.snapshots.counts
+        return dataclasses.replace(found.video.status(), **counts)
 
     # --- in the thread that tracks
 
@@ -132,6 +150,21 @@ class Recorders:
             on_tracked(tracked)
 
         return noted
+
+    def between(self, between_frames: Callable[[], None]) -> Callable[[], None]:
+        """What takes the snapshots that are due, and does what is done between frames."""
+
+        def taken() -> None:
+            self.take_snapshots()
+            between_frames()
+
+        return taken
+
+    def take_snapshots(self) -> None:
+        """Take the snapshots that are due; each as of the newest frame and command noted."""
+        for found in tuple(self._streams.values()):
+            if found.snapshots is not None:
+                found.snapshots.take_if_due(found.newest_seq)
 
     def tracked(self, tracked: Tracked) -> None:
         """Note a frame that was tracked."""
@@ -171,6 +204,8 @@ class Recorders:
             frame_seq=None if prompted is None else prompted.frame_seq,
         )
         self._on_note(stream, NoteTopic.COMMANDS, note.model_dump_json().encode())
+        if found.snapshots is not None and isinstance(command, RestoreCommand):
+            found.snapshots.restored(recording=found.video.status().state in ("on", "waiting"))
 
 
 def _fields(command: Command) -> dict[str, Any]:

@@ -32,6 +32,11 @@ class RecordingStatus:
     removed_segments: int = counter("removed_segments", "Segments removed, old or too much.")
     dropped_packets: int = counter("dropped_packets", "Packets that the disk was too slow for.")
     failures: int = counter("failures", "Times that a segment could not be written.")
+    snapshots: int = counter("snapshots", "Snapshots of objects noted.")
+    snapshot_bytes: int = counter("snapshot_bytes", "Bytes of these, before compression.")
+    left_out_snapshots: int = counter(
+        "left_out_snapshots", "Snapshots that were too large, or could not be taken."
+    )
 
 
 @dataclass(slots=True)

@@ -23,6 +23,11 @@ class Drafts:
     def __contains__(self, object_id: object) -> bool:
         return object_id in self._ends_s
 
+    @property
+    def ids(self) -> tuple[int, ...]:
+        """Ids of the drafts."""
+        return tuple(self._ends_s)
+
     def touch(self, object_id: int) -> None:
         """Make an object a draft, or let one last longer."""
         self._ends_s[object_id] = self._clock_s() + DRAFT_S

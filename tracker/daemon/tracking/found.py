@@ -1,6 +1,6 @@
 """Objects of a stream that its finder added: their checks, and their end."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from tracker.daemon.messages import BirthRefusedError, FoundBy
 from tracker.engine import Session, mask_box
@@ -38,6 +38,18 @@ class FoundObjects:
             return []
         found = [obj for obj in objects if obj.id in self.ids]
         return self._deaths.expired(found, self._seen_s)
+
+    @property
+    def unseen_s(self) -> dict[int, float]:
+        """Seconds without a mask of each object that was found."""
+        last_s = self._deaths.seen_s
+        return {i: self._seen_s - last_s.get(i, self._seen_s) for i in sorted(self.ids)}
+
+    def resume(self, unseen_s: Mapping[int, float], captured_ns: int | None) -> None:
+        """Take over what `unseen_s` was after the frame of a time."""
+        self.ids = set(unseen_s)
+        self._captured_ns = captured_ns
+        self._deaths.seen_s = {i: self._seen_s - unseen for i, unseen in unseen_s.items()}
 
 
 def check_birth(found: FoundBy, prompt: Prompt, session: Session, step: int) -> frozenset[int]:

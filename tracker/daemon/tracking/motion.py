@@ -1,10 +1,11 @@
 """Velocities of objects: the Theil-Sen estimator over the centroids of the newest frames."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from statistics import median
+from typing import Self
 
 from tracker.daemon.tracking.anchors import anchor_of
 from tracker.protocol.fields import Anchor
@@ -57,6 +58,24 @@ class MotionEstimator:
                 seen.append(_Sighting(captured_ns, *point))
         motions = {object_id: _motion(seen) for object_id, seen in self._seen.items()}
         return {object_id: motion for object_id, motion in motions.items() if motion is not None}
+
+    @property
+    def sightings(self) -> dict[int, tuple[tuple[int, float, float], ...]]:
+        """What `resume` takes: (captured_ns, x, y) of each object, oldest first."""
+        return {
+            object_id: tuple((one.captured_ns, one.x, one.y) for one in seen)
+            for object_id, seen in self._seen.items()
+        }
+
+    @classmethod
+    def resume(cls, sightings: Mapping[int, Sequence[tuple[int, float, float]]]) -> Self:
+        """An estimator that has seen the objects there."""
+        estimator = cls()
+        estimator._seen = {
+            object_id: deque((_Sighting(*one) for one in seen), maxlen=WINDOW)
+            for object_id, seen in sightings.items()
+        }
+        return estimator
 
     def forget(self, object_id: int) -> None:
         """Forget where an object was: what is known of it is no longer of the same thing."""

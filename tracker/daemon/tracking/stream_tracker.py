@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -40,6 +40,7 @@ from tracker.errors import PromptError, SnapshotError
 from tracker.models import Model
 from tracker.protocol.data import EventName
 from tracker.protocol.fields import BudgetInfo, RleMask, StreamSettings
+from tracker.protocol.recording import TrackedFrame, TrackerState
 from tracker.protocol.replies import (
     ErrorCode,
     FindResult,
@@ -202,6 +203,42 @@ class StreamTracker:
                 return self._restore(command)
             case FindCommand():
                 raise TypeError("finders are asked by the worker")
+
+    def snapshot(self) -> tuple[TrackerState, bytes] | None:
+        """What `resume` takes: state and snapshot of the session; None without objects."""
+        if not self._session.object_ids:
+            return None
+        newest = self._history.newest
+        state = TrackerState(
+            frame=None if newest is None else TrackedFrame(**asdict(newest)),
+            drafts=self._drafts.ids,
+            found=self._found.unseen_s,
+            sightings=self._motion.sightings,
+        )
+        return state, self._session.to_bytes()
+
+    def resume(self, state: TrackerState, data: bytes, name: str) -> None:
+        """Go on from a snapshot, whatever was before.
+
+        Args:
+            state: As `snapshot` returned it.
+            data: Likewise.
+            name: Of the snapshot, for errors.
+
+        Raises:
+            RequestError: SNAPSHOT, where it cannot be used. Nothing has changed then.
+        """
+        session = self._load(Path(name), data)
+        self._session = session
+        self._history = FrameHistory(1 + self._policy.history_frames)
+        if (frame := state.frame) is not None:
+            self._history.add(HistoryFrame(**frame.model_dump()), oldest_step=frame.step)
+        self._drafts.clear()
+        for object_id in state.drafts:
+            self._drafts.touch(object_id)
+        self._found.resume(state.found, None if frame is None else frame.captured_ns)
+        self._motion = MotionEstimator.resume(state.sightings)
+        self._look()
 
     @property
     def is_behind(self) -> bool:

@@ -132,6 +132,8 @@ class LocalWorker:
             slot = self._scheduler.add(
                 stream, settings, supervisor.mailbox, on_exhausted=supervisor.fail
             )
+            if self._recorders is not None:
+                self._recorders.follow(stream, slot.stream_tracker.snapshot)
             self._streams[stream] = owned = _Owned(supervisor, slot)
             try:
                 self._add_finder(stream, settings, slot, trusted=trusted)

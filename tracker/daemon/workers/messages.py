@@ -211,7 +211,7 @@ class FrameDone(Message):
 
 
 class Noted(Message):
-    """A note for the recording of a stream, in part 1."""
+    """A note for the recording of a stream, in part 1 and those after it."""
 
     type: Literal["noted"] = "noted"
     stream: StreamName

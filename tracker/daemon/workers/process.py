@@ -25,7 +25,7 @@ from tracker.daemon.messages import (
     SetZonesCommand,
 )
 from tracker.daemon.publish.encoder import EncodedFrame
-from tracker.daemon.record.recorders import OnNote
+from tracker.daemon.record.snapshots import OnNote
 from tracker.daemon.sources.pixel_budget import PixelBudget
 from tracker.daemon.telemetry.status import SourceStatus, TrackingStatus, WorkerStatus
 from tracker.daemon.tracking.frame_numbers import FrameNumbers
@@ -75,7 +75,7 @@ class ProcessWorker(SupervisedProcess):
         nursery: Nursery,
         snapshots_bytes: int,
         own_ports: Callable[[], set[int]] = lambda: set(),
-        on_note: OnNote = lambda stream, topic, data: None,
+        on_note: OnNote = lambda stream, topic, *parts: None,
     ) -> None:
         super().__init__(name, config.workers, nursery)
         self._config = config
@@ -308,7 +308,7 @@ class ProcessWorker(SupervisedProcess):
             case say.Happened():
                 self._on_event(say.read_event(parts))
             case say.Noted():
-                self._on_note(message.stream, message.topic, parts[1])
+                self._on_note(message.stream, message.topic, *parts[1:])
             case say.Report():
                 self._take_report(message, parts)
             case say.Done():

@@ -86,7 +86,7 @@ class RemoteWorker:
             commands_queued=config.limits.commands_queued,
             on_tracked=recorders.before(finding.after(self._uplink.tracked)),
             on_event=self._uplink.event,
-            between_frames=self._governor.adjust,
+            between_frames=recorders.between(self._governor.adjust),
         )
         self._worker = LocalWorker(
             scheduler,

@@ -10,7 +10,8 @@ import torch
 from tracker.daemon.config.schema import DaemonConfig
 from tracker.daemon.finding.service import Finding
 from tracker.daemon.publish.publisher import Publisher
-from tracker.daemon.record.recorders import OnNote, Recorders, recorded_model
+from tracker.daemon.record.recorders import Recorders, recorded_model
+from tracker.daemon.record.snapshots import OnNote
 from tracker.daemon.sources.client_sources import source_policy
 from tracker.daemon.sources.pixel_budget import PixelBudget
 from tracker.daemon.tracking.scheduler import Scheduler
@@ -93,7 +94,7 @@ def _local(
         commands_queued=config.limits.commands_queued,
         on_tracked=recorders.before(finding.after(publisher.tracked)),
         on_event=publisher.event,
-        between_frames=governor.adjust,
+        between_frames=recorders.between(governor.adjust),
     )
     scheduler.start()
     worker = LocalWorker(

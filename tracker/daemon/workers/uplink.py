@@ -16,6 +16,7 @@ from tracker.protocol.recording import NoteTopic
 
 _LOG = logging.getLogger("trackd.worker")
 _MAX_NOTES = 4096
+_MAX_NOTE_BYTES = 32 * 2**20  # before the newest snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +84,23 @@ class Uplink:
         self._queue.put_event(event)
         self._work.set()
 
-    def note(self, stream: str, topic: NoteTopic, data: bytes) -> None:
-        """Send a note for the recording of a stream; where too many wait, the oldest goes."""
-        self._notes.append(packed(Noted(stream=stream, topic=topic), data))
+    def note(self, stream: str, topic: NoteTopic, *parts: bytes) -> None:
+        """Send a note for the recording of a stream; where too many wait, the oldest goes.
+
+        Snapshots are large: one is dropped where those before it still wait.
+        """
+        if topic is NoteTopic.SNAPSHOTS and self._note_bytes() > _MAX_NOTE_BYTES:
+            self.dropped_notes += 1
+            return
+        self._notes.append(packed(Noted(stream=stream, topic=topic), *parts))
         if len(self._notes) > _MAX_NOTES:
             self._notes.popleft()
             self.dropped_notes += 1
         self._work.set()
+
+    def _note_bytes(self) -> int:
+        """Bytes of the notes that wait."""
+        return sum(len(part) for note in list(self._notes) for part in note)
 
     def reply(self, parts: list[bytes], stream: str | None = None) -> None:
         """Send a message, after the status of a stream."""
