@@ -64,6 +64,7 @@ class RecordedRun:
         self._seq = 0
         self.tracked: list[Tracked] = []
         tap = self.recorders.add("cam", settings)
+        self.recorders.follow("cam", self._tracker.snapshot)
         with open_source(str(clip), stream="cam", tap=tap) as source:
             for frame in source:
                 if frame.seq % every == 0:
@@ -74,6 +75,7 @@ class RecordedRun:
         assert self.recorders.close(30) and self.messages.stop(30)
 
     def _track(self, live: LiveFrame) -> None:
+        self.recorders.take_snapshots()
         tracked = self._tracker.track(replace(live, frame=replace(live.frame)), dropped=0)
         self.recorders.tracked(tracked)
         self.tracked.append(tracked)

@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tracker.cli import export_options
+from tracker.cli.moments import MOMENT_HELP, moment
 from tracker.errors import UsageError
 
 if TYPE_CHECKING:
     from tracker.annotate.outputs import Outputs
     from tracker.project.run import ProjectSummary
     from tracker.replay.export import RecordingSummary
-    from tracker.replay.span import Moment
 
 _EXAMPLES = """\
 examples:
@@ -47,23 +47,10 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     group.add_argument("--quiet", action="store_true", help="show no progress")
     group.add_argument("--json", action="store_true", help="print the summary as JSON")
     part = parser.add_argument_group("part of a recording")
-    moment = "UTC as 2026-11-28T14:00:00, or seconds from the first frame"
     part.add_argument(
-        "--from", dest="start", type=_moment, metavar="TIME", help=f"begin there: {moment}"
+        "--from", dest="start", type=moment, metavar="TIME", help=f"begin there: {MOMENT_HELP}"
     )
-    part.add_argument(
-        "--to", dest="stop", type=_moment, metavar="TIME", help="end before that time"
-    )
-
-
-def _moment(text: str) -> "Moment":
-    from tracker.replay.span import parse_moment
-
-    try:
-        return parse_moment(text)
-    except (ValueError, OverflowError):
-        hint = "write UTC as 2026-11-28T14:00:00, or seconds as 90"
-        raise argparse.ArgumentTypeError(f"{text!r} is no time: {hint}") from None
+    part.add_argument("--to", dest="stop", type=moment, metavar="TIME", help="end before that time")
 
 
 def run(args: argparse.Namespace) -> int:

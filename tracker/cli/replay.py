@@ -5,7 +5,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tracker.cli.moments import MOMENT_HELP, moment
 from tracker.cli.printable import printable
+from tracker.errors import UsageError
 
 if TYPE_CHECKING:
     from tracker.replay.recompute import Comparison
@@ -16,9 +18,11 @@ examples:
   trackd replay /srv/recordings                  # as it was, on tcp://127.0.0.1:5571
   trackd replay /srv/recordings --stream door --speed 4
   trackd replay /srv/recordings/door --recompute
+  trackd replay /srv/recordings/door --recompute --from 2026-11-28T14:00
 
 A replay begins when somebody subscribes. --recompute tracks the recorded pictures again with the
 recorded prompts and compares: exit code 0 where everything is the same, 1 where something differs.
+It begins from a snapshot where objects came before the recording, or before --from.
 """
 
 
@@ -51,6 +55,13 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     parser.add_argument(
         "--recompute", action="store_true", help="send nothing; track it again and compare"
     )
+    parser.add_argument(
+        "--from",
+        dest="start",
+        type=moment,
+        metavar="TIME",
+        help=f"with --recompute: begin at the newest snapshot before it: {MOMENT_HELP}",
+    )
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")
 
 
@@ -72,6 +83,8 @@ def run(args: argparse.Namespace) -> int:
     """
     from tracker.replay.recording import open_recordings
 
+    if args.start is not None and not args.recompute:
+        raise UsageError("--from is for --recompute", "leave it out, or track the recording again")
     recordings = open_recordings(args.folder, args.stream)
     return _recompute(recordings, args) if args.recompute else _send(recordings, args)
 
@@ -104,12 +117,14 @@ def _recompute(recordings: "list[Recording]", args: argparse.Namespace) -> int:
 
     from tracker.cli.failures import INTERRUPTED
     from tracker.cli.interrupt import stop_on_signal
+    from tracker.replay.export import begin_of
     from tracker.replay.recompute import Recomputation
 
     found = []
     with stop_on_signal() as stop_asked:
         for recording in recordings:
-            found.append(Recomputation(recording).run(stop_asked=stop_asked))
+            begin_ns = None if args.start is None else begin_of(recording, args.start)
+            found.append(Recomputation(recording, begin_ns).run(stop_asked=stop_asked))
             if not args.json:
                 print(printable(_in_words(found[-1])), flush=True)
     if args.json:
@@ -121,8 +136,15 @@ def _recompute(recordings: "list[Recording]", args: argparse.Namespace) -> int:
 
 def _in_words(one: "Comparison") -> str:
     early = ", stopped early" if one.stopped_early else ""
-    begun = f"{one.stream}: {one.frames} frames tracked again{early}"
-    why = "; ".join(one.reasons)
+    begin = "" if one.from_snapshot is None else f" from the snapshot after {one.from_snapshot} on"
+    begun = f"{one.stream}: {one.frames} frames tracked again{begin}{early}"
+    counts = {
+        "frames before it left out": one.skipped,
+        "frames not tracked again": one.underived,
+        "snapshots were not as computed": one.restored,
+    }
+    left = [f"{count} {what}" for what, count in counts.items() if count]
+    why = "; ".join([*left, *one.reasons])
     if not one.frames:
         return f"{begun}: nothing to compare" + (f": {why}" if why else "")
     if one.is_equal:

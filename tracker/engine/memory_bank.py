@@ -239,23 +239,24 @@ class MemoryBank:
 
     def tensors(self, step: int) -> dict[str, Tensor]:
         """All that the rows may recall at `step` or later, for a snapshot; the rest is zeros."""
-        n, s = self.rows, self.shape
-        maps, pointers = self._slots_from(step)
-        held = {
-            "maps": (self._maps[:n, maps], self._map_step[:n, maps], self._reach),
-            "pointers": (
-                self._pointers[:n, pointers],
-                self._pointer_step[:n, pointers],
-                s.pointers,
-            ),
+        n, (map_slots, pointer_slots) = self.rows, self._slots_from(step)
+        maps, pointers = self._maps[:n, map_slots], self._pointers[:n, pointer_slots]
+        map_step = self._map_step[:n, map_slots]
+        pointer_step = self._pointer_step[:n, pointer_slots]
+        self._clear_before(step - self._reach, map_step, maps)
+        self._clear_before(step - self.shape.pointers, pointer_step, pointers)
+        return {
+            "maps": maps,
+            "pointers": pointers,
+            "map_step": torch.from_numpy(map_step),
+            "pointer_step": torch.from_numpy(pointer_step),
         }
-        found = {}
-        for name, (memories, steps, reach) in held.items():
-            recent = steps[:, s.lasting :]
-            recent[recent < step - reach] = EMPTY
-            memories[self._on_device(steps == EMPTY)] = 0
-            found |= {name: memories, f"{name[:-1]}_step": torch.from_numpy(steps)}
-        return found
+
+    def _clear_before(self, oldest: int, step_ns: Rows, memories_nsx: Tensor) -> None:
+        """Empty recent slots of steps before the `oldest`; what is in empty ones becomes zeros."""
+        recent = step_ns[:, self.shape.lasting :]
+        recent[recent < oldest] = EMPTY
+        memories_nsx[self._on_device(step_ns == EMPTY)] = 0
 
     def restore(self, tensors: dict[str, Tensor], step: int) -> None:
         """Take over what `tensors` returned for `step`, of a bank of the same shape."""

@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Literal
 
+from pydantic import Field
+
 from tracker.protocol.fields import BudgetInfo, Epoch, Message, ObjectId
 
 #: Names of the files of a segment: when it began, in UTC.
@@ -140,8 +142,8 @@ class TrackerState(Message):
 
     frame: TrackedFrame | None
     drafts: tuple[ObjectId, ...] = ()
-    found: dict[ObjectId, float] = {}
-    sightings: dict[ObjectId, tuple[tuple[int, float, float], ...]] = {}
+    found: dict[ObjectId, float] = Field(default_factory=dict)
+    sightings: dict[ObjectId, tuple[tuple[int, float, float], ...]] = Field(default_factory=dict)
 
 
 class SnapshotNote(Message):

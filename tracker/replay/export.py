@@ -95,6 +95,11 @@ def export_recording(
         pictures.close()
 
 
+def begin_of(recording: Recording, start: Moment) -> int:
+    """A time of a recording in ns since 1970; raises as `export_recording`."""
+    return Span.between(start, None, lambda: _first_ns(recording)).began_ns
+
+
 def _first_ns(recording: Recording) -> int:
     """Time of the first frame with masks."""
     for sent in sent_masks(recording, Span()):

@@ -1,20 +1,23 @@
 """Recordings tracked again, and compared with what was sent."""
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.daemon.messages import Tracked
+from tracker.daemon.messages import RequestError, Tracked
 from tracker.daemon.publish.encode import encode_objects, masks_message
 from tracker.daemon.publish.measures import Measures
+from tracker.errors import SnapshotError
 from tracker.protocol.data import EventName, MasksMessage, ObjectMessage
 from tracker.protocol.masks import masks_of
 from tracker.protocol.recording import CommandNote, FrameNote, NoteTopic, SegmentNote
 from tracker.replay.pictures import RecordedPictures
 from tracker.replay.recording import RecordedMessage, Recording, segment_note
 from tracker.replay.retracking import Retracking, load_recorded
+from tracker.replay.snapshots import RecordedSnapshot, newest_snapshot
 
 _MOST_WAITING = 64  # tracked frames whose message did not come yet
 _OBJECTS = b'"objects":'
@@ -34,6 +37,10 @@ class Comparison:
         first_different: `seq` of the first frame whose bytes differ; None where none does.
         lowest_iou: Of a mask that was sent and the one now.
         missing: Frames that were tracked and are not in the video.
+        from_snapshot: `seq` of the frame whose snapshot it began from; None for no snapshot.
+        skipped: Frames before that, with objects that came before the recording.
+        underived: Frames after objects were put back, up to the next snapshot.
+        restored: Snapshots, but for the first, whose state was not what was computed.
         reasons: Why they may differ.
         stopped_early: It was asked to stop.
     """
@@ -45,13 +52,18 @@ class Comparison:
     first_different: int | None = None
     lowest_iou: float = 1.0
     missing: int = 0
+    from_snapshot: int | None = None
+    skipped: int = 0
+    underived: int = 0
+    restored: int = 0
     reasons: list[str] = field(default_factory=list)
     stopped_early: bool = False
 
     @property
     def is_equal(self) -> bool:
-        """True if all that was compared is the same, byte for byte."""
-        return self.frames == self.same_bytes
+        """True if all from where it began is the same, byte for byte."""
+        compared = self.frames > 0 or not self.skipped
+        return compared and self.frames == self.same_bytes and not self.underived
 
     def say(self, reason: str) -> None:
         """Add a reason, once."""
@@ -60,10 +72,26 @@ class Comparison:
 
 
 class Recomputation:
-    """Tracks one recording again, note by note, and compares message by message."""
+    """Tracks one recording again, note by note, and compares message by message.
 
-    def __init__(self, recording: Recording) -> None:
+    A snapshot that is not what was computed takes its place. Up to the first one, frames with
+    objects that the recording does not tell of are skipped.
+
+    Args:
+        recording: What is tracked.
+        begin_ns: Where to begin, by the wall clock: the newest snapshot before it. None for the
+            beginning of the recording.
+
+    Raises:
+        TrackdError: A file is damaged.
+    """
+
+    def __init__(self, recording: Recording, begin_ns: int | None = None) -> None:
         self.comparison = Comparison(recording.stream)
+        begin = None if begin_ns is None else newest_snapshot(recording, begin_ns)
+        if begin is not None:
+            recording, begin_ns = begin
+        self._begins_ns = None if begin is None else begin_ns  # None once it has
         self._recording = recording
         self._pictures = RecordedPictures(recording)
         # Messages that came before the first segment had a file are before its note.
@@ -72,6 +100,9 @@ class Recomputation:
         self._loaded: tuple[object, ...] = ()
         self._retracking: Retracking | None = None
         self._epoch: str | None = None
+        self._has_begun = False  # from no objects, or a snapshot
+        self._put_back = ""  # objects by what, where no snapshot of them came yet
+        self._snapshot_ns = 0
         self._waiting: dict[tuple[str | None, int], Tracked] = {}
         self._next_message: int | None = None
 
@@ -105,6 +136,8 @@ class Recomputation:
     def _take_in(self, message: RecordedMessage) -> bool:
         """Take in a message or a note; True for one that was compared."""
         data = message.parts[0]
+        if self._is_before(message):
+            return False
         match message.topic:
             case NoteTopic.SEGMENT:
                 self._segment = SegmentNote.model_validate_json(data)
@@ -112,12 +145,52 @@ class Recomputation:
                 self._track(FrameNote.model_validate_json(data))
             case NoteTopic.COMMANDS:
                 self._apply(CommandNote.model_validate_json(data))
+            case NoteTopic.SNAPSHOTS:
+                self._resume(message)
             case topic if topic.startswith("events."):
-                if _ADDED in data:
-                    self._retracking = None
+                if _ADDED in data and json.loads(data)["at_ns"] > self._snapshot_ns:
+                    self._begin_anew()
             case topic if topic.startswith("masks."):
                 return self._compare(message)
         return False
+
+    def _is_before(self, message: RecordedMessage) -> bool:
+        """True for what comes before the snapshot that it is to begin from."""
+        if self._begins_ns is None or message.topic == NoteTopic.SEGMENT:
+            return False
+        if message.topic != NoteTopic.SNAPSHOTS or message.at_ns < self._begins_ns:
+            return True
+        self._begins_ns = None
+        return False
+
+    def _begin_anew(self) -> None:
+        """Go on without objects."""
+        self._retracking, self._epoch = None, None
+        self._has_begun, self._put_back = True, ""
+
+    def _resume(self, message: RecordedMessage) -> None:
+        """Go on from a snapshot, where the state is another, or not known."""
+        retracking = self._begun()
+        if retracking is None:
+            return
+        found = self.comparison
+        try:
+            snapshot = RecordedSnapshot.of(message)
+            was_same = retracking.resume(snapshot)
+        except (SnapshotError, RequestError) as err:
+            found.say(err.message)
+            return
+        if not self._has_begun:
+            found.from_snapshot = snapshot.note.after_seq
+            found.skipped += len(self._waiting)
+            self._waiting.clear()
+        elif not was_same and not self._put_back:
+            found.restored += 1
+            found.say(f"the state {snapshot.name} was another than in its snapshot, which is used")
+        frame = snapshot.note.state.frame
+        self._has_begun, self._put_back = True, ""
+        self._epoch = None if frame is None else frame.epoch
+        self._snapshot_ns = snapshot.note.at_ns
 
     def _begun(self) -> Retracking | None:
         """The tracker; a new one where the stream began anew."""
@@ -134,8 +207,13 @@ class Recomputation:
         return self._retracking
 
     def _track(self, note: FrameNote) -> None:
-        if note.epoch != self._epoch:  # another run of the daemon
-            self._epoch, self._retracking = note.epoch, None
+        if self._epoch not in (None, note.epoch):  # another run of the daemon
+            self._begin_anew()
+        self._epoch = note.epoch
+        if self._put_back:
+            self.comparison.underived += 1
+            self.comparison.say(self._put_back)
+            return
         retracking = self._begun()
         picture = None if retracking is None else self._pictures.find(note)
         if retracking is None or picture is None:
@@ -147,8 +225,12 @@ class Recomputation:
             del self._waiting[next(iter(self._waiting))]
 
     def _apply(self, note: CommandNote) -> None:
-        retracking = self._begun()
-        if retracking is not None and (reason := retracking.apply(note)):
+        if note.command == "restore":
+            lost = note.fields.get("lost")
+            self._put_back = "" if lost else "objects were put back from outside the recording"
+            self._has_begun = self._has_begun or bool(lost)
+        retracking = None if self._put_back else self._begun()
+        if retracking is not None and (reason := retracking.apply(note)) and self._has_begun:
             self.comparison.say(reason)
 
     def _compare(self, sent: RecordedMessage) -> bool:
@@ -158,6 +240,11 @@ class Recomputation:
         if tracked is None:
             return False
         found = self.comparison
+        if not self._has_begun and self._strangers(message):
+            found.skipped += 1
+            self._explain(message)
+            return False
+        self._has_begun = True
         found.frames += 1
         ours, blobs = _encoded(tracked, message)
         if ours == _sent_objects(message, sent.parts[0]) and blobs == sent.parts[1:]:
@@ -182,11 +269,14 @@ class Recomputation:
             )
 
     def _explain(self, message: MasksMessage) -> None:
-        known = set() if self._retracking is None else self._retracking.known
-        strangers = [item.id for item in message.objects if item.id not in known]
-        if strangers:
+        if strangers := self._strangers(message):
             ids = ", ".join(map(str, strangers))
             self.comparison.say(f"no prompt of object {ids} is in the recording")
+
+    def _strangers(self, message: MasksMessage) -> list[int]:
+        """Ids of objects that were sent, and of which the recording does not tell up to here."""
+        known = set() if self._retracking is None else self._retracking.known
+        return [item.id for item in message.objects if item.id not in known]
 
 
 def _encoded(tracked: Tracked, like: MasksMessage) -> tuple[bytes, tuple[bytes, ...]]:

@@ -23,6 +23,7 @@ from tracker.daemon.messages import (
     RemoveCommand,
     RequestError,
     ResetCommand,
+    RestoreCommand,
     Tracked,
 )
 from tracker.daemon.tracking.quality import QualityController, Spent
@@ -33,6 +34,7 @@ from tracker.engine import Policy
 from tracker.models import Model
 from tracker.protocol.fields import FrameAddress, StreamSettings
 from tracker.protocol.recording import CommandNote, FrameNote, SegmentNote
+from tracker.replay.snapshots import RecordedSnapshot
 
 _COMMANDS: dict[str, type[Command]] = {
     "prompt": PromptCommand,
@@ -40,6 +42,7 @@ _COMMANDS: dict[str, type[Command]] = {
     "remove": RemoveCommand,
     "reset": ResetCommand,
     "relabel": RelabelCommand,
+    "restore": RestoreCommand,
 }
 
 
@@ -82,10 +85,7 @@ class Retracking:
 
     def apply(self, note: CommandNote) -> str:
         """Do a command again; returns the reason why it cannot be done, or ""."""
-        kind = _COMMANDS.get(note.command)
-        if kind is None:
-            return f"objects were put back by {note.command}, from outside the recording"
-        command: Any = TypeAdapter(kind).validate_python(
+        command: Any = TypeAdapter(_COMMANDS[note.command]).validate_python(
             note.fields | ({} if note.object is None else {"object_id": note.object})
         )
         if isinstance(command, PromptCommand) and note.frame_seq is not None:
@@ -98,7 +98,30 @@ class Retracking:
             self._tracker.replay_next()
         if isinstance(command, PromptCommand) and note.object is not None:
             self.known.add(note.object)
+        if isinstance(command, RestoreCommand):
+            self.known = self._object_ids
         return ""
+
+    def resume(self, snapshot: RecordedSnapshot) -> bool:
+        """Go on from a snapshot; False where the state before it was another.
+
+        Where objects were just put back, or the session counts its frames from elsewhere, that
+        cannot be told.
+
+        Raises:
+            RequestError: SNAPSHOT, it cannot be used.
+        """
+        ours, frame = self._tracker.snapshot(), snapshot.note.state.frame
+        if ours is not None and ours[1] == snapshot.session:
+            return True
+        self._tracker.resume(snapshot.note.state, snapshot.session, snapshot.name)
+        self.known = self._object_ids
+        before = None if ours is None else ours[0].frame
+        return frame is None or (before is not None and before.step != frame.step)
+
+    @property
+    def _object_ids(self) -> set[int]:
+        return {obj.id for obj in self._tracker.status().objects}
 
 
 class _RecordedQuality(QualityController):
