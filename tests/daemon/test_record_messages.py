@@ -4,6 +4,7 @@ import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mcap.exceptions import EndOfFile, McapError
@@ -161,6 +162,35 @@ def test_files_begin_and_end_though_the_disk_is_slow(
     assert recorder.stop(30)
     assert [topic for topic, _ in listed(tmp_path / "cam" / f"{FIRST}.mcap")] == [
         "recorder/segment"
+    ]
+
+
+def test_snapshots_take_no_room_from_messages_and_are_dropped_first(
+    recorder: MessageRecorder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(messages, "_MAX_QUEUED_BYTES", 2000)
+    monkeypatch.setattr(messages, "_MAX_QUEUED_SNAPSHOTS_BYTES", 100)
+    write, writes, goes_on = recorder._write, threading.Event(), threading.Event()
+
+    def slowly(name: str, stream: Any, items: Any) -> None:
+        writes.set()
+        assert goes_on.wait(60)
+        write(name, stream, items)
+
+    monkeypatch.setattr(recorder, "_write", slowly)
+    assert writes.wait(60)
+    recorder.note("cam", NoteTopic.SEGMENT, segment(FIRST))
+    for kind in (b"1", b"2"):
+        recorder.note("cam", NoteTopic.SNAPSHOTS, kind, bytes(200))
+        recorder.sent("cam", "events.cam", [kind * 50])
+    goes_on.set()
+    assert recorder.stop(30)
+    stored = listed(tmp_path / "cam" / f"{FIRST}.mcap")
+    assert [topic for topic, _ in stored] == [
+        "recorder/segment",
+        "recorder/snapshots",
+        "events.cam",
+        "events.cam",
     ]
 
 

@@ -1,6 +1,7 @@
 """A recording of a stream that was tracked in this process, by a small model."""
 
 import time
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from tracker.protocol.fields import (
     RecordSettings,
     StreamSettings,
 )
+from tracker.protocol.recording import NoteTopic
 
 POLICY = Policy(history_frames=10)
 BOX = (210.0, 105.0, 290.0, 185.0)  # around the disc on the first frames
@@ -33,7 +35,8 @@ class RecordedRun:
     """Tracks a clip and records it, as a daemon would.
 
     `every` frames are tracked; `commands` are applied after the frame of their number, and are
-    noted where `notes` is True. `tracked` has what came of each frame that was tracked.
+    noted where `notes` is True, and snapshots of their effects where `snapshots` is. `edit` changes
+    the parts of a note. `tracked` has what came of each frame that was tracked.
     """
 
     def __init__(
@@ -46,16 +49,17 @@ class RecordedRun:
         commands: dict[int, list[Command]] | None = None,
         encoding: Encoding = "rle",
         notes: bool = True,
+        snapshots: bool = False,
+        edit: Callable[[NoteTopic, tuple[bytes, ...]], tuple[bytes, ...]] | None = None,
     ) -> None:
-        record = RecordSettings(dir=folder, segment_s=1)
+        record = RecordSettings(dir=folder, segment_s=1, snapshots=snapshots)
         measure = MeasureSettings(rotated_box=True, velocity=True, prediction=True)
         settings = StreamSettings(url=str(clip), record=record, encoding=encoding, measure=measure)
         self.model = model or small_pico()
         self.messages = MessageRecorder()
         self.messages.add("cam", record)
-        self.recorders = Recorders(
-            on_note=self.messages.note, on_event=lambda event: None, model={}
-        )
+        self.recorders = Recorders(on_note=self._note, on_event=lambda event: None, model={})
+        self._edit = edit or (lambda topic, parts: parts)
         self._encoding: Encoding = encoding
         self._measure = settings.measure
         self._tracker = StreamTracker(
@@ -73,6 +77,9 @@ class RecordedRun:
                 for command in (commands or {}).get(frame.seq, []):
                     self._apply(command, noted=notes)
         assert self.recorders.close(30) and self.messages.stop(30)
+
+    def _note(self, stream: str, topic: NoteTopic, /, *parts: bytes) -> None:
+        self.messages.note(stream, topic, *self._edit(topic, parts))
 
     def _track(self, live: LiveFrame) -> None:
         self.recorders.take_snapshots()
