@@ -68,7 +68,9 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 1])
-def test_after_kill_9_every_file_opens(clip: Path, tmp_path: Path, workers: int) -> None:
+def test_after_kill_9_every_file_opens(
+    clip: Path, tmp_path: Path, workers: int, capsys: pytest.CaptureFixture[str]
+) -> None:
     record = {"dir": str(tmp_path / "recorded"), "segment_s": 1}
     model = small_pico_of(tmp_path)
     with (
@@ -110,6 +112,13 @@ def test_after_kill_9_every_file_opens(clip: Path, tmp_path: Path, workers: int)
     assert any(MasksMessage.model_validate_json(text).objects for text in masks)
     recorded = [parts[1] for parts in stored if parts[0] == b"masks.cam"]
     check_export(tmp_path / "recorded", tmp_path / "masks.json", recorded)
+    for path in recording.segments[0].files:  # where the prompt is
+        path.unlink()
+    capsys.readouterr()
+    assert main(["replay", str(tmp_path / "recorded"), "--recompute", "--json"]) == 0
+    (again,) = json.loads(capsys.readouterr().out)
+    assert again["from_snapshot"] is not None
+    assert again["frames"] == again["same_bytes"] > 0 == again["restored"]
 
 
 def check_export(folder: Path, path: Path, sent: list[bytes]) -> None:
