@@ -81,10 +81,21 @@ def test_a_restore_has_one_which_a_first_segment_then_holds(noted: Noted) -> Non
     assert noted.after == [None, 10]
 
 
-def test_none_is_taken_without_objects_and_a_fault_is_counted(noted: Noted) -> None:
+def test_objects_that_come_later_have_one_unless_recording_ended(noted: Noted) -> None:
     noted.recorder.take = lambda: None
     noted.begin(1)
     noted.recorder.take_if_due(1)
+    noted.recorder.take = lambda: noted.found
+    noted.recorder.take_if_due(2)
+    assert noted.after == [2]
+    noted.begin(2)
+    noted.recorder.noted(EndNote(reason="off"))
+    noted.now_s = 9.0
+    noted.recorder.take_if_due(3)
+    assert noted.after == [2]
+
+
+def test_a_fault_is_counted(noted: Noted) -> None:
 
     def fail() -> None:
         raise MemoryError

@@ -139,19 +139,21 @@ def test_a_damaged_snapshot_is_told_and_the_next_one_used(
     assert why.startswith(f"snapshot after frame {cut[1]} is damaged: ")
 
 
-@pytest.mark.parametrize("with_snapshots", [True, False])
+@pytest.mark.parametrize(("lost", "with_snapshots"), [(False, True), (False, False), (True, False)])
 def test_what_follows_a_restore_is_the_same_or_left_out(
-    clip: Path, tmp_path: Path, again: Any, with_snapshots: bool
+    clip: Path, tmp_path: Path, again: Any, lost: bool, with_snapshots: bool
 ) -> None:
     model = small_pico()
     session = Session(model, POLICY)
     session.step(numbered(0))
     session.prompt(Prompt(7, box_xyxy=(210, 105, 290, 185)))
     restore = RestoreCommand(Path("other"), data=session.to_bytes())
+    if lost:
+        restore = RestoreCommand(Path("other"), lost=True, objects=((7, "disc"),))
     commands: dict[int, list[Command]] = {4: [PROMPT], 40: [restore]}
     run = recorded(clip, tmp_path, model=model, commands=commands, snapshots=with_snapshots)
     found = again(run.model)
-    if with_snapshots:
+    if with_snapshots or lost:
         assert found.frames == found.same_bytes == TRACKED
         assert found.is_equal and (found.restored, found.reasons) == (0, [])
     else:

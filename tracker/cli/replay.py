@@ -139,11 +139,11 @@ def _in_words(one: "Comparison") -> str:
     begin = "" if one.from_snapshot is None else f" from the snapshot after {one.from_snapshot} on"
     begun = f"{one.stream}: {one.frames} frames tracked again{begin}{early}"
     counts = {
-        "frames before it left out": one.skipped,
+        "frames left out before a first snapshot": one.skipped,
         "frames not tracked again": one.underived,
-        "snapshots were not as computed": one.restored,
+        "snapshots not as computed": one.restored,
     }
-    left = [f"{count} {what}" for what, count in counts.items() if count]
+    left = [f"{what}: {count}" for what, count in counts.items() if count]
     why = "; ".join([*left, *one.reasons])
     if not one.frames:
         return f"{begun}: nothing to compare" + (f": {why}" if why else "")

@@ -320,8 +320,8 @@ class RecordSettings(Message):
             stops.
         start: "always" records from the beginning, "request" once `stream.record` asks for it.
         pre_roll_s: Seconds before a request that are recorded, too, as far as 64 MiB reach.
-        snapshots: Record the state of the objects where a segment begins, and after they were put
-            back, so that `trackd replay --recompute` can begin there.
+        snapshots: Record the state of the objects in each segment, and after they were put back,
+            so that `trackd replay --recompute` can begin there.
     """
 
     dir: Path

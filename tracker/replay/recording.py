@@ -15,7 +15,7 @@ from tracker.protocol.recording import (
     SegmentNote,
     segment_stem,
 )
-from tracker.replay.span import Span, utc_text
+from tracker.replay.span import Span
 
 _MAX_RECORD_BYTES = 2**28
 _MCAP_MAGIC = b"\x89MCAP0\r\n"  # a file begins and ends with it
@@ -34,11 +34,6 @@ class RecordedMessage:
     topic: str
     parts: tuple[bytes, ...]
     at_ns: int
-
-    @property
-    def utc(self) -> str:
-        """That time, for people."""
-        return utc_text(self.at_ns)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from pydantic import ValidationError
-
+from tracker.daemon.record.snapshots import MAX_SNAPSHOT_BYTES
 from tracker.errors import SnapshotError
 from tracker.protocol.recording import NoteTopic, SnapshotNote, segment_stem
 from tracker.replay.recording import RecordedMessage, Recording, segment_messages
+from tracker.replay.span import utc_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +26,17 @@ class RecordedSnapshot:
         """Read a message of `NoteTopic.SNAPSHOTS`.
 
         Raises:
-            SnapshotError: It is damaged, or of another version.
+            SnapshotError: It is damaged, of another version, or too large.
         """
         try:
             text, session = message.parts
-            return cls(SnapshotNote.model_validate_json(text, extra="ignore"), session)
-        except (ValueError, ValidationError) as error:
-            raise SnapshotError(f"a snapshot of {message.utc} cannot be understood") from error
+            note = SnapshotNote.model_validate_json(text, extra="ignore")
+        except ValueError as error:
+            at = utc_text(message.at_ns)
+            raise SnapshotError(f"the snapshot of {at} cannot be understood") from error
+        if len(session) > MAX_SNAPSHOT_BYTES:
+            raise SnapshotError(f"the snapshot of {utc_text(message.at_ns)} is too large")
+        return cls(note, session)
 
     @property
     def name(self) -> str:

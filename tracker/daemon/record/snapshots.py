@@ -24,7 +24,9 @@ class OnNote(Protocol):
 
 
 class SnapshotRecorder:
-    """Notes a snapshot of one stream where a segment begins, and after objects were put back.
+    """Notes a snapshot of one stream in each segment, and after objects were put back.
+
+    It is taken once the segment has a file, or has objects, where they come later.
 
     A second passes between two of them, ten minutes after one that is too large. What the thread
     that tracks spends is the taking alone: the file's own thread compresses.
@@ -63,10 +65,11 @@ class SnapshotRecorder:
 
         A first file has what was noted since its first packet, one that follows has not.
         """
-        begins = isinstance(note, SegmentNote)
-        if isinstance(note, SegmentNote) and (self._has_file or self._taken_ns < note.began_ns):
+        if isinstance(note, EndNote):
+            self._is_due = False
+        elif self._has_file or self._taken_ns < note.began_ns:
             self._is_due = True
-        self._has_file = begins
+        self._has_file = isinstance(note, SegmentNote)
 
     # --- in the thread that tracks
 
@@ -75,20 +78,21 @@ class SnapshotRecorder:
         self._is_due = self._is_due or recording
 
     def take_if_due(self, after_seq: int | None) -> None:
-        """Note a snapshot as of the newest tracked frame, where one is due."""
+        """Note a snapshot as of the newest tracked frame, where one is due and there are objects."""
         if not self._is_due or self.take is None or time.monotonic() < self._next_s:
             return
-        self._is_due = False
         try:
-            self._note(self.take(), after_seq)
+            taken = self.take()
         except Exception:  # tracking goes on, whatever it is
+            self._is_due = False
             self._left_out += 1
             _LOG.exception("stream %s: no snapshot could be taken for its recording", self._stream)
-
-    def _note(self, taken: tuple[TrackerState, bytes] | None, after_seq: int | None) -> None:
-        if taken is None:
             return
-        state, session = taken
+        if taken is not None:
+            self._is_due = False
+            self._note(*taken, after_seq)
+
+    def _note(self, state: TrackerState, session: bytes, after_seq: int | None) -> None:
         too_large = len(session) > MAX_SNAPSHOT_BYTES
         self._next_s = time.monotonic() + (_SPACING_TOO_LARGE_S if too_large else _SPACING_S)
         if too_large:
