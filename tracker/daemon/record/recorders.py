@@ -137,8 +137,8 @@ class Recorders:
         found = self._streams.get(stream)
         if found is None:
             return None
-        counts = {} if found.snapshots is None else found.snapshots.counts
-        return dataclasses.replace(found.video.status(), **counts)
+        status = found.video.status()
+        return status if found.snapshots is None else found.snapshots.counted(status)
 
     # --- in the thread that tracks
 

@@ -4,8 +4,10 @@ import logging
 import math
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Protocol
 
+from tracker.daemon.telemetry.status import RecordingStatus
 from tracker.protocol.recording import EndNote, NoteTopic, SegmentNote, SnapshotNote, TrackerState
 
 _LOG = logging.getLogger("trackd.record")
@@ -39,10 +41,13 @@ class SnapshotRecorder:
         take: Takes a snapshot; None while nobody tracks.
     """
 
-    def __init__(self, stream: str, on_note: OnNote) -> None:
+    def __init__(
+        self, stream: str, on_note: OnNote, *, clock_s: Callable[[], float] = time.monotonic
+    ) -> None:
         self.take: TakeSnapshot | None = None
         self._stream = stream
         self._on_note = on_note
+        self._clock_s = clock_s
         self._is_due = False
         self._has_file = False
         self._next_s = -math.inf
@@ -51,14 +56,14 @@ class SnapshotRecorder:
         self._bytes = 0
         self._left_out = 0
 
-    @property
-    def counts(self) -> dict[str, int]:
-        """Counters of `RecordingStatus`."""
-        return {
-            "snapshots": self._noted,
-            "snapshot_bytes": self._bytes,
-            "left_out_snapshots": self._left_out,
-        }
+    def counted(self, status: RecordingStatus) -> RecordingStatus:
+        """The status of the recording with its counters."""
+        return replace(
+            status,
+            snapshots=self._noted,
+            snapshot_bytes=self._bytes,
+            left_out_snapshots=self._left_out,
+        )
 
     def noted(self, note: SegmentNote | EndNote) -> None:
         """Take note of a segment that begins, or of the end of the recording; from any thread.
@@ -78,8 +83,8 @@ class SnapshotRecorder:
         self._is_due = self._is_due or recording
 
     def take_if_due(self, after_seq: int | None) -> None:
-        """Note a snapshot as of the newest tracked frame, where one is due and there are objects."""
-        if not self._is_due or self.take is None or time.monotonic() < self._next_s:
+        """Note a snapshot of the objects, if any, after the newest frame, where one is due."""
+        if not self._is_due or self.take is None or self._clock_s() < self._next_s:
             return
         try:
             taken = self.take()
@@ -94,11 +99,14 @@ class SnapshotRecorder:
 
     def _note(self, state: TrackerState, session: bytes, after_seq: int | None) -> None:
         too_large = len(session) > MAX_SNAPSHOT_BYTES
-        self._next_s = time.monotonic() + (_SPACING_TOO_LARGE_S if too_large else _SPACING_S)
+        self._next_s = self._clock_s() + (_SPACING_TOO_LARGE_S if too_large else _SPACING_S)
         if too_large:
             self._left_out += 1
-            text = "stream %s: a snapshot of %d MiB is too large for its recording"
-            _LOG.warning(text, self._stream, len(session) >> 20)
+            _LOG.warning(
+                "stream %s: a snapshot of %d MiB is too large for its recording",
+                self._stream,
+                len(session) >> 20,
+            )
             return
         self._taken_ns = time.time_ns()
         note = SnapshotNote(at_ns=self._taken_ns, after_seq=after_seq, state=state)
