@@ -24,6 +24,10 @@ GIVEN: dict[str, Any] = {
     "worker": "0",
     "zone": "gate",
     "on": True,
+    "digest": "0" * 64,
+    "size": 3,
+    "offset": 0,
+    "data": "AAAA",
 }
 WITHOUT_NAME = {"call"}
 

@@ -215,3 +215,30 @@ def test_only_so_many_topics_are_followed() -> None:
         gaps.note(b"masks.%d" % number, 0, 0, repeated=False)
     forgotten = gaps.note(b"masks.first", 0, 0, repeated=False)
     assert forgotten == Gap(0, restarted=False)
+
+
+def test_messages_of_an_owner_of_before_are_left_out_and_counted() -> None:
+    gaps = Gaps()
+
+    def note(seq: int, epoch: int, *, repeated: bool = False) -> Gap | None:
+        return gaps.note(b"masks.cam1", seq, seq, repeated=repeated, owner_epoch=epoch)
+
+    assert note(70, 1) == Gap(0, False)
+    assert note(4, 2) == Gap(0, True), "another daemon counts from its own beginning"
+    assert note(71, 1) is None
+    assert note(900, 2, repeated=True) == Gap(895, False)
+    assert note(72, 1, repeated=True) is None
+    assert gaps.stale == 2
+    assert note(5000, 3) == Gap(0, True), "a higher number of another daemon is no loss"
+
+
+def test_a_subscription_leaves_out_what_an_owner_of_before_sends(
+    client: Client, fake: FakeDaemon
+) -> None:
+    with client.results("cam1", timeout_s=PATIENCE_S) as results:
+        wait_until(lambda: fake.publisher.status().subscriptions)
+        for seq, epoch in ((0, 2), (1, 1), (2, 2)):
+            fake.publisher.own("cam1", epoch)
+            fake.publisher.tracked(tracked(seq))
+        assert [next(results).message.frame.seq for _ in range(2)] == [0, 2]
+        assert results.stale == 1

@@ -129,6 +129,7 @@ def test_a_message_reads_as_the_protocol_says():
         "v": 1,
         "type": "masks",
         "stream": "cam1",
+        "owner_epoch": 0,
         "seq": 7,
         "repeated": False,
         "dropped": 4,

@@ -56,6 +56,8 @@ REQUESTS: dict[str, dict[str, Any]] = {
     "stream.record": CAM | {"on": False},
     "snapshot.save": CAM,
     "snapshot.restore": CAM,
+    "snapshot.read": CAM,
+    "snapshot.write": CAM | {"digest": "0" * 64, "size": 3, "offset": 0, "data": "AAAA"},
     "shutdown": {},
 }
 SEE, CHANGE, RUN = ("yes", "yes", "yes"), ("no", "yes", "yes"), ("no", "no", "yes")
@@ -84,6 +86,8 @@ MAY = {
     "stream.record": RUN,
     "snapshot.save": RUN,
     "snapshot.restore": RUN,
+    "snapshot.read": RUN,
+    "snapshot.write": RUN,
     "shutdown": RUN,
 }
 ROLES = ("watch", "prompt", "admin")

@@ -173,6 +173,7 @@ def watch(server: Server, folder: Path) -> None:
     endpoints = f"ipc://{folder}/control", f"ipc://{folder}/data"
     with Client(*endpoints, timeout_s=PATIENCE_S) as client, client.results("all") as results:
         client.prompt("all", box=(20, 20, 90, 90), label="square", wait_s=PATIENCE_S)
+        client.add_stream("owned", "rtsp://127.0.0.1:1/owned", owner_epoch=1)
         errors: list[DaemonError] = []
         waits = threading.Thread(target=ask_in_vain, args=[endpoints[0], errors])
         waits.start()

@@ -128,6 +128,9 @@ class FakePublisher:
         self.told.append(f"{event.name} {event.stream}")
         self.texts.append(event.text)
 
+    def own(self, stream: str, owner_epoch: int) -> None:
+        """Keep nothing of it."""
+
     def forget(self, stream: str) -> None:
         self.told.append(f"forget {stream}")
 

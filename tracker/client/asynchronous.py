@@ -47,6 +47,11 @@ class AsyncSubscription(Generic[R]):
         """Messages that were sent and never came, so far."""
         return self._reader.lost
 
+    @property
+    def stale(self) -> int:
+        """Messages left out since they came from a daemon that owns the stream no more."""
+        return self._reader.stale
+
     async def receive(self, timeout_s: float | None) -> R | None:
         """Wait for the next message; None where none came in time. None waits for ever.
 

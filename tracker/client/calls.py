@@ -35,6 +35,7 @@ from tracker.protocol.fields import (
     MeasureSettings,
     Preview,
     RecordSettings,
+    SavedObject,
     ZoneSettings,
 )
 from tracker.rle import encode_rle
@@ -142,6 +143,26 @@ class StreamOptions(TypedDict, total=False):
     measure: MeasureSettings
     zones: dict[str, ZoneSettings]
     record: RecordSettings | None
+    owner_epoch: int
+    paused: bool
+
+
+class SentSnapshot(TypedDict, total=False):
+    """A snapshot that was sent by `write_snapshot`; see `tracker.protocol.requests`."""
+
+    digest: str
+    objects: Sequence[SavedObject]
+    next_object_id: int
+
+
+class Removal(TypedDict, total=False):
+    """Condition of a removal.
+
+    Attributes:
+        owner_epoch: Only where the stream's owner has a lower epoch; refused else.
+    """
+
+    owner_epoch: int
 
 
 class Call(Generic[T]):
@@ -294,9 +315,9 @@ def _add_stream(
     return Call("stream.add", {"stream": stream, "url": url, **options})
 
 
-def _remove_stream(stream: str) -> Call[replies.ChangeResult]:
+def _remove_stream(stream: str, **given: Unpack[Removal]) -> Call[replies.ChangeResult]:
     """Close a source and forget its objects."""
-    return Call("stream.remove", {"stream": stream})
+    return Call("stream.remove", {"stream": stream, **given})
 
 
 def _pause_stream(stream: str) -> Call[replies.ChangeResult]:
@@ -384,9 +405,20 @@ def _save_snapshot(stream: str) -> Call[None]:
     return Call("snapshot.save", {"stream": stream})
 
 
-def _restore_snapshot(stream: str) -> Call[replies.ObjectsResult]:
-    """Put the objects of a stream back as its newest snapshot has them."""
-    return Call("snapshot.restore", {"stream": stream})
+def _restore_snapshot(stream: str, **sent: Unpack[SentSnapshot]) -> Call[replies.ObjectsResult]:
+    """Put the objects of a stream back as its newest snapshot, or one that was sent, has them."""
+    return Call("snapshot.restore", {"stream": stream, **sent})
+
+
+def _read_snapshot(stream: str, digest: str | None, offset: int) -> Call[replies.SnapshotPiece]:
+    """Take a snapshot of the objects of a stream, or read on in one."""
+    return Call("snapshot.read", {"stream": stream, "digest": digest, "offset": offset})
+
+
+def _write_snapshot(stream: str, digest: str, size: int, offset: int, data: str) -> Call[None]:
+    """Send a piece of a snapshot, in base64."""
+    fields = {"digest": digest, "size": size, "offset": offset, "data": data}
+    return Call("snapshot.write", {"stream": stream, **fields})
 
 
 class CallMethods:
@@ -417,6 +449,8 @@ class CallMethods:
     zones = Method(_zones)
     save_snapshot = Method(_save_snapshot)
     restore_snapshot = Method(_restore_snapshot)
+    read_snapshot = Method(_read_snapshot)
+    write_snapshot = Method(_write_snapshot)
 
 
 def _placed(place: Place | NewPlace | Look) -> dict[str, Any]:

@@ -32,7 +32,8 @@ class _Received:
     Attributes:
         lost: Messages of this topic that were sent since the one before, and never came.
         restarted: The topic's numbers began again since the message before: the daemon was
-            restarted, or the stream removed and added. What was lost then is not known.
+            restarted, the stream removed and added, or another daemon is its owner now. What was
+            lost then is not known.
     """
 
     lost: int = 0
@@ -176,19 +177,26 @@ class Gap:
 class _Newest:
     seq: int
     at_ns: int
+    owner_epoch: int
 
 
 class Gaps:
-    """Follows the numbers of topics.
+    """Follows the numbers of topics, and the epochs of their owners.
 
     The topics that were silent longest are forgotten above `MAX_TOPICS`.
+
+    Attributes:
+        stale: Messages of daemons that had a stream before its owner of now.
     """
 
     def __init__(self) -> None:
         self._newest: OrderedDict[bytes, _Newest] = OrderedDict()
+        self.stale = 0
 
-    def note(self, topic: bytes, seq: int, at_ns: int, *, repeated: bool) -> Gap | None:
-        """Take note of a message; None for a copy of one that came before.
+    def note(
+        self, topic: bytes, seq: int, at_ns: int, *, repeated: bool, owner_epoch: int = 0
+    ) -> Gap | None:
+        """Take note of a message; None for a copy of one that came before, and for a stale one.
 
         Args:
             topic: Where it came.
@@ -196,19 +204,28 @@ class Gaps:
             at_ns: Time that it reports on, by the daemon's wall clock: a copy that is newer than
                 all before it is news, whatever its number.
             repeated: It is a copy.
+            owner_epoch: Of the daemon that sent it.
         """
         newest = self._newest.get(topic)
         if newest is None:
-            newest = _Newest(seq - 1, at_ns - 1)
+            newest = _Newest(seq - 1, at_ns - 1, owner_epoch)
+        if owner_epoch < newest.owner_epoch:
+            self.stale += 1
+            return None
+        if owner_epoch > newest.owner_epoch:
+            return self._keep(topic, _Newest(seq, at_ns, owner_epoch), Gap(0, restarted=True))
         if repeated and seq <= newest.seq and at_ns <= newest.at_ns:
             return None
-        self._newest[topic] = _Newest(seq, max(at_ns, newest.at_ns))
+        restarted = seq <= newest.seq
+        gap = Gap(0 if restarted else seq - newest.seq - 1, restarted)
+        return self._keep(topic, _Newest(seq, max(at_ns, newest.at_ns), owner_epoch), gap)
+
+    def _keep(self, topic: bytes, newest: _Newest, gap: Gap) -> Gap:
+        self._newest[topic] = newest
         self._newest.move_to_end(topic)
         if len(self._newest) > MAX_TOPICS:
             self._newest.popitem(last=False)
-        if seq <= newest.seq:
-            return Gap(0, restarted=True)
-        return Gap(seq - newest.seq - 1, restarted=False)
+        return gap
 
 
 class Tally:
@@ -243,6 +260,11 @@ class Reader(Generic[R]):
         self.lost = 0
 
     @property
+    def stale(self) -> int:
+        """Messages left out since the stream has an owner of a higher epoch."""
+        return self._gaps.stale
+
+    @property
     def prefixes(self) -> list[bytes]:
         """Topics to subscribe to. More may match: cam1 is the start of cam10."""
         if not self._streams:
@@ -262,7 +284,9 @@ class Reader(Generic[R]):
         message = received.message
         at_ns = message.at_ns if isinstance(message, EventMessage) else message.frame.captured_ns
         repeated = not isinstance(message, FrameMessage) and message.repeated
-        gap = self._gaps.note(parts[0], message.seq, at_ns, repeated=repeated)
+        gap = self._gaps.note(
+            parts[0], message.seq, at_ns, repeated=repeated, owner_epoch=message.owner_epoch
+        )
         if gap is None:
             return None
         self.lost += gap.lost

@@ -77,6 +77,7 @@ class Tracked:
         tracked_s: `time.monotonic()` when it was tracked.
         budget: What was spent on it; None where the stream has no deadline.
         motions: Velocities by object id, where the stream's settings want them.
+        owner_epoch: Of its stream.
     """
 
     live: LiveFrame
@@ -87,6 +88,7 @@ class Tracked:
     tracked_s: float
     budget: BudgetInfo | None = None
     motions: Mapping[int, Motion] = field(default_factory=dict)
+    owner_epoch: int = 0
 
     @property
     def stream(self) -> str:
@@ -113,6 +115,7 @@ class Event:
     text: str = ""
     captured_ns: int | None = None
     zone: ZoneEvent | None = None
+    owner_epoch: int = 0
 
 
 @dataclass(frozen=True, slots=True)

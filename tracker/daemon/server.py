@@ -343,7 +343,14 @@ class Server:
             try:
                 # Objects first: not one frame is to pass without them.
                 configured = name in self._config.streams
-                streams.add(name, settings, paused=True, first_seq=first_seq, configured=configured)
+                streams.add(
+                    name,
+                    settings,
+                    paused=True,
+                    first_seq=first_seq,
+                    configured=configured,
+                    owner_epoch=0 if kept is None else kept.owner_epoch,
+                )
                 if self._store is not None and kept is not None:
                     restored = self._store.restore(name, streams, Moment.now())
                     _LOG.info("stream %s: %s", name, restored.text)

@@ -53,6 +53,7 @@ class _Entry:
         moving: Its objects while it goes from one worker to another; None else.
         previews: That are wanted.
         recording: It was asked for, or refused; None where the settings say.
+        owner_epoch: As `stream.add` gave it.
     """
 
     settings: StreamSettings
@@ -64,6 +65,7 @@ class _Entry:
     moving: TrackingStatus | None = None
     previews: frozenset[Topic] = frozenset()
     recording: bool | None = None
+    owner_epoch: int = 0
 
     @property
     def current_settings(self) -> StreamSettings:
@@ -81,12 +83,14 @@ class KeptStream:
         paused: It was not to run.
         next_seq: Number of its first frame then; a stream that runs gives out none so high.
         configured: The configuration names it.
+        owner_epoch: As `stream.add` gave it.
     """
 
     settings: StreamSettings
     paused: bool
     next_seq: int
     configured: bool = False
+    owner_epoch: int = 0
 
 
 class Streams:
@@ -141,6 +145,7 @@ class Streams:
         paused: bool = False,
         first_seq: int | None = None,
         configured: bool = False,
+        owner_epoch: int = 0,
     ) -> None:
         """Open a source and track on it from now on.
 
@@ -150,10 +155,12 @@ class Streams:
             paused: Do not open it before `resume`.
             first_seq: Number of its first frame; None for one that no stream of its name had.
             configured: The configuration names it.
+            owner_epoch: Sent with each of its messages.
 
         Raises:
             RequestError: `BAD_SOURCE`, `BAD_REQUEST` (deadline, finder, record), `STREAM_EXISTS`,
-                `LIMIT` (of streams, or of threads) or `SHUTTING_DOWN`. Nothing is left behind then.
+                `OLD_OWNER`, `LIMIT` (of streams, or of threads) or `SHUTTING_DOWN`. Nothing is left
+                behind then.
         """
         shown = _checked_address(settings, None if configured else self._policy)
         try:
@@ -164,12 +171,15 @@ class Streams:
         except UsageError as err:
             raise RequestError(ErrorCode.BAD_REQUEST, err.message, err.hint) from err
         with self._lock:
-            self._check_room(stream)
+            self._check_room(stream, owner_epoch)
             numbers = self._numbering.start(stream, first_seq)
             worker = self._workers.for_stream(self._counts())
             if not paused:
                 worker.check_room()
-            self._entries[stream] = _Entry(settings, worker, paused, numbers, configured)
+            self._entries[stream] = _Entry(
+                settings, worker, paused, numbers, configured, owner_epoch=owner_epoch
+            )
+            self._publisher.own(stream, owner_epoch)
             self._emit(stream, EventName.STREAM_ADDED, shown)
             try:
                 self._recorder.add(stream, settings.record)
@@ -180,16 +190,22 @@ class Streams:
         _LOG.info("stream %s added: %s", stream, shown)
         self._on_change()
 
-    def remove(self, stream: str) -> "Future[None]":
+    def remove(self, stream: str, *, below: int | None = None) -> "Future[None]":
         """Close a source and forget its objects; the future is done when that is done.
 
+        Args:
+            stream: Its name.
+            below: Only where its owner's epoch is lower; None for any.
+
         Raises:
-            RequestError: `UNKNOWN_STREAM`, or `LIMIT` of threads; then it stays.
+            RequestError: `UNKNOWN_STREAM`, `OLD_OWNER`, or `LIMIT` of threads; then it stays.
         """
         gone: Future[None] = Future()
         gone.set_running_or_notify_cancel()
         with self._lock:
             entry = self._entry(stream)
+            if below is not None and entry.owner_epoch >= below:
+                raise _old_owner(stream, entry.owner_epoch, below)
             left = entry.worker.remove(stream)
             entry.closing = True  # it still counts
         left.add_done_callback(partial(self._removed, stream, entry, gone))
@@ -384,6 +400,11 @@ class Streams:
                 found[name] = worker.source(name)
         return found
 
+    def owner_epochs(self) -> dict[str, int]:
+        """Epoch of the owner of each stream."""
+        with self._lock:
+            return {name: entry.owner_epoch for name, entry in self._entries.items()}
+
     def workers(self) -> dict[str, str]:
         """Name of the worker of each stream."""
         with self._lock:
@@ -409,6 +430,7 @@ class Streams:
                     entry.paused,
                     entry.numbers.next if bound is None else bound,
                     entry.configured,
+                    entry.owner_epoch,
                 )
                 for name, entry in self._entries.items()
                 if not entry.closing
@@ -446,10 +468,12 @@ class Streams:
     def _counts(self) -> Counter[str]:
         return Counter(entry.worker.name for entry in self._entries.values())
 
-    def _check_room(self, stream: str) -> None:
+    def _check_room(self, stream: str, owner_epoch: int) -> None:
         if self._closed:
             raise RequestError(ErrorCode.SHUTTING_DOWN, "the daemon is shutting down")
         entry = self._entries.get(stream)
+        if entry is not None and owner_epoch < entry.owner_epoch:
+            raise _old_owner(stream, entry.owner_epoch, owner_epoch)
         if entry is not None:
             hint = "it is being removed; try again" if entry.closing else "choose another name"
             raise RequestError(ErrorCode.STREAM_EXISTS, f"there is a stream {stream} already", hint)
@@ -502,6 +526,11 @@ class Streams:
 
     def _emit(self, stream: str, name: EventName, text: str = "") -> None:
         self._publisher.event(Event(stream, name, time.time_ns(), text=text))
+
+
+def _old_owner(stream: str, here: int, asked: int) -> RequestError:
+    text = f"stream {stream} has the owner epoch {here} here, the request {asked}"
+    return RequestError(ErrorCode.OLD_OWNER, text, "ask the fleet who owns it")
 
 
 def _unknown_zone(stream: str, zone: str, known: Mapping[str, ZoneSettings]) -> RequestError:

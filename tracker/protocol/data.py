@@ -191,11 +191,14 @@ class MasksMessage(Message):
         labelmap_part: Part with the PNG label map (8 bit, or 16 bit above 255 objects; 0 is
             background); None for other encodings.
         budget: What was spent on the frame; None where the stream has no deadline.
+        owner_epoch: As `stream.add` gave it; of two daemons that send the stream, the one with the
+            higher is its owner.
     """
 
     v: Literal[1] = 1
     type: Literal["masks"] = "masks"
     stream: str
+    owner_epoch: int = 0
     seq: int
     repeated: bool = False
     dropped: int
@@ -289,6 +292,7 @@ class EventMessage(Message):
         id: Names the event for good, wherever it is sent: the epoch and a number.
         seq: Counts this topic's messages without gaps.
         repeated: A copy of the newest event of the stream itself, sent because someone subscribed.
+        owner_epoch: As in the `masks` message.
         epoch: Which run of the daemon sent it.
         at_ns: Wall clock of the daemon, in ns since 1970.
         frame_seq: `frame.seq` of the newest frame then; None before the first.
@@ -304,6 +308,7 @@ class EventMessage(Message):
     type: Literal["event"] = "event"
     id: str | None = None
     stream: str
+    owner_epoch: int = 0
     seq: int
     repeated: bool = False
     epoch: Epoch | None = None
@@ -324,6 +329,7 @@ class FrameMessage(Message):
     It follows the `masks` message of its frame.
 
     Attributes:
+        owner_epoch: As in the `masks` message.
         size: Of the topic; None for the previews that the stream's settings name.
         scale: Preview pixels per source pixel; prompts are in source pixels.
     """
@@ -331,6 +337,7 @@ class FrameMessage(Message):
     v: Literal[1] = 1
     type: Literal["frame"] = "frame"
     stream: str
+    owner_epoch: int = 0
     seq: int
     frame: FrameStamp
     size: PreviewSize | None = None

@@ -21,6 +21,7 @@ MAX_LABEL = 200
 MAX_ZONES = 32  # of a stream
 MAX_VERTICES = 64
 MAX_RLE_CHARS = 1_000_000
+PIECE_BYTES = 384 * 1024  # of a snapshot; its base64 is half of the longest usual request
 
 StreamName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
 ZoneName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
@@ -33,6 +34,12 @@ Encoding = Literal["rle", "bits", "labelmap-png", "polygon"]
 
 Epoch = Annotated[str, Field(pattern=r"^[0-9a-f]{1,32}$")]
 """Number of the run of the daemon that a frame's number is of."""
+
+OwnerEpoch = Annotated[int, Field(ge=0, le=2**53)]
+"""Fencing token of a stream's owner: who takes a stream over has a higher one than all before.
+
+See Kleppmann, "How to do distributed locking" (2016), and the epochs of Raft and ZooKeeper.
+"""
 
 _DIGITS = re.compile(r"-?[0-9]{1,19}")
 
@@ -70,6 +77,18 @@ class RleMask(Message):
 
     size: tuple[Annotated[int, Field(ge=1, le=16384)], Annotated[int, Field(ge=1, le=16384)]]
     counts: Annotated[str, Field(max_length=MAX_RLE_CHARS)]
+
+
+class SavedObject(Message):
+    """An object that was tracked or listed; `found` as in `ObjectInfo`."""
+
+    id: ObjectId
+    label: Label | None
+    found: bool = False
+
+
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+"""SHA-256 in hexadecimal."""
 
 
 class FrameAddress(Message):

@@ -3,7 +3,15 @@
 from enum import StrEnum
 from typing import Any, Literal
 
-from tracker.protocol.fields import BudgetInfo, Encoding, Message, RleMask, ZoneSettings, renamed
+from tracker.protocol.fields import (
+    BudgetInfo,
+    Encoding,
+    Message,
+    RleMask,
+    SavedObject,
+    ZoneSettings,
+    renamed,
+)
 from tracker.types import ObjectState
 
 
@@ -20,6 +28,7 @@ class ErrorCode(StrEnum):
     BUSY = "busy"  # as many commands are waiting as are allowed
     UNKNOWN_STREAM = "unknown_stream"
     STREAM_EXISTS = "stream_exists"
+    OLD_OWNER = "old_owner"  # the stream has an owner of a higher epoch, or of the same
     BAD_SOURCE = "bad_source"
     NO_FRAME = "no_frame"  # the stream has given no frame yet
     FRAME_GONE = "frame_gone"  # the addressed frame is older than the history, or was never tracked
@@ -110,6 +119,24 @@ class PromptResult(Message):
     replayed_frames: int = renamed("replayed_frames", before="caught_up")
     deferred_frames: int = 0
     mask: RleMask | None = None
+
+
+class SnapshotPiece(Message):
+    """Result of `snapshot.read`.
+
+    Attributes:
+        digest: SHA-256 of the whole snapshot, in hexadecimal: its name for the next pieces.
+        size: Bytes of the whole.
+        data: The piece in base64.
+        objects: That were tracked or listed when it was taken.
+        next_object_id: Ids below it are not given to new objects.
+    """
+
+    digest: str
+    size: int
+    data: str
+    objects: tuple[SavedObject, ...]
+    next_object_id: int
 
 
 class ProposalInfo(Message):
@@ -212,6 +239,7 @@ class StreamInfo(Message):
         worker: Name of the worker that has it; None from daemons before 0.3.
         finding: Its finder; None where it has none.
         recording: None where the stream has no settings for it.
+        owner_epoch: As `stream.add` gave it.
     """
 
     stream: str
@@ -233,6 +261,7 @@ class StreamInfo(Message):
     worker: str | None = None
     finding: FindingInfo | None = None
     recording: RecordingInfo | None = None
+    owner_epoch: int = 0
 
 
 class StreamsResult(Message):

@@ -13,14 +13,18 @@ from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 from pydantic import BeforeValidator, Field, TypeAdapter, model_validator
 
 from tracker.protocol.fields import (
+    PIECE_BYTES,
     Coordinate,
+    Digest,
     FinderName,
     FinderQuery,
     FrameAddress,
     Label,
     Message,
     ObjectId,
+    OwnerEpoch,
     RleMask,
+    SavedObject,
     Share,
     StreamName,
     StreamSettings,
@@ -34,6 +38,7 @@ from tracker.protocol.replies import (
     ObjectsResult,
     PingResult,
     PromptResult,
+    SnapshotPiece,
     StreamsResult,
     ZonesResult,
 )
@@ -69,12 +74,14 @@ class Operation:
         request: What clients send.
         result: What the reply holds; `dict` for one that may grow, None for nothing.
         role: The least that a client must have.
+        remembered: A retry gets the first reply again; else it is done again, which is harmless.
     """
 
     op: str
     request: type[Request]
     result: type[Message] | type[dict[str, Any]] | None
     role: Role
+    remembered: bool = True
 
     @property
     def on_stream(self) -> bool:
@@ -92,13 +99,16 @@ OPERATIONS: dict[str, Operation] = {}
 
 
 def operation(
-    *, result: type[Message] | type[dict[str, Any]] | None = None, role: Role
+    *,
+    result: type[Message] | type[dict[str, Any]] | None = None,
+    role: Role,
+    remembered: bool = True,
 ) -> Callable[[type[R]], type[R]]:
     """Enter a request class, whose `op` is its name, into the table."""
 
     def enter(request: type[R]) -> type[R]:
         (name,) = get_args(request.model_fields["op"].annotation)
-        OPERATIONS[name] = Operation(name, request, result, role)
+        OPERATIONS[name] = Operation(name, request, result, role, remembered)
         return request
 
     return enter
@@ -134,18 +144,32 @@ class Shutdown(Request):
 
 @operation(result=ChangeResult, role=Role.ADMIN)
 class StreamAdd(Request, StreamSettings):
-    """Open a source and track on it from now on; the reply does not wait for its first frame."""
+    """Open a source and track on it from now on; the reply does not wait for its first frame.
+
+    Attributes:
+        owner_epoch: Sent with each message of the stream, for fleets where several daemons may
+            believe that they have it: the highest is right.
+        paused: Do not open the source before `stream.resume`.
+    """
 
     op: Literal["stream.add"]
     stream: StreamName
+    owner_epoch: OwnerEpoch = 0
+    paused: bool = False
 
 
 @operation(result=ChangeResult, role=Role.ADMIN)
 class StreamRemove(Request):
-    """Close a source and forget its objects."""
+    """Close a source and forget its objects.
+
+    Attributes:
+        owner_epoch: The stream has an owner of this epoch elsewhere: it is removed here where its
+            own is lower, else the request is refused. Removed whatever its epoch where left out.
+    """
 
     op: Literal["stream.remove"]
     stream: StreamName
+    owner_epoch: OwnerEpoch | None = None
 
 
 @operation(result=ChangeResult, role=Role.ADMIN)
@@ -399,10 +423,54 @@ class SnapshotSave(Request):
 
 @operation(result=ObjectsResult, role=Role.ADMIN)
 class SnapshotRestore(Request):
-    """Put the objects of a stream back as its newest snapshot in the state folder has them."""
+    """Put the objects of a stream back as its newest snapshot in the state folder has them.
+
+    Attributes:
+        digest: Of a snapshot that was sent by `snapshot.write`, in place of the newest one.
+        objects: With `digest`: those that come back, lost where the snapshot lacks them; those of
+            the snapshot where left out.
+        next_object_id: With `digest`: ids below it are not given to new objects.
+    """
 
     op: Literal["snapshot.restore"]
     stream: StreamName
+    digest: Digest | None = None
+    objects: Annotated[tuple[SavedObject, ...], Field(max_length=1024)] | None = None
+    next_object_id: ObjectId = 1
+
+
+@operation(result=SnapshotPiece, role=Role.ADMIN, remembered=False)
+class SnapshotRead(Request):
+    """Take a snapshot of the objects of a stream, and send it in pieces.
+
+    Attributes:
+        digest: Of the reply to the first piece; a new snapshot is taken where left out.
+        offset: Where the piece begins, in bytes. After the last piece the snapshot is forgotten.
+    """
+
+    op: Literal["snapshot.read"]
+    stream: StreamName
+    digest: Digest | None = None
+    offset: Annotated[int, Field(ge=0, lt=2**40)] = 0
+
+
+@operation(role=Role.ADMIN)
+class SnapshotWrite(Request):
+    """Send a piece of a snapshot for `snapshot.restore`; the stream need not be there yet.
+
+    Attributes:
+        digest: SHA-256 of the whole snapshot, in hexadecimal.
+        size: Bytes of the whole.
+        offset: Where the piece begins: the end of the one before, 0 to begin again.
+        data: The piece in base64.
+    """
+
+    op: Literal["snapshot.write"]
+    stream: StreamName
+    digest: Digest
+    size: Annotated[int, Field(ge=1, lt=2**40)]
+    offset: Annotated[int, Field(ge=0, lt=2**40)]
+    data: Annotated[str, Field(max_length=PIECE_BYTES * 4 // 3, repr=False)]
 
 
 _ANY = reduce(or_, (row.request for row in OPERATIONS.values()))

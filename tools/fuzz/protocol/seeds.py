@@ -22,6 +22,7 @@ URLS = (
 
 _BOX = [4.0, 6.0, 50.5, 40.0]
 _POINTS = [[10, 12], [30.5, 20]]
+_PIECE: dict[str, Any] = {"digest": "0" * 64, "size": 3, "offset": 0, "data": "AAAA"}
 _MASK = {"size": [48, 64], "counts": "P1`0"}
 
 SEEDS: tuple[dict[str, Any], ...] = (
@@ -43,7 +44,9 @@ SEEDS: tuple[dict[str, Any], ...] = (
         "deadline": {"fps": 5},
         "measure": {"rotated_box": True, "velocity": True, "prediction": True},
         "zones": {"gate": {"line": [[0, 24], [64, 24]]}},
+        "owner_epoch": 2,
     },
+    {"op": "stream.remove", "stream": STREAMS[0], "owner_epoch": 3},
     {"op": "stream.add", "stream": STREAMS[1], "url": URLS[2]},
     *(
         {"op": f"stream.{what}", "stream": stream}
@@ -103,4 +106,13 @@ SEEDS: tuple[dict[str, Any], ...] = (
     {"op": "zone.list", "stream": STEADY},
     {"op": "snapshot.save", "stream": STEADY},
     {"op": "snapshot.restore", "stream": STEADY},
+    {"op": "snapshot.read", "stream": STEADY, "offset": 0},
+    {"op": "snapshot.write", "stream": STEADY, **_PIECE},
+    {
+        "op": "snapshot.restore",
+        "stream": STREAMS[0],
+        "digest": _PIECE["digest"],
+        "objects": [{"id": 1, "label": "cup", "found": False}],
+        "next_object_id": 2,
+    },
 )

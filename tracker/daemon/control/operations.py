@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 from tracker.daemon.config.schema import ControlConfig, LimitsConfig
 from tracker.daemon.control.request_handler import Result
+from tracker.daemon.control.transfers import SnapshotTransfers
 from tracker.daemon.futures import after, finished
 from tracker.daemon.messages import (
     AcceptCommand,
@@ -110,6 +111,7 @@ class Operations:
     ) -> None:
         self._streams = streams
         self._snapshots = snapshots
+        self._transfers = SnapshotTransfers(streams)
         self._keep = keep
         self._version = version
         self._longest_wait_s = _WAIT_PART * control.timeout_s
@@ -149,12 +151,16 @@ class Operations:
 
     @_handles(ask.StreamAdd)
     def _add(self, request: ask.StreamAdd) -> "Future[Result]":
-        self._streams.add(request.stream, _settings(request, StreamSettings))
+        settings = _settings(request, StreamSettings)
+        self._streams.add(
+            request.stream, settings, paused=request.paused, owner_epoch=request.owner_epoch
+        )
         return self._listed()
 
     @_handles(ask.StreamRemove)
     def _remove(self, request: ask.StreamRemove) -> "Future[Result]":
-        return after(self._streams.remove(request.stream), lambda _: self._listed())
+        gone = self._streams.remove(request.stream, below=request.owner_epoch)
+        return after(gone, lambda _: self._listed())
 
     @_handles(ask.StreamPause)
     def _pause(self, request: ask.StreamPause) -> "Future[Result]":
@@ -253,7 +259,18 @@ class Operations:
 
     @_handles(ask.SnapshotRestore)
     def _restore_snapshot(self, request: ask.SnapshotRestore) -> "Future[Result]":
+        if request.digest is not None:
+            return then(self._transfers.restore(request, request.digest), _as_result)
         return then(self._kept().restore(request.stream), _as_result)
+
+    @_handles(ask.SnapshotRead)
+    def _read_snapshot(self, request: ask.SnapshotRead) -> "Future[Result]":
+        return then(self._transfers.read(request), _json)
+
+    @_handles(ask.SnapshotWrite)
+    def _write_snapshot(self, request: ask.SnapshotWrite) -> Result:
+        self._transfers.write(request)
+        return {}
 
     def _submit(self, stream: str, command: Command) -> "Future[Result]":
         """Have a command done between two frames, or while there are none."""

@@ -38,10 +38,15 @@ _PASSING = frozenset({ErrorCode.RATE_LIMITED, ErrorCode.BUSY, ErrorCode.SHUTTING
 
 @dataclass(slots=True)
 class _Pending:
-    """A request that is being done; `address` is where it was last sent from."""
+    """A request that is being done.
+
+    Attributes:
+        address: Where it was last sent from.
+        digest: Of the request; None where the reply is not remembered.
+    """
 
     address: Address
-    digest: bytes
+    digest: bytes | None
     future: "Future[Result]"
     deadline_s: float
 
@@ -112,7 +117,8 @@ class RequestHandler:
             except RequestError as refusal:
                 self._reply(address, _failure(request.id, refusal))
                 return
-        key, digest = (client, request.id), _digest(request)
+        key = (client, request.id)
+        digest = _digest(request) if OPERATIONS[request.op].remembered else None
         if not self._answer_again(key, digest, address):
             self._begin(key, digest, address, request, caller)
 
@@ -194,7 +200,7 @@ class RequestHandler:
         """The one with the nearest deadline, as all may take equally long."""
         return next(iter(self._pending.values()))
 
-    def _answer_again(self, key: Key, digest: bytes, address: Address) -> bool:
+    def _answer_again(self, key: Key, digest: bytes | None, address: Address) -> bool:
         """True if this id was used before; then the reply is that of the first time."""
         pending, remembered = self._pending.get(key), self.remembered.get(key)
         before = pending or remembered
@@ -215,7 +221,7 @@ class RequestHandler:
         return True
 
     def _begin(
-        self, key: Key, digest: bytes, address: Address, request: Request, caller: Caller
+        self, key: Key, digest: bytes | None, address: Address, request: Request, caller: Caller
     ) -> None:
         """Do a request for the first time."""
         asked = ASKING.set(key[0])
@@ -245,10 +251,10 @@ class RequestHandler:
         pending.future.cancel()
         self._finish(key, pending.digest, pending.address, _failure(key[1], refusal))
 
-    def _finish(self, key: Key, digest: bytes, address: Address, reply: Reply) -> None:
+    def _finish(self, key: Key, digest: bytes | None, address: Address, reply: Reply) -> None:
         """Send the first reply to a request, and remember it."""
         outcome, encoded = self._reply(address, reply)
-        if outcome not in _PASSING:
+        if digest is not None and outcome not in _PASSING:
             self.remembered.put(key, CachedReply(digest, outcome, encoded))
 
     def _reply(self, address: Address, reply: Reply) -> tuple[str, bytes]:

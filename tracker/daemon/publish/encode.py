@@ -144,6 +144,7 @@ def masks_message(
     """The `masks` message of a frame whose objects were encoded at `encoded_s` (monotonic)."""
     return MasksMessage(
         stream=tracked.live.frame.stream,
+        owner_epoch=tracked.owner_epoch,
         seq=seq,
         dropped=tracked.dropped,
         frame=frame_stamp(tracked.live),
@@ -195,6 +196,7 @@ def event_message(
     return EventMessage(
         id=None if number is None else f"{epoch}-{number}",
         stream=event.stream,
+        owner_epoch=event.owner_epoch,
         seq=seq,
         epoch=epoch,
         at_ns=event.at_ns,
@@ -216,6 +218,7 @@ def frame_message(
     live = tracked.live
     return FrameMessage(
         stream=live.frame.stream,
+        owner_epoch=tracked.owner_epoch,
         seq=seq,
         frame=frame_stamp(live),
         size=size,

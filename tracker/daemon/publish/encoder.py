@@ -21,7 +21,7 @@ from tracker.protocol.fields import PREVIEW_SIZES, Preview
 
 _NEEDS_PARTS = ("bits", "labelmap-png")
 _SIZES = {Topic.frames(size): size for size in PREVIEW_SIZES}
-_NUMBERING = {"v", "type", "stream", "seq", "repeated", "dropped"}
+_NUMBERING = {"v", "type", "stream", "owner_epoch", "seq", "repeated", "dropped"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,7 @@ class EncodedFrame:
         previews: Those that were wanted and due.
         wire_s: Seconds from tracked to encoded.
         total_s: Seconds from the arrival of the packet to encoded.
+        owner_epoch: Of its stream; the publisher knows it.
     """
 
     stream: str
@@ -58,6 +59,7 @@ class EncodedFrame:
     previews: tuple[EncodedPreview, ...]
     wire_s: float
     total_s: float
+    owner_epoch: int = 0
 
 
 class FrameEncoder:
@@ -94,6 +96,7 @@ class FrameEncoder:
             tuple(self._preview(tracked, topic) for topic in self._due(tracked, previews)),
             encoded_s - tracked.tracked_s,
             encoded_s - tracked.live.arrived_s,
+            tracked.owner_epoch,
         )
 
     def forget(self, stream: str) -> None:
@@ -137,7 +140,8 @@ def numbered(
 ) -> bytes:
     """JSON of a message: its numbers, then the body that the encoder made."""
     kind_name = "masks" if kind is Topic.MASKS else "frame"
-    numbers: dict[str, object] = {"v": 1, "type": kind_name, "stream": frame.stream, "seq": seq}
+    numbers: dict[str, object] = {"v": 1, "type": kind_name, "stream": frame.stream}
+    numbers |= {"owner_epoch": frame.owner_epoch, "seq": seq}
     if kind is Topic.MASKS:
         numbers |= {"repeated": repeated, "dropped": frame.dropped}
     head = json.dumps(numbers, separators=(",", ":")).encode()

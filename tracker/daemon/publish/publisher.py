@@ -88,6 +88,7 @@ class Publisher:
         self.on_sent: Callable[[str, str, Sequence[bytes]], None] = lambda stream, topic, rest: None
         self._queue = PublishQueue(frames_per_stream=config.outbox_frames)
         self._channels: dict[str, _Channel] = {}
+        self._owner_epochs: dict[str, int] = {}  # of streams that have one
         self._activity = Activity()
         self._wakeup = Wakeup()
         self._stop_by_s: float | None = None
@@ -131,18 +132,26 @@ class Publisher:
         """Address that the latest-only socket listens on; None where there is none."""
         return None if self._latest is None else self._latest.endpoint
 
+    def own(self, stream: str, owner_epoch: int) -> None:
+        """Send this epoch with what is put of a stream from now on, until it is forgotten."""
+        if owner_epoch:
+            self._owner_epochs[stream] = owner_epoch
+
     def tracked(self, tracked: Tracked | EncodedFrame) -> None:
         """Send a frame's masks, and its preview where one is due. Never waits."""
-        self._queue.put_tracked(tracked)
+        owner_epoch = self._owner_epochs.get(tracked.stream, 0)
+        self._queue.put_tracked(replace(tracked, owner_epoch=owner_epoch))
         self._wakeup.wake()
 
     def event(self, event: Event) -> None:
         """Send an event, before any frame that waits. Never waits."""
-        self._queue.put_event(event)
+        owner_epoch = self._owner_epochs.get(event.stream, 0)
+        self._queue.put_event(replace(event, owner_epoch=owner_epoch))
         self._wakeup.wake()
 
     def forget(self, stream: str) -> None:
         """Keep nothing of a removed stream; call it after its last event."""
+        self._owner_epochs.pop(stream, None)
         self._queue.put_forget(stream)
         self._wakeup.wake()
 

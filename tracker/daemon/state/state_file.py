@@ -12,19 +12,11 @@ from tracker.atomic import write_atomically
 from tracker.daemon.state.moment import Moment
 from tracker.daemon.tracking.frame_numbers import RESERVED
 from tracker.errors import OutputError, StateError, TrackdError
-from tracker.protocol.fields import Label, Message, ObjectId, StreamName, StreamSettings
+from tracker.protocol.fields import Message, OwnerEpoch, SavedObject, StreamName, StreamSettings
 
 MAX_STATE_BYTES = 2**28
 _COPIES = 8
 Seq = Annotated[int, Field(ge=0, le=2**53)]
-
-
-class SavedObject(Message):
-    """An object that was tracked or listed; `found` as in `ObjectInfo`."""
-
-    id: ObjectId
-    label: Label | None
-    found: bool = False
 
 
 class SavedStream(Message):
@@ -38,6 +30,7 @@ class SavedStream(Message):
         next_object_id: Ids below it are not given to new objects.
         objects: In the order of their ids.
         snapshot_at: When their snapshot was taken; None where that is not known.
+        owner_epoch: As `stream.add` gave it.
     """
 
     settings: StreamSettings
@@ -47,6 +40,7 @@ class SavedStream(Message):
     next_object_id: Annotated[int, Field(ge=1)]
     objects: tuple[SavedObject, ...]
     snapshot_at: Moment | None = None
+    owner_epoch: OwnerEpoch = 0
 
 
 class SavedState(Message):

@@ -285,6 +285,7 @@ class Store:
                     "paused": kept.paused,
                     "configured": kept.configured,
                     "next_seq": kept.next_seq,
+                    "owner_epoch": kept.owner_epoch,
                 }
             )
         status = registry.tracking(stream)
@@ -298,6 +299,7 @@ class Store:
                 SavedObject(id=obj.id, label=obj.label, found=obj.found) for obj in status.objects
             ),
             snapshot_at=self._taken.get(stream),
+            owner_epoch=kept.owner_epoch,
         )
 
 

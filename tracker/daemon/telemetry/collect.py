@@ -10,6 +10,7 @@ from tracker.protocol.replies import FindingInfo, StreamInfo
 def collect_streams(streams: Streams, publisher: Publisher) -> tuple[StreamStatus, ...]:
     """All streams, in the order in which they were added."""
     found, sources, workers = [], streams.sources(), streams.workers()
+    owner_epochs = streams.owner_epochs()
     for stream, settings in streams.settings().items():
         try:
             source, tracking = sources[stream], streams.tracking(stream)
@@ -25,6 +26,7 @@ def collect_streams(streams: Streams, publisher: Publisher) -> tuple[StreamStatu
                 publishing,
                 workers.get(stream),
                 streams.recorded(stream),
+                owner_epochs.get(stream, 0),
             )
         )
     return tuple(found)

@@ -167,6 +167,7 @@ class StreamStatus:
         publishing: Where they leave; None before the first message.
         worker: Name of the worker that has it.
         recorded: The recording of what was sent; None where none is wanted.
+        owner_epoch: As `stream.add` gave it.
     """
 
     stream: str
@@ -176,6 +177,7 @@ class StreamStatus:
     publishing: PublishingStatus | None = None
     worker: str | None = None
     recorded: MessagesRecordingStatus | None = None
+    owner_epoch: int = 0
 
     @property
     def recording(self) -> RecordingInfo | None:
@@ -219,6 +221,7 @@ class StreamStatus:
             "total": self.total,
         }
         own |= {"worker": self.worker, "recording": self.recording}
+        own["owner_epoch"] = self.owner_epoch
         return found | own | {"objects": self.objects, "stages": self.stages}
 
 
