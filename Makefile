@@ -65,7 +65,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@echo "  2 of 3: sam2"
 	@SAM2_BUILD_CUDA=0 $(PIP) --no-build-isolation sam2
 	@echo "  3 of 3: trackd and the rest"
-	@$(PIP) --editable '.[dev,demo,studio,parquet,record,transformers,mqtt]'
+	@$(PIP) --editable '.[dev,demo,studio,parquet,record,fleet,transformers,mqtt]'
 	@touch $@
 
 $(DOCS_STAMP): $(STAMP)

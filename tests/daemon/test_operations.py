@@ -76,6 +76,7 @@ def test_the_list_says_how_streams_are_and_no_credentials() -> None:
                 "worker": "0",
                 "finding": None,
                 "recording": None,
+                "owner_epoch": 0,
             }
         ]
     }

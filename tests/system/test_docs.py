@@ -36,6 +36,7 @@ from tracker.daemon.config.load import load_config
 from tracker.effects.registry import EFFECTS
 from tracker.exporters.registry import EXPORTERS
 from tracker.finders.registry import FINDERS
+from tracker.fleet.config import load_fleet
 from tracker.importers.registry import IMPORTERS
 from tracker.protocol.data import EventMessage, FrameMessage, MasksMessage
 from tracker.protocol.replies import FindResult, PromptResult, Reply
@@ -139,7 +140,10 @@ def test_commands_exist(block: Block) -> None:
 def test_yaml_is_a_configuration(block: Block, tmp_path: Path) -> None:
     path = tmp_path / "trackd.yaml"
     path.write_text(block.code)
-    load_config(path)
+    if block.page == "docs/how-to/fleet.md":
+        load_fleet(path, {"DOOR_PASSWORD": "secret"})
+    else:
+        load_config(path)
 
 
 @in_language("toml")

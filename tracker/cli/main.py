@@ -12,6 +12,7 @@ from tracker.cli import (
     export,
     failures,
     find,
+    fleet,
     keys,
     models,
     objects,
@@ -53,6 +54,7 @@ _COMMANDS = {
     "doctor": doctor.run,
     "schema": schema.run,
     "studio": studio.run,
+    "fleet": fleet.run,
     "checkpoints": checkpoints.run,
     "models": models.run,
     "choose": choose.run,
@@ -116,6 +118,7 @@ def build_parser() -> failures.Parser:
     watch.add_parser(subparsers)
     replay.add_parser(subparsers)
     studio.add_parser(subparsers)
+    fleet.add_parser(subparsers)
     ros.add_parser(subparsers)
     view.add_parser(subparsers)
     restream.add_parser(subparsers)

@@ -3,6 +3,7 @@
 from tracker.client.asynchronous import AsyncClient, AsyncSubscription
 from tracker.client.client import Client, Subscription
 from tracker.client.errors import BadMessage, DaemonError, DaemonUnreachable
+from tracker.client.fleet import FleetClient, FleetSubscription
 from tracker.client.received import Event, Picture, Result
 
 __all__ = [
@@ -13,6 +14,8 @@ __all__ = [
     "DaemonError",
     "DaemonUnreachable",
     "Event",
+    "FleetClient",
+    "FleetSubscription",
     "Picture",
     "Result",
     "Subscription",

@@ -194,6 +194,11 @@ class Call(Generic[T]):
         looks = self.operation.op == "find" or "text" in self._fields
         return float(self._fields.get("wait_s", 0.0)) + (LOOK_S if looks else 0.0)
 
+    @property
+    def stream(self) -> str | None:
+        """The stream that it is about; None for the daemon."""
+        return self._fields.get("stream")
+
     def encode(self, request_id: str) -> bytes:
         """The request as sent.
 

@@ -127,9 +127,19 @@ class Client(CallMethods):
         client_key: str | Path | None = None,
         server_key: str | Path | None = None,
     ) -> None:
+        self._begin(endpoints(control, data, client_key, server_key), timeout_s)
+
+    @classmethod
+    def at(cls, to: Endpoints, *, timeout_s: float | None = None) -> Self:
+        """A client for endpoints whose keys were read already."""
+        client = cls.__new__(cls)
+        client._begin(to, timeout_s)
+        return client
+
+    def _begin(self, to: Endpoints, timeout_s: float | None) -> None:
         self.timeout_s = DEFAULT_TIMEOUT_S if timeout_s is None else timeout_s
         self._waits_for_start = timeout_s is not None
-        self._to = endpoints(control, data, client_key, server_key)
+        self._to = to
         self._routing_id = new_routing_id()
         self._tally = Tally()
         self._lock = threading.Lock()

@@ -66,11 +66,16 @@ def endpoints(
     return Endpoints(
         control or os.environ.get("TRACKD_CONTROL") or DEFAULT_CONTROL,
         data or os.environ.get("TRACKD_DATA") or DEFAULT_DATA,
-        _read_keys(client_key, server_key),
+        client_keys(client_key, server_key),
     )
 
 
-def _read_keys(client_key: str | Path | None, server_key: str | Path | None) -> Keys | None:
+def client_keys(client_key: str | Path | None, server_key: str | Path | None) -> Keys | None:
+    """The keys in a client's secret file and the other side's public one; None for neither.
+
+    Raises:
+        UsageError: One without the other, or a file that cannot be read.
+    """
     if client_key is None and server_key is None:
         return None
     if client_key is None or server_key is None:
