@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from tests.support.fake_daemon import FakeDaemon, daemon, free_endpoint, unknown_stream
 from tests.support.tracked_frames import tracked, wait_until
 from tracker.client import DaemonError, DaemonUnreachable, FleetClient
-from tracker.client.fleet import DirectoryClient
+from tracker.client.directory import DirectoryClient
 from tracker.daemon.access.curve import write_keys
 from tracker.errors import TrackdError, UsageError
 from tracker.fleet.config import HeadConfig
@@ -133,6 +133,24 @@ def test_a_request_goes_to_the_owner_of_before_while_the_head_is_dead(tmp_path: 
             client.objects("cam1")
         with client:
             assert client.objects("cam1") == fake.objects
+            client.timeout_s = 0.0
+            assert client.objects("cam1") == fake.objects, "it is not asked again so soon"
+
+
+def test_masks_come_on_while_the_head_is_dead(tmp_path: Path) -> None:
+    places = Places()
+    with daemon() as fake:
+        with serving(tmp_path, places) as directory:
+            places.give_to(fake, 1)
+            client = FleetClient(directory.endpoint, timeout_s=1.0)
+            results = client.results("cam1", timeout_s=PATIENCE_S)
+            fake.publisher.tracked(tracked(0))
+            next(results)
+        with client, results:
+            for seq in range(1, 40):
+                fake.publisher.tracked(tracked(seq))
+                assert next(results).message.frame.seq == seq
+            assert results.lost == 0
 
 
 def test_without_a_head_or_an_owner_it_is_said(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     forbid_core_dumps()
     if args.action == "up":
         return _up(args.config)
-    from tracker.client.fleet import DirectoryClient
+    from tracker.client.directory import DirectoryClient
     from tracker.fleet.config import load_fleet
 
     admin = load_fleet(args.config).head.admin

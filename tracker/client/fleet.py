@@ -4,101 +4,26 @@ import time
 from pathlib import Path
 from types import TracebackType
 from typing import Generic, Self, TypeVar
-from uuid import uuid4
 
 import zmq
 
-from tracker.client import calls, received
+from tracker.client import received
 from tracker.client.calls import Call, CallMethods
 from tracker.client.client import Client
+from tracker.client.directory import ASK_S, LOOK_EVERY_S, DirectoryClient, OwnerWatch
 from tracker.client.errors import DaemonError, DaemonUnreachable
 from tracker.client.received import Event, R, Reader, Result, Tally
-from tracker.client.sockets import (
-    Endpoints,
-    Keys,
-    client_keys,
-    connect_control,
-    connect_data,
-    new_routing_id,
-)
+from tracker.client.sockets import Endpoints, Keys, client_keys, connect_data
 from tracker.client.timing import DEFAULT_TIMEOUT_S, Deadline
 from tracker.errors import UsageError
-from tracker.protocol.fleet import (
-    FleetDrain,
-    FleetRequest,
-    FleetStatus,
-    FleetStatusResult,
-    FleetStreams,
-    FleetStreamsResult,
-    StreamPlace,
-)
+from tracker.protocol.fleet import StreamPlace
 from tracker.protocol.replies import ErrorCode
 
 T = TypeVar("T")
 DEFAULT_DIRECTORY = "tcp://127.0.0.1:5580"
-_LOOK_EVERY_S = 0.5
-_ASK_S = 2.0  # a directory that does not answer: what is known is gone on with
+_SLICE_S = 0.1  # of a wait for messages, between two looks at the directory
+_SILENT_S = 5.0  # a directory that did not answer is not asked again, where an owner is known
 _MOVED = (ErrorCode.UNKNOWN_STREAM, ErrorCode.SHUTTING_DOWN)
-
-
-class DirectoryClient:
-    """Asks the directory of a fleet; belongs to one thread.
-
-    Args:
-        endpoint: Its address.
-        keys: Of this client, with the directory's public one; None for none.
-        timeout_s: Longest wait for an answer.
-    """
-
-    def __init__(self, endpoint: str, keys: Keys | None, timeout_s: float) -> None:
-        self._to = Endpoints(endpoint, "", keys)
-        self._timeout_s = timeout_s
-        self._context = zmq.Context()
-        self._socket = self._open()
-
-    def places(self, stream: str | None = None) -> dict[str, StreamPlace]:
-        """Owners of all streams, or of one.
-
-        Raises:
-            TrackdError: The directory does not answer, or refuses.
-        """
-        request = FleetStreams(id=uuid4().hex, op="fleet.streams", stream=stream)
-        result = FleetStreamsResult.model_validate(self._ask(request), extra="ignore")
-        return {one.stream: one for one in result.streams}
-
-    def status(self) -> FleetStatusResult:
-        """How the fleet is; raises as `places`."""
-        request = FleetStatus(id=uuid4().hex, op="fleet.status")
-        return FleetStatusResult.model_validate(self._ask(request), extra="ignore")
-
-    def drain(self, node: str, *, drain: bool = True) -> FleetStatusResult:
-        """Have a node give up its streams, or take some again; raises as `places`."""
-        request = FleetDrain(id=uuid4().hex, op="fleet.drain", node=node, drain=drain)
-        return FleetStatusResult.model_validate(self._ask(request), extra="ignore")
-
-    def close(self) -> None:
-        """Close its socket."""
-        self._context.destroy(linger=0)
-
-    def _open(self) -> "zmq.Socket[bytes]":
-        socket = self._context.socket(zmq.DEALER)
-        connect_control(socket, self._to, new_routing_id())
-        return socket
-
-    def _ask(self, request: FleetRequest) -> dict[str, object]:
-        deadline = Deadline(self._timeout_s)
-        if self._socket.poll(deadline.left_ms(), zmq.POLLOUT):
-            self._socket.send(request.model_dump_json().encode())
-            while self._socket.poll(deadline.left_ms()):
-                reply = calls.read_reply(self._socket.recv_multipart(), request.id)
-                if reply is not None and reply.error is not None:
-                    raise DaemonError(reply.error)
-                if reply is not None:
-                    return reply.result or {}
-        self._socket.close()
-        self._socket = self._open()
-        text = f"no answer from the directory {self._to.control} within {self._timeout_s:g} s"
-        raise DaemonUnreachable(text, "is `trackd fleet up` running?")
 
 
 class FleetSubscription(Generic[R]):
@@ -115,11 +40,10 @@ class FleetSubscription(Generic[R]):
         self._reader = reader
         self._fleet = fleet
         self._timeout_s = timeout_s
-        self._directory = fleet.directory(_ASK_S)
+        self._watch = fleet.watch(stream)
         self._context = zmq.Context()
         self._socket: zmq.Socket[bytes] | None = None
         self._place: StreamPlace | None = None
-        self._look_at_s = 0.0
 
     @property
     def lost(self) -> int:
@@ -145,8 +69,8 @@ class FleetSubscription(Generic[R]):
                 return value
 
     def _next(self, deadline: Deadline) -> R | None:
-        """The next message, within the time until the directory is asked again."""
-        wait_ms = deadline.left_ms(at_most_s=_LOOK_EVERY_S)
+        """The next message, within the time until the directory is looked at again."""
+        wait_ms = deadline.left_ms(at_most_s=_SLICE_S)
         if self._socket is None:
             time.sleep((wait_ms or 0) / 1000)
             return None
@@ -156,15 +80,8 @@ class FleetSubscription(Generic[R]):
 
     def _follow(self) -> None:
         """Listen to the owner of now."""
-        if time.monotonic() < self._look_at_s:
-            return
-        self._look_at_s = time.monotonic() + _LOOK_EVERY_S
-        try:
-            place = self._directory.places(self._stream).get(self._stream)
-        except DaemonUnreachable:
-            return
-        before = self._place
-        if place is None or (before is not None and place.owner_epoch <= before.owner_epoch):
+        place = self._watch.look()
+        if place is None or place == self._place:
             return
         if self._socket is not None:
             self._socket.close()
@@ -186,7 +103,7 @@ class FleetSubscription(Generic[R]):
 
     def close(self) -> None:
         """End the subscription."""
-        self._directory.close()
+        self._watch.close()
         self._context.destroy(linger=0)
 
     def __enter__(self) -> Self:
@@ -230,12 +147,17 @@ class FleetClient(CallMethods):
         self._address = directory
         self._keys = client_keys(client_key, directory_key)
         self._tally = Tally()
-        self._directory = self.directory(min(_ASK_S, timeout_s))
+        self._directory = self.directory(min(ASK_S, timeout_s))
+        self._silent_until_s = 0.0
         self._clients: dict[StreamPlace, Client] = {}
 
     def directory(self, timeout_s: float) -> DirectoryClient:
         """A client of the directory."""
         return DirectoryClient(self._address, self._keys, timeout_s)
+
+    def watch(self, stream: str) -> OwnerWatch:
+        """A watch over the owner of a stream."""
+        return OwnerWatch(self._address, self._keys, stream)
 
     def endpoints(self, place: StreamPlace) -> Endpoints:
         """Endpoints of an owner, and the keys for it."""
@@ -310,7 +232,7 @@ class FleetClient(CallMethods):
                 problem = err
             if deadline.left_ms() == 0:
                 raise problem
-            time.sleep(_LOOK_EVERY_S / 2)
+            time.sleep(LOOK_EVERY_S / 2)
 
     def _owner(self, stream: str) -> StreamPlace | None:
         """The owner of a stream; the one of before where the directory does not answer.
@@ -318,10 +240,13 @@ class FleetClient(CallMethods):
         Raises:
             TrackdError: Nothing is known, or the directory refuses.
         """
+        known = next((one for one in self._clients if one.stream == stream), None)
+        if known is not None and time.monotonic() < self._silent_until_s:
+            return known
         try:
             return self._directory.places(stream).get(stream)
         except DaemonUnreachable:
-            known = next((one for one in self._clients if one.stream == stream), None)
+            self._silent_until_s = time.monotonic() + _SILENT_S
             if known is None:
                 raise
             return known

@@ -81,7 +81,7 @@ class SnapshotKeeper:
             if found is not None or self._store is None:
                 return found
             answer: Future[Snapshot | None] = Future()
-            self._jobs[f"read {stream}"] = lambda store: answer.set_result(store.newest(stream))
+            self._jobs[f"read {stream}"] = lambda store: self._read(store, stream, answer)
             self._jobs.move_to_end(f"read {stream}", last=False)
             self._changed.notify()
         try:
@@ -119,6 +119,13 @@ class SnapshotKeeper:
         store.write(stream, snapshot)
         self.counts.written += 1
         self._note("")
+
+    def _read(self, store: SnapshotStore, stream: str, answer: "Future[Snapshot | None]") -> None:
+        found = None
+        try:
+            found = store.newest(stream)
+        finally:
+            answer.set_result(found)
 
     def _note(self, problem: str) -> None:
         """Say so when the store begins to fail, and when it works again."""
