@@ -1,7 +1,8 @@
-"""`python -m tools.fleet kill`: seconds without masks when a node of a fleet is killed.
+"""`python -m tools.fleet kill|hang`: seconds without masks when a node of a fleet dies.
 
-Two daemons and a head, each in a process of its own, and a square that moves; the node that has the
-stream is killed (SIGKILL) and started again, and a subscriber waits for the object's next mask.
+Two daemons and a head, each in a process of its own, and a square that moves. The node that has the
+stream is killed (SIGKILL) and started again, or stopped (SIGSTOP) and let go on (SIGCONT), and a
+subscriber waits for the next mask of the object. Then the node must give up what it still has.
 """
 
 import argparse
@@ -12,10 +13,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import yaml
@@ -36,6 +37,7 @@ class Fleet:
 
     Args:
         folder: Where their files are.
+        config: Of both daemons, beside what they need here.
 
     Attributes:
         daemons: By name.
@@ -43,17 +45,17 @@ class Fleet:
         log: File that it logs to.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, config: Mapping[str, Any] | None = None) -> None:
         self.folder = folder
-        state = {"state": {"dir": "state", "every_s": 1.0}}
-        self.daemons = {name: Daemon(folder / name, state) for name in ("a", "b")}
+        given = {"state": {"dir": "state", "every_s": 1.0}, **(config or {})}
+        self.daemons = {name: Daemon(folder / name, given) for name in ("a", "b")}
         (port,) = free_ports(1)
         self.directory = f"tcp://127.0.0.1:{port}"
         self.config = folder / "fleet.yaml"
         self.log = folder / "head.txt"
         write_clip(folder / "clip.mp4")
         source = {"url": str(folder / "clip.mp4"), "realtime": True, "loop": True}
-        config = {
+        fleet = {
             "head": {"bind": self.directory, "heartbeat_s": 0.5, "timeout_s": 2.0},
             "snapshots": {"store": "store", "every_s": _EVERY_S},
             "nodes": [
@@ -66,7 +68,7 @@ class Fleet:
             ],
             "streams": {STREAM: source},
         }
-        self.config.write_text(yaml.safe_dump(config))
+        self.config.write_text(yaml.safe_dump(fleet))
 
     def start_head(self) -> None:
         """Start the head; it finds what an earlier one left."""
@@ -143,8 +145,14 @@ def wait_for_snapshot(fleet: Fleet) -> None:
     wait_until(lambda: bool(names() - before), "a snapshot")
 
 
-def _kills(times: int) -> list[float]:
-    """Seconds from each kill to the next mask."""
+def wait_until_fenced(fleet: Fleet, node: str) -> None:
+    """Wait until a node that came back has no stream any more."""
+    with fleet.daemons[node].client() as back:
+        wait_until(lambda: back.streams() == [], f"the end of the stream on node {node}")
+
+
+def _failures(times: int, *, hang: bool) -> list[float]:
+    """Seconds from each failure of a node to the next mask."""
     found_s = []
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -157,25 +165,33 @@ def _kills(times: int) -> list[float]:
             epoch = next_mask(results, object_id).message.owner_epoch
             wait_for_snapshot(fleet)
             owner = client.places()[STREAM].node
-            fleet.daemons[owner].kill()
-            killed_s = time.monotonic()
+            daemon = fleet.daemons[owner]
+            if hang:
+                daemon.process.send_signal(signal.SIGSTOP)
+            else:
+                daemon.kill()
+            failed_s = time.monotonic()
             next_mask(results, object_id, above=epoch)
-            found_s.append(time.monotonic() - killed_s)
+            found_s.append(time.monotonic() - failed_s)
             print(f"node {owner}: {found_s[-1]:.2f} s", flush=True)
-            fleet.daemons[owner].start()
+            if hang:
+                daemon.process.send_signal(signal.SIGCONT)
+            else:
+                daemon.start()
+            wait_until_fenced(fleet, owner)
     return found_s
 
 
 def main() -> int:
     """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m tools.fleet", description=__doc__)
-    parser.add_argument("what", choices=["kill"])
+    parser.add_argument("what", choices=["kill", "hang"])
     parser.add_argument("--times", type=int, default=10)
     args = parser.parse_args()
     logging.basicConfig(level=logging.WARNING)
-    found_s = np.array(_kills(args.times))
+    found_s = np.array(_failures(args.times, hang=args.what == "hang"))
     print(
-        f"{len(found_s)} kills on {os.cpu_count()} processors, seconds from the kill to the next "
+        f"{args.what}: {len(found_s)} times on {os.cpu_count()} processors, seconds to the next "
         f"mask: median {np.median(found_s):.2f}, {found_s.min():.2f} to {found_s.max():.2f}"
     )
     return 0

@@ -5,7 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from tools.fleet import BOX, STREAM, Fleet, next_mask, wait_for_snapshot, wait_until
+from tools.fleet import (
+    BOX,
+    STREAM,
+    Fleet,
+    next_mask,
+    wait_for_snapshot,
+    wait_until,
+    wait_until_fenced,
+)
 from tools.serving import run_trackd
 
 pytestmark = [pytest.mark.slow, pytest.mark.system]
@@ -23,8 +31,7 @@ def test_an_object_outlives_its_node_and_the_head(tmp_path: Path) -> None:
         assert [one.id for one in client.objects(STREAM)] == [41]
 
         fleet.daemons[owner].start()  # and it opens the stream that it had
-        with fleet.daemons[owner].client() as back:
-            wait_until(lambda: back.streams() == [], "its end on the node that came back")
+        wait_until_fenced(fleet, owner)
         fenced = f"node {owner} has stream {STREAM} no more"
         wait_until(lambda: fenced in fleet.log.read_text(), fenced)
         assert next_mask(results, object_id).message.owner_epoch == second.owner_epoch
