@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.small_pico import small_pico_of
 from tools.fleet import (
     BOX,
     STREAM,
@@ -20,7 +21,12 @@ pytestmark = [pytest.mark.slow, pytest.mark.system]
 
 
 def test_an_object_outlives_its_node_and_the_head(tmp_path: Path) -> None:
-    with Fleet(tmp_path) as fleet, fleet.client() as client, client.results(STREAM) as results:
+    small = {"model": small_pico_of(tmp_path / "model")}
+    with (
+        Fleet(tmp_path, small) as fleet,
+        fleet.client() as client,
+        client.results(STREAM) as results,
+    ):
         object_id = client.prompt(STREAM, box=BOX, object=41, wait_s=25).object.id
         first = next_mask(results, object_id).message
         wait_for_snapshot(fleet)
