@@ -16,6 +16,8 @@ from tracker.cli.terminal import cells, make_console
 from tracker.process import forbid_core_dumps
 
 if TYPE_CHECKING:
+    from tracker.fleet.config import FleetConfig
+    from tracker.fleet.placement import Placement
     from tracker.protocol.fleet import FleetStatusResult
 
 _ASK_S = 10.0
@@ -80,6 +82,7 @@ def _up(path: Path) -> int:
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     config = load_fleet(path)
+    head = Head(config, _placement(config))
     stop = threading.Event()
 
     def end(number: int, frame: FrameType | None) -> None:
@@ -89,7 +92,6 @@ def _up(path: Path) -> int:
 
     signal.signal(signal.SIGINT, end)
     signal.signal(signal.SIGTERM, end)
-    head = Head(config)
     directory = Directory(config.head, head.answer)
     head.start()
     logging.getLogger("trackd.fleet").info("ready: directory %s", directory.endpoint)
@@ -97,6 +99,16 @@ def _up(path: Path) -> int:
     directory.stop()
     head.stop()
     return 0
+
+
+def _placement(config: "FleetConfig") -> "Placement":
+    from tracker.fleet.placement import StaticPlacement
+
+    if config.ray is None:
+        return StaticPlacement(config)
+    from tracker.fleet.ray_nodes import RayPlacement
+
+    return RayPlacement(config)
 
 
 def _show(status: "FleetStatusResult") -> None:

@@ -19,6 +19,11 @@ _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _LOCAL = re.compile(r"ipc://.+|tcp://(127\.\d+\.\d+\.\d+|localhost|\[::1\]):.+")
 
 
+def is_local(endpoint: str) -> bool:
+    """True if only this machine reaches an endpoint."""
+    return _LOCAL.fullmatch(endpoint) is not None
+
+
 class NodeConfig(Message):
     """A daemon of the fleet.
 
@@ -41,6 +46,22 @@ class NodeConfig(Message):
         if (self.client_key is None) != (self.server_key is None):
             raise ValueError("give client_key and server_key, or neither")
         return self
+
+
+class RayConfig(Message):
+    """A Ray cluster that gives the nodes, a daemon on each of its machines.
+
+    Attributes:
+        address: As `ray.init` takes it; "auto" for the cluster that this machine is of.
+        config: The daemons' configuration, at the same path on all machines.
+        client_key: The head's secret key file, of the role admin; null for none.
+        server_key: File with the daemons' public key.
+    """
+
+    address: str = "auto"
+    config: Path
+    client_key: Path | None = None
+    server_key: Path | None = None
 
 
 class FleetStreamConfig(StreamSettings):
@@ -82,7 +103,7 @@ class HeadConfig(Message):
     def _keys_off_this_machine(self) -> Self:
         if (self.server_key is None) != (self.client_keys is None):
             raise ValueError("give server_key and client_keys, or neither")
-        if self.server_key is None and not _LOCAL.fullmatch(self.bind):
+        if self.server_key is None and not is_local(self.bind):
             raise ValueError(f"bind {self.bind} is not of this machine: give keys")
         return self
 
@@ -109,12 +130,14 @@ class FleetConfig(Message):
         head: The directory, and when a node is dead.
         snapshots: Where objects are kept.
         nodes: The daemons; names and control endpoints differ.
+        ray: A Ray cluster that gives the nodes, in place of `nodes`.
         streams: By name.
     """
 
     head: HeadConfig = HeadConfig()
     snapshots: SnapshotsConfig = SnapshotsConfig()
-    nodes: Annotated[tuple[NodeConfig, ...], Field(min_length=1, max_length=256)]
+    nodes: Annotated[tuple[NodeConfig, ...], Field(max_length=256)] = ()
+    ray: RayConfig | None = None
     streams: Annotated[dict[StreamName, FleetStreamConfig], Field(max_length=4096)] = Field(
         default_factory=dict
     )
@@ -123,13 +146,18 @@ class FleetConfig(Message):
     @classmethod
     def _differ(cls, nodes: tuple[NodeConfig, ...]) -> tuple[NodeConfig, ...]:
         for what in ("name", "control"):
-            value, times = Counter(getattr(node, what) for node in nodes).most_common(1)[0]
+            counts = Counter(getattr(node, what) for node in nodes)
+            value, times = max(counts.items(), key=lambda one: one[1], default=("", 0))
             if times > 1:
                 raise ValueError(f"{times} nodes have the {what} {value}")
         return nodes
 
     @model_validator(mode="after")
     def _known_nodes(self) -> Self:
+        if bool(self.nodes) == (self.ray is not None):
+            raise ValueError("give nodes, or ray")
+        if self.ray is not None:
+            return self
         names = {node.name for node in self.nodes}
         for name, stream in self.streams.items():
             if stream.node is not None and stream.node not in names:
@@ -203,4 +231,9 @@ def _anchored(config: FleetConfig, folder: Path) -> FleetConfig:
     if store is not None and "://" not in store:
         store = str(folder / store)
     snapshots = config.snapshots.model_copy(update={"store": store})
-    return config.model_copy(update={"head": head, "nodes": nodes, "snapshots": snapshots})
+    ray = config.ray
+    if ray is not None:
+        keys = {"client_key": at(ray.client_key), "server_key": at(ray.server_key)}
+        ray = ray.model_copy(update={"config": folder / ray.config, **keys})
+    update = {"head": head, "nodes": nodes, "snapshots": snapshots, "ray": ray}
+    return config.model_copy(update=update)

@@ -13,7 +13,7 @@ from tracker.fleet.config import FleetConfig
 from tracker.fleet.directory import server_key_of
 from tracker.fleet.keeper import SnapshotKeeper
 from tracker.fleet.node import Node
-from tracker.fleet.placement import Placement, StaticPlacement
+from tracker.fleet.placement import Placement
 from tracker.fleet.store import SnapshotStore
 from tracker.fleet.transfer import Snapshot, fetch_snapshot, give_snapshot, restore_given
 from tracker.protocol.fleet import (
@@ -41,12 +41,11 @@ class Head:
 
     Args:
         config: Nodes, streams and times.
-        placement: Where nodes come from; those of the configuration where left out.
+        placement: Where nodes come from, and which of them gets a stream.
     """
 
-    def __init__(self, config: FleetConfig, placement: Placement | None = None) -> None:
+    def __init__(self, config: FleetConfig, placement: Placement) -> None:
         self._config = config
-        placement = placement or StaticPlacement(config)
         timeout_s = config.head.timeout_s
         self._nodes = {
             one.name: Node(one, config.streams, timeout_s=timeout_s) for one in placement.nodes()
