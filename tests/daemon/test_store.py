@@ -18,11 +18,11 @@ from tests.support.live_scene import masks
 from tests.support.small_pico import small_pico
 from tracker.daemon.messages import RemoveCommand, RequestError
 from tracker.daemon.state.moment import Moment
-from tracker.daemon.state.state_file import SavedObject
 from tracker.daemon.state.store import StreamSnapshots
 from tracker.daemon.tracking.frame_numbers import RESERVED
 from tracker.errors import TrackdError
 from tracker.protocol.data import EventName
+from tracker.protocol.fields import SavedObject
 from tracker.protocol.replies import ErrorCode, ObjectsResult
 from tracker.types import ObjectState
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -56,8 +56,9 @@ def cluster() -> Iterator[str]:
             try:
                 yield f"{host}:{port}"
             finally:
-                for pid in [*found("-P", str(process.pid)), process.pid]:
-                    os.kill(pid, signal.SIGKILL)  # Ray takes half a minute to end by itself
+                for pid in [*descendants(process.pid), process.pid]:
+                    with suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)  # by itself Ray takes half a minute to end
                 process.wait(60)
 
 
@@ -101,6 +102,12 @@ def found(*by: str) -> list[int]:
     return [int(pid) for pid in said.stdout.split()]
 
 
+def descendants(pid: int) -> list[int]:
+    """Processes that a process started, and those that they started."""
+    children = found("-P", str(pid))
+    return [*children, *(one for child in children for one in descendants(child))]
+
+
 def daemons(config: Path) -> list[int]:
     """Processes of daemons with a configuration, which is of one test."""
     return found("-f", str(config))
@@ -126,5 +133,3 @@ def test_ray_starts_a_daemon_again_and_its_objects_go_on(tmp_path: Path) -> None
             assert second.frame.epoch != first.frame.epoch
             assert [one.id for one in client.objects(STREAM)] == [41]
             assert daemons(tmp_path / "trackd.yaml") != [pid]
-    for left in daemons(tmp_path / "trackd.yaml"):
-        os.kill(left, signal.SIGKILL)

@@ -15,7 +15,6 @@ from tracker.daemon.messages import RequestError, RestoreCommand
 from tracker.daemon.state.moment import Moment
 from tracker.daemon.state.snapshot_writer import MAX_SNAPSHOT_BYTES, SnapshotWriter
 from tracker.daemon.state.state_file import (
-    SavedObject,
     SavedState,
     SavedStream,
     read_state,
@@ -26,6 +25,7 @@ from tracker.daemon.streams import KeptStream, Streams
 from tracker.daemon.tracking.scheduler import CommandResult
 from tracker.engine import SNAPSHOT_VERSION, snapshot_version
 from tracker.errors import OutputError, SnapshotError, StateError, UsageError
+from tracker.protocol.fields import SavedObject
 from tracker.protocol.replies import ErrorCode
 
 T = TypeVar("T")
