@@ -87,6 +87,11 @@ def test_a_placement_that_broke_off_is_not_taken_for_an_owner() -> None:
         Fence("x", "a", 3001),
         Place("x", "b", 3001),
     ]
+    table.own("x", "b", 3001)
+    table.give_up("x", 3005)
+    third = node("c", {"x": 3003})
+    nodes = [node("a"), node("b", {"x": 3001}), third]
+    assert table.plan(nodes, ()) == [Fence("x", "c", 3004)], "left of an attempt before"
     half = NodeView("a", streams={"x": SeenStream(9, ready=False)})
     fresh = assignments("x")
     assert fresh.plan([half, node("b")], ()) == [Fence("x", "a", 10), Place("x", "b", NOW_MS)]

@@ -66,7 +66,7 @@ class Assignments:
         self._placement = placement
         self._now_ms = now_ms
         self._highest: dict[str, int] = {}
-        self._void: set[tuple[str, int]] = set()
+        self._void: dict[str, int] = {}  # epochs up to here are of no owner but the one known
 
     def plan(self, nodes: Sequence[NodeView], in_progress: Collection[str]) -> list[Fence | Place]:
         """What is to be done now: stale streams are removed first.
@@ -89,7 +89,7 @@ class Assignments:
 
     def give_up(self, stream: str, owner_epoch: int) -> None:
         """Take note that it was not: what may be left of it is never taken for its owner."""
-        self._void.add((stream, owner_epoch))
+        self._void[stream] = owner_epoch
 
     def _adopt(self, nodes: Sequence[NodeView], in_progress: Collection[str]) -> None:
         """Take the node with the highest epoch for the owner of a stream."""
@@ -98,7 +98,7 @@ class Assignments:
                 epoch = seen.owner_epoch
                 self._highest[stream] = max(epoch, self._highest.get(stream, 0))
                 owner = self.owners.get(stream)
-                if stream in in_progress or not seen.ready or (stream, epoch) in self._void:
+                if stream in in_progress or not seen.ready or epoch <= self._void.get(stream, -1):
                     continue
                 if node.alive and (owner is None or epoch > owner.owner_epoch):
                     self.owners[stream] = Owner(node.name, epoch)

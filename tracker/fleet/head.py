@@ -2,8 +2,10 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 
 from tracker.client import Client, DaemonError
@@ -30,7 +32,23 @@ from tracker.protocol.fleet import (
 from tracker.protocol.replies import ErrorCode
 
 CLOSE_TIMEOUT_S = 5.0
+FIRST_RETRY_S = 1.0
+LONGEST_RETRY_S = 30.0
 _LOG = logging.getLogger("trackd.fleet")
+
+
+@dataclass(frozen=True, slots=True)
+class _Retry:
+    """When a stream that could not be placed is placed again, by the monotonic clock."""
+
+    at_s: float
+    wait_s: float
+
+    @classmethod
+    def after(cls, before: "_Retry | None", now_s: float) -> "_Retry":
+        """Each wait is twice the one before, up to `LONGEST_RETRY_S`."""
+        wait_s = FIRST_RETRY_S if before is None else min(LONGEST_RETRY_S, 2 * before.wait_s)
+        return cls(now_s + wait_s, wait_s)
 
 
 class Head:
@@ -59,6 +77,7 @@ class Head:
         self._placed = 0
         self._lock = threading.Lock()  # guards the assignments and what is in progress
         self._in_progress: set[str] = set()
+        self._retries: dict[str, _Retry] = {}
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
         self._workers = {
@@ -124,7 +143,9 @@ class Head:
         """Begin whatever is to be done."""
         with self._lock:
             views = [node.view() for node in self._nodes.values()]
-            for action in self._assignments.plan(views, self._in_progress):
+            now_s = time.monotonic()
+            waiting = {name for name, one in self._retries.items() if one.at_s > now_s}
+            for action in self._assignments.plan(views, self._in_progress | waiting):
                 if action.stream not in self._in_progress and not self._stop.is_set():
                     self._in_progress.add(action.stream)
                     done = self._workers[action.node].submit(self._do, action)
@@ -160,11 +181,14 @@ class Head:
         except TrackdError:
             with self._lock:
                 self._assignments.give_up(stream, epoch)
+                before = self._retries.get(stream)
+                self._retries[stream] = _Retry.after(before, time.monotonic())
             if source is not None:
                 source.client.resume_stream(stream)
             raise
         with self._lock:
             self._assignments.own(stream, node.name, epoch)
+            self._retries.pop(stream, None)
             self._placed += 1
         _LOG.info("stream %s is on node %s, owner epoch %d", stream, node.name, epoch)
         if source is not None:
