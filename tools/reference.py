@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
 
+from streams.options import SourceOptions
 from tracker.cli.main import build_parser
 from tracker.daemon.config.schema import (
     ConfiguredStream,
@@ -26,6 +27,7 @@ from tracker.protocol.fields import (
     FindSettings,
     MeasureSettings,
     Preview,
+    RecordSettings,
     StreamSettings,
     ZoneSettings,
 )
@@ -120,11 +122,13 @@ def _sections() -> Iterator[str]:
     yield _section("notify.mqtt.tls", [MqttTlsConfig])
     yield _section("notify.webhooks", [WebhookConfig, SinkConfig])
     yield _section("streams.NAME", [ConfiguredStream, StreamSettings])
+    yield _section("streams.NAME.options", [SourceOptions])
     yield _section("streams.NAME.preview", [Preview])
     yield _section("streams.NAME.deadline", [DeadlineSettings])
     yield _section("streams.NAME.measure", [MeasureSettings])
     yield _section("streams.NAME.zones.NAME", [ZoneSettings])
     yield _section("streams.NAME.find", [FindSettings])
+    yield _section("streams.NAME.record", [RecordSettings])
     rows = [_key(DaemonConfig, name, _meanings(DaemonConfig)) for name in top]
     yield "\n".join(["## The rest\n", *_table(("key", "default", "meaning"), rows)])
 

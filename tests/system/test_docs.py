@@ -33,6 +33,7 @@ from tools.serving import Daemon
 from tracker.annotate.prompts_file import PromptsFile
 from tracker.cli.main import build_parser
 from tracker.daemon.config.load import load_config
+from tracker.daemon.config.schema import DaemonConfig
 from tracker.effects.registry import EFFECTS
 from tracker.exporters.registry import EXPORTERS
 from tracker.finders.registry import FINDERS
@@ -107,6 +108,14 @@ def test_the_readme_is_short_and_its_figures_are_those_of_the_benchmarks() -> No
 def test_the_reference_is_that_of_the_program(name: str) -> None:
     """If this fails: python -m tools.reference."""
     assert (ROOT / "docs" / name).read_text() == reference.pages()[name]
+
+
+def test_the_page_of_the_configuration_has_every_key_of_its_schema() -> None:
+    schema = DaemonConfig.model_json_schema()
+    text = (ROOT / "docs" / "configuration.md").read_text()
+    parts = [schema, *schema["$defs"].values()]
+    keys = {key for part in parts for key in part.get("properties", ())}
+    assert keys - set(re.findall(r"^(?:## |\| `)(\w+)", text, re.MULTILINE)) == set()
 
 
 def test_the_protocol_page_has_every_operation() -> None:
