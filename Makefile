@@ -3,9 +3,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 DOCS_STAMP := .venv/.installed-docs
-# On all cores, up to eight; the tests of a file share a process and what they set up. The order is
-# that of tests/conftest.py.
-PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
+# One process more than cores, up to eight, for tests wait for programs; the tests of a file share a
+# process and what they set up. The order is that of tests/conftest.py.
+PROCESSES := $(shell $(PYTHON) -c 'import os; print(min(8, 1 + (os.cpu_count() or 1)))')
+PYTEST := $(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder
 # Compiled once, though the caller's environment says not to: else each of a thousand processes that
 # the tests start compiles all that it imports.
 export PYTHONDONTWRITEBYTECODE :=

@@ -2,6 +2,7 @@
 
 import os
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -61,7 +62,13 @@ def bunny_clip() -> Path:
         pytest.skip(str(err))
 
 
-@pytest.fixture(scope="session")
-def warm_daemons() -> None:
-    """Daemons and studios whose imports were done before."""
-    Daemon.python = Studio.python = python()
+@pytest.fixture(scope="module")
+def warm_daemons() -> Iterator[None]:
+    """Daemons and studios of a module have their imports done before; their `process` is a proxy.
+
+    What asks for the memory or the processor time of `process` must do without.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Daemon, "python", python())
+        patch.setattr(Studio, "python", python())
+        yield

@@ -70,7 +70,7 @@ def test_a_second_participant_receives_results_and_prompts(fake: FakeDaemon, pre
         assert ros.end() == 0
         summary = ros.line("published")
     received = [line.split() for line in arm.all_lines[1:]]
-    image, later = (
+    image, later, *_ = (
         STORE.deserialize_cdr(bytes.fromhex(data), IMAGE)
         for topic, data in received
         if topic == label_map

@@ -8,7 +8,7 @@ from tests.support.small_pico import small_pico_of
 from tools.serving import Daemon
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def of_all_tests(warm_daemons: None) -> None:
     """Daemons start faster."""
 

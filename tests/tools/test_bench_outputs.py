@@ -57,6 +57,20 @@ def test_the_table_compares_each_output_with_the_turns_beside_it() -> None:
     assert "| second | 15 | 0.50" in "\n".join(summary([Record(runs=(outputs_run(),))]))
 
 
+def test_turns_that_stood_still_say_nothing_of_those_between() -> None:
+    run = outputs_run()
+    still, half = run.find("tracked", output=NOTHING), run.find("tracked", output="first")
+    assert still is not None and half is not None
+    stood = run.model_copy(
+        update={"series": (still.model_copy(update={"rounds": ((0, 0, 0), (5, 15, 25))}), half)}
+    )
+    assert "| first | 15 | 1.00 (1.00 to 1.00) |" in "\n".join(section(stood))
+    stood = run.model_copy(
+        update={"series": (still.model_copy(update={"rounds": ((0, 0, 0), (0, 0, 0))}), half)}
+    )
+    assert "| first | 15 | - |" in "\n".join(section(stood))
+
+
 def test_zones_fit_a_stream() -> None:
     settings = StreamSettings.model_validate({"url": "clip.mp4", "zones": zones()})
     assert len(settings.zones) == 22

@@ -38,14 +38,16 @@ def _against(run: Run, quantity: str, name: str, place: int) -> str:
     """A quantity by the mean of the turns without outputs before and after, round by round.
 
     The output at `place` of a round, counted from 1, stands between those at `place - 1` and
-    `place`.
+    `place`. A round in which these stood still says nothing.
     """
     series = run.find(quantity, output=name)
     without = run.find(quantity, output=run.contenders[0].name)
     if not place or series is None or without is None:
         return NOTHING
     pairs = zip(series.rounds, without.rounds, strict=True)
-    return times(spread([one[0] / mean(beside[place - 1 : place + 1]) for one, beside in pairs]))
+    means = ((one[0], mean(beside[place - 1 : place + 1])) for one, beside in pairs)
+    ratios = [own / beside for own, beside in means if beside]
+    return times(spread(ratios)) if ratios else NOTHING
 
 
 def _median(series: Series | None) -> str:
