@@ -37,7 +37,7 @@ class DirectoryClient:
         self._to = Endpoints(endpoint, "", keys)
         self._timeout_s = timeout_s
         self._context = zmq.Context()
-        self._socket = self._open()
+        self._socket = _open(self._context, self._to)
 
     def places(self, stream: str | None = None) -> dict[str, StreamPlace]:
         """Owners of all streams, or of one.
@@ -63,11 +63,6 @@ class DirectoryClient:
         """Close its socket."""
         self._context.destroy(linger=0)
 
-    def _open(self) -> "zmq.Socket[bytes]":
-        socket = self._context.socket(zmq.DEALER)
-        connect_control(socket, self._to, new_routing_id())
-        return socket
-
     def _ask(self, request: FleetRequest) -> dict[str, object]:
         deadline = Deadline(self._timeout_s)
         if self._socket.poll(deadline.left_ms(), zmq.POLLOUT):
@@ -79,7 +74,7 @@ class DirectoryClient:
                 if reply is not None:
                     return reply.result or {}
         self._socket.close()
-        self._socket = self._open()
+        self._socket = _open(self._context, self._to)
         text = f"no answer from the directory {self._to.control} within {self._timeout_s:g} s"
         raise DaemonUnreachable(text, "is `trackd fleet up` running?")
 
@@ -103,7 +98,7 @@ class OwnerWatch:
         self._to = Endpoints(endpoint, "", keys)
         self._stream = stream
         self._context = zmq.Context()
-        self._socket = self._open()
+        self._socket = _open(self._context, self._to)
         self._request_id = ""
         self._asked_s = -ASK_S
 
@@ -119,7 +114,7 @@ class OwnerWatch:
         waited_s = now_s - self._asked_s
         if self._request_id and waited_s > ASK_S:
             self._socket.close()
-            self._socket = self._open()
+            self._socket = _open(self._context, self._to)
             self._request_id = ""
         if not self._request_id and waited_s >= LOOK_EVERY_S and self._socket.poll(0, zmq.POLLOUT):
             request = FleetStreams(id=uuid4().hex, op="fleet.streams", stream=self._stream)
@@ -143,7 +138,8 @@ class OwnerWatch:
             if self.owner is None or place.owner_epoch > self.owner.owner_epoch:
                 self.owner = place
 
-    def _open(self) -> "zmq.Socket[bytes]":
-        socket = self._context.socket(zmq.DEALER)
-        connect_control(socket, self._to, new_routing_id())
-        return socket
+
+def _open(context: "zmq.Context[zmq.Socket[bytes]]", to: Endpoints) -> "zmq.Socket[bytes]":
+    socket = context.socket(zmq.DEALER)
+    connect_control(socket, to, new_routing_id())
+    return socket
