@@ -98,7 +98,7 @@ class Disk:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(20))
 def test_no_number_comes_twice_under_a_name_whatever_happens(seed: int) -> None:
     """Streams come, run, go and come back; the list is written now and then; kills and restarts."""
     chance, disk = random.Random(seed), Disk()
