@@ -133,9 +133,9 @@ class Daemon:
 
 
 def run_trackd(*arguments: str, timeout_s: float = 300.0) -> "subprocess.CompletedProcess[str]":
-    """Run a `trackd` command in a process of its own."""
+    """Run a `trackd` command in a process of its own, by the interpreter of daemons."""
     return subprocess.run(
-        [sys.executable, "-m", "tracker.cli.main", *arguments],
+        [*Daemon.python, "-m", "tracker.cli.main", *arguments],
         capture_output=True,
         text=True,
         timeout=timeout_s,

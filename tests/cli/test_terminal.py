@@ -34,7 +34,7 @@ TRACK = (
 def run(*command: str | bytes, **environment: str) -> "subprocess.CompletedProcess[bytes]":
     """Run a Python command with its output in pipes."""
     path = str(ROOT)
-    interpreter = [sys.executable] if environment else python()
+    interpreter = [sys.executable] if "LC_ALL" in environment else python()
     return subprocess.run(
         [*interpreter, *command],
         cwd=ROOT,

@@ -3,7 +3,6 @@
 import json
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import av
@@ -19,6 +18,7 @@ from tests.support.moving_square import (
     square_xy,
     write_clip,
 )
+from tests.support.warm_python import python
 from tracker.cli.main import main
 
 RED_BOX = "1:4,10,24,30"
@@ -223,7 +223,7 @@ def test_ctrl_c_leaves_whole_files(tmp_path, number):
     source = "lavfi:testsrc2=size=320x240:rate=25"  # endless
     argv = ["track", source, "--point", "1:160,120", "--out", str(out), "--coco", str(coco)]
     with subprocess.Popen(
-        [sys.executable, "-c", script, *argv, "--json"],
+        [*python(), "-c", script, *argv, "--json"],
         cwd=Path(__file__).parents[2],
         env={"PYTHONPATH": str(Path(__file__).parents[2])},
         stdout=subprocess.PIPE,

@@ -5,7 +5,6 @@ import os
 import queue
 import signal
 import subprocess
-import sys
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +15,7 @@ import pytest
 from tests.support.kept_streams import DEADLINE_S, KEPT, keep, save_two_objects, tracking
 from tests.support.live_scene import masks
 from tests.support.small_pico import small_pico
+from tests.support.warm_python import python
 from tracker.daemon.messages import RemoveCommand, RequestError
 from tracker.daemon.state.moment import Moment
 from tracker.daemon.state.store import StreamSnapshots
@@ -53,7 +53,7 @@ class TestRestart:
     @pytest.mark.slow
     def test_after_a_kill_another_process_goes_on_with_the_same_masks(self, folder: Path) -> None:
         run = subprocess.run(
-            [sys.executable, "-c", UNTIL_KILLED, str(folder)],
+            [*python(), "-c", UNTIL_KILLED, str(folder)],
             cwd=Path(__file__).parents[2],
             capture_output=True,
             text=True,

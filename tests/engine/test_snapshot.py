@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +13,7 @@ import torch
 
 from tests.support.moving_scene import frame, square
 from tests.support.small_pico import optimized_small_pico, small_pico
+from tests.support.warm_python import python
 from tracker.engine import OFFICIAL, ComputeBudget, Policy, Session
 from tracker.errors import SnapshotError
 from tracker.models import Model
@@ -128,7 +128,7 @@ def test_a_snapshot_leaves_out_what_is_kept_for_prompts_on_past_frames(session: 
 @pytest.mark.slow
 def test_another_process_gives_identical_masks(session: Session, tmp_path: Path) -> None:
     session.save(tmp_path / "s")
-    arguments = [sys.executable, "-c", CONTINUE, str(tmp_path / "s"), str(tmp_path / "m.npy")]
+    arguments = [*python(), "-c", CONTINUE, str(tmp_path / "s"), str(tmp_path / "m.npy")]
     subprocess.run(arguments, check=True, cwd=Path(__file__).parents[2])
     masks = np.load(tmp_path / "m.npy")
     for i, theirs in zip(range(5, 8), masks, strict=True):

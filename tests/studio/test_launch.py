@@ -5,7 +5,6 @@ import re
 import signal
 import ssl
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.support.certificates import self_signed
+from tests.support.warm_python import python
 from tools.serving import Daemon, free_ports
 from tracker.cli.main import main
 from tracker.client import Client
@@ -29,7 +29,7 @@ from tracker.studio.launch import Launch
 PASSWORD = "correct horse battery"
 # On any free port, and nothing is kept in the folder of this user.
 ARGUMENTS = ("studio", "--no-browser", "--projects", "projects", "--port", "0")
-STUDIO = (sys.executable, "-m", "tracker.cli.main", *ARGUMENTS)
+STUDIO = ("-m", "tracker.cli.main", *ARGUMENTS)
 
 
 @pytest.fixture(autouse=True)
@@ -92,7 +92,11 @@ def test_what_would_be_open_or_cannot_be_read_is_refused(
 def test_a_daemon_that_is_named_and_is_not_there_is_not_started(folder: Path) -> None:
     control = f"tcp://127.0.0.1:{free_ports(1)[0]}"
     done = subprocess.run(
-        [*STUDIO, "--control", control], cwd=folder, capture_output=True, text=True, timeout=120
+        [*python(), *STUDIO, "--control", control],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
     assert done.returncode == 1
     assert f"nothing listens on {control}" in done.stderr
@@ -104,7 +108,9 @@ def address(folder: Path) -> Iterator[int]:
     with Daemon(folder / "daemon") as daemon:
         endpoints = ("--control", daemon.config["control"]["bind"])
         options = (*OPEN, *TLS, "--password-file", "password", *endpoints)
-        with subprocess.Popen([*STUDIO, *options], cwd=folder, stderr=subprocess.PIPE) as studio:
+        with subprocess.Popen(
+            [*python(), *STUDIO, *options], cwd=folder, stderr=subprocess.PIPE
+        ) as studio:
             assert studio.stderr is not None
             try:
                 said = studio.stderr.readline().decode()
@@ -148,7 +154,7 @@ def test_a_daemon_of_its_own_ends_with_it(folder: Path, number: int) -> None:
     if not why_unreachable(DEFAULT_CONTROL):
         pytest.skip("a daemon runs on the default endpoint")
     # In a group of its own, as a shell starts it; a background shell would ignore SIGINT.
-    command = [*STUDIO, "lavfi:testsrc2=size=320x240:rate=10"]
+    command = [*python(), *STUDIO, "lavfi:testsrc2=size=320x240:rate=10"]
     with subprocess.Popen(
         command, cwd=folder, stderr=subprocess.PIPE, text=True, preexec_fn=_heed_interrupts
     ) as studio:

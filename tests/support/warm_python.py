@@ -6,8 +6,9 @@
 Where the test is what a program does, and not how it starts, this saves the four seconds of
 processor time that the imports take. A program has its own arguments, environment, folder, input
 and output, is sent the signals that its caller gets, ends with the same exit code or signal as it
-does, and is killed when its caller is. What the interpreter or a library reads of the environment
-when it starts, such as an encoding or the address of a hub, has no effect.
+does, and is killed when its caller is. Of what the interpreter reads of the environment when it
+starts, PYTHONIOENCODING, PYTHONPATH and PYTHONWARNINGS have their effect; the locale and what
+libraries read, such as the address of a hub, have none.
 """
 
 import atexit
@@ -149,9 +150,17 @@ def _run(arguments: list[str]) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     warnings._processoptions(os.environ.get("PYTHONWARNINGS", "").split(","))  # type: ignore[attr-defined]
     sys.path[:0] = [part for part in os.environ.get("PYTHONPATH", "").split(":") if part]
+    encoding = os.environ.get("PYTHONIOENCODING")
     for name, descriptor in (("stdin", 0), ("stdout", 1), ("stderr", 2)):
-        mode = "r" if name == "stdin" else "w"
-        setattr(sys, name, open(descriptor, mode, buffering=1, closefd=False))  # noqa: SIM115
+        file = open(  # noqa: SIM115
+            descriptor,
+            "r" if name == "stdin" else "w",
+            buffering=1,
+            closefd=False,
+            encoding=encoding,
+            errors="backslashreplace" if name == "stderr" else "strict",
+        )
+        setattr(sys, name, file)
     sys.__stdin__, sys.__stdout__, sys.__stderr__ = sys.stdin, sys.stdout, sys.stderr
     match arguments:
         case ["-m", name, *rest]:

@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import cv2
@@ -12,6 +11,7 @@ import pytest
 
 from tests.support.documents import ROOT
 from tests.support.moving_square import SIDE, square_xy, write_clip
+from tests.support.warm_python import python
 from tools.serving import Daemon
 
 EXAMPLES = ROOT / "examples"
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 
 def run(name: str, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        [sys.executable, str(EXAMPLES / name), *arguments],
+        [*python(), str(EXAMPLES / name), *arguments],
         env=os.environ | {"PYTHONPATH": str(ROOT)} | environment,
         capture_output=True,
         text=True,

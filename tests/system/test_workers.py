@@ -1,5 +1,6 @@
 """Workers in processes of their own: what crashes comes back, and what moves goes on."""
 
+import json
 import os
 import signal
 import time
@@ -10,6 +11,7 @@ import pytest
 from tests.support.small_pico import small_pico_of
 from tools.fuzz.workers import write_clip
 from tools.serving import Daemon
+from tracker.cli.main import main
 from tracker.client import Client, DaemonError, Result
 from tracker.protocol.replies import ErrorCode
 
@@ -21,7 +23,8 @@ pytestmark = pytest.mark.slow
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     folder = tmp_path_factory.mktemp("workers")
     write_clip(folder / "clip.mp4")
-    stream = {"url": "clip.mp4", "realtime": True, "loop": True}
+    record = {"dir": str(folder / "recorded"), "segment_s": 5}
+    stream = {"url": "clip.mp4", "realtime": True, "loop": True, "record": record}
     config = {
         "model": small_pico_of(folder),
         "workers": {"count": 2, "hang_timeout_s": 2.0},
@@ -121,3 +124,15 @@ def test_previews_are_made_while_somebody_subscribes(daemon: Daemon) -> None:
         picture = pictures.receive(30)
         assert picture is not None
         assert picture.jpeg.startswith(b"\xff\xd8")
+
+
+def test_all_of_it_was_recorded_so_that_it_can_be_computed_again(
+    daemon: Daemon, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Masks from before and after a worker's death, a stream's move and the daemon's restart."""
+    assert daemon.stop() == 0
+    recorded = daemon.path.parent / "recorded"
+    assert main(["replay", str(recorded), "--recompute", "--json"]) == 0
+    for stream in json.loads(capsys.readouterr().out):
+        print(stream)
+        assert stream["frames"] == stream["same_bytes"] > 50
