@@ -1,5 +1,6 @@
 """Threads of the test processes, and real input: without it, tests are skipped with the reason."""
 
+import gc
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -42,6 +43,13 @@ def pytest_configure() -> None:
         threads = max(1, usable_processors() // processes)
         os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     prepare_process()
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays: the garbage collector need not look at it."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")

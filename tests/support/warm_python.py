@@ -21,7 +21,9 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from pathlib import Path
+from typing import NoReturn
 
 _MAX_BYTES = 2**20
 _IMPORTED = (
@@ -82,10 +84,12 @@ def _receive(connection: socket.socket, size: int) -> bytes:
 
 def serve(path: str) -> None:
     """Import, then fork a process for each program; ends when its own caller does."""
+    import gc
     import importlib
 
     for name in _IMPORTED:
         importlib.import_module(name)
+    gc.freeze()
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(path)
     listener.listen(16)
@@ -129,7 +133,7 @@ def _watch(connection: socket.socket) -> int:
         os.chdir(folder)
         os.environ.clear()
         os.environ.update(field.split("=", 1) for field in environment)
-        sys.exit(_run(arguments))
+        _run_and_end(arguments)
     for descriptor in descriptors:
         os.close(descriptor)
     connection.sendall(program.to_bytes(4, "little"))
@@ -142,8 +146,31 @@ def _watch(connection: socket.socket) -> int:
     return 0
 
 
+def _run_and_end(arguments: list[str]) -> NoReturn:
+    """Run a program and end as the interpreter does; modules are not taken apart (a second)."""
+    code: int | str | None = None
+    try:
+        _run(arguments)
+    except SystemExit as ended:
+        code = ended.code
+    except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGINT)
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+        code = 1
+    if isinstance(code, str):
+        print(code, file=sys.stderr)
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    for file in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            file.flush()
+    os._exit(1 if isinstance(code, str) else code or 0)
+
+
 def _run(arguments: list[str]) -> None:
-    """Run `-m NAME …`, `-c CODE …` or a file, and end as the interpreter would."""
+    """Run `-m NAME …`, `-c CODE …` or a file."""
     import runpy
     import warnings
 
