@@ -25,6 +25,7 @@ pytestmark = pytest.mark.slow
 
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 TIMEOUT_S = 300
+INSTALL = ("-m", "pip", "install", "--quiet", "--no-compile")
 CLIENT = """
 import sys
 
@@ -71,11 +72,11 @@ class Environment:
         Path(folder.strip(), "shared.pth").write_text("\n".join(sorted(shared)) + "\n")
 
 
-def new_environment(tmp_path: Path, *, pip: bool = False) -> Environment:
+def new_environment(tmp_path: Path) -> Environment:
     environment = Environment(tmp_path / "environment", tmp_path / "elsewhere")
     environment.work.mkdir()
-    without = [] if pip else ["--without-pip"]
-    subprocess.run([sys.executable, "-m", "venv", *without, str(environment.folder)], check=True)
+    command = [sys.executable, "-m", "venv", "--without-pip", str(environment.folder)]
+    subprocess.run(command, check=True)
     return environment
 
 
@@ -101,7 +102,7 @@ def installed(tmp_path: Path) -> Environment:
     wheel = build(tmp_path / "tree", ".")
     environment = new_environment(tmp_path)
     environment.share()
-    environment.run("python", "-m", "pip", "install", "--quiet", "--no-deps", str(wheel))
+    environment.run("python", *INSTALL, "--no-deps", str(wheel))
     shutil.rmtree(tmp_path / "tree")
     return environment
 
@@ -151,11 +152,17 @@ def serve_and_prompt(installed: Environment) -> None:
             daemon.kill()
 
 
-def test_the_client_alone_needs_no_tracker(tmp_path: Path, door: dict[str, str]) -> None:
-    wheel = build(tmp_path / "tree", "clients/python")
+@pytest.fixture(scope="module")
+def client_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(tmp_path_factory.mktemp("tree"), "clients/python")
+
+
+def test_the_client_alone_needs_no_tracker(
+    client_wheel: Path, tmp_path: Path, door: dict[str, str]
+) -> None:
     environment = new_environment(tmp_path)
     environment.share()
-    environment.run("python", "-m", "pip", "install", "--quiet", "--no-deps", str(wheel))
+    environment.run("python", *INSTALL, "--no-deps", str(client_wheel))
     version = "from importlib.metadata import version; print(version('trackd-client'))"
     assert environment.run("python", "-c", version) == f"{VERSION}\n"
     environment.run("python", "-c", CLIENT, "torch", "av", "sam2", "yaml", "rich", **door)
@@ -165,14 +172,16 @@ def test_the_client_alone_needs_no_tracker(tmp_path: Path, door: dict[str, str])
 
 
 @pytest.mark.network
-def test_the_client_alone_is_small(tmp_path: Path, door: dict[str, str]) -> None:
-    wheel = build(tmp_path / "tree", "clients/python")
-    environment = new_environment(tmp_path, pip=True)
-    command = [str(environment.folder / "bin" / "pip"), "install", "--quiet", str(wheel)]
+def test_the_client_alone_is_small(
+    client_wheel: Path, tmp_path: Path, door: dict[str, str]
+) -> None:
+    environment = new_environment(tmp_path)
+    pip = [sys.executable, "-m", "pip", "--python", str(environment.folder / "bin" / "python")]
+    command = [*pip, "install", "--quiet", "--no-compile", str(client_wheel)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S)
     if done.returncode:
         pytest.skip(f"pip cannot install the client: {done.stderr.strip().splitlines()[-1:]}")
     environment.run("python", "-c", CLIENT, "torch", **door)
-    environment.run("pip", "check")
+    subprocess.run([*pip, "check"], check=True, timeout=TIMEOUT_S)
     files = [path for path in environment.folder.rglob("*") if path.is_file()]
     assert sum(path.lstat().st_size for path in files) < 400 * 2**20
