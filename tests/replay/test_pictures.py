@@ -21,8 +21,11 @@ APART_NS = 20 * 10**9  # from one pass to the next
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return recorded(tmp_path_factory.mktemp("recorded"))
+
+
+def recorded(folder: Path, apart_ns: int = APART_NS) -> Path:
     """A recording of passes with two segments each; pictures are numbered through."""
-    folder = tmp_path_factory.mktemp("recorded")
     recorder = Taken(folder, segment_s=1)
     messages = MessageRecorder()
     messages.add("cam", RecordSettings(dir=folder))
@@ -33,20 +36,20 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     recorder.end()
     for index, note in enumerate(recorder.notes):
         late_ns = 30 * 10**9 // FPS if index % 2 else 0
-        began_ns = BEGAN_NS + index // 2 * APART_NS + late_ns
+        began_ns = BEGAN_NS + index // 2 * apart_ns + late_ns
         noted = note.model_copy(update={"began_ns": began_ns})
         messages.note("cam", NoteTopic.SEGMENT, noted.model_dump_json().encode())
     assert messages.stop(30)
     return folder / "cam"
 
 
-def found(folder: Path, numbers: list[int]) -> list[int | None]:
+def found(folder: Path, numbers: list[int], apart_ns: int = APART_NS) -> list[int | None]:
     """The numbers in the pictures of frames of these numbers."""
     pictures = RecordedPictures(open_recording(folder))
     seen: list[int | None] = []
     for number in numbers:
         index, place = divmod(number, FRAMES)
-        captured_ns = BEGAN_NS + index * APART_NS + place * 10**9 // FPS
+        captured_ns = BEGAN_NS + index * apart_ns + place * 10**9 // FPS
         note = FrameNote(
             seq=number,
             epoch=None,
@@ -84,3 +87,13 @@ def test_a_picture_that_is_not_there_costs_no_other(folder: Path) -> None:
         assert found(folder, [35, 41, 45, 71, 90]) == [35, None, None, 71, 90]
     finally:
         videos[2].write_bytes(content)
+
+
+def test_what_a_crash_left_unwritten_is_not_taken_from_the_pass_after_it(tmp_path: Path) -> None:
+    """Four seconds later the source has the same times again."""
+    apart_ns = 4 * 10**9
+    folder = recorded(tmp_path, apart_ns)
+    sorted(folder.glob("*.mp4"))[1].unlink()
+    numbers = list(range(2 * FRAMES))
+    expected = [None if 30 <= number < FRAMES else number for number in numbers]
+    assert found(folder, numbers, apart_ns) == expected

@@ -19,6 +19,8 @@ from tracker.replay.recording import Recording, segment_note
 from tracker.replay.times import presentation_s
 
 _NEAR_S = 0.001  # Matroska counts milliseconds
+_SAME_NS = 5 * 10**8  # a frame arrived with its packet: so near
+_PAUSE_NS = 2 * 10**9  # a source that goes on has its next frame so much later at most
 _EARLY_NS = 5 * 10**9  # a frame may be noted so long before its segment says that it began
 _LATE_NS = 60 * 10**9  # and so long after the next one did
 
@@ -27,7 +29,9 @@ class RecordedPictures:
     """Finds the pictures of frames, whose order must be that in which they were tracked.
 
     A source that is opened again may give the same times again: of several videos with a picture of
-    a time, it is that of the one that was written when the frame arrived.
+    a time, it is that of the one that was written when the frame arrived. While a source goes on,
+    a video that begins before its newest frame is of a later pass: what a crash left unwritten is
+    in none.
 
     Attributes:
         unreadable: Videos of which nothing can be decoded; they count as without pictures.
@@ -37,6 +41,8 @@ class RecordedPictures:
         self.unreadable: list[Path] = []
         self._left = iter(recording.segments)
         self._videos: deque[_Video] = deque()  # the current one, and those after it
+        self._current: _Video | None = None  # the one that the newest picture is from
+        self._newest: tuple[Fraction, int] | None = None  # time and arrival of the newest frame
 
     def find(self, note: FrameNote | FrameStamp) -> Frame | None:
         """The frame as its video has it, with the video's own times; None where it has it not.
@@ -48,14 +54,12 @@ class RecordedPictures:
         if at_s is None:
             return None
         self._look_around(note.captured_ns)
-        having = [
-            video
-            for video in self._videos
-            if video.note.began_ns <= note.captured_ns + _EARLY_NS and video.is_ahead(at_s)
-        ]
+        having = self._having(at_s, note.captured_ns)
+        self._newest = (at_s, note.captured_ns)
         if not having:
             return None
-        found = min(having, key=lambda video: abs(video.arrival_ns(at_s) - note.captured_ns))
+        found = min(having, key=lambda video: video.off_ns(at_s, note.captured_ns))
+        self._current = found
         while self._videos[0] is not found:
             self._videos.popleft().close()
         frame = found.picture(at_s)
@@ -63,6 +67,31 @@ class RecordedPictures:
             self.unreadable.append(found.path)
             self._videos.popleft()
         return frame
+
+    def _having(self, at_s: Fraction, captured_ns: int) -> list["_Video"]:
+        """The videos that may have a frame's picture: none of a later pass of the source."""
+        having = []
+        goes_on = self._goes_on(at_s, captured_ns)
+        for video in self._videos:
+            is_current = video is self._current
+            if goes_on and not is_current and self._is_of_later_pass(video, at_s, captured_ns):
+                break
+            if video.note.began_ns <= captured_ns + _EARLY_NS and video.is_ahead(at_s):
+                having.append(video)
+        return having
+
+    def _goes_on(self, at_s: Fraction, captured_ns: int) -> bool:
+        """True if the frame follows the newest one without a pause of the source."""
+        if self._newest is None:
+            return False
+        newest_s, newest_ns = self._newest
+        pause_ns = captured_ns - newest_ns - (at_s - newest_s) * 10**9
+        return at_s > newest_s and pause_ns < _PAUSE_NS
+
+    def _is_of_later_pass(self, video: "_Video", at_s: Fraction, captured_ns: int) -> bool:
+        """True if a video begins before the newest frame, and arrived at another time."""
+        assert self._newest is not None
+        return video.first_s <= self._newest[0] and video.off_ns(at_s, captured_ns) > _SAME_NS
 
     def _look_around(self, captured_ns: int) -> None:
         """Have the videos that may hold a frame that arrived then."""
@@ -115,16 +144,21 @@ class _Video:
         self._shown_s = float("-inf")
         self._waiting: Frame | None = None
 
+    @property
+    def first_s(self) -> float:
+        """The least time of its pictures."""
+        return float(self._times_s.min())
+
     def is_ahead(self, at_s: Fraction) -> bool:
         """True if it has a picture of that time, after those that were asked for."""
         return float(at_s) > self._shown_s and bool(
             np.abs(self._times_s - float(at_s)).min() < _NEAR_S
         )
 
-    def arrival_ns(self, at_s: Fraction) -> int:
-        """Wall clock when the packet of a time arrived, if the source keeps time."""
-        since_first_s = float(at_s) - float(self._times_s.min())
-        return self.note.began_ns + round(since_first_s * 1e9)
+    def off_ns(self, at_s: Fraction, captured_ns: int) -> int:
+        """How far from a frame the packet of its time arrived, if the source keeps time."""
+        since_first_s = float(at_s) - self.first_s
+        return abs(self.note.began_ns + round(since_first_s * 1e9) - captured_ns)
 
     def picture(self, at_s: Fraction) -> Frame | None:
         """The frame of a time; None where it cannot be decoded."""
