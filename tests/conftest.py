@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.warm_python import python
+from tests.support.warm_python import executable, python
 from tools.demo import find_bunny_clip
 from tools.serving import Daemon
 from tools.studio_process import Studio
@@ -68,6 +68,12 @@ def bunny_clip() -> Path:
         return find_bunny_clip()
     except TrackdError as err:
         pytest.skip(str(err))
+
+
+@pytest.fixture
+def warm_executable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is started by `sys.executable` has its imports done before."""
+    monkeypatch.setattr("sys.executable", executable(tmp_path))
 
 
 @pytest.fixture(scope="module")

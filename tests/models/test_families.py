@@ -89,8 +89,7 @@ def test_masks_in_bf16_are_about_those_in_fp32(name: str, weights: dict[str, Pat
         session = Session(load_model(name, checkpoint=weights[name], device="cpu", dtype=dtype))
         session.step(frame(0))
         session.prompt(Prompt(1, mask_hw=square(0)))
-        for step in range(1, 3):
-            session.step(frame(step))
+        session.step(frame(1))
         outputs.append(session.state.objects.rows[0].outputs[-1].decoded.logits_n1ss)
     fp32, bf16 = outputs
     assert not torch.equal(fp32, bf16)

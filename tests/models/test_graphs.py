@@ -14,7 +14,8 @@ from torch import Tensor
 from tests.support.moving_scene import HEIGHT, WIDTH, frame
 from tests.support.random_sam2 import random_sam2
 from tests.support.rerun_capture import RerunCapture
-from tests.support.small_pico import small_pico
+from tests.support.small_pico import optimized_small_pico
+from tests.support.small_pico import small_pico as pico_of_size
 from tracker.engine import OFFICIAL, ComputeBudget, Policy, Session
 from tracker.models import Model, load, load_model
 from tracker.models.base import Memories
@@ -33,6 +34,11 @@ PARTS = 3  # of each bucket: memory attention, mask decoder, memory encoder
 FULL = 15  # tracked frames after which an object of SAM 2 has all pointers
 FULL_BUDGET = ComputeBudget()
 ALL_FRAMES = Policy(keep_memories="all", gallery_entries=0, redetect=False)
+
+
+def small_pico() -> Model:
+    """pico for pictures of 64 pixels."""
+    return pico_of_size(64)
 
 
 @pytest.fixture(autouse=True)
@@ -259,10 +265,11 @@ class TestFallbacks:
 
     @pytest.mark.slow
     def test_pictures_of_another_size_have_no_graphs(self) -> None:
-        own = small_pico().network
+        pico = pico_of_size(128)
+        own = pico.network
         assert isinstance(own, Sam2Model)
         resizable = Sam2Model(own.module, own.input, resizable=True)
-        plain = replace(small_pico(), network=resizable, sizes={})
+        plain = replace(pico, network=resizable, sizes={})
         model, self.capture = recorded(plain)
         self.captures = self.capture.captures
         ours, theirs = begin(model, 1), begin(replace(plain, sizes={}), 1)
@@ -342,9 +349,14 @@ def test_each_part_has_a_graph(build: Callable[[], Model], dtype: torch.dtype) -
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("objects", "bucket"), [(1, 1), (3, 4), (8, 8)])
-def test_parts_of_pico_in_float32(objects: int, bucket: int) -> None:
-    check_parts(load_model("pico", device="cpu", dtype="fp32"), objects, bucket)
+def test_parts_of_pico_as_it_is_loaded() -> None:
+    check_parts(load_model("pico", device="cpu", dtype="fp32"), 3, bucket=4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [1, 8])
+def test_parts_of_a_full_bucket(number: int) -> None:
+    check_parts(optimized_small_pico(), number, bucket=number)
 
 
 def check_parts(plain: Model, objects: int, bucket: int, atol: float = 5e-3) -> None:

@@ -416,19 +416,6 @@ def test_precision_follows_the_hardware(monkeypatch: pytest.MonkeyPatch, int8: b
         choose_precision("fp16", cpu)
 
 
-@pytest.mark.slow
-def test_loading_says_nothing_and_warns_of_nothing() -> None:
-    code = "from tracker.models import load_model; load_model('pico', device='cpu')"
-    done = subprocess.run(
-        [sys.executable, "-W", "default", "-c", code],
-        cwd=Path(__file__).parents[2],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout == done.stderr == ""
-
-
 def test_the_registry_loads_without_torch() -> None:
     code = "import sys, tracker.models, tracker.cli.checkpoints; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], check=True)

@@ -32,7 +32,7 @@ from tracker.types import Prompt
 NAMES = [row.name for row in PLAN]
 DOCUMENT = Path(__file__).parents[2] / "docs" / "optimizations.md"
 FRAMES = 4
-OFFICIAL_SIZE = 256
+OFFICIAL_SIZE = 128
 CPU = torch.device("cpu")
 EVERYWHERE = {
     "narrow_neck",

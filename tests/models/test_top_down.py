@@ -104,7 +104,10 @@ def features(model: Model) -> Features:
 
 class TestGrowing:
     @pytest.mark.slow
-    def test_nothing_changes_at_first(self, older: Path, pack: Path, tmp_path: Path) -> None:
+    def test_nothing_changes_at_first(
+        self, older: Path, pack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("tools.train.calibrate.PICTURES", 8)
         out = tmp_path / "grown.safetensors"
         argv = [str(older), str(pack), "--out", str(out), "--top-down", "16", "8", "--fine-prompts"]
         assert grow(argv) == 0

@@ -16,6 +16,7 @@ import contextlib
 import functools
 import os
 import select
+import shlex
 import signal
 import socket
 import subprocess
@@ -50,6 +51,14 @@ def python() -> tuple[str, ...]:
     assert waiting.stdout is not None
     assert waiting.stdout.readline() == b"ready\n"
     return sys.executable, "-S", "-E", __file__, path
+
+
+def executable(folder: Path) -> str:
+    """The same as a program in `folder`, for what asks for the path of an interpreter."""
+    path = folder / "warm-python"
+    path.write_text(f'#!/bin/sh\nexec {shlex.join(python())} "$@"\n')
+    path.chmod(0o700)
+    return str(path)
 
 
 def call(path: str, arguments: list[str]) -> int:

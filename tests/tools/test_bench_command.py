@@ -137,6 +137,7 @@ def fake(name: str, *arguments: str, needs: tuple[str, ...] = ()) -> Peer:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("warm_executable")
 def test_peers_that_break_are_in_the_table_with_the_reason(
     tmp_path: Path, bunny_clip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -168,6 +169,7 @@ def test_peers_that_break_are_in_the_table_with_the_reason(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("warm_executable")
 def test_ours_may_not_break(
     tmp_path: Path,
     bunny_clip: Path,
@@ -218,6 +220,7 @@ def test_what_was_measured_quickly_is_whole(tmp_path: Path, bunny_clip: Path) ->
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("warm_daemons")
 def test_a_file_goes_through_the_daemon(tmp_path: Path, bunny_clip: Path) -> None:
     out = tmp_path / "quick.json"
     assert main(["e2e", "--quick", "--out", str(out)]) == 0

@@ -96,6 +96,7 @@ def test_a_program_that_ends_early_says_its_last_line() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("warm_daemons", "warm_executable")
 def test_outputs_are_measured_in_turns(tmp_path: Path, bunny_clip: Path) -> None:
     out = tmp_path / "quick.json"
     assert main(["outputs", "--quick", "--out", str(out)]) == 0

@@ -2,7 +2,7 @@
 
 import functools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,8 @@ from tools.evaluate.dataset import find_sequences
 from tools.evaluate.prompting import PromptKind, prompt_from_mask
 from tracker.engine import Policy
 from tracker.models import Model, load_model
+from tracker.models.base import Features
+from tracker.models.sam2.adapter import Sam2Model
 from tracker.types import ObjectResult, ObjectState, Prompt, Prompted, StageTimes, TrackResult
 
 HEIGHT, WIDTH, SIDE = 96, 128, 24
@@ -260,7 +262,24 @@ def test_pico_follows_the_square_and_its_worst_frame_is_drawn(
     assert picture.shape == (HEIGHT, WIDTH, 3)
 
 
+@pytest.fixture(scope="module")
+def encoded_once() -> Iterator[None]:
+    """A picture is encoded once for prompts of all kinds."""
+    encode, known = Sam2Model.encode_image, dict[tuple[int, bytes], Features]()
+
+    def encode_once(network: Sam2Model, picture_hwc: NDArray[np.uint8]) -> Features:
+        key = id(network), picture_hwc.tobytes()
+        if key not in known:
+            known[key] = encode(network, picture_hwc)
+        return known[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Sam2Model, "encode_image", encode_once)
+        yield
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("encoded_once")
 @pytest.mark.parametrize("kind", list(PromptKind))
 def test_real_dog_is_followed_from_every_kind_of_prompt(
     data_dir: Path, evaluate: Callable[..., Run], tmp_path: Path, kind: PromptKind

@@ -61,7 +61,7 @@ def pairs(max_side: int) -> st.SearchStrategy[tuple[Mask, Mask]]:
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=80)
 @given(pairs(14))
 def test_scores_equal_brute_force_on_any_small_masks(pair: tuple[Mask, Mask]) -> None:
     assert region_j(*pair) == pytest.approx(brute_j(*pair))
@@ -69,14 +69,14 @@ def test_scores_equal_brute_force_on_any_small_masks(pair: tuple[Mask, Mask]) ->
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(3))
 def test_boundary_equals_brute_force_where_the_tolerance_is_several_pixels(seed: int) -> None:
-    """300x400 gives a tolerance of 4 pixels, where a disk differs from a square."""
+    """80x380 gives a tolerance of 4 pixels, where a disk differs from a square."""
     rng = np.random.default_rng(seed)
-    true = rectangle(300, 400, 100, 120, 180, 200)
-    top, left = rng.integers(90, 110), rng.integers(110, 130)
-    predicted = rectangle(300, 400, top, left, top + 70, left + 90)
-    predicted[rng.integers(0, 300, 20), rng.integers(0, 400, 20)] = True
+    true = rectangle(80, 380, 20, 120, 60, 200)
+    top, left = rng.integers(10, 30), rng.integers(110, 130)
+    predicted = rectangle(80, 380, top, left, top + 35, left + 90)
+    predicted[rng.integers(0, 80, 20), rng.integers(0, 380, 20)] = True
     assert boundary_f(predicted, true) == pytest.approx(brute_f(predicted, true))
 
 

@@ -15,7 +15,7 @@ from tools.fuzz.media.seeds import CORPUS, RECIPES, seeds
 
 pytestmark = pytest.mark.slow
 
-CASES = 150
+CASES = 60  # at least one of each seed
 CODECS = 10
 
 

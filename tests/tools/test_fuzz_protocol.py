@@ -2,17 +2,32 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.support.careless_daemon import MAX_BYTES, TIMEOUT_S, apart, careless
 from tests.support.control_clients import running
+from tests.support.small_pico import small_pico_of
 from tools.fuzz.protocol import campaign, report, roles
 from tools.fuzz.protocol.attack import Attack, bombard, resident_mb
 from tools.fuzz.protocol.seeds import SEEDS, STEADY, URLS
 from tools.fuzz.protocol.shots import Shot, Shots, Way
+from tools.serving import Daemon
 from tracker.daemon.control.parse import Rejected, parse
 from tracker.protocol.requests import OPERATIONS
+
+
+@pytest.fixture
+def small_daemons(warm_daemons: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Daemons with a small network; their memory is not judged in so short a time."""
+    model = small_pico_of(tmp_path / "model", 64)
+
+    def daemon(folder: Path, config: dict[str, Any] | None = None) -> Daemon:
+        return Daemon(folder, {"model": model} | (config or {}))
+
+    for program in (campaign, roles):
+        monkeypatch.setattr(program, "Daemon", daemon)
 
 
 def test_the_control_socket_survives_a_hostile_client(caplog: pytest.LogCaptureFixture) -> None:
@@ -59,8 +74,9 @@ def test_a_flood_from_one_client_is_refused_in_kind_and_others_are_served() -> N
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("small_daemons")
 def test_a_whole_daemon_goes_on_with_its_work_under_fire(tmp_path: Path) -> None:
-    outcome = campaign.run(tmp_path, minutes=0.1, seed=3)
+    outcome = campaign.run(tmp_path, minutes=0.05, seed=3)
     assert outcome.faults == []
     assert outcome.masks > 0
     assert outcome.counts["bad_request"] > 0
@@ -81,8 +97,9 @@ def test_what_is_done_though_the_client_may_not_is_a_fault() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("small_daemons")
 def test_nothing_is_done_or_seen_above_a_role(tmp_path: Path) -> None:
-    outcome = roles.run(tmp_path, minutes=0.1, seed=3)
+    outcome = roles.run(tmp_path, minutes=0.05, seed=3)
     assert outcome.faults == []
     for client in ("watcher", "prompter", "fenced"):
         assert outcome.visits[client].counts["forbidden"] > 0

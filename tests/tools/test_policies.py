@@ -19,7 +19,6 @@ from tools.policies.report import Setting, aggregate, by_prompt, pooled, to_json
 from tools.policies.video import Video, davis_videos
 from tracker.engine import Policy
 from tracker.errors import TrackdError
-from tracker.models import load_model
 from tracker.models.base import Features
 from tracker.models.sam2.adapter import Sam2Model
 
@@ -245,7 +244,7 @@ def test_a_real_model_tracks_a_clip_with_every_policy(clips: tuple[Video, ...]) 
         Named("confident", Policy(keep_memories="confident")),
     ]
     prompts = [PromptKind.MASK, PromptKind.BOX]
-    scores = compare(load_model("pico"), policies, prompts, short)
+    scores = compare(small_pico(), policies, prompts, short)
     assert [s.policy for s in scores] == ["all", "confident"] * 2
     assert [s.prompt for s in scores] == ["mask", "mask", "box", "box"]
     assert all(s.frames == 4 and s.j > 0.3 for s in scores)

@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import yaml
 from safetensors.torch import load_file
 
 from tests.support.train_data import HELD_OUT, write_small_pack
+from tests.support.warm_python import python
 from tools.train import command
 from tools.train.checkpoint import Standing, load_run, save_tensors
 from tools.train.export import main as export_main
@@ -43,7 +43,7 @@ def written(folder: Path, pack: Path, steps: int = 4, **change: Any) -> Path:
     tree = {
         "data": {"pack": str(pack), "sources": {"videos": 1, "stills/blobs": 1}, "workers": 0,
                  "held_out": [HELD_OUT]},
-        "evaluation": {"every": steps, "frames": 4},
+        "evaluation": {"every": steps, "frames": 3},
         "phases": [phase | change.pop("phase", {})],
         "log_every": 2,
         "save_every": 2,
@@ -122,7 +122,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(
     config, out = whole / "run.yaml", tmp_path / "out"
     environment = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}
     process = subprocess.Popen(
-        [sys.executable, "-m", "tools.train", config, "--out", out, "--device", "cpu"],
+        [*python(), "-m", "tools.train", config, "--out", out, "--device", "cpu"],
         cwd=ROOT, env=environment, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     deadline = time.monotonic() + 120
@@ -167,7 +167,7 @@ def test_one_clip_is_learnt_by_heart(
     clip_of = ClipMaker.clip
     monkeypatch.setattr(ClipMaker, "clip", lambda self, number: clip_of(self, 3))
     config = written(
-        tmp_path, pack, steps=16, phase={"rate": 1e-3}, log_every=4, save_every=16,
+        tmp_path, pack, steps=8, phase={"rate": 3e-3}, log_every=2, save_every=8,
         prompts={"mask": 0, "box": 1, "point": 0, "correct_first": 0, "correct_later": 0},
     )  # fmt: skip
     assert train(config, tmp_path / "out", "--init", "random") == 0

@@ -35,7 +35,7 @@ from tracker.daemon.finding.messages import (
 )
 from tracker.daemon.finding.shared_picture import SharedPicture
 from tracker.daemon.workers.channel import Channel, ChannelError
-from tracker.errors import FinderError, UsageError
+from tracker.errors import FinderError, TrackdError, UsageError
 from tracker.finders.base import ChecksPhrases, Finder, Needs, Proposal
 from tracker.finders.checked import check_proposals
 from tracker.finders.registry import FINDERS
@@ -88,7 +88,8 @@ class FinderServer:
             answer = Failed(id=search.id, message=error.message, hint=error.hint)
         except Exception as error:
             # Clients see the answer, and texts about files and downloads hold paths and hosts.
-            _LOG.exception("finder %s failed", search.finder)
+            own = isinstance(error, TrackdError)
+            _LOG.error("finder %s failed: %s", search.finder, error, exc_info=not own)
             text = f"finder {search.finder} failed: {type(error).__name__}"
             answer = Failed(id=search.id, message=text, hint="the daemon's log tells more")
         self._channel.send(packed(answer))
