@@ -184,7 +184,8 @@ def watch(server: Server, folder: Path) -> None:
             assert not late, f"never filled: {sorted(missing)}"
             assert results.receive(PATIENCE_S) is not None
             missing -= filled(server.status())
-        client.remove_stream("opening")
+        for stream in ("all", "late", "recorded", "opening"):  # the last takes seconds to end
+            client.remove_stream(stream)
         waits.join()
         assert [error.code for error in errors] == [ErrorCode.UNKNOWN_STREAM]
 
