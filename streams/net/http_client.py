@@ -7,7 +7,7 @@ import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Callable
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
@@ -93,15 +93,20 @@ class HttpClient:
         user_agent = self.address.settings.user_agent or _USER_AGENT
         return {"User-Agent": user_agent, "Accept": "*/*", "Accept-Encoding": "identity"}
 
-    def _opener(self) -> urllib.request.OpenerDirector:
+    @cached_property
+    def _tls(self) -> ssl.SSLContext:
+        """Reading the certificates of the system takes longer than many a request."""
         context = ssl.create_default_context()
         if self.address.settings.tls_verify is False:
             context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        return context
+
+    def _opener(self) -> urllib.request.OpenerDirector:
         opener = urllib.request.OpenerDirector()
         for handler in (
             urllib.request.ProxyHandler(self._proxies),
             _HttpHandler(self.patience, self._connect),
-            _HttpsHandler(self.patience, self._connect, context),
+            _HttpsHandler(self.patience, self._connect, self._tls),
             _LoginHandler(self._login, self.url),
             _RedirectHandler(),
             urllib.request.HTTPDefaultErrorHandler(),

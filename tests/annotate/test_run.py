@@ -12,6 +12,7 @@ import torch
 
 from streams import VideoWriter
 from tests.support.moving_scene import HEIGHT, WIDTH, frame
+from tests.support.small_pico import small_pico
 from tests.support.warm_python import python
 from tracker.annotate.job import Tally
 from tracker.annotate.plan import FrameRange, PlacedPrompt, PromptPlan
@@ -59,8 +60,13 @@ def test_the_example_tracks_both_ways_and_keeps_its_results_in_few_lines(clip: s
     assert Path("both.mp4").stat().st_size > 0
 
 
+@pytest.fixture
+def small_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tracker.annotate.run.load_model", lambda *_, **__: small_pico())
+
+
 @pytest.mark.slow
-def test_it_writes_what_the_command_writes(clip: str):
+def test_it_writes_what_the_command_writes(clip: str, small_model: None):
     box = f"1:{','.join(f'{value:g}' for value in BOX)}@{PROMPTED}"
     command = ["track", clip, "--box", box, "--label", "1:red", "--stop", "6", "--quiet"]
     assert main([*command, "--coco", "typed.json", "--out", "typed.mp4", "--out-width", "80"]) == 0
@@ -74,7 +80,9 @@ def test_it_writes_what_the_command_writes(clip: str):
 
 
 @pytest.mark.slow
-def test_a_run_that_was_stopped_goes_on_and_ends_like_one_that_was_not(clip: str):
+def test_a_run_that_was_stopped_goes_on_and_ends_like_one_that_was_not(
+    clip: str, small_model: None
+):
     run(clip, PLAN, {"coco": "whole.json"})
     asked = itertools.count()
     stopped = run(

@@ -1,4 +1,4 @@
-"""`trackd track --backward` with the packaged model."""
+"""`trackd track --backward` with the packaged model, at 256 pixels."""
 
 import json
 from fractions import Fraction
@@ -11,6 +11,7 @@ from PIL import Image
 
 from streams import VideoWriter
 from tests.support.moving_scene import HEIGHT, WIDTH, frame, square
+from tests.support.small_pico import small_pico
 from tracker.cli.main import main
 from tracker.rle import Rle, decode_rle
 
@@ -24,6 +25,7 @@ def shift(index: int) -> int:
 
 @pytest.fixture
 def clip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr("tracker.annotate.run.load_model", lambda *_, **__: small_pico(256))
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "clip.mp4"
     with VideoWriter(path, width=WIDTH, height=HEIGHT, fps=Fraction(25)) as video:

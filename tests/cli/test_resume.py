@@ -18,6 +18,7 @@ from PIL import Image
 
 from streams import VideoWriter
 from tests.support.moving_scene import HEIGHT, WIDTH, frame
+from tests.support.small_pico import small_pico_of
 from tests.support.warm_python import python
 from tracker.annotate import recorded
 from tracker.cli.main import main
@@ -26,7 +27,8 @@ FRAMES = 14
 PROMPTS = ("--box", "1:54,40,94,80@2", "--point", "1:88,60@9", "--label", "1:red")
 OTHER = ("--box", "2:56,40,96,80@3", "--remove", "2@6")
 OUTPUTS = ("--out", "out.mp4", "--davis", "masks", "--coco", "out.json")
-ARGV = ("track", "clip.mp4", *PROMPTS, *OTHER, *OUTPUTS)
+MODEL = ("--checkpoint", "../model/small.safetensors")
+ARGV = ("track", "clip.mp4", *PROMPTS, *OTHER, *OUTPUTS, *MODEL)
 STOPPED_AT = 10
 # Runs the command and, on frame STOPPED_AT, sends itself a signal.
 SCRIPT = f"""
@@ -85,6 +87,13 @@ def line(capsys: pytest.CaptureFixture) -> str:
     return text
 
 
+def beside_model(folder: Path) -> Path:
+    """A new folder to run in, beside that of `MODEL`."""
+    small_pico_of(folder / "model")
+    (folder / "run").mkdir()
+    return folder / "run"
+
+
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("source") / "clip.mp4"
@@ -97,7 +106,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def uninterrupted(clip: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """The outputs of the command without --resume."""
-    folder = tmp_path_factory.mktemp("whole")
+    folder = beside_model(tmp_path_factory.mktemp("whole"))
     shutil.copy(clip, folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
@@ -110,9 +119,10 @@ def uninterrupted(clip: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
 
 @pytest.fixture
 def folder(clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    shutil.copy(clip, tmp_path)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+    folder = beside_model(tmp_path)
+    shutil.copy(clip, folder)
+    monkeypatch.chdir(folder)
+    return folder
 
 
 @pytest.mark.slow
@@ -239,6 +249,7 @@ def test_a_source_that_was_exchanged_is_refused(folder, capsys):
 def test_a_folder_resumes_over_a_damaged_picture_but_not_over_another_folder(
     tmp_path, monkeypatch, capsys
 ):
+    tmp_path = beside_model(tmp_path)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "shots").mkdir()
     names = [f"{5 * index:05d}.png" for index in range(8)]
@@ -247,7 +258,7 @@ def test_a_folder_resumes_over_a_damaged_picture_but_not_over_another_folder(
     damaged = tmp_path / "shots" / names[3]
     damaged.write_bytes(damaged.read_bytes()[:-100])
     argv = ["track", "shots", "--box", "1:52,40,92,80@name:00005", "--remove", "1@3", "--quiet"]
-    argv += ["--box", "1:60,40,100,80@name:00025"]
+    argv += ["--box", "1:60,40,100,80@name:00025", *MODEL]
     assert main([*argv, "--davis", "whole", "--coco", "whole.json"]) == 0
 
     argv += ["--davis", "masks", "--coco", "out.json", "--resume", "state"]

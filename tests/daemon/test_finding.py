@@ -374,8 +374,9 @@ def test_a_process_that_is_ended_from_outside_fails_one_search(odd: None) -> Non
 @pytest.mark.slow
 def test_nobody_waits_for_a_finder_that_hangs_not_even_at_the_end(odd: None) -> None:
     with Watched().add("hangs", every_frames=1, timeout_s=3600) as stream:
+        one = seen(1)
         for _ in range(500):
-            stream.finding.tracked(seen(1))
+            stream.finding.tracked(one)
         wait_until(lambda: stream.finding._process is not None)
         assert (stream.status.searches, stream.status.error) == (0, "")
 

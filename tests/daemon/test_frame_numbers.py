@@ -9,6 +9,7 @@ import pytest
 from tests.support.local_streams import local_streams
 from tests.support.operations import FakePublisher, FakeScheduler, FakeSupervisor
 from tracker.daemon.tracking.frame_numbers import RESERVED, Numbering
+from tracker.daemon.workers import local
 from tracker.protocol.fields import StreamSettings
 
 SETTINGS = StreamSettings(url="lavfi:testsrc2")
@@ -97,13 +98,15 @@ class Disk:
             self.streams.remove(name).result(20)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(20))
-def test_no_number_comes_twice_under_a_name_whatever_happens(seed: int) -> None:
+def test_no_number_comes_twice_under_a_name_whatever_happens(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Streams come, run, go and come back; the list is written now and then; kills and restarts."""
+    monkeypatch.setattr(local, "can_start", lambda count: True)  # no thread of theirs is started
     chance, disk = random.Random(seed), Disk()
     since_saved = 0
-    for _ in range(300):
+    for _ in range(150):
         name, count = chance.choice("abc"), chance.randrange(1, 2000)
         what = chance.choice(["save", "remove", "kill", "end", *4 * ["frames"]])
         if what == "remove":
@@ -118,7 +121,7 @@ def test_no_number_comes_twice_under_a_name_whatever_happens(seed: int) -> None:
         elif since_saved + count < RESERVED:
             disk.frames(name, count)
             since_saved += count
-    assert sum(len(numbers) for numbers in disk.given.values()) > 50_000
+    assert sum(len(numbers) for numbers in disk.given.values()) > 25_000
 
 
 def test_every_run_of_a_daemon_is_another_epoch() -> None:

@@ -130,7 +130,6 @@ def test_it_climbs_back_to_the_full_budget_when_objects_leave(run: Run) -> None:
     assert run.late(500) < 0.05
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("overhead_s", [0.0, 0.015])
 @pytest.mark.parametrize("exponent", [1.0, 2.0, 3.0], ids=lambda e: f"size^{e:g}")
 @pytest.mark.parametrize("objects", [2, 6, 9, 13, 20, 32])

@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +33,6 @@ from tracker.daemon.tracking.slot import Gate, Slot, Waiting
 from tracker.engine import ComputeBudget, Policy, prefetch
 from tracker.engine.memory_bank import MemoryBank
 from tracker.engine.session import Session
-from tracker.models import Model
 from tracker.protocol.data import EventName
 from tracker.protocol.fields import FrameAddress
 from tracker.protocol.replies import ErrorCode, ObjectsResult, PromptResult
@@ -46,13 +44,13 @@ BROKEN = np.zeros((3, 3), np.uint8)  # no picture: tracking it raises an error
 class Daemon:
     """A scheduler with the mailboxes of its streams, and all that it sends."""
 
-    def __init__(self, model: Model | None = None) -> None:
+    def __init__(self) -> None:
         self.tracked: list[Tracked] = []
         self.events: list[Event] = []
         self.mailboxes: dict[str, Mailbox[LiveFrame]] = {}
         self.slots: dict[str, Slot] = {}
         self.scheduler = Scheduler(
-            model or small_pico(),
+            small_pico(),
             Policy(history_frames=4, max_objects=3),
             commands_queued=3,
             on_tracked=self.tracked.append,
@@ -185,10 +183,10 @@ class TestFrames:
 
 
 class Stepper:
-    """Lets a daemon do one step of a session after the other; 2 threads, so it looks ahead."""
+    """Lets a daemon do one step of a session after the other, and looks ahead."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.daemon = Daemon(replace(small_pico(64), dtype=torch.bfloat16))
+        self.daemon = Daemon()
         self._begun, self._go_on = threading.Semaphore(0), threading.Semaphore(0)
         step = Session.step
 
@@ -228,8 +226,9 @@ class Stepper:
 @pytest.fixture
 def stepper(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stepper]:
     threads = torch.get_num_threads()
-    torch.set_num_threads(2)
+    torch.set_num_threads(2)  # so that there is a helper
     stepper = Stepper(monkeypatch)
+    torch.set_num_threads(1)  # float32 is encoded ahead where both compute alone
     yield stepper
     stepper.finish(100)
     assert stepper.daemon.scheduler.stop(DEADLINE_S)

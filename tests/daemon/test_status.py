@@ -16,7 +16,7 @@ from prometheus_client import generate_latest
 
 from tests.support.local_streams import local_streams
 from tests.support.recordings import reordered_clip
-from tests.support.small_pico import small_pico
+from tests.support.small_pico import small_pico, small_pico_of
 from tests.support.supervised import PATIENCE_S, wait_until
 from tests.support.tracked_frames import publishing
 from tracker.client import Client, DaemonError
@@ -141,6 +141,7 @@ def test_every_field_of_the_status_is_filled_by_a_daemon_that_runs(tmp_path: Pat
                 "control": {"bind": f"ipc://{tmp_path}/control"},
                 "data": {"bind": f"ipc://{tmp_path}/data", "latest_bind": None},
                 "http": {"port": 0},
+                "model": small_pico_of(tmp_path / "model"),
                 "state": {"dir": tmp_path / "state", "every_s": 0.2},
                 "notify": {"webhooks": [{**HOOK, "secret_file": tmp_path / "secret"}]},
                 "streams": {
@@ -183,7 +184,8 @@ def watch(server: Server, folder: Path) -> None:
             assert not late, f"never filled: {sorted(missing)}"
             assert results.receive(PATIENCE_S) is not None
             missing -= filled(server.status())
-        client.remove_stream("opening")
+        for stream in ("all", "late", "recorded", "opening"):  # the last takes seconds to end
+            client.remove_stream(stream)
         waits.join()
         assert [error.code for error in errors] == [ErrorCode.UNKNOWN_STREAM]
 

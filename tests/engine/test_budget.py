@@ -195,7 +195,7 @@ def test_nothing_grows_while_the_effort_changes_all_the_time(model: Model) -> No
     for object_id in (1, 2):
         session.prompt(Prompt(object_id, mask_hw=square(0)))
     efforts = [ComputeBudget(), SMALL, ComputeBudget(224, 1, 1), ComputeBudget(objects_per_frame=1)]
-    for shift in range(1, 20):
+    for shift in range(1, 13):
         session.step(frame(shift), efforts[shift % len(efforts)])
         assert len(session.state.history) <= 5
         assert all(len(obj.outputs) <= 5 for obj in session.state.objects.rows)

@@ -14,7 +14,7 @@ from tracker.engine import Policy, Session
 from tracker.engine.memory_bank import EMPTY
 from tracker.engine.memory_policy import AREAS
 from tracker.engine.memory_policy.distractor import is_steady
-from tracker.models import Model, candidates, load_model
+from tracker.models import Model, candidates
 from tracker.models.base import Decoded, Features
 from tracker.models.distractors import find_distractors
 from tracker.models.sam2.verbs import Sam2Network
@@ -28,11 +28,6 @@ TELLING = {"distractor": True, "side": 20, "iou": 0.9, "presence": 5.0}
 @pytest.fixture
 def model() -> Model:
     return small_pico()
-
-
-@pytest.fixture(scope="module")
-def pico() -> Model:
-    return load_model("pico", device="cpu", dtype="fp32")
 
 
 class Script:
@@ -269,17 +264,17 @@ def test_areas_are_kept_as_far_back_as_they_are_looked_at(model: Model, script: 
 
 @pytest.mark.slow
 def test_distractor_memories_change_what_is_tracked_once_they_are_old(
-    pico: Model, monkeypatch: pytest.MonkeyPatch
+    model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def scores(policy: Policy) -> list[float]:
-        session = Session(pico, policy)
+        session = Session(model, policy)
         session.step(frame())
         session.prompt(Prompt(1, mask_hw=square()))
         return [session.step(frame(step)).objects[0].score for step in range(1, 9)]
 
     monkeypatch.setattr(candidates, "find_distractors", lambda _, iou: torch.ones(len(iou)).bool())
     all_, with_distractors = scores(Policy()), scores(POLICY)
-    recent = pico.network.memory.recent
+    recent = model.network.memory.recent
     assert with_distractors[: 1 + recent] == all_[: 1 + recent], (
         "the lasting memory, step 1, is a recent one"
     )
@@ -288,16 +283,16 @@ def test_distractor_memories_change_what_is_tracked_once_they_are_old(
 
 @pytest.mark.slow
 def test_a_snapshot_carries_distractor_memories_and_areas(
-    pico: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(candidates, "find_distractors", lambda _, iou: torch.ones(len(iou)).bool())
-    session = Session(pico, POLICY)
+    session = Session(model, POLICY)
     session.step(frame())
     session.prompt(Prompt(1, mask_hw=square()))
     for step in range(1, 9):
         session.step(frame(step))
     session.save(tmp_path / "s")
-    restored = Session.load(tmp_path / "s", pico)
+    restored = Session.load(tmp_path / "s", model)
     assert distractor_steps(restored) == distractor_steps(session) == [1, 6]
     assert restored.state.objects.rows[0].areas == session.state.objects.rows[0].areas
     for step in range(9, 13):

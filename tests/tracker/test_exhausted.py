@@ -7,6 +7,7 @@ import sys
 import av.error
 import pytest
 
+from tests.support.warm_python import python
 from tracker.cli import failures
 from tracker.exhausted import exhausted
 
@@ -51,7 +52,7 @@ for ask in (
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_every_library_that_meets_a_limit_of_memory_is_understood() -> None:
     code = REAL.format(room=ROOM_BYTES)
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    result = subprocess.run([*python(), "-c", code], capture_output=True, text=True)
     assert result.stdout.splitlines() == [MEMORY] * 6, result.stderr
 
 

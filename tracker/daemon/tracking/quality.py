@@ -18,6 +18,7 @@ pixels .523 of .722. 192 pixels are no level: .176 of .722 is a lost object.
 Each level keeps what those above it gave up; level 0 is full quality.
 """
 
+import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -252,13 +253,14 @@ class QualityController:
 
     def _each_s(self, now: _Cost) -> float:
         """Seconds for each object at full quality: the slope of the newest costs over work."""
-        most_s = now.objects_s / now.work if now.work else np.inf
-        works = np.array([now.work, *(cost.work for cost in self._costs)])
-        spread = works - works.mean()
-        if np.abs(spread).max() <= WIDE * works.mean():
+        most_s = now.objects_s / now.work if now.work else math.inf
+        costs = [now, *self._costs]
+        mean = sum(cost.work for cost in costs) / len(costs)
+        spread = [cost.work - mean for cost in costs]
+        if max(map(abs, spread)) <= WIDE * mean:
             return _PER_OBJECT * most_s if now.work else 0.0
-        costs_s = np.array([now.objects_s, *(cost.objects_s for cost in self._costs)])
-        return float(np.clip(spread @ costs_s / (spread @ spread), 0.0, most_s))
+        rise = sum(off * cost.objects_s for off, cost in zip(spread, costs, strict=True))
+        return min(max(rise / sum(off * off for off in spread), 0.0), most_s)
 
 
 def _slow(values: Sequence[float]) -> float:
