@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -23,8 +24,7 @@ pytestmark = pytest.mark.slow
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     folder = tmp_path_factory.mktemp("workers")
     write_clip(folder / "clip.mp4")
-    record = {"dir": str(folder / "recorded"), "segment_s": 5}
-    stream = {"url": "clip.mp4", "realtime": True, "loop": True, "record": record}
+    stream = {"url": "clip.mp4", "realtime": True, "loop": True}
     config = {
         "model": small_pico_of(folder),
         "workers": {"count": 2, "hang_timeout_s": 2.0},
@@ -126,13 +126,41 @@ def test_previews_are_made_while_somebody_subscribes(daemon: Daemon) -> None:
         assert picture.jpeg.startswith(b"\xff\xd8")
 
 
-def test_all_of_it_was_recorded_so_that_it_can_be_computed_again(
-    daemon: Daemon, capsys: pytest.CaptureFixture[str]
+def test_what_is_recorded_through_faults_is_computed_again(
+    daemon: Daemon, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Masks from before and after a worker's death, a stream's move and the daemon's restart."""
+    """A worker's death, a move and the daemon's restart: the same bytes wherever pictures are."""
+
+    def fifteen_frames(client: Client) -> None:
+        seen = next_with_objects(client, "kept").message.frame.seq
+        next_with_objects(client, "kept", after_seq=seen + 15)
+
+    with daemon.client() as client:
+        record = {"dir": str(tmp_path), "segment_s": 2}
+        clip = str(daemon.folder / "clip.mp4")
+        client.add_stream("kept", clip, realtime=True, loop=True, record=record)
+        client.prompt("kept", box=BOX, wait_s=25)
+        fifteen_frames(client)
+        worker = worker_of(client, "kept")
+        before = status_of(client, worker)
+        os.kill(before["pid"], signal.SIGKILL)
+        wait_until(lambda: status_of(client, worker)["restarts"] > before["restarts"], "its end")
+        fifteen_frames(client)
+        client.move_stream("kept", "1" if worker == "0" else "0")
+        fifteen_frames(client)
     assert daemon.stop() == 0
-    recorded = daemon.path.parent / "recorded"
-    assert main(["replay", str(recorded), "--recompute", "--json"]) == 0
-    for stream in json.loads(capsys.readouterr().out):
-        print(stream)
-        assert stream["frames"] == stream["same_bytes"] > 50
+    daemon.start()
+    with daemon.client() as client:
+        fifteen_frames(client)
+        client.remove_stream("kept")
+    assert daemon.stop() == 0
+    main(["replay", str(tmp_path), "--recompute", "--json"])
+    (again,) = json.loads(capsys.readouterr().out)
+    daemon.start()
+    assert again["frames"] == again["same_bytes"] > 45, again
+    # A worker that is killed leaves about a second of pictures unwritten, and up to the snapshot
+    # after a move its objects are in no file.
+    assert again["missing"] < 15 and again["underived"] < 15
+    put_back = "objects were put back from outside the recording"
+    for reason in again["reasons"]:
+        assert reason == put_back or reason.endswith("is not in the video")
