@@ -268,7 +268,7 @@ def prepare(page: Path, folder: Path) -> None:
     for text in prompts:
         (folder / "prompts.json").write_text(text)
     address = folder / "door.url"
-    address.write_text(f"lavfi:testsrc2=size={WIDTH}x{HEIGHT}:rate=5\n")
+    address.write_text(f"lavfi:testsrc2=size={WIDTH}x{HEIGHT}:rate=5,realtime\n")
     address.chmod(0o600)
 
 

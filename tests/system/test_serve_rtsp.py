@@ -128,12 +128,14 @@ def test_objects_outlive_a_camera_that_goes_and_comes_back(
         client.add_stream("camera", camera.url, stall_timeout_s=5.0)
         receive(client, lambda result: True)
         object_id = client.prompt("camera", box=BOX, label="rabbit").object.id
-        before = receive(client, lambda result: bool(result.objects))
+        receive(client, lambda result: bool(result.objects))
         camera.kill()
         killed_s = time.monotonic()
         wait_for(lambda: client.streams()[0].state is StreamState.RETRYING, "the loss")
         camera.start()
-        after = receive(client, lambda r: r.message.frame.seq > before.message.frame.seq + 5)
+        wait_for(lambda: client.streams()[0].reconnects == 1, "the camera again")
+        waited = receive(client, lambda result: True)  # it may be of before
+        after = receive(client, lambda r: r.message.frame.seq > waited.message.frame.seq + 5)
         print(f"masks again {time.monotonic() - killed_s:.1f} s after the camera's end")
         (info,) = client.streams()
         assert (info.state, info.reconnects) == (StreamState.RUNNING, 1)
