@@ -70,6 +70,7 @@ def test_a_destination_that_takes_nothing_any_more_is_given_up(
         os.close(ends[1])
 
 
+@pytest.mark.slow
 def test_a_playlist_keeps_half_a_minute(tmp_path: Path) -> None:
     sending = Sender(parse_destination(str(tmp_path / "x.m3u8")), BITRATE)
     wait_until(lambda: sending.send(PICTURE, Fraction(0)) or sending.sent)
@@ -107,6 +108,7 @@ def has_sent(sending: Sender) -> bool:
     return sending.sent > 0
 
 
+@pytest.mark.slow
 def test_a_server_of_rtsps_must_have_a_certificate_that_is_trusted(tmp_path: Path) -> None:
     """It is told the path, often the key to publish, only then."""
     self_signed(tmp_path / "cert.pem", tmp_path / "key.pem", alternative="DNS:localhost")

@@ -115,6 +115,7 @@ def test_masks_of_a_smaller_picture_cover_all_that_they_touch() -> None:
     assert scene.box(scene.shown[0]) == (16.5, 10.5, 17.0, 11.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("argv", "said"),
     [
@@ -135,6 +136,7 @@ def test_wrong_usage_is_one_line(
     assert line.startswith(f"trackd: error: {said}")
 
 
+@pytest.mark.slow
 def test_a_place_that_cannot_be_written_is_one_line(
     fake: FakeDaemon, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -130,6 +130,7 @@ def test_an_output_that_cannot_be_written_leaves_prompts_and_settings(
     assert {path: path.read_bytes() for path in kept} == kept
 
 
+@pytest.mark.slow
 def test_a_source_that_was_exchanged_is_not_exported(capsys: pytest.CaptureFixture[str]) -> None:
     command = ["track", "discs.mp4", "--box", BOX, "--project", "p", "--quiet"]
     assert main(command) == 0

@@ -173,6 +173,7 @@ def test_what_is_no_endpoint_is_said_to_be_none(control: str) -> None:
 # --- keys
 
 
+@pytest.mark.slow
 def test_only_the_right_keys_open_the_door(tmp_path: Path) -> None:
     server = write_keys(tmp_path / "server", "server")
     allowed = write_keys(tmp_path / "clients", "allowed")

@@ -171,6 +171,7 @@ def test_a_request_whose_reply_is_late_is_done_once() -> None:
         late.set_result({})
 
 
+@pytest.mark.slow
 def test_a_lost_request_is_sent_again_under_its_id_and_name() -> None:
     seen: list[tuple[bytes, str]] = []
 

@@ -163,6 +163,7 @@ print("received" if socket.poll(int(sys.argv[2])) else "silence")
 """
 
 
+@pytest.mark.slow
 def test_the_requests_of_other_users_are_not_done() -> None:
     handle, authenticator = Recording(), LocalUserAuthenticator()
     with running(handle, security=authenticator) as control:
@@ -254,6 +255,7 @@ def test_what_is_no_connection_is_nobodys(tmp_path: Path) -> None:
 # --- files in place of ports
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="no such sockets on Windows")
 def test_a_socket_file_is_for_its_owner_and_its_peer_is_known(tmp_path: Path) -> None:
     path, handle = tmp_path / "control", Recording()

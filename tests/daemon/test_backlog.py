@@ -162,6 +162,7 @@ def test_subscribers_that_do_not_read_are_closed_where_too_much_is_kept_for_them
         authenticator.stop()
 
 
+@pytest.mark.slow
 def test_a_message_without_end_is_closed_and_others_are_answered() -> None:
     authenticator = LocalUserAuthenticator()
     authenticator.most_unread_bytes = 4 * MIB
@@ -203,6 +204,7 @@ def test_what_clients_sent_and_was_answered_is_not_held() -> None:
         assert authenticator.refused_for["unread"] == 0
 
 
+@pytest.mark.slow
 def test_what_keys_add_to_each_part_is_not_held(tmp_path: Path) -> None:
     keys, messages, parts = Keyring(tmp_path), 40, 500
     options = keys.add("alice", "admin")
@@ -226,6 +228,7 @@ def test_what_keys_add_to_each_part_is_not_held(tmp_path: Path) -> None:
         wait_until(lambda: authenticator.unread_bytes == 0)
 
 
+@pytest.mark.slow
 def test_who_does_not_read_is_not_answered_until_it_does() -> None:
     def much(_: Request) -> dict[str, Any]:
         return {"much": "x" * 100_000}

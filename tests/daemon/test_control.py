@@ -334,6 +334,7 @@ def test_a_request_that_takes_too_long_is_cancelled_and_answered() -> None:
         assert len(handle.futures) == 1
 
 
+@pytest.mark.slow
 def test_a_client_that_does_not_read_delays_nobody() -> None:
     def handle(_: Request) -> dict[str, Any]:
         return {"much": "x" * 100_000}

@@ -108,6 +108,7 @@ def test_a_client_is_let_in_by_its_key_and_known_by_its_file(authenticator):
     assert authenticator.knock(authenticator.client_keys("viewer")) == "viewer"
 
 
+@pytest.mark.slow
 def test_the_wrong_keys_get_nothing_and_the_right_ones_still_do(authenticator):
     viewer = authenticator.client_keys("viewer")
     stranger = authenticator.client_keys("stranger", allowed=False)
@@ -120,6 +121,7 @@ def test_the_wrong_keys_get_nothing_and_the_right_ones_still_do(authenticator):
     assert authenticator.knock(viewer) == "viewer"
 
 
+@pytest.mark.slow
 def test_keys_may_come_and_go_while_the_daemon_runs(authenticator):
     viewer = authenticator.client_keys("viewer")
     assert authenticator.knock(viewer) == "viewer"
@@ -170,6 +172,7 @@ def test_without_an_authenticator_nobody_is_let_in(authenticator):
     assert authenticator.knock(viewer, wait_ms=_NOTHING_MS) is None
 
 
+@pytest.mark.slow
 def test_a_refused_client_is_told_to_the_log_once_however_often_it_tries(authenticator, caplog):
     stranger = authenticator.client_keys("stranger", allowed=False)
     with caplog.at_level(logging.WARNING):

@@ -45,6 +45,7 @@ def test_a_draft_is_in_no_message_no_list_and_no_event(stream: Stream) -> None:
     assert stream.told() == []
 
 
+@pytest.mark.slow
 def test_what_is_accepted_is_as_if_it_had_never_been_a_draft(stream: Stream) -> None:
     plain = Stream()
     plain.see(10, 11, 12)

@@ -67,6 +67,7 @@ def test_rle_of_the_box_is_the_text_that_pycocotools_writes_for_the_frame(mask_h
     assert rle.counts == official["counts"].decode()
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(masks(), st.sampled_from(["rle", "bits", "labelmap-png"]))
 def test_a_mask_survives_every_encoding_that_keeps_holes(mask_hw, encoding):
@@ -77,6 +78,7 @@ def test_a_mask_survives_every_encoding_that_keeps_holes(mask_hw, encoding):
     assert np.array_equal(masks_hw[5], mask_hw)
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(masks())
 def test_polygons_give_the_mask_with_its_holes_filled(mask_hw):

@@ -202,6 +202,7 @@ def test_who_sends_a_byte_now_and_then_is_closed_as_well(daemon, monkeypatch):
                 time.sleep(0.1)
 
 
+@pytest.mark.slow
 def test_who_does_not_take_its_reply_is_closed(daemon, monkeypatch):
     monkeypatch.setattr(daemon_http, "TIMEOUT_S", 0.3)
     monkeypatch.setattr(daemon_http, "choose_encoder", lambda _: (lambda _: b"x" * 2**25, "text"))

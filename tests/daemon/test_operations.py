@@ -349,6 +349,7 @@ def test_a_command_that_fails_fails_its_reply() -> None:
         made.result()
 
 
+@pytest.mark.slow
 def test_snapshots_are_saved_and_restored_where_there_is_a_folder() -> None:
     snapshots = FakeSnapshots()
     daemon = Daemon(snapshots)

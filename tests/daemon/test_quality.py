@@ -75,6 +75,7 @@ def run(levels: tuple[ComputeBudget, ...]) -> Run:
 SLOW = Machine(encode_s=0.020, object_s=0.012)
 
 
+@pytest.mark.slow
 def test_the_ladder_gives_up_memories_then_turns_then_size(
     levels: tuple[ComputeBudget, ...],
 ) -> None:

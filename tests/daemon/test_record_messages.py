@@ -98,6 +98,7 @@ def test_each_note_of_a_segment_begins_a_file_and_ends_the_one_before(
             ]
 
 
+@pytest.mark.slow
 def test_a_stream_that_is_removed_has_its_last_event(
     recorder: MessageRecorder, tmp_path: Path
 ) -> None:
@@ -139,7 +140,10 @@ def test_a_pre_roll_has_its_messages_however_many_there_are(tmp_path: Path) -> N
 
 
 @pytest.mark.slow
-def test_messages_without_a_segment_are_bounded_in_bytes(tmp_path: Path) -> None:
+def test_messages_without_a_segment_are_bounded_in_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(messages, "_FLUSH_EVERY_S", 0.01)
     recorder = MessageRecorder()
     recorder.add("cam", RecordSettings(dir=tmp_path))
     for index in range(100):

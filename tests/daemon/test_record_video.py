@@ -49,6 +49,7 @@ def test_segments_begin_on_key_frames_and_hold_every_picture_once(
     assert videos(tmp_path)[0].stat().st_mode & 0o077 == 0
 
 
+@pytest.mark.slow
 def test_a_source_that_is_opened_again_begins_a_segment(clip: Path, tmp_path: Path) -> None:
     taken = Taken(tmp_path, segment_s=60)
     taken.play(clip)
@@ -84,6 +85,7 @@ class Disk:
         return os.write(descriptor, data[: self.room - used])
 
 
+@pytest.mark.slow
 def test_on_a_full_disk_the_oldest_segments_go(clip: Path, tmp_path: Path) -> None:
     taken = Taken(tmp_path / "first", segment_s=1)
     taken.play(clip)
@@ -98,6 +100,7 @@ def test_on_a_full_disk_the_oldest_segments_go(clip: Path, tmp_path: Path) -> No
     assert taken.names == ["record.started"]
 
 
+@pytest.mark.slow
 def test_where_nothing_is_left_to_remove_recording_stops_and_says_so(
     clip: Path, tmp_path: Path
 ) -> None:

@@ -233,6 +233,7 @@ def test_describe_tells_the_client_its_role(served: Served) -> None:
             assert ask(client, "describe")["result"]["role"] == role
 
 
+@pytest.mark.slow
 def test_a_role_that_changes_counts_at_the_next_request(served: Served) -> None:
     with served.client("anna", "watch") as client:
         assert code(ask(client, "prompt")) == "forbidden"
@@ -242,6 +243,7 @@ def test_a_role_that_changes_counts_at_the_next_request(served: Served) -> None:
         becomes(lambda: code(ask(client, "prompt")) == "forbidden")
 
 
+@pytest.mark.slow
 def test_a_removed_key_is_refused_on_the_connection_that_it_had(served: Served) -> None:
     with served.client("anna", "admin") as client, served.client("ben", "watch") as other:
         first = ask(client, "stream.pause", "once")
@@ -258,6 +260,7 @@ def test_a_removed_key_is_refused_on_the_connection_that_it_had(served: Served) 
         assert code(ask(other, "ping")) == "ok"
 
 
+@pytest.mark.slow
 def test_another_key_of_the_same_name_is_another_client(served: Served, tmp_path: Path) -> None:
     """As after a key was lost and a new one made."""
     with served.client("anna", "admin") as client:
@@ -392,6 +395,7 @@ def test_a_stream_that_comes_later_is_seen_by_those_who_may(keys: Keyring) -> No
         assert received_until(socket, "yard-2", 2) <= {"yard-1", "yard-2"}
 
 
+@pytest.mark.slow
 def test_a_stream_whose_name_goes_on_where_another_ends_stays_hidden(keys: Keyring) -> None:
     """To ZeroMQ a subscription to masks.cam1 is one to masks.cam10 as well."""
     narrow = keys.add("narrow", "watch")
@@ -434,6 +438,7 @@ def test_previews_of_a_size_are_those_of_the_streams_that_a_key_may_see(keys: Ke
         assert (sent["frames-medium"], sent["frames-small"]) == (0, 0)
 
 
+@pytest.mark.slow
 def test_a_removed_key_receives_nothing_more_and_others_do(keys: Keyring) -> None:
     anna, ben = keys.add("anna", "watch"), keys.add("ben", "watch")
     with (

@@ -321,6 +321,7 @@ class TestCommands:
         daemon.wait_for(3)
         assert [len(one.result.objects) for one in daemon.tracked] == [0, 1, 1]
 
+    @pytest.mark.slow
     def test_commands_without_end_do_not_hold_up_the_frames(self, daemon: Daemon) -> None:
         def ask_again(_: object) -> None:
             with contextlib.suppress(RequestError):  # the scheduler is stopped
@@ -333,6 +334,7 @@ class TestCommands:
         daemon.wait_for(2)
         assert daemon.order() == [("cam", 10), ("cam", 11)]
 
+    @pytest.mark.slow
     def test_a_correction_of_an_old_frame_lets_each_other_stream_go_on_at_every_frame(
         self, daemon: Daemon, held_step: tuple[threading.Event, threading.Event]
     ) -> None:

@@ -80,6 +80,7 @@ def test_a_loop_begins_again_and_numbers_go_on(clip: Path) -> None:
     assert cam.names == [EventName.STREAM_CONNECTING, EventName.STREAM_RUNNING]
 
 
+@pytest.mark.slow
 def test_a_file_at_its_own_pace_is_as_a_camera(clip: Path) -> None:
     with watched(str(clip), realtime=True, loop=True) as cam:
         taken = cam.take(1)
@@ -106,6 +107,7 @@ def test_a_missing_file_fails_for_good_until_it_is_asked_for_again(
         assert cam.supervisor.status().error == ""
 
 
+@pytest.mark.slow
 def test_a_file_that_vanishes_while_it_is_looped_fails_for_good(clip: Path) -> None:
     with watched(str(clip), loop=True) as cam:
         cam.take(13)
@@ -266,6 +268,7 @@ def hanging(tmp_path: Path) -> Iterator[Watched]:
         wait_until(lambda: not readers(), "all readers back")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
 def test_readers_that_hang_in_ffmpeg_are_left_behind_but_not_without_end(tmp_path: Path) -> None:
     with hanging(tmp_path) as cam:
@@ -312,6 +315,7 @@ def test_a_pace_takes_the_usual_step_where_times_are_missing_or_jump() -> None:
     assert [pacer.due_s(time_s, 0.0) for time_s in times] == steps
 
 
+@pytest.mark.slow
 def test_frames_that_come_faster_than_the_deadline_are_skipped_and_counted(
     tmp_path: Path,
 ) -> None:

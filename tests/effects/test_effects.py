@@ -292,6 +292,7 @@ def video(name: str, *options: str) -> np.ndarray:
         return np.stack([frame.image for frame in source]).astype(int)
 
 
+@pytest.mark.slow
 def test_the_drawn_video_has_the_overlay_unless_another_effect_is_chosen(folder, monkeypatch):
     plain, overlay = video("plain.mp4"), video("overlay.mp4", "--effect", DEFAULT)
     assert np.array_equal(plain, overlay)

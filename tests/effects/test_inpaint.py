@@ -82,6 +82,7 @@ def test_a_hole_is_filled_as_the_library_does_by_itself(models: Path, name: str,
     assert np.abs(filled_hwc[inside].astype(int) - PICTURE[inside]).mean() > 10
 
 
+@pytest.mark.slow
 def test_a_picture_larger_than_the_model_is_scaled_and_filled_the_same_each_time(
     model: Path, brief: int
 ):
@@ -110,6 +111,7 @@ def test_the_model_sees_what_is_around_a_hole(rows, columns, side, expected):
     assert context(hole, side) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
@@ -134,6 +136,7 @@ def test_other_pipelines_and_code_of_their_own_are_refused(
         check_inpainting(str(tmp_path))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("weights", "pickled"),
     [
@@ -171,6 +174,7 @@ def test_a_model_of_the_catalogue_that_is_not_here_tells_how_to_get_it(
         check_inpainting("sam-vit-base")
 
 
+@pytest.mark.slow
 def test_what_the_safety_checker_objects_to_is_not_shown(
     model: Path, monkeypatch: pytest.MonkeyPatch, brief: int
 ):
@@ -230,6 +234,7 @@ def test_a_plate_is_filled_once_and_carried_on(monkeypatch: pytest.MonkeyPatch, 
     assert plate.notes == (said,)
 
 
+@pytest.mark.slow
 def test_the_command_fills_with_a_model_and_tells_what_is_wrong_before_it_tracks(
     tmp_path: Path,
     model: Path,

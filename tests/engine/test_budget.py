@@ -38,6 +38,7 @@ def only(result: TrackResult) -> ObjectResult:
 
 
 class TestAModelForAnotherSize:
+    @pytest.mark.slow
     def test_it_has_the_very_same_weights(self, model: Model) -> None:
         smaller = resized(model, 192)
         assert smaller.input.size == 192
@@ -45,6 +46,7 @@ class TestAModelForAnotherSize:
         for name, parameter in model.network.module.named_parameters():
             assert theirs[name] is parameter
 
+    @pytest.mark.slow
     def test_it_is_made_once_and_leads_back(self, model: Model) -> None:
         smaller = resized(model, 192)
         assert resized(model, 192) is smaller
@@ -105,6 +107,7 @@ class TestInputSize:
 
 
 class TestFewerMemories:
+    @pytest.mark.slow
     def test_the_newest_are_recalled_beside_the_prompted_one(self, session: Session) -> None:
         session.step(frame(4), ComputeBudget(memories=1))
         memories = session.state.bank.recall(np.array([0]), 5)

@@ -116,6 +116,7 @@ def test_prompts_left_to_replay_keep_the_frames_that_another_lacks() -> None:
     assert held <= session.policy.history_bytes
 
 
+@pytest.mark.slow
 def test_a_frame_that_is_gone_ends_a_replay() -> None:
     session = Session(small_pico())
     run(session, 0, 4)

@@ -14,6 +14,7 @@ from tracker.models.sam2.attention import _pooled_turns
 from tracker.types import Prompt
 
 
+@pytest.mark.slow
 def test_a_pooled_memory_is_a_quarter_of_a_whole_one() -> None:
     model = load_model("pico", device="cpu", dtype="fp32")
     pooled, whole = Session(model), Session(model, OFFICIAL)

@@ -146,6 +146,7 @@ class TestResults:
             one.prefetch(FRAMES[coming])
             assert np.array_equal(only_mask(one.step(FRAMES[i])), only_mask(plain.step(FRAMES[i])))
 
+    @pytest.mark.slow
     def test_a_prompt_means_the_newest_frame(self, model: Model, helper: HelperThread) -> None:
         one = begun(model, helper)
         one.prefetch(FRAMES[2])
@@ -153,6 +154,7 @@ class TestResults:
         assert one.prompt(Prompt(2, mask_hw=square(1))).step == 1
         assert [obj.id for obj in one.step(FRAMES[2]).objects] == [1, 2]
 
+    @pytest.mark.slow
     def test_the_time_ahead_is_told(self, model: Model, helper: HelperThread) -> None:
         one = begun(model, helper)
         one.prefetch(FRAMES[2])

@@ -82,6 +82,7 @@ def test_a_lost_object_comes_back_elsewhere_with_its_id(model: Model) -> None:
     assert iou(back.mask_hw, np.roll(square(), (30, -45), (0, 1))) > 0.9
 
 
+@pytest.mark.slow
 def test_its_like_is_not_taken_for_a_lost_object(model: Model) -> None:
     session, trusting = begun(model), begun(model, replace(POLICY, redetect=False))
     for one in (session, trusting):

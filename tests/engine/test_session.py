@@ -81,6 +81,7 @@ def test_clicks_on_one_frame_add_up_and_a_box_starts_afresh(model: Model) -> Non
     session.prompt(Prompt(1, ((70.0, 60.0),), (1,)))
 
 
+@pytest.mark.slow
 def test_a_label_stays_until_it_is_changed(session: Session) -> None:
     session.step(frame())
     session.prompt(Prompt(1, mask_hw=SQUARE, label="a"))

@@ -144,12 +144,14 @@ def test_an_empty_session_can_be_saved(model: Model, tmp_path: Path) -> None:
     assert restored.step(frame(0)).step == 0
 
 
+@pytest.mark.slow
 def test_other_weights_are_refused(quick_session: Session, tmp_path: Path) -> None:
     quick_session.save(tmp_path / "s")
     with pytest.raises(SnapshotError, match="other weights"):
         Session.load(tmp_path / "s", replace(small_pico(), fingerprint="another"))
 
 
+@pytest.mark.slow
 def test_an_input_of_another_size_is_refused(quick_session: Session, tmp_path: Path) -> None:
     quick_session.save(tmp_path / "s")
     model = small_pico()
@@ -158,6 +160,7 @@ def test_an_input_of_another_size_is_refused(quick_session: Session, tmp_path: P
         Session.load(tmp_path / "s", larger)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("keep", [0, 5, 200, 5000, -1])
 def test_a_damaged_snapshot_is_told(quick_session: Session, tmp_path: Path, keep: int) -> None:
     quick_session.save(tmp_path / "s")
@@ -166,6 +169,7 @@ def test_a_damaged_snapshot_is_told(quick_session: Session, tmp_path: Path, keep
         Session.load(tmp_path / "s", small_pico())
 
 
+@pytest.mark.slow
 def test_a_snapshot_of_another_version_is_told(quick_session: Session, tmp_path: Path) -> None:
     quick_session.save(tmp_path / "s")
     data = (tmp_path / "s").read_bytes()
@@ -250,6 +254,7 @@ def test_a_snapshot_of_an_earlier_version_goes_on(
     assert_equal(without_identity(ours), without_identity(theirs))
 
 
+@pytest.mark.slow
 def test_a_snapshot_with_a_policy_that_nobody_knows_is_refused(
     quick_session: Session, tmp_path: Path
 ) -> None:
@@ -266,6 +271,7 @@ def test_a_missing_snapshot_is_told(model: Model, tmp_path: Path) -> None:
         Session.load(tmp_path / "s", model)
 
 
+@pytest.mark.slow
 def test_a_write_that_fails_keeps_the_snapshot_before(
     quick_session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -52,6 +52,7 @@ def test_mots_pngs_hold_class_and_id(tmp_path: Path):
     assert first[:5] == ["1", "2001", "2", str(HEIGHT), str(WIDTH)]
 
 
+@pytest.mark.slow
 def test_yolo_keeps_the_last_frames_for_validation(tmp_path: Path):
     export("yolo-seg", tmp_path / "out", yolo_val=0.3)
     val = ["images/val/00005.jpg", "labels/val/00005.txt"]
@@ -64,6 +65,7 @@ def test_yolo_keeps_the_last_frames_for_validation(tmp_path: Path):
     assert all(0 <= float(number) <= 1 for number in numbers)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shapes", ["polygon", "mask"])
 def test_cvat_tracks_say_when_an_object_is_out_of_sight(tmp_path: Path, shapes: str):
     export("cvat", tmp_path / "out.xml", shapes=shapes)
@@ -235,6 +237,7 @@ def test_what_a_format_cannot_hold_is_refused_first(tmp_path, name, labels, sett
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "file", "lines"),
     [

@@ -92,6 +92,7 @@ def test_frames_times_sound_and_colours_are_those_of_the_source(folder: Path, ou
     assert titles["title"] == TITLE
 
 
+@pytest.mark.slow
 def test_the_sound_begins_with_the_first_frame_of_a_range(folder: Path):
     write_source(folder / "clip.mp4")
     argv = ["--box", "1:10,14,30,34@4", "--quiet", "--start", "4", "--stop", "9"]
@@ -102,6 +103,7 @@ def test_the_sound_begins_with_the_first_frame_of_a_range(folder: Path):
     assert sound["times"][-1] == pytest.approx(0.2, abs=0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rotation_deg", [90, 180, 270])
 def test_the_rotation_is_kept_and_the_picture_upright(folder: Path, rotation_deg: int):
     write_source(folder / "clip.mp4", rotation_deg)
@@ -123,6 +125,7 @@ def test_the_rotation_is_kept_and_the_picture_upright(folder: Path, rotation_deg
     assert np.abs(shown[y, x].astype(int) - upright[y, x]).max() < 40
 
 
+@pytest.mark.slow
 def test_cutouts_have_alpha_as_mov_and_as_pngs(folder: Path):
     write_source(folder / "clip.mp4")
     argv = ["--effect", "cutout", "--out", "out.mov", "--export", "png:pngs"]
@@ -143,6 +146,7 @@ def test_cutouts_have_alpha_as_mov_and_as_pngs(folder: Path):
             assert np.abs(rgba[y + 10, x + 10, :3].astype(int) - (220, 30, 30)).max() < 25
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="needs ffmpeg")
 def test_cutouts_have_alpha_as_webm(folder: Path):
     write_source(folder / "clip.mp4")
@@ -208,6 +212,7 @@ def track_sound(capsys: pytest.CaptureFixture[str], out: str) -> tuple[dict, lis
     return probe(Path(out), "a"), json.loads(capsys.readouterr().out)["notes"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("codec", "layout", "out", "expected"),
     [
@@ -228,6 +233,7 @@ def test_sound_that_a_container_refuses_is_encoded_again_as_mono_or_stereo(
     assert notes == []
 
 
+@pytest.mark.slow
 def test_sound_of_an_unknown_codec_is_left_out(folder, capsys):
     with_sound(folder / "clip.mkv", "pcm_s16le", "stereo")
     content = (folder / "clip.mkv").read_bytes()
@@ -238,6 +244,7 @@ def test_sound_of_an_unknown_codec_is_left_out(folder, capsys):
     assert notes == ["sound is left out: FFmpeg does not know its codec"]
 
 
+@pytest.mark.slow
 def test_a_damaged_packet_of_sound_costs_that_packet(folder, capsys):
     with_sound(folder / "clip.mkv", "aac", "stereo")
     with av.open(str(folder / "clip.mkv")) as container:
@@ -251,6 +258,7 @@ def test_a_damaged_packet_of_sound_costs_that_packet(folder, capsys):
     assert notes == ["1 packet of sound left out: damaged, or without a time of its own"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("out", ["out.mp4", "out.webm"])
 def test_packets_of_sound_without_a_time_are_left_out(folder, capsys, monkeypatch, out: str):
     from streams import source_extras

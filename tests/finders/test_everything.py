@@ -126,6 +126,7 @@ def test_pictures_of_few_pixels_are_no_fault(size):
     assert all(mask.mask_hw.shape == size for mask in masks)
 
 
+@pytest.mark.slow
 def test_masks_are_upsampled_in_pieces(monkeypatch: pytest.MonkeyPatch):
     from tracker.finders import automatic_masks
 

@@ -82,6 +82,7 @@ def test_grounding_dino_gives_the_boxes_of_the_library(models: Path, family: str
     assert set(labels) == {*PHRASES, None}
 
 
+@pytest.mark.slow
 def test_owlv2_gives_the_boxes_and_labels_of_the_library(models: Path):
     folder = tiny.make(tiny.owlv2, models / "owlv2")
     found = TextFinder(CPU, TextSettings(model=str(folder), **ALL)).find(picture(0), PHRASES)
@@ -124,6 +125,7 @@ def test_omdet_turbo_gives_the_boxes_and_labels_of_the_library(models: Path):
     assert labels == [expected["text_labels"][i] for i in order]
 
 
+@pytest.mark.slow
 def test_a_detector_gives_the_boxes_and_classes_of_the_library(models: Path):
     folder = tiny.make(tiny.yolos, models / "yolos")
     finder = make_detector(CPU, DetectorSettings(model=str(folder), threshold=0.0))
@@ -241,6 +243,7 @@ def test_words_that_were_found_name_the_closest_phrase(words, phrase):
     assert closest_phrase(words, ("red car", "cat")) == phrase
 
 
+@pytest.mark.slow
 def test_a_command_finds_by_words(models: Path, tmp_path: Path, capsys):
     folder = tiny.make(tiny.owlv2, models / "owlv2-cli")
     photo = tmp_path / "photo.png"

@@ -73,6 +73,7 @@ def serving(folder: Path, places: Places, **keys: Path) -> Iterator[Directory]:
         directory.stop()
 
 
+@pytest.mark.slow
 def test_a_subscription_follows_its_stream(tmp_path: Path) -> None:
     places = Places()
     with (
@@ -124,6 +125,7 @@ def test_requests_follow_their_stream(tmp_path: Path) -> None:
                 client.ping()
 
 
+@pytest.mark.slow
 def test_a_request_goes_to_the_owner_of_before_while_the_head_is_dead(tmp_path: Path) -> None:
     places = Places()
     with daemon() as fake:

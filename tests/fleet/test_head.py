@@ -45,6 +45,7 @@ def test_waits_for_a_stream_that_no_node_takes_grow_to_a_limit() -> None:
     assert waits_s == [1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0]
 
 
+@pytest.mark.slow
 def test_a_stream_that_its_node_refuses_waits(fakes: tuple[FakeDaemon, FakeDaemon]) -> None:
     one, _ = fakes
     head = head_of(one)

@@ -33,6 +33,7 @@ def prompts(folder: Path, *argv: str) -> dict:
     return json.loads(out.read_text())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "importer", "settings"), ROUND_TRIPS)
 def test_a_round_trip_gives_every_mask_back(tmp_path: Path, name, importer, settings):
     spec = EXPORTERS.find(name)
@@ -59,6 +60,7 @@ def test_a_round_trip_gives_every_mask_back(tmp_path: Path, name, importer, sett
         assert [(r.frame, r.object_id) for r in content.removals] == [(2, 2)]
 
 
+@pytest.mark.slow
 def test_frames_are_chosen_by_number_and_first(tmp_path: Path):
     export("cvat", tmp_path / "a.xml")
     for choice, frames in (("first", {0}), ("1,4-5", {1, 4, 5}), ("0-5:3", {0, 3})):
@@ -79,6 +81,7 @@ def test_shapes_between_keyframes_are_taken_where_frames_name_them(tmp_path: Pat
     assert [entry["frame"] for entry in some["objects"][0]["prompts"]] == [5, 10049]
 
 
+@pytest.mark.slow
 def test_a_picture_of_a_label_that_is_too_large_is_one_line(tmp_path: Path, capsys, monkeypatch):
     export("yolo-seg", tmp_path / "out")
     monkeypatch.setattr("PIL.Image.MAX_IMAGE_PIXELS", 100)
@@ -87,6 +90,7 @@ def test_a_picture_of_a_label_that_is_too_large_is_one_line(tmp_path: Path, caps
     assert "not a readable picture" in line
 
 
+@pytest.mark.slow
 def test_a_label_that_is_no_number_is_one_line(tmp_path: Path, capsys):
     export("yolo-seg", tmp_path / "out")
     (first, *_) = sorted((tmp_path / "out").glob("labels/*/*.txt"))

@@ -174,6 +174,7 @@ def test_the_trunk_of_efficienttam_is_that_of_vitdet(models: dict[str, Model]) -
     torch.testing.assert_close(ours_1chw, theirs_1chw, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_efficienttam_is_read_by_the_names_of_its_authors(
     weights: dict[str, Path], models: dict[str, Model], tmp_path: Path
 ) -> None:
@@ -225,6 +226,7 @@ class TestRefusals:
             load_model("edgetam", checkpoint=pico, device="cpu")
         assert "missing " in str(error.value) and "\n" not in str(error.value)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         "content",
         ["{", "[]", '{"model_type": "edgetam_video", "num_maskmem": "seven"}', "x" * (1 << 21)],
@@ -238,6 +240,7 @@ class TestRefusals:
             load_model("edgetam", checkpoint=tmp_path, device="cpu")
         assert "\n" not in str(error.value)
 
+    @pytest.mark.slow
     def test_a_trunk_on_a_hub(self, weights: dict[str, Path], tmp_path: Path) -> None:
         """timm would ask the hub what it is, even for its architecture alone."""
         config = json.loads((weights["edgetam"] / "config.json").read_text())

@@ -276,6 +276,7 @@ class TestFallbacks:
         assert self.check(ours, theirs, ComputeBudget(input_size=96)) == 0
         assert self.check(ours, theirs) == 3
 
+    @pytest.mark.slow
     def test_distractors_are_looked_for_eagerly(self) -> None:
         policy = replace(ALL_FRAMES, keep_memories="distractors")
         assert self.check(*self.sessions(1, policy)) == 2  # image encoder, memory encoder
@@ -291,6 +292,7 @@ def buffer_bytes(model: Model) -> int:
 
 
 class TestNetwork:
+    @pytest.mark.slow
     def test_without_graphs_it_is_the_network(self) -> None:
         plain = small_pico()
         assert isinstance(plain.network, PixelModel)
@@ -410,6 +412,7 @@ class FullDevice:
 
 
 class TestLoading:
+    @pytest.mark.slow
     def test_a_cpu_tracks_with_the_network_itself(self) -> None:
         model = load_model("pico", device="cpu", dtype="fp32")
         assert isinstance(model.network, Sam2Model)

@@ -103,6 +103,7 @@ def test_the_model_card_states_the_number_of_parameters() -> None:
     assert f"{count:,}" in PICO_CONFIG.with_suffix(".md").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cls", [SAM2Base, SAM2VideoPredictor])
 def test_both_classes_get_the_settings_of_the_official_video_predictor(cls: type) -> None:
     for network in (
@@ -116,6 +117,7 @@ def test_both_classes_get_the_settings_of_the_official_video_predictor(cls: type
         assert network.sam_mask_decoder.dynamic_multimask_stability_thresh == 0.98
 
 
+@pytest.mark.slow
 def test_extra_settings_reach_the_class() -> None:
     spec = find_spec("sam2.1-tiny")
     network = build_official(spec, SAM2VideoPredictor, image_size=SMALL, fill_hole_area=8)
@@ -150,6 +152,7 @@ def test_every_official_entry_has_a_configuration(name: str) -> None:
     assert spec.url.endswith("/" + spec.filename)
 
 
+@pytest.mark.slow
 def test_hydra_initialised_by_the_caller_does_not_matter(tmp_path: Path) -> None:
     GlobalHydra.instance().clear()
     try:
@@ -190,6 +193,7 @@ def test_a_given_checkpoint_may_be_safetensors(
     assert torch.equal(model.network.module.no_mem_embed, tiny_state["no_mem_embed"])
 
 
+@pytest.mark.slow
 def test_another_pico_needs_other_files_only(tmp_path: Path) -> None:
     """Another trunk, width, size and number of memories: no code changes."""
     content = json.loads(PICO_CONFIG.read_text())

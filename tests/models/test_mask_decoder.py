@@ -73,6 +73,7 @@ def asker(
     return ask
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("three_masks", [True, False])
 @pytest.mark.parametrize(("objects", "points"), [(1, 1), (3, 1), (2, 5)])
 def test_it_equals_the_original(

@@ -78,6 +78,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
+@pytest.mark.slow
 def test_a_process_that_is_killed_leaves_what_it_committed(tmp_path: Path) -> None:
     path = tmp_path / "results.sqlite"
     root = str(Path(__file__).parents[2])

@@ -3,6 +3,8 @@
 from itertools import pairwise
 from pathlib import Path
 
+import pytest
+
 from tracker.project.snapshots import Snapshots
 
 SIZE_BYTES = 100
@@ -17,6 +19,7 @@ def kept(folder: Path) -> list[int]:
     return sorted(int(path.stem) for path in folder.iterdir())
 
 
+@pytest.mark.slow
 def test_where_they_have_no_room_those_that_are_left_lie_evenly(tmp_path: Path) -> None:
     room, frames = 12, 18_000
     snapshots = Snapshots(tmp_path, max_bytes=room * SIZE_BYTES)

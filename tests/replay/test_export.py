@@ -116,6 +116,7 @@ def test_what_is_not_sent_is_null_in_parquet(
     assert table["score"].null_count == 0
 
 
+@pytest.mark.slow
 def test_a_label_map_is_as_it_was_sent(clip: Path, tmp_path: Path) -> None:
     run = RecordedRun(clip, tmp_path, every=5, commands={0: [PROMPT]}, encoding="labelmap-png")
     export(tmp_path / "cam", davis=tmp_path / "davis")
@@ -128,6 +129,7 @@ def test_a_label_map_is_as_it_was_sent(clip: Path, tmp_path: Path) -> None:
         assert ids_hw.any() == (index > 0)
 
 
+@pytest.mark.slow
 def test_a_part_is_chosen_by_seconds_or_by_utc(
     recorded: tuple[Path, RecordedRun], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -158,6 +160,7 @@ def test_a_part_is_chosen_by_seconds_or_by_utc(
     assert not (tmp_path / "none.json").exists()
 
 
+@pytest.mark.slow
 def test_what_was_cut_short_is_used_as_far_as_it_goes(
     recorded: tuple[Path, RecordedRun], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -186,6 +189,7 @@ def test_what_was_cut_short_is_used_as_far_as_it_goes(
     assert f"{segments[1].stem}: no masks, the .mcap is missing" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_run_that_is_stopped_leaves_a_whole_file(
     recorded: tuple[Path, RecordedRun], tmp_path: Path
 ) -> None:

@@ -64,6 +64,7 @@ def found(folder: Path, numbers: list[int], apart_ns: int = APART_NS) -> list[in
     return seen
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "numbers",
     [
@@ -77,6 +78,7 @@ def test_a_picture_is_of_the_pass_that_the_frame_came_in(folder: Path, numbers: 
     assert found(folder, numbers) == numbers
 
 
+@pytest.mark.slow
 def test_a_picture_that_is_not_there_costs_no_other(folder: Path) -> None:
     videos = sorted(folder.glob("*.mp4"))
     content = videos[2].read_bytes()
@@ -89,6 +91,7 @@ def test_a_picture_that_is_not_there_costs_no_other(folder: Path) -> None:
         videos[2].write_bytes(content)
 
 
+@pytest.mark.slow
 def test_what_a_crash_left_unwritten_is_not_taken_from_the_pass_after_it(tmp_path: Path) -> None:
     """Four seconds later the source has the same times again."""
     apart_ns = 4 * 10**9

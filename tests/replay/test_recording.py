@@ -40,6 +40,7 @@ SENT = [
 ]
 
 
+@pytest.mark.slow
 def test_a_replay_sends_the_same_bytes_in_the_same_order(tmp_path: Path) -> None:
     record(tmp_path, SENT)
     with (

@@ -67,6 +67,7 @@ def test_masks_equal_those_of_the_library(tmp_path: Path, build, names):
     assert found.masks_nhw.any()
 
 
+@pytest.mark.slow
 def test_a_picture_is_prepared_and_encoded_once_for_all_prompts(tmp_path: Path, monkeypatch):
     segmenter = TransformersSam(tiny.make(tiny.sam, tmp_path / "sam"), CPU)
     network, processor = segmenter._network, segmenter._processor

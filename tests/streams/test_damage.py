@@ -484,6 +484,7 @@ def mjpeg_camera(is_bad: Any) -> Iterator[str]:
         thread.join()
 
 
+@pytest.mark.slow
 def test_a_camera_with_bad_pictures_goes_on() -> None:
     with mjpeg_camera(lambda number: number % 7 == 3) as url, watched(url) as cam:
         taken = [cam.take(1)[0] for _ in range(30)]
@@ -494,6 +495,7 @@ def test_a_camera_with_bad_pictures_goes_on() -> None:
     assert len(taken) == 30
 
 
+@pytest.mark.slow
 def test_a_camera_of_which_no_picture_can_be_decoded_fails_in_time() -> None:
     with (
         mjpeg_camera(lambda number: number > 3) as url,

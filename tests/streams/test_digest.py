@@ -169,6 +169,7 @@ def test_of_a_large_folder_a_bounded_part_is_read(tmp_path, monkeypatch):
     assert digest(str(tmp_path)) != before
 
 
+@pytest.mark.slow
 def test_a_file_exchanged_on_pythons_own_server_has_another_digest(tmp_path):
     path = tmp_path / "clip.mp4"
     content = noise(300_000)
@@ -184,6 +185,7 @@ def test_a_file_exchanged_on_pythons_own_server_has_another_digest(tmp_path):
         assert digest(url) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("handler", [Handler, PartsHandler])
 def test_of_a_large_file_on_a_server_the_head_counts_and_the_tail_where_it_gives_parts(
     tmp_path, monkeypatch, handler

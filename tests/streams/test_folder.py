@@ -128,6 +128,7 @@ def test_a_pattern_takes_the_files_that_match_by_number(tmp_path: Path) -> None:
     assert levels(str(tmp_path / "shot_%d.png")) == [200]
 
 
+@pytest.mark.slow
 def test_a_video_made_into_a_folder_keeps_its_pictures(tmp_path: Path) -> None:
     with open_source(str(big_buck_bunny())) as video:
         originals = [frame.image for frame, _ in zip(video, range(3), strict=False)]

@@ -217,6 +217,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_certificate_is_checked_unless_told_not_to(
     certificate: Path, clip: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:

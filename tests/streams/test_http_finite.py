@@ -53,6 +53,7 @@ def test_a_file_is_a_file_however_a_server_sends_it(clips: Path, ending: str, wa
         assert len(list(source)) == FRAMES
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["chunked", "until closed"])
 @pytest.mark.parametrize("ending", ["mp4", "ts"])
 def test_the_daemon_tracks_each_frame_of_it_once(clips: Path, ending: str, way: str) -> None:
@@ -84,6 +85,7 @@ class Broadcast:
                     return
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("asked", "live"), [(None, True), (True, True), (False, False)])
 def test_a_broadcast_is_live_unless_told_otherwise(
     clips: Path, asked: bool | None, live: bool
@@ -98,6 +100,7 @@ def test_a_broadcast_is_live_unless_told_otherwise(
     assert broadcast.connections == 1
 
 
+@pytest.mark.slow
 def test_a_file_can_be_said_to_be_live(clips: Path) -> None:
     answers = {"/clip": with_length((clips / "clip.ts").read_bytes())}
     with (
@@ -107,6 +110,7 @@ def test_a_file_can_be_said_to_be_live(clips: Path) -> None:
         assert source.info.live
 
 
+@pytest.mark.slow
 def test_raw_video_that_is_sent_live_has_the_times_of_its_arrival(clips: Path) -> None:
     """FFmpeg gives raw H.264 no times, or those of 25 frames a second."""
     data = (clips / "clip.h264").read_bytes()

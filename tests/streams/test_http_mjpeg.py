@@ -170,6 +170,7 @@ def test_a_camera_is_opened_whatever_its_body_is_like(name: str, chunked: bool) 
     assert [frame.image.mean() for frame in frames] == pytest.approx(LEVELS, abs=2)
 
 
+@pytest.mark.slow
 def test_a_camera_that_does_not_name_what_it_sends() -> None:
     _, parts = BODIES["as the standard has it"]
     raw = [picture(level) for level in LEVELS]
@@ -190,6 +191,7 @@ def test_a_camera_that_does_not_name_what_it_sends() -> None:
     assert [frame.image.mean() for frame in frames] == pytest.approx(LEVELS * 20, abs=2)
 
 
+@pytest.mark.slow
 def test_times_are_those_of_the_arrival() -> None:
     """The camera sends at least 0.1 s apart; FFmpeg would say 0.04 s."""
     kind, parts = BODIES["as the standard has it"]

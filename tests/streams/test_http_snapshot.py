@@ -94,6 +94,7 @@ def test_a_picture_that_is_the_same_is_no_new_frame(tagged: bool) -> None:
     assert (camera.unchanged >= 8) is tagged
 
 
+@pytest.mark.slow
 def test_a_picture_that_never_changes_shows_that_the_camera_is_there() -> None:
     with (
         serving({"/snap": Snapshots(same=10**9)}) as server,
@@ -132,6 +133,7 @@ def test_the_daemon_polls_a_jpeg_and_tells_what_goes_wrong() -> None:
     assert status.reconnects >= 1
 
 
+@pytest.mark.slow
 def test_the_daemon_polls_without_being_told() -> None:
     camera = Snapshots()
     with serving({"/snap.jpg": camera}) as server, watched(f"{server.url}/snap.jpg") as cam:

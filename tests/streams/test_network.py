@@ -213,6 +213,7 @@ def camera(clip: Path, login: str) -> Iterator[Camera]:
         thread.join()
 
 
+@pytest.mark.slow
 def test_a_camera_over_rtsp_uses_tcp_and_its_password_until_it_falls_silent(tmp_path: Path) -> None:
     images = [gray(level) for level in range(40, 240, 4)]
     clip = write_clip(tmp_path / "cam.h264", images, options={"tune": "zerolatency"})

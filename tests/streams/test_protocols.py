@@ -65,6 +65,7 @@ def check(url: str, shown: str, **options: int) -> None:
     assert steps <= {0, 1, 2}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["udp://127.0.0.1:{}", "UDP://@:{}", "udp://:{}"])
 def test_mpeg_ts_over_udp(form: str) -> None:
     port = free_port(socket.SOCK_DGRAM)
@@ -72,6 +73,7 @@ def test_mpeg_ts_over_udp(form: str) -> None:
         check(form.format(port), form.format(port).replace("UDP", "udp"))
 
 
+@pytest.mark.slow
 def test_mpeg_ts_over_udp_multicast() -> None:
     port = free_port(socket.SOCK_DGRAM)
     group = f"239.255.42.42:{port}"
@@ -79,12 +81,14 @@ def test_mpeg_ts_over_udp_multicast() -> None:
         check(f"udp://@{group}?localaddr=127.0.0.1", f"udp://@{group}?***")
 
 
+@pytest.mark.slow
 def test_mpeg_ts_over_rtp() -> None:
     port = free_rtp_port()
     with sending(f"rtp://127.0.0.1:{port}", "rtp_mpegts"):
         check(f"rtp://127.0.0.1:{port}", f"rtp://127.0.0.1:{port}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("format_", "codec", "options"),
     [
@@ -100,6 +104,7 @@ def test_a_stream_over_tcp(format_: str, codec: str, options: dict[str, int]) ->
         check(f"tcp://127.0.0.1:{port}", f"tcp://127.0.0.1:{port}", **options)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(which("ffmpeg") is None, reason="no ffmpeg that listens for RTMP")
 def test_rtmp() -> None:
     port = free_port(socket.SOCK_STREAM)
@@ -148,6 +153,7 @@ def test_what_is_not_supported_is_refused_by_name(url: str, hint: str) -> None:
     assert "hunter2" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_rtp_without_a_description_says_what_to_do() -> None:
     port = free_rtp_port()
     with (
@@ -216,6 +222,7 @@ def test_what_names_other_sources_is_no_video(segment: Path, head: bytes) -> Non
         open_source(f"{server.url}/l")
 
 
+@pytest.mark.slow
 def test_an_answer_that_describes_a_stream_opens_no_port(tmp_path: Path) -> None:
     port = free_rtp_port()
     described = f"v=0\nc=IN IP4 127.0.0.1\nm=video {port} RTP/AVP 33\n"
@@ -231,6 +238,7 @@ def test_an_answer_that_describes_a_stream_opens_no_port(tmp_path: Path) -> None
             open_source(f"{server.url}/v")
 
 
+@pytest.mark.slow
 def test_a_local_playlist_reads_files_only(segment: Path, tmp_path: Path) -> None:
     with serving({"/seg.ts": with_length(segment.read_bytes())}) as server:
         local = tmp_path / "list.m3u8"

@@ -25,6 +25,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_pattern(tmp_path_factory.mktemp("clips") / "clip.mp4", frames=50)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("sends", "asked"),
     [
@@ -50,6 +51,7 @@ def test_a_camera_is_asked_for_the_transport_that_it_has(
     assert [frame.image.shape for frame in frames] == [(120, 160, 3)] * 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("sends", "asked"), [("udp", "tcp"), ("tcp", "udp")])
 def test_a_camera_that_refuses_the_transport_says_so(clip: Path, sends: str, asked: str) -> None:
     options = SourceOptions.model_validate({"rtsp_transport": asked})
@@ -61,6 +63,7 @@ def test_a_camera_that_refuses_the_transport_says_so(clip: Path, sends: str, ask
     assert caught.value.hint == "set source option rtsp_transport=auto"
 
 
+@pytest.mark.slow
 def test_the_daemon_tracks_a_camera_that_sends_over_udp_only(clip: Path) -> None:
     with (
         RtspCamera(clip, user="me", password="right", transport="udp") as camera,
@@ -91,6 +94,7 @@ class SilentCamera(Camera):
                 client.sendall((head + body).encode())
 
 
+@pytest.mark.slow
 def test_a_camera_that_sends_nothing_is_asked_for_udp_too(clip: Path) -> None:
     camera = SilentCamera(clip, "")
     camera.start()

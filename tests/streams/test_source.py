@@ -28,6 +28,7 @@ from tests.support.streams_clips import (
 )
 
 
+@pytest.mark.slow
 def test_a_real_file_gives_every_frame_in_order() -> None:
     clip = big_buck_bunny()
     before_ns = time.time_ns()

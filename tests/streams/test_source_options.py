@@ -269,6 +269,7 @@ def test_an_address_that_is_clear_is_taken(url: str) -> None:
     assert parse_address(url).location == url
 
 
+@pytest.mark.slow
 def test_a_file_that_is_there_is_a_path_whatever_its_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

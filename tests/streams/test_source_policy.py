@@ -288,6 +288,7 @@ def test_the_pieces_of_a_playlist_come_from_where_the_rules_lead(segment: bytes)
         assert elsewhere.requests == []
 
 
+@pytest.mark.slow
 def test_parts_of_a_file_can_be_the_pieces_of_a_playlist(segment: bytes) -> None:
     def part(handler: Handler) -> None:  # RFC 9110, 14: the last byte belongs to the range
         first, last = map(int, handler.headers["Range"].removeprefix("bytes=").split("-"))
@@ -401,6 +402,7 @@ def test_hosts_that_ffmpeg_would_look_up_are_refused() -> None:
         assert came == []
 
 
+@pytest.mark.slow
 def test_a_real_camera_is_reached_by_its_checked_address(clip: Path) -> None:
     with RtspCamera(clip) as camera:
         url = camera.url.replace(ELSEWHERE, "localhost")
@@ -497,6 +499,7 @@ def test_a_login_that_no_url_can_hold_is_not_told(scheme: str) -> None:
     assert caught.value.__context__ is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "trusted"), [("localhost", True), ("another", False)])
 def test_a_certificate_is_compared_with_the_name_that_was_given(
     name: str, trusted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

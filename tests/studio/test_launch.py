@@ -58,6 +58,7 @@ TLS = ("--tls-cert", "cert.pem", "--tls-key", "key.pem")
 OPEN = ("--host", "0.0.0.0", "--name", "localhost")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "says"),
     [

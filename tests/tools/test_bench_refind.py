@@ -55,6 +55,7 @@ def clip_of(group: str, truths_hw: list[NDArray[np.bool_]], returns: int = 0) ->
     return Clip(group, "c", (), tuple(truths_hw), (nothing,) * len(truths_hw), returns)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize("group", GROUPS)
 def test_the_same_seed_makes_the_same_clip(data: Path, group: str, seed: int) -> None:
@@ -65,6 +66,7 @@ def test_the_same_seed_makes_the_same_clip(data: Path, group: str, seed: int) ->
     assert first.images_hwc[0].shape == (HEIGHT, WIDTH, 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("group", GROUPS)
 def test_another_seed_makes_another_clip(data: Path, group: str) -> None:
     first, other = make_clip(data, group, 0), make_clip(data, group, 1)

@@ -233,6 +233,7 @@ def test_a_page_without_a_place_is_an_error() -> None:
         summary.replaced("# Title\n", [])
 
 
+@pytest.mark.slow
 def test_a_report_writes_a_page_and_plots_beside_each_record(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -101,6 +101,7 @@ def evaluate(
     return run
 
 
+@pytest.mark.slow
 def test_perfect_tracker_scores_one_on_every_sequence(
     davis: Path, evaluate: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:

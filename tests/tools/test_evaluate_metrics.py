@@ -80,6 +80,7 @@ def test_boundary_equals_brute_force_where_the_tolerance_is_several_pixels(seed:
     assert boundary_f(predicted, true) == pytest.approx(brute_f(predicted, true))
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=60)
 @given(pairs(24))
 def test_scores_are_symmetric_bounded_and_one_for_the_same_mask(pair: tuple[Mask, Mask]) -> None:

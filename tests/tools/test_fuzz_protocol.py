@@ -30,6 +30,7 @@ def small_daemons(warm_daemons: None, tmp_path: Path, monkeypatch: pytest.Monkey
         monkeypatch.setattr(program, "Daemon", daemon)
 
 
+@pytest.mark.slow
 def test_the_control_socket_survives_a_hostile_client(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("CRITICAL", "trackd.control")  # its mistakes are logged, hundreds of times
     with (

@@ -57,11 +57,13 @@ def test_the_same_seed_makes_the_same_clip(stills: Path, clips: tuple[Video, ...
         assert np.array_equal(first.truths_hw, again.truths_hw)
 
 
+@pytest.mark.slow
 def test_clips_of_a_kind_differ(clips: tuple[Video, ...]) -> None:
     for first, second in pairwise(clips):
         assert not np.array_equal(first.images_hwc, second.images_hwc)
 
 
+@pytest.mark.slow
 def test_an_object_is_away_for_8_to_12_frames_and_whole_before_and_after(
     clips: tuple[Video, ...],
 ) -> None:
@@ -86,6 +88,7 @@ def test_the_wall_of_a_hiding_clip_stands_before_the_hidden_object(stills: Path)
     assert wall_at.x + wall_at.cutout.mask_hw.shape[1] >= object_at.x + thing.mask_hw.shape[1]
 
 
+@pytest.mark.slow
 def test_a_returning_object_may_come_from_the_other_side(clips: tuple[Video, ...]) -> None:
     def column(video: Video) -> float:
         return float(np.nonzero(video.truths_hw[absent_frames(video)[-1] + 1])[1].mean())
@@ -121,6 +124,7 @@ def test_no_more_davis_frames_are_read_than_asked(data_dir: Path) -> None:
     assert video.truths_hw[0].shape == video.images_hwc[0].shape[:2]
 
 
+@pytest.mark.slow
 def test_a_folder_without_data_is_an_error_of_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -58,6 +58,7 @@ def test_streams_down_are_failures_times_their_length() -> None:
     assert mean_s == pytest.approx(MEAN_OUTAGE_S, rel=0.02)
 
 
+@pytest.mark.slow
 def test_nodes_fail_as_an_alternating_renewal_process() -> None:
     """Of each cycle of running and repair there is one death."""
     c = replace(STEADY, node_mtbf_h=30.0, node_repair_h=10.0, heartbeat_timeout_s=5.0)
@@ -68,6 +69,7 @@ def test_nodes_fail_as_an_alternating_renewal_process() -> None:
     assert deaths == pytest.approx(expected, abs=4 * math.sqrt(expected))
 
 
+@pytest.mark.slow
 def test_each_stream_has_one_owner_and_epochs_only_grow() -> None:
     c = replace(
         QUIET,

@@ -94,6 +94,7 @@ def test_a_clip_follows_from_seed_and_number(folder: Path) -> None:
         assert not np.array_equal(clip.images_tssc, first.clip(number + 1).images_tssc)
 
 
+@pytest.mark.slow
 def test_first_frames_show_the_object_and_later_ones_may_not(folder: Path) -> None:
     clips = [maker(folder, stills__blobs=1.0).clip(number) for number in range(60)]
     assert all(clip.masks_otss[0, 0].mean() >= LEAST_AREA for clip in clips)

@@ -155,6 +155,7 @@ def test_objects_of_one_picture_are_tracked_as_each_by_itself(
             assert torch.allclose(ours[number], theirs[0], atol=1e-2)
 
 
+@pytest.mark.slow
 def test_gradients_reach_the_prompted_frame_through_memory(
     model: Model, scene: tuple[NDArray[np.uint8], NDArray[np.bool_]]
 ) -> None:

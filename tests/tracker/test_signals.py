@@ -55,6 +55,7 @@ assert signal.getsignal(signal.SIGURG) is signal.SIG_DFL
     assert subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=False).returncode == 0
 
 
+@pytest.mark.slow
 def test_a_command_that_waits_without_a_limit_ends_with_ctrl_c() -> None:
     program = """
 import queue, signal, sys, threading, time
@@ -73,6 +74,7 @@ sys.exit(cli.main(["doctor"]))
     assert ran.returncode == 130
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("caught", ["by main", "by the command"])
 def test_the_exit_code_is_kept_where_ctrl_c_came_in_the_midst_of_an_import(
     caught: str, tmp_path: Path

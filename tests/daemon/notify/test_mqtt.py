@@ -16,6 +16,7 @@ from tracker.errors import UsageError
 from tracker.protocol.data import EventName
 
 
+@pytest.mark.slow
 @SKIP
 def test_events_reach_a_broker_that_was_away_each_once_and_counts_are_retained(
     tmp_path: Path,

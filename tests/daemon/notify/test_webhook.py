@@ -166,6 +166,7 @@ def test_the_receiver_of_the_examples_takes_what_is_signed_once_and_refuses_the_
         ]
 
 
+@pytest.mark.slow
 def test_a_webhook_is_posted_over_tls_if_its_certificate_is_trusted(
     tmp_path: Path,
     secret: Path,
