@@ -158,7 +158,7 @@ def test_a_click_begins_an_object_that_others_see_when_it_is_accepted(
 
 
 @pytest.mark.parametrize(
-    ("slow", "count"), [(1, 200), (6, 50)], ids=["as it is", "with a slow processor"]
+    ("slow", "count"), [(1, 120), (6, 40)], ids=["as it is", "with a slow processor"]
 )
 def test_masks_are_drawn_on_their_own_frames(page: Any, slow: int, count: int) -> None:
     page.set_viewport_size({"width": 900, "height": 640})  # as PNG each picture takes long

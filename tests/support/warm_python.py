@@ -1,6 +1,6 @@
 """Python with trackd and torch imported: programs forked off a process that waits with both.
 
-    python -m tests.support.warm_python SOCKET       the process that waits
+    python -m tests.support.warm_python SOCKET PID   the process that waits, while PID runs
     python -S -E warm_python.py SOCKET -m tracker.cli.main …    a program, as of `python -m …`
 
 Where the test is what a program does, and not how it starts, this saves the four seconds of
@@ -17,16 +17,19 @@ import functools
 import os
 import select
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 from pathlib import Path
 from typing import NoReturn
 
 _MAX_BYTES = 2**20
+_READY_S = 300.0
 _IMPORTED = (
     "tracker.models.load",
     "tracker.annotate.run",
@@ -38,19 +41,33 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 @functools.cache
 def python() -> tuple[str, ...]:
-    """Command of a Python that has trackd imported; it ends with this process."""
-    folder = tempfile.TemporaryDirectory(prefix="warm-python-")
-    atexit.register(folder.cleanup)
-    path = str(Path(folder.name) / "socket")
-    waiting = subprocess.Popen(
-        [sys.executable, "-m", "tests.support.warm_python", path],
-        cwd=Path(__file__).parents[2],
-        stdout=subprocess.PIPE,
-    )
-    atexit.register(waiting.terminate)
+    """Command of a Python that has trackd imported; it ends with the run of the tests.
+
+    The first test process that needs it starts it, for all of them.
+    """
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID")  # of this run of several processes
+    if run is None:
+        path = Path(tempfile.mkdtemp(prefix="warm-python-"), "socket")
+        _start(path, os.getpid())
+        return sys.executable, "-S", "-E", __file__, str(path)
+    path = Path(tempfile.gettempdir(), f"warm-python-{run}", "socket")
+    try:
+        path.parent.mkdir(mode=0o700)
+    except FileExistsError:
+        deadline_s = time.monotonic() + _READY_S
+        while not path.exists():
+            assert time.monotonic() < deadline_s, f"nothing waits at {path}"
+            time.sleep(0.1)
+    else:
+        _start(path, os.getppid())
+    return sys.executable, "-S", "-E", __file__, str(path)
+
+
+def _start(path: Path, owner: int) -> None:
+    command = [sys.executable, "-m", "tests.support.warm_python", str(path), str(owner)]
+    waiting = subprocess.Popen(command, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE)
     assert waiting.stdout is not None
     assert waiting.stdout.readline() == b"ready\n"
-    return sys.executable, "-S", "-E", __file__, path
 
 
 def executable(folder: Path) -> str:
@@ -91,31 +108,30 @@ def _receive(connection: socket.socket, size: int) -> bytes:
     return data
 
 
-def serve(path: str) -> None:
-    """Import, then fork a process for each program; ends when its own caller does."""
+def serve(path: str, owner: int) -> None:
+    """Import, then fork a process for each program; ends when a process `owner` does."""
     import gc
     import importlib
 
     for name in _IMPORTED:
         importlib.import_module(name)
     gc.freeze()
+    ended = os.pidfd_open(owner)
     listener = socket.socket(socket.AF_UNIX)
-    listener.bind(path)
-    listener.listen(16)
+    listener.bind(f"{path}.new")
+    listener.listen(64)
+    os.rename(f"{path}.new", path)  # noqa: PTH104 - what is there listens
     print("ready", flush=True)
-    caller = os.getppid()
-    listener.settimeout(1.0)
-    while os.getppid() == caller:
+    while ended not in (ready := select.select([listener, ended], [], [], 1.0)[0]):
         _reap()
-        try:
-            connection, _ = listener.accept()
-        except TimeoutError:
+        if not ready:
             continue
+        connection, _ = listener.accept()
         with connection:
-            connection.settimeout(None)
             if os.fork() == 0:
                 listener.close()
                 os._exit(_watch(connection))
+    shutil.rmtree(Path(path).parent)
 
 
 def _reap() -> None:
@@ -213,4 +229,4 @@ def _run(arguments: list[str]) -> None:
 if __name__ == "__main__":
     if sys.flags.no_site:
         sys.exit(call(sys.argv[1], sys.argv[2:]))
-    serve(sys.argv[1])
+    serve(sys.argv[1], int(sys.argv[2]))

@@ -47,7 +47,7 @@ from tracker.segmenters.registry import SEGMENTERS
 
 PAGES = pages()
 BLOCKS = [block for page in PAGES for block in blocks_of(page)]
-HEIGHT, WIDTH, FRAMES = 560, 720, 10  # the prompts of the pages lie within
+HEIGHT, WIDTH, FRAMES = 560, 720, 7  # the prompts of the pages lie within
 BLOCK_TIMEOUT_S, PAGE_TIMEOUT_S = 600, 1800  # a hang; a page takes a minute
 SUBSCRIBERS = {"js": "subscriber.mjs", "cpp": "subscriber.cpp"}
 OTHER_PROGRAMS = ("pip", "git", ".", "SAM2_BUILD_CUDA=0", "pre-commit", "sqlite3")

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import cv2
 import numpy as np
@@ -105,11 +106,11 @@ def tiny() -> tuple[SAM2VideoPredictor, Model]:
     return official_pair(TINY_SIZE)
 
 
-def official_pair(size: int) -> tuple[SAM2VideoPredictor, Model]:
+def official_pair(size: int, **extra: Any) -> tuple[SAM2VideoPredictor, Model]:
     spec = find_spec("sam2.1-tiny")
-    predictor = build_official(spec, SAM2VideoPredictor, image_size=size, fill_hole_area=8)
+    predictor = build_official(spec, SAM2VideoPredictor, image_size=size, fill_hole_area=8, **extra)
     predictor = seeded(predictor, seed=1).eval()
-    network = build_official(spec, image_size=size).eval()
+    network = build_official(spec, image_size=size, **extra).eval()
     network.load_state_dict(predictor.state_dict())
     spec_input = dataclasses.replace(OFFICIAL_INPUT, size=size)
     optimize(network.requires_grad_(False), Target("cpu", "fp32", spec_input))
@@ -164,10 +165,15 @@ def test_tiny_agrees_with_the_official_predictor(
     check(compare(scenario, *tiny, OFFICIAL, folder, frames))
 
 
-def test_tiny_agrees_at_its_own_size(frames: list[NDArray[np.uint8]], tmp_path: Path) -> None:
+def test_a_slim_one_agrees_at_the_size_of_the_official_weights(
+    frames: list[NDArray[np.uint8]], tmp_path: Path
+) -> None:
+    """A quarter of the channels of the trunk; memories are those of the official networks."""
+    neck = {"backbone_channel_list": [192, 96, 48, 24]}
+    slim = official_pair(1024, image_encoder={"trunk": {"embed_dim": 24}, "neck": neck})
     scenario = Scenario("1024 pixels", 2, ((0, CLICK),))
     folder = write_frames(frames[: scenario.frames], tmp_path)
-    check(compare(scenario, *official_pair(1024), OFFICIAL, folder, frames))
+    check(compare(scenario, *slim, OFFICIAL, folder, frames))
 
 
 @pytest.fixture
