@@ -56,7 +56,8 @@ def until(page: Any, condition: str, patience_s: float = PATIENCE_MS / 1000) -> 
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     folder = tmp_path_factory.mktemp("daemon")
-    config = {"model": small_pico_of(folder, 256)}
+    # On a busy machine seconds pass from a held picture to the click on it.
+    config = {"model": small_pico_of(folder, 256) | {"history_frames": 250}}
     with Daemon(folder / "daemon", config) as running, running.client() as client:
         clip = write_numbered(folder / "numbered.mp4", FRAMES)
         client.add_stream("numbers", str(clip), realtime=True, loop=True)
