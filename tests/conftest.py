@@ -43,7 +43,8 @@ def pytest_configure() -> None:
         threads = max(1, usable_processors() // processes)
         os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     prepare_process()
-    gc.disable()
+    if "PYTEST_XDIST_WORKER" in os.environ:  # the process that hands tests out collects none
+        gc.disable()
 
 
 def pytest_collection_finish() -> None:

@@ -106,7 +106,7 @@ def test_no_number_comes_twice_under_a_name_whatever_happens(
     monkeypatch.setattr(local, "can_start", lambda count: True)  # no thread of theirs is started
     chance, disk = random.Random(seed), Disk()
     since_saved = 0
-    for _ in range(150):
+    for _ in range(300):
         name, count = chance.choice("abc"), chance.randrange(1, 2000)
         what = chance.choice(["save", "remove", "kill", "end", *4 * ["frames"]])
         if what == "remove":
@@ -121,7 +121,7 @@ def test_no_number_comes_twice_under_a_name_whatever_happens(
         elif since_saved + count < RESERVED:
             disk.frames(name, count)
             since_saved += count
-    assert sum(len(numbers) for numbers in disk.given.values()) > 25_000
+    assert sum(len(numbers) for numbers in disk.given.values()) > 50_000
 
 
 def test_every_run_of_a_daemon_is_another_epoch() -> None:

@@ -202,13 +202,13 @@ def test_the_largest_proper_requests_are_read() -> None:
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(max_size=8), inner),
-    max_leaves=8,
+    max_leaves=15,
 )
 FIELDS = st.sampled_from(["stream", "object", "points", "labels", "box", "mask", "frame", "url"])
 
 
 @pytest.mark.slow
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=300, deadline=None, derandomize=True)
 @given(
     payload=st.binary(max_size=200)
     | st.builds(

@@ -449,12 +449,10 @@ def _frame(body: bytes) -> bytes:
     return b"\x02" + struct.pack(">Q", len(body)) + body
 
 
-def _flood(endpoint: str, topics: int = 20_000) -> None:
-    """Subscribe to many topics of 600 bytes, or as many as are let in."""
-    flood = b"".join(_frame(b"\x01" + os.urandom(600)) for _ in range(topics))
-    with _hostile_socket(endpoint) as hostile, suppress(ConnectionError, TimeoutError):
-        hostile.settimeout(5.0)  # nobody reads what a connection sends that was cut off
-        hostile.sendall(flood)
+def _flood(endpoint: str) -> None:
+    """Subscribe to 12 MB of topics, or as many as are let in."""
+    with _hostile_socket(endpoint) as hostile, suppress(ConnectionError):
+        hostile.sendall(b"".join(_frame(b"\x01" + os.urandom(600)) for _ in range(20_000)))
 
 
 @pytest.mark.slow
@@ -471,13 +469,12 @@ def test_a_flood_of_subscriptions_takes_little_memory(unbounded, cut_off, resets
         publisher.publish(0)
         assert receive(socket)[1].seq == 0
         before = publisher.resident_bytes()
-        _flood(publisher.endpoint, topics=40_000)
+        _flood(publisher.endpoint)
         wait_until(lambda: publisher.status()["cut_off"] + publisher.status()["resets"] >= 1)
         status = publisher.status()
         assert (status["cut_off"], status["resets"]) == (cut_off, resets)
-        # libzmq keeps some fifty bytes for each byte of a topic; all of them would be 1 GiB. On
-        # a busy machine a connection has sent some megabytes when it is next looked at.
-        assert publisher.resident_bytes() - before < 512 * 2**20
+        # libzmq keeps some fifty bytes for each byte of a topic; all of them would be 500 MiB.
+        assert publisher.resident_bytes() - before < 128 * 2**20
         wait_until(lambda: publisher.status()["healthy"])  # it listens again
 
 

@@ -177,7 +177,7 @@ def assert_alike(ours: ObjectResult, alone: ObjectResult) -> None:
 
 TestCommands = Commands.TestCase
 TestCommands.settings = settings(
-    max_examples=8,
+    max_examples=12,
     stateful_step_count=14,
     deadline=None,
     derandomize=True,

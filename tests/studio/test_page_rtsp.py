@@ -26,11 +26,10 @@ pytestmark = [
 ]
 
 DAVIS = Path(__file__).parents[3] / "shared" / "data" / "davis-dev"
-SEQUENCE, FRAMES, FPS = "drift-turn", 32, 5  # the car before the smoke, which pico has from a click
+SEQUENCE, FRAMES, FPS = "drift-turn", 32, 3  # the car before the smoke, which pico has from a click
 HEIGHT, WIDTH = 480, 854
 BITS, BLOCK, STEP = 6, 24, 30  # the number of a frame, in black and white blocks at the top left
 LEAST_IOU = 0.8
-LEAST_IOU_LATER = 0.7  # the clip has begun again: the car was somewhere else the frame before
 
 # Keeps what is drawn over the picture.
 KEEP_OVERLAY = """() => {
@@ -194,7 +193,7 @@ def test_a_camera_is_added_clicked_corrected_renamed_and_removed(
         page.keyboard.press("Enter")
         until(page, "document.querySelector('#objects .name').textContent.includes('red car')")
         found = overlaps(page, 6)
-        assert np.median(found) >= LEAST_IOU_LATER, found
+        assert np.median(found) >= LEAST_IOU, found
 
         second = opened()
         second.wait_for_selector("#objects li >> text=red car")
